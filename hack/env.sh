@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# Sourced by the scripts in this directory: where the repository and the cache are, what is pinned, how a build is
+# cached, and a PATH on which the tools that were built here come after those the machine has.
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${QUICKSALE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/quicksale}
+export REPO CACHE
+set -a
+# shellcheck source=hack/versions.env
+. "$REPO/hack/versions.env"
+set +a
+
+say() { printf '==> %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# built_dir SCRIPT ARGUMENT...: the directory that hack/build/SCRIPT.sh fills when it is called with these arguments.
+# The name holds a hash of both, so that a new version or a changed script is a new directory.
+built_dir() {
+  local key
+  key=$({ cat "$REPO/hack/build/$1.sh"; printf '%s\n' "$@"; } | sha256sum)
+  printf '%s/built/%s-%s\n' "$CACHE" "$1" "${key:0:12}"
+}
+
+# built SCRIPT ARGUMENT...: fills that directory if it is not there yet, and prints its name. The build goes to a
+# temporary name that is renamed at the end, under a lock: an interrupted build leaves nothing that looks finished.
+built() {
+  local dir log
+  dir=$(built_dir "$@")
+  if [ ! -d "$dir" ]; then
+    mkdir -p "$CACHE/built" "$CACHE/locks" "$CACHE/logs"
+    log=$CACHE/logs/$(basename "$dir").log
+    (
+      flock 9
+      [ -d "$dir" ] && exit 0
+      rm -rf "$dir.partial"
+      mkdir -p "$dir.partial"
+      say "$("$REPO/hack/build/$1.sh" --describe "${@:2}"), once; cached in $dir"
+      if ! "$REPO/hack/build/$1.sh" "$dir.partial" "${@:2}" >"$log" 2>&1 9>&-; then
+        tail -n 30 "$log" >&2
+        die "hack/build/$1.sh failed; its whole output is in $log"
+      fi
+      mv "$dir.partial" "$dir"
+    ) 9>"$CACHE/locks/$(basename "$dir")" || return 1
+  fi
+  printf '%s\n' "$dir"
+}
+
+# What each cached tool is built from; tools.sh builds them, the PATH below finds them.
+KUBECTL_BUILD=(kubernetes "$KUBERNETES_VERSION" kubectl)
+KUBE_APISERVER_BUILD=(kubernetes "$KUBERNETES_VERSION" kube-apiserver)
+ETCD_BUILD=(etcd "$ETCD_VERSION")
+KIND_BUILD=(go-command sigs.k8s.io/kind "$KIND_VERSION")
+HELM_BUILD=(go-command helm.sh/helm/v4/cmd/helm "$HELM_VERSION")
+SECANTUS_BUILD=(secantusd "$SECANTUS_VERSION")
+KAFKA_BUILD=(kafka "$KAFKA_VERSION" "$LOG4J_VERSION")
+
+PATH=$PATH:/usr/sbin:/sbin
+PATH=$PATH:$(built_dir "${KUBECTL_BUILD[@]}"):$(built_dir "${KUBE_APISERVER_BUILD[@]}"):$(built_dir "${ETCD_BUILD[@]}")
+PATH=$PATH:$(built_dir "${KIND_BUILD[@]}"):$(built_dir "${HELM_BUILD[@]}"):$(built_dir "${SECANTUS_BUILD[@]}")
+export PATH
