@@ -1,1 +1,19 @@
-//! platform
+//! What every process of QuickSale needs, whatever it does: configuration, telemetry, health, tasks and shutdown,
+//! HTTP errors, tokens, and connections to the backends.
+//!
+//! Nothing in here knows what an order is beyond the types of [`sale`]. A service is built from these parts in
+//! three steps: read a [`config::Config`], connect what it needs from [`backends`], and hand its router and its
+//! workers to [`tasks::Tasks`], which owns them until the process ends.
+
+pub mod admin;
+pub mod backends;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod health;
+pub mod http;
+pub mod metrics;
+pub mod retry;
+pub mod tasks;
+pub mod telemetry;
+pub mod tokens;

@@ -1,1 +1,25 @@
-//! sale
+//! The pure rules of a flash sale: money, stock, order states, admission and limits.
+//!
+//! Nothing here does IO, reads a clock or spawns a task: time comes in as an argument, so every rule can be
+//! tested at any instant. The vocabulary:
+//!
+//! - a **sale** is one FlashSale, named by namespace and name ([`SaleId`]);
+//! - a **product** is what is sold, named by its [`Sku`] inside a sale; one piece of it is a **unit**;
+//! - a **reservation** holds units for one order;
+//! - an **accepted order** is one that was answered 201 and therefore must reach a terminal state.
+//!
+//! A new rule gets a module of its own, takes plain values and returns plain values.
+
+pub mod catalogue;
+pub mod control;
+pub mod ids;
+pub mod limits;
+pub mod money;
+pub mod order;
+pub mod phase;
+pub mod quantity;
+pub mod stock;
+
+pub use ids::{OrderId, ProductId, SaleId, Sku, UserId};
+pub use money::{Currency, Money};
+pub use quantity::Quantity;

@@ -1,0 +1,89 @@
+//! The admin server of a process: `/livez`, `/readyz`, `/metrics`, and the control document of services that have
+//! one. It has a port of its own, so that it can be closed to everyone but the platform.
+
+use crate::{
+    control::Control,
+    health::Health,
+    http::{Json, authorization::{Authority, Caller}, problem::Problem},
+    metrics,
+    tokens::Role,
+};
+use axum::{
+    Router,
+    extract::{FromRef, State},
+    http::StatusCode,
+    routing::get,
+};
+use sale::control::ControlDocument;
+use serde::{Deserialize, Serialize};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// What a service answers to a pushed control document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlReceipt {
+    /// The version in force in this process now.
+    pub version: u64,
+    /// Orders that this process refused since it started.
+    pub refused: u64,
+}
+
+/// The control document of a process as its admin server serves it.
+#[derive(Debug, Clone)]
+pub struct ControlEndpoint {
+    /// The document.
+    pub control: Control,
+    /// Counts refused orders; shared with whoever refuses them.
+    pub refused: Arc<AtomicU64>,
+    /// Who may push.
+    pub authority: Authority,
+}
+
+impl FromRef<ControlEndpoint> for Authority {
+    fn from_ref(endpoint: &ControlEndpoint) -> Self {
+        endpoint.authority.clone()
+    }
+}
+
+/// The routes of the admin server. Those of the control document come with [`control_routes`].
+pub fn routes(health: Health) -> Router {
+    let live = health.clone();
+    Router::new()
+        .route("/livez", get(move || async move { report(&live.stuck()) }))
+        .route("/readyz", get(move || async move { report(&health.not_ready()) }))
+        .route("/metrics", get(|| async { metrics::render() }))
+}
+
+/// `PUT /control` takes a newer document, `GET /control` tells which one is in force; both for services only.
+pub fn control_routes(endpoint: ControlEndpoint) -> Router {
+    Router::new().route("/control", get(show).put(replace)).with_state(endpoint)
+}
+
+fn report(problems: &[String]) -> (StatusCode, String) {
+    if problems.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", problems.join("\n")))
+    }
+}
+
+async fn show(State(endpoint): State<ControlEndpoint>, caller: Caller) -> Result<Json<ControlReceipt>, Problem> {
+    caller.require(&[Role::Service])?;
+    Ok(Json(receipt(&endpoint, endpoint.control.current().version)))
+}
+
+async fn replace(
+    State(endpoint): State<ControlEndpoint>,
+    caller: Caller,
+    Json(document): Json<ControlDocument>,
+) -> Result<Json<ControlReceipt>, Problem> {
+    caller.require(&[Role::Service])?;
+    let version = endpoint.control.offer(document);
+    Ok(Json(receipt(&endpoint, version)))
+}
+
+fn receipt(endpoint: &ControlEndpoint, version: u64) -> ControlReceipt {
+    ControlReceipt { version, refused: endpoint.refused.load(Ordering::Relaxed) }
+}

@@ -1,0 +1,236 @@
+//! Kafka through rskafka, with the deadlines that it lacks.
+//!
+//! rskafka 0.6 has neither connect nor request timeouts and retries for ever inside of its calls, so every call
+//! goes through [`within`]; whoever gets an error throws the client away and connects anew.
+
+use super::EnvironmentError;
+use rskafka::client::{
+    Client, ClientBuilder, Credentials as SaslCredentials, SaslConfig,
+    error::{Error as ClientError, ProtocolError},
+    partition::{PartitionClient, UnknownTopicHandling},
+};
+use secrecy::{ExposeSecret, SecretString};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+/// How long any call but a long poll may take.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Addresses and credentials.
+#[derive(Debug, Clone)]
+pub struct KafkaCredentials {
+    /// `KAFKA_BROKERS`, comma-separated `host:port`.
+    pub brokers: Vec<String>,
+    /// `KAFKA_SASL_MECHANISM`, `KAFKA_SASL_USERNAME` and `KAFKA_SASL_PASSWORD`.
+    pub sasl: Option<Sasl>,
+    /// `KAFKA_TLS`: off unless it is `true`.
+    pub tls: Tls,
+}
+
+/// SASL authentication.
+#[derive(Debug, Clone)]
+pub struct Sasl {
+    mechanism: Mechanism,
+    username: String,
+    password: SecretString,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Mechanism {
+    Plain,
+    ScramSha256,
+    ScramSha512,
+}
+
+/// Transport encryption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    /// Plain TCP.
+    Off,
+    /// TLS, trusting the public authorities and those in `KAFKA_TLS_CA` (PEM).
+    On {
+        /// Further authorities.
+        ca_pem: Option<String>,
+    },
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaError {
+    /// No answer in time.
+    #[error("Kafka did not answer within {0:?}")]
+    Deadline(Duration),
+    /// The broker or the connection said no.
+    #[error("Kafka: {0}")]
+    Client(#[from] ClientError),
+    /// The topic is not there (yet).
+    #[error("the topic {0} does not exist; the operator creates it")]
+    NoTopic(String),
+    /// TLS cannot be set up.
+    #[error("TLS for Kafka: {0}")]
+    Tls(String),
+}
+
+impl KafkaError {
+    /// Whether the offset asked for is outside of what the broker still has.
+    pub fn is_offset_out_of_range(&self) -> bool {
+        self.is_protocol(ProtocolError::OffsetOutOfRange)
+    }
+
+    /// Whether the topic to create is there already.
+    pub fn is_topic_exists(&self) -> bool {
+        self.is_protocol(ProtocolError::TopicAlreadyExists)
+    }
+
+    fn is_protocol(&self, wanted: ProtocolError) -> bool {
+        matches!(self, Self::Client(ClientError::ServerError { protocol_error, .. }) if *protocol_error == wanted)
+    }
+}
+
+impl KafkaCredentials {
+    pub(super) fn from_lookup(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvironmentError> {
+        let brokers: Vec<String> = get("KAFKA_BROKERS")
+            .unwrap_or_default()
+            .split(',')
+            .map(|broker| broker.trim().to_owned())
+            .filter(|broker| !broker.is_empty())
+            .collect();
+        if brokers.is_empty() {
+            return Err(EnvironmentError::new("KAFKA_BROKERS", "is missing; write host:port, comma-separated"));
+        }
+        let tls = match get("KAFKA_TLS").as_deref() {
+            None | Some("false") => Tls::Off,
+            Some("true") => Tls::On { ca_pem: get("KAFKA_TLS_CA") },
+            Some(other) => {
+                return Err(EnvironmentError::new("KAFKA_TLS", format!("is {other:?}; write true or false")));
+            }
+        };
+        Ok(Self { brokers, sasl: sasl(get)?, tls })
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`KafkaError`].
+    pub async fn connect(&self) -> Result<Arc<Client>, KafkaError> {
+        let mut builder = ClientBuilder::new(self.brokers.clone()).client_id("quicksale").backoff_config(
+            rskafka::BackoffConfig {
+                init_backoff: Duration::from_millis(50),
+                max_backoff: Duration::from_secs(1),
+                base: 2.0,
+                deadline: Some(CALL_DEADLINE),
+            },
+        );
+        if let Some(sasl) = &self.sasl {
+            builder = builder.sasl_config(sasl.config());
+        }
+        if let Tls::On { ca_pem } = &self.tls {
+            builder = builder.tls_config(Arc::new(tls_config(ca_pem.as_deref())?));
+        }
+        within(CALL_DEADLINE, builder.build()).await.map(Arc::new)
+    }
+}
+
+fn sasl(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Sasl>, EnvironmentError> {
+    let Some(mechanism) = get("KAFKA_SASL_MECHANISM") else { return Ok(None) };
+    let mechanism = match mechanism.as_str() {
+        "PLAIN" => Mechanism::Plain,
+        "SCRAM-SHA-256" => Mechanism::ScramSha256,
+        "SCRAM-SHA-512" => Mechanism::ScramSha512,
+        other => {
+            return Err(EnvironmentError::new(
+                "KAFKA_SASL_MECHANISM",
+                format!("is {other:?}; write PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
+            ));
+        }
+    };
+    let need = |name| get(name).ok_or_else(|| EnvironmentError::new(name, "is missing, and a mechanism is set"));
+    Ok(Some(Sasl {
+        mechanism,
+        username: need("KAFKA_SASL_USERNAME")?,
+        password: need("KAFKA_SASL_PASSWORD")?.into(),
+    }))
+}
+
+impl Sasl {
+    fn config(&self) -> SaslConfig {
+        let credentials = SaslCredentials::new(self.username.clone(), self.password.expose_secret().to_owned());
+        match self.mechanism {
+            Mechanism::Plain => SaslConfig::Plain(credentials),
+            Mechanism::ScramSha256 => SaslConfig::ScramSha256(credentials),
+            Mechanism::ScramSha512 => SaslConfig::ScramSha512(credentials),
+        }
+    }
+}
+
+fn tls_config(ca_pem: Option<&str>) -> Result<rustls::ClientConfig, KafkaError> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.unwrap_or_default().as_bytes()) {
+        let certificate = certificate.map_err(|e| KafkaError::Tls(format!("KAFKA_TLS_CA: {e}")))?;
+        roots.add(certificate).map_err(|e| KafkaError::Tls(format!("KAFKA_TLS_CA: {e}")))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| KafkaError::Tls(e.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// Gives a call of rskafka its deadline.
+///
+/// # Errors
+/// [`KafkaError`].
+pub async fn within<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, KafkaError> {
+    match tokio::time::timeout(deadline, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(KafkaError::Deadline(deadline)),
+    }
+}
+
+/// The partitions of every topic, by the topic's name.
+///
+/// # Errors
+/// [`KafkaError`].
+pub async fn topics(client: &Client) -> Result<BTreeMap<String, Vec<i32>>, KafkaError> {
+    let topics = within(CALL_DEADLINE, client.list_topics()).await?;
+    Ok(topics.into_iter().map(|topic| (topic.name, topic.partitions.into_iter().collect())).collect())
+}
+
+/// A client for one partition of a topic that is known to exist: rskafka can loop on cached metadata when it does
+/// not, so look at [`topics`] first.
+///
+/// # Errors
+/// [`KafkaError`].
+pub async fn partition(client: &Client, topic: &str, partition: i32) -> Result<PartitionClient, KafkaError> {
+    within(CALL_DEADLINE, client.partition_client(topic, partition, UnknownTopicHandling::Error)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<KafkaCredentials, EnvironmentError> {
+        KafkaCredentials::from_lookup(&|name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn credentials_are_read_and_mistakes_are_named() {
+        let plain = read(&[("KAFKA_BROKERS", "a:1, b:2,")]).unwrap();
+        assert_eq!(plain.brokers, ["a:1", "b:2"]);
+        assert!(plain.sasl.is_none());
+        for (pairs, name) in [
+            (vec![], "KAFKA_BROKERS"),
+            (vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_TLS", "yes")], "KAFKA_TLS"),
+            (vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_SASL_MECHANISM", "MAGIC")], "KAFKA_SASL_MECHANISM"),
+            (vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_SASL_MECHANISM", "PLAIN")], "KAFKA_SASL_USERNAME"),
+        ] {
+            assert!(read(&pairs).unwrap_err().to_string().contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The control document in a running service: held in memory, replaced by a newer one from the operator's push or
+//! from the mounted file, never by an older one.
+
+use crate::clock::Clock;
+use arc_swap::ArcSwap;
+use sale::control::{Admission, ControlDocument};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How often the mounted file is looked at. The push is what makes a change quick; the file is what a service
+/// starts from when neither the operator nor the API server answers.
+const FILE_POLL: Duration = Duration::from_millis(500);
+
+/// The newest control document that this process has seen.
+#[derive(Debug, Clone)]
+pub struct Control {
+    current: Arc<ArcSwap<ControlDocument>>,
+    clock: Clock,
+}
+
+/// Why the file could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the control document {path} cannot be used: {problem}")]
+pub struct ControlFileError {
+    path: String,
+    problem: String,
+}
+
+impl Control {
+    /// Starts from a document.
+    pub fn new(document: ControlDocument, clock: Clock) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(document)), clock }
+    }
+
+    /// Starts from the mounted file.
+    ///
+    /// # Errors
+    /// [`ControlFileError`].
+    pub fn read(path: &Path, clock: Clock) -> Result<Self, ControlFileError> {
+        Ok(Self::new(read_document(path)?, clock))
+    }
+
+    /// The document in force.
+    pub fn current(&self) -> Arc<ControlDocument> {
+        self.current.load_full()
+    }
+
+    /// Whether an order may be placed now.
+    pub fn admission(&self) -> Admission {
+        self.current.load().admission(self.clock.now())
+    }
+
+    /// The clock that the decisions are made by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Takes a document if it is of this sale and newer than the one in force, and returns the version now in force.
+    pub fn offer(&self, document: ControlDocument) -> u64 {
+        let document = Arc::new(document);
+        let before = self.current.rcu(|current| {
+            if document.sale == current.sale && document.version > current.version {
+                Arc::clone(&document)
+            } else {
+                Arc::clone(current)
+            }
+        });
+        let now = self.current.load();
+        if now.version != before.version {
+            tracing::info!(from = before.version, to = now.version, "control document changed");
+        }
+        now.version
+    }
+
+    /// Looks at the mounted file until the process ends.
+    pub async fn follow_file(self, path: PathBuf, stop: CancellationToken) {
+        let mut complained = false;
+        let mut tick = tokio::time::interval(FILE_POLL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            match read_document(&path) {
+                Ok(document) => {
+                    self.offer(document);
+                    complained = false;
+                }
+                Err(error) if !complained => {
+                    tracing::warn!(%error, "keeping the control document in memory");
+                    complained = true;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn read_document(path: &Path) -> Result<ControlDocument, ControlFileError> {
+    let fail =
+        |problem: String| ControlFileError { path: path.display().to_string(), problem };
+    let text = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+    serde_json::from_slice(&text).map_err(|e| fail(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use sale::SaleId;
+
+    #[test]
+    fn only_a_newer_document_of_the_same_sale_is_taken() {
+        let sale = SaleId { namespace: "shop".into(), name: "laptops".into() };
+        let mut document = ControlDocument::open_now(sale, Timestamp::UNIX_EPOCH);
+        document.version = 5;
+        let control = Control::new(document.clone(), Clock::System);
+        let offer = |version, name: &str| {
+            let mut other = document.clone();
+            other.version = version;
+            other.sale.name = name.into();
+            other.halted = true;
+            control.offer(other)
+        };
+        assert_eq!(offer(4, "laptops"), 5);
+        assert_eq!(offer(9, "phones"), 5);
+        assert_eq!(control.admission(), Admission::Open);
+        assert_eq!(offer(6, "laptops"), 6);
+        assert_eq!(control.admission(), Admission::Halted);
+    }
+}

@@ -1,0 +1,121 @@
+//! Readiness is what parts release when they are warm; liveness is that loops which should turn do turn.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The health of a process, shared by its parts and its admin server.
+#[derive(Debug, Clone)]
+pub struct Health {
+    state: Arc<Mutex<State>>,
+    stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting_for: BTreeMap<&'static str, ()>,
+    loops: BTreeMap<&'static str, (Instant, Duration)>,
+}
+
+/// Held by a part that is not ready yet.
+#[derive(Debug)]
+pub struct ReadinessGate {
+    name: &'static str,
+    health: Health,
+}
+
+/// Beaten by a loop each time it turns.
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    name: &'static str,
+    health: Health,
+}
+
+impl Health {
+    /// A process that is ready once every gate is released, until it is asked to stop.
+    pub fn new(stop: CancellationToken) -> Self {
+        Self { state: Arc::default(), stop }
+    }
+
+    /// Keeps the process from being ready until the gate is released.
+    pub fn gate(&self, name: &'static str) -> ReadinessGate {
+        self.lock().waiting_for.insert(name, ());
+        ReadinessGate { name, health: self.clone() }
+    }
+
+    /// Makes the process count as dead when the loop has not turned for `at_most`.
+    pub fn heartbeat(&self, name: &'static str, at_most: Duration) -> Heartbeat {
+        self.lock().loops.insert(name, (Instant::now(), at_most));
+        Heartbeat { name, health: self.clone() }
+    }
+
+    /// Why the process is not ready; empty when it is.
+    pub fn not_ready(&self) -> Vec<String> {
+        if self.stop.is_cancelled() {
+            return vec!["stopping".to_owned()];
+        }
+        self.lock().waiting_for.keys().map(|name| format!("waiting for {name}")).collect()
+    }
+
+    /// Which loops are stuck; empty when the process is alive.
+    pub fn stuck(&self) -> Vec<String> {
+        let state = self.lock();
+        let late = |(name, (at, most)): (&&'static str, &(Instant, Duration))| {
+            (at.elapsed() > *most).then(|| format!("{name} has not turned for {} s", at.elapsed().as_secs()))
+        };
+        state.loops.iter().filter_map(late).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadinessGate {
+    /// This part is ready.
+    pub fn release(self) {
+        self.health.lock().waiting_for.remove(self.name);
+        tracing::info!(part = self.name, "ready");
+    }
+}
+
+impl Heartbeat {
+    /// The loop has turned.
+    pub fn beat(&self) {
+        if let Some(entry) = self.health.lock().loops.get_mut(self.name) {
+            entry.0 = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_when_every_gate_is_released_and_until_asked_to_stop() {
+        let stop = CancellationToken::new();
+        let health = Health::new(stop.clone());
+        let (a, b) = (health.gate("a"), health.gate("b"));
+        a.release();
+        assert_eq!(health.not_ready(), ["waiting for b"]);
+        b.release();
+        assert!(health.not_ready().is_empty());
+        stop.cancel();
+        assert_eq!(health.not_ready(), ["stopping"]);
+    }
+
+    #[test]
+    fn a_loop_that_does_not_turn_is_stuck() {
+        let health = Health::new(CancellationToken::new());
+        let heart = health.heartbeat("relay", Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(health.stuck().len(), 1);
+        health.lock().loops.get_mut("relay").unwrap().1 = Duration::from_secs(60);
+        heart.beat();
+        assert!(health.stuck().is_empty());
+    }
+}

@@ -1,0 +1,86 @@
+//! The address a request really came from. A forwarded header counts only as far as trusted proxies vouch for it.
+
+use std::net::IpAddr;
+
+/// A network in CIDR notation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: u128,
+    prefix: u8,
+}
+
+impl Network {
+    /// Reads `10.0.0.0/8`, `fd00::/8` or a single address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address.parse().ok()?;
+        let (bits, offset) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
+        let prefix: u8 = match prefix {
+            None => bits,
+            Some(text) => text.parse().ok().filter(|p| *p <= bits)?,
+        };
+        Some(Self { address: widen(address), prefix: prefix + offset })
+    }
+
+    /// Whether the address is inside.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let differing = self.address ^ widen(address);
+        self.prefix == 0 || differing.leading_zeros() >= u32::from(self.prefix)
+    }
+}
+
+/// IPv4 as IPv4-mapped IPv6, so that both compare the same way.
+fn widen(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+        IpAddr::V6(v6) => v6.into(),
+    }
+}
+
+/// The client's address: the rightmost one of `X-Forwarded-For` that is not a trusted proxy, as far as the chain
+/// from the peer on is trusted. Anything the client wrote itself stands further left and is never reached.
+pub fn resolve(peer: IpAddr, forwarded_for: Option<&str>, trusted: &[Network]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
+    let mut client = peer;
+    for hop in forwarded_for.unwrap_or("").rsplit(',').map(str::trim) {
+        if !is_trusted(client) {
+            break;
+        }
+        match hop.parse() {
+            Ok(address) => client = address,
+            Err(_) => break,
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let trusted = [Network::parse("10.0.0.0/8").unwrap()];
+        let of = |peer, header| resolve(ip(peer), header, &trusted);
+        assert_eq!(of("203.0.113.9", Some("1.2.3.4")), ip("203.0.113.9"));
+        assert_eq!(of("10.1.1.1", Some("1.2.3.4")), ip("1.2.3.4"));
+        assert_eq!(of("10.1.1.1", Some("6.6.6.6, 1.2.3.4, 10.2.2.2")), ip("1.2.3.4"));
+        assert_eq!(of("10.1.1.1", Some("spoof")), ip("10.1.1.1"));
+        assert_eq!(of("10.1.1.1", None), ip("10.1.1.1"));
+    }
+
+    #[test]
+    fn networks_are_read_and_compared() {
+        assert!(Network::parse("10.0.0.0/33").is_none());
+        assert!(Network::parse("everyone").is_none());
+        assert!(Network::parse("127.0.0.1").unwrap().contains(ip("127.0.0.1")));
+        assert!(!Network::parse("127.0.0.1").unwrap().contains(ip("127.0.0.2")));
+        assert!(Network::parse("fd00::/8").unwrap().contains(ip("fd12::1")));
+        assert!(Network::parse("0.0.0.0/0").unwrap().contains(ip("8.8.8.8")));
+        assert!(!Network::parse("0.0.0.0/0").unwrap().contains(ip("fd12::1")));
+    }
+}

@@ -1,0 +1,245 @@
+//! Problem documents (RFC 9457): every error of every service, with a stable code.
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+
+/// The stable codes. Clients branch on these; titles and details are for people and may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// 400: the request itself is wrong; `errors` names the field.
+    InvalidRequest,
+    /// 401: no token, or not a good one.
+    Unauthenticated,
+    /// 403: a good token of somebody who may not do this.
+    Forbidden,
+    /// 404: no such thing, or none of yours.
+    NotFound,
+    /// 405: the route does not know the method.
+    MethodNotAllowed,
+    /// 409: no units left.
+    SoldOut,
+    /// 409: before the opening; see `opensAt`.
+    SaleNotOpen,
+    /// 409: after the end.
+    SaleClosed,
+    /// 409: paused.
+    SaleHalted,
+    /// 409: more than one customer may buy.
+    CustomerLimit,
+    /// 409: the thing changed since it was read.
+    StaleVersion,
+    /// 409: stock would go below what is held and sold.
+    StockCommitted,
+    /// 409: there is an account with this address.
+    EmailTaken,
+    /// 409: there is a product with this SKU.
+    SkuTaken,
+    /// 409: the order cannot be changed any more.
+    OrderFinal,
+    /// 413: the body is too large.
+    PayloadTooLarge,
+    /// 415: the body is not JSON.
+    UnsupportedMediaType,
+    /// 422: the key was used for another order.
+    IdempotencyKeyReused,
+    /// 429: too many requests; see `Retry-After`.
+    RateLimited,
+    /// 500: our fault.
+    Internal,
+    /// 503: try again; see `Retry-After`. Nothing was accepted.
+    Busy,
+}
+
+impl Code {
+    /// Its status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::SoldOut
+            | Self::SaleNotOpen
+            | Self::SaleClosed
+            | Self::SaleHalted
+            | Self::CustomerLimit
+            | Self::StaleVersion
+            | Self::StockCommitted
+            | Self::EmailTaken
+            | Self::SkuTaken
+            | Self::OrderFinal => StatusCode::CONFLICT,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// A short title for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "The request is not valid",
+            Self::Unauthenticated => "Please log in",
+            Self::Forbidden => "Not allowed",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::SoldOut => "Sold out",
+            Self::SaleNotOpen => "The sale is not open yet",
+            Self::SaleClosed => "The sale is over",
+            Self::SaleHalted => "The sale is paused",
+            Self::CustomerLimit => "Limit for each customer reached",
+            Self::StaleVersion => "Changed in the meantime",
+            Self::StockCommitted => "Units are held or sold",
+            Self::EmailTaken => "This address has an account",
+            Self::SkuTaken => "This SKU exists",
+            Self::OrderFinal => "The order is final",
+            Self::PayloadTooLarge => "The body is too large",
+            Self::UnsupportedMediaType => "The body must be JSON",
+            Self::IdempotencyKeyReused => "This Idempotency-Key belongs to another order",
+            Self::RateLimited => "Too many requests",
+            Self::Internal => "Something went wrong on our side",
+            Self::Busy => "Busy, please try again",
+        }
+    }
+}
+
+/// One field that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// Path of the field in the body, such as `items[0].quantity`, or the header's or parameter's name.
+    pub field: String,
+    /// What is wrong with it and what would be right.
+    pub detail: String,
+}
+
+/// An error answer.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// `urn:quicksale:problem:<code>`
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Short and for people.
+    pub title: String,
+    /// The HTTP status, repeated.
+    pub status: u16,
+    /// The stable code.
+    pub code: Code,
+    /// What happened, to what, and what to do.
+    pub detail: String,
+    /// The request's id, for the support ticket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// When the sale opens, with `sale_not_open`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opens_at: Option<String>,
+    /// The fields that were refused, with `invalid_request`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// Seconds to wait, for the `Retry-After` header.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
+    /// Further headers of the answer.
+    #[serde(skip)]
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem with a detail for people.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let name = serde_json::to_value(code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        Self {
+            kind: format!("urn:quicksale:problem:{name}"),
+            title: code.title().to_owned(),
+            status: code.status().as_u16(),
+            code,
+            detail: detail.into(),
+            request_id: None,
+            opens_at: None,
+            errors: Vec::new(),
+            retry_after: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// 400 about one field.
+    pub fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (field, detail) = (field.into(), detail.into());
+        let mut problem = Self::new(Code::InvalidRequest, format!("{field}: {detail}"));
+        problem.errors.push(FieldError { field, detail });
+        problem
+    }
+
+    /// 401.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(Code::Unauthenticated, detail);
+        problem.headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        problem
+    }
+
+    /// 404 for a kind of thing.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("There is no such {what}, or it is not yours."))
+    }
+
+    /// 503: nothing was accepted, and the same request may be sent again.
+    pub fn busy() -> Self {
+        Self::new(Code::Busy, "A part of the system is not answering. Nothing was accepted; please try again.")
+            .retry_after(1)
+    }
+
+    /// 500; the cause is in the log under the request's id and nowhere else.
+    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "internal error");
+        Self::new(Code::Internal, "The error has been logged under this request's id.")
+    }
+
+    /// Adds a `Retry-After` in seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.code.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        // The server adds the request id, which is not known here.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_its_code_and_field() {
+        let json = serde_json::to_value(Problem::field("items[0].quantity", "must be 1 to 100")).unwrap();
+        assert_eq!(json["type"], "urn:quicksale:problem:invalid_request");
+        assert_eq!(json["status"], 400);
+        assert_eq!(json["code"], "invalid_request");
+        assert_eq!(json["errors"][0]["field"], "items[0].quantity");
+        assert!(json.get("opensAt").is_none());
+    }
+}

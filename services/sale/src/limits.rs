@@ -1,0 +1,169 @@
+//! Rate limits: which limit a request counts against, and what an answer says about it.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The routes that have a limit of their own. Whatever is not listed counts against [`LimitedRoute::Default`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LimitedRoute {
+    /// `POST /api/auth/login`
+    #[serde(rename = "/api/auth/login")]
+    Login,
+    /// `POST /api/auth/register`
+    #[serde(rename = "/api/auth/register")]
+    Register,
+    /// `POST /api/orders`
+    #[serde(rename = "/api/orders")]
+    Orders,
+    /// `POST /api/inventory/reserve`
+    #[serde(rename = "/api/inventory/reserve")]
+    Reserve,
+    /// Everything else.
+    #[serde(rename = "*")]
+    Default,
+}
+
+impl LimitedRoute {
+    /// Every route that a FlashSale may name, in the order of the defaults.
+    pub const ALL: [Self; 5] = [Self::Login, Self::Register, Self::Orders, Self::Reserve, Self::Default];
+
+    /// The route as a FlashSale writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "/api/auth/login",
+            Self::Register => "/api/auth/register",
+            Self::Orders => "/api/orders",
+            Self::Reserve => "/api/inventory/reserve",
+            Self::Default => "*",
+        }
+    }
+
+    /// Reads a route as a FlashSale writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|route| route.as_str() == text)
+    }
+
+    /// The limit that a request counts against.
+    pub fn of(method: &str, path: &str) -> Self {
+        if method != "POST" {
+            return Self::Default;
+        }
+        let path = path.strip_suffix('/').unwrap_or(path);
+        Self::parse(path).filter(|route| *route != Self::Default).unwrap_or(Self::Default)
+    }
+
+    /// The limit when a FlashSale names none, in requests for each minute.
+    pub fn default_limit(self) -> u32 {
+        match self {
+            Self::Login => 5,
+            Self::Register => 3,
+            Self::Orders => 10,
+            Self::Reserve => 50,
+            Self::Default => 100,
+        }
+    }
+}
+
+/// At most `limit` requests in any `window`, for one user or address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateLimit {
+    /// What it applies to.
+    pub route: LimitedRoute,
+    /// Requests in a window, at least 1.
+    pub limit: u32,
+    /// Length of the window in milliseconds, at least 1.
+    pub window_ms: u64,
+}
+
+/// The limits of a sale: one for each route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RateLimits(Vec<RateLimit>);
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self::with_overrides([])
+    }
+}
+
+impl RateLimits {
+    /// The defaults, with some of them replaced.
+    pub fn with_overrides(overrides: impl IntoIterator<Item = RateLimit>) -> Self {
+        let mut limits: Vec<_> = LimitedRoute::ALL
+            .into_iter()
+            .map(|route| RateLimit { route, limit: route.default_limit(), window_ms: 60_000 })
+            .collect();
+        for new in overrides {
+            if let Some(old) = limits.iter_mut().find(|old| old.route == new.route) {
+                *old = new;
+            }
+        }
+        Self(limits)
+    }
+
+    /// The limit of a route.
+    pub fn get(&self, route: LimitedRoute) -> RateLimit {
+        self.0.iter().copied().find(|limit| limit.route == route).unwrap_or(RateLimit {
+            route,
+            limit: route.default_limit(),
+            window_ms: 60_000,
+        })
+    }
+}
+
+/// What the limiter counted for a request, and therefore what the answer's headers say
+/// (draft-ietf-httpapi-ratelimit-headers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The limit that applied.
+    pub limit: RateLimit,
+    /// Requests left in the current window.
+    pub remaining: u32,
+    /// How long until a refused request could succeed; zero when this one was allowed.
+    pub retry_after: Duration,
+}
+
+impl Verdict {
+    /// Whether the request may go on.
+    pub fn allowed(&self) -> bool {
+        self.retry_after.is_zero()
+    }
+
+    /// Whole seconds for a `Retry-After` header: rounded up, so that whoever obeys it is let in.
+    pub fn retry_after_seconds(&self) -> u64 {
+        u64::try_from(self.retry_after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_find_their_limit() {
+        assert_eq!(LimitedRoute::of("POST", "/api/orders"), LimitedRoute::Orders);
+        assert_eq!(LimitedRoute::of("POST", "/api/orders/"), LimitedRoute::Orders);
+        assert_eq!(LimitedRoute::of("GET", "/api/orders"), LimitedRoute::Default);
+        assert_eq!(LimitedRoute::of("POST", "/api/orders/1/cancel"), LimitedRoute::Default);
+        assert_eq!(LimitedRoute::of("POST", "*"), LimitedRoute::Default);
+    }
+
+    #[test]
+    fn overrides_replace_only_their_route() {
+        let limits =
+            RateLimits::with_overrides([RateLimit { route: LimitedRoute::Orders, limit: 2, window_ms: 1_000 }]);
+        assert_eq!(limits.get(LimitedRoute::Orders).limit, 2);
+        assert_eq!(limits.get(LimitedRoute::Login).limit, 5);
+        assert_eq!(LimitedRoute::parse("/api/nothing"), None);
+    }
+
+    #[test]
+    fn retry_after_never_sends_a_client_back_too_early() {
+        let limit = RateLimits::default().get(LimitedRoute::Orders);
+        let verdict = |ms| Verdict { limit, remaining: 0, retry_after: Duration::from_millis(ms) };
+        assert_eq!(verdict(1).retry_after_seconds(), 1);
+        assert_eq!(verdict(1_001).retry_after_seconds(), 2);
+        assert!(verdict(0).allowed());
+    }
+}
