@@ -36,15 +36,16 @@ launch() {
 # await DIR SECONDS WHAT CHECK...: waits until the check succeeds; ends the script, with the log's tail, when the
 # process ends before that or the time is over.
 await() {
-  local dir=$1 deadline=$((SECONDS + $2)) what=$3
+  # Functions see the variables of those that call them, so these must not hide the ones that CHECK uses.
+  local awaited=$1 deadline=$((SECONDS + $2)) awaited_name=$3
   shift 3
   until "$@" >/dev/null 2>&1; do
-    if ! running "$dir" >/dev/null; then
-      tail -n 20 "$dir/log" >&2
-      die "$what stopped while it started; its log is $dir/log"
+    if ! running "$awaited" >/dev/null; then
+      tail -n 20 "$awaited/log" >&2
+      die "$awaited_name stopped while it started; its log is $awaited/log"
     elif [ $SECONDS -ge $deadline ]; then
-      tail -n 20 "$dir/log" >&2
-      die "$what runs but does not answer; its log is $dir/log"
+      tail -n 20 "$awaited/log" >&2
+      die "$awaited_name runs but does not answer; its log is $awaited/log"
     fi
     sleep 0.1
   done

@@ -1,0 +1,92 @@
+#!/bin/bash
+# A kind cluster with an ingress controller: cluster.sh up|down|load IMAGE
+#
+# up makes the cluster that kind-config.yaml describes, or brings back or replaces one that does not answer; on a healthy
+# one it changes nothing. load puts an image of this host's Docker into it. From the environment:
+#   CLUSTER (quicksale)  INGRESS_PORT (8080)  KUBECONFIG (the user's own)
+set -euo pipefail
+# shellcheck source=hack/env.sh
+. "$(dirname "$0")/env.sh"
+# shellcheck source=hack/process.sh
+. "$REPO/hack/process.sh"
+# shellcheck source=hack/registry.sh
+. "$REPO/hack/registry.sh"
+cluster=${CLUSTER:-quicksale} port=${INGRESS_PORT:-8080}
+node=$cluster-control-plane
+
+kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
+exists() { kind get clusters 2>/dev/null | grep -qx "$cluster"; }
+
+# healthy: whether the node is Ready, giving a cluster that is coming back some time for that.
+healthy() {
+  [ "$(docker inspect --format '{{.State.Running}}' "$node" 2>/dev/null)" = true ] || docker start "$node" >/dev/null || return 1
+  # Where the host's port leads is fixed when a cluster is made.
+  [ "$(docker port "$node" 30080/tcp 2>/dev/null)" = "127.0.0.1:$port" ] || return 1
+  kind export kubeconfig --name "$cluster" >/dev/null 2>&1 || return 1
+  local deadline=$((SECONDS + 60))
+  until kubectl_here --request-timeout=5s get --raw /readyz >/dev/null 2>&1; do
+    [ $SECONDS -lt $deadline ] || return 1
+    sleep 1
+  done
+  kubectl_here wait node "$node" --for=condition=Ready --timeout=60s >/dev/null 2>&1
+}
+
+create() {
+  local image config
+  ! listening "$port" || die "port $port of this host is taken by another process: stop that one, or choose another with INGRESS_PORT"
+  image=$("$REPO/hack/images.sh" node)
+  config=$(sed -e "s/^name: .*/name: $cluster/" -e "s/hostPort: 8080/hostPort: $port/" "$REPO/kind-config.yaml")
+  say "creating the kind cluster $cluster (about 1 min)"
+  kind create cluster --config - --image "$image" --wait 120s <<<"$config" >"$CACHE/logs/kind-$cluster.log" 2>&1 || {
+    tail -n 30 "$CACHE/logs/kind-$cluster.log" >&2
+    kind delete cluster --name "$cluster" >/dev/null 2>&1 || true
+    die "kind could not create the cluster; its whole output is in $CACHE/logs/kind-$cluster.log"
+  }
+}
+
+# load IMAGE: unless the node has an image of this name already; a name stands for one content here.
+load() {
+  local name=$1
+  case $name in */*) ;; *) name=docker.io/library/$name ;; esac
+  [ -z "$(docker exec "$node" ctr --namespace k8s.io images ls --quiet "name==$name")" ] || return 0
+  kind load docker-image --name "$cluster" "$1" >>"$CACHE/logs/kind-$cluster.log" 2>&1 ||
+    die "the image $1 could not be loaded into the cluster; see $CACHE/logs/kind-$cluster.log"
+}
+
+ingress() {
+  local image
+  image=$("$REPO/hack/images.sh" ingress)
+  registry_answers || load "$image"
+  sed "s|image: IMAGE|image: $image|" "$REPO/hack/manifests/traefik.yaml" | kubectl_here apply -f - >/dev/null
+  kubectl_here --namespace traefik rollout status deployment/traefik --timeout 120s >/dev/null ||
+    die "the ingress controller did not get ready: kubectl --context kind-$cluster --namespace traefik describe pods"
+}
+
+up() {
+  "$REPO/hack/docker.sh" start
+  "$REPO/hack/tools.sh" kind kubectl
+  registry_answers || say "no image registry answers: images are built here instead"
+  if exists && ! healthy; then
+    say "the cluster $cluster does not answer: replacing it"
+    kind delete cluster --name "$cluster" >/dev/null 2>&1
+  fi
+  exists || create
+  ingress
+  say "cluster $cluster is ready: kubectl --context kind-$cluster, ingress on http://127.0.0.1:$port"
+}
+
+down() {
+  docker info >/dev/null 2>&1 && have kind && exists || return 0
+  kind delete cluster --name "$cluster" >/dev/null 2>&1
+  say "cluster $cluster deleted"
+}
+
+mkdir -p "$CACHE/locks" "$CACHE/logs"
+exec 8>"$CACHE/locks/cluster-$cluster"
+flock 8
+case ${1:-} in
+  up) up ;;
+  down) down ;;
+  load) load "${2:?usage: hack/cluster.sh load IMAGE}" ;;
+  *) die "usage: hack/cluster.sh up|down|load IMAGE" ;;
+esac
