@@ -3,7 +3,11 @@
 # which speaks the same protocol.
 
 mongodb_ports() { echo "${MONGODB_PORT:-27017}"; }
-mongodb_prepare() { mkdir -p "$1/data"; }
+mongodb_prepare() {
+  mkdir -p "$1/data"
+  # An empty file, so that none is looked for elsewhere.
+  : >"$1/secantusd.toml"
+}
 mongodb_is_mongod() { have mongod && have mongosh; }
 
 mongodb_command() {
@@ -11,7 +15,9 @@ mongodb_command() {
   if mongodb_is_mongod; then
     command=(mongod --bind_ip 127.0.0.1 --port "$port" --dbpath "$1/data" --replSet rs0 --wiredTigerCacheSizeGB 0.5)
   else
-    command=(secantusd --help)
+    # A commit is on the disk before it is acknowledged: a kill costs nothing that a client was told it has.
+    command=(secantusd --config "$1/secantusd.toml" --host 127.0.0.1 --port "$port" --storage-path "$1/data" --sync-on-commit
+      --cache-size 1G --log-level WARNING)
   fi
 }
 
