@@ -1,1 +1,22 @@
-//! events
+//! How an order gets from one service to the next: messages, the topics they travel on, the outbox they leave from
+//! and the lanes they arrive by.
+//!
+//! - A **message** is written to the **outbox** in the same transaction as the effect it reports ([`outbox`]), and
+//!   from there to Kafka by the processor ([`producer`]).
+//! - A **lane** is one partition of one topic with the single worker that owns it now ([`lanes`]). Its offset lives
+//!   in MongoDB and moves in the same transaction as the effects of the messages, so effects happen once however
+//!   often a message is delivered.
+//! - What cannot be read or handled goes to the **dead letters** with its reason ([`dead_letters`]).
+//!
+//! A new consumer implements [`lanes::Handler`] and adds its group to [`topics::GROUPS`].
+
+pub mod dead_letters;
+pub mod lag;
+pub mod lanes;
+pub mod message;
+pub mod outbox;
+pub mod producer;
+pub mod topics;
+
+pub use message::{Message, Payload};
+pub use topics::Topic;

@@ -1,0 +1,183 @@
+//! One batch, one transaction: offsets by compare-and-set, effects, dead letters.
+
+use super::{ApplyError, Handler, LaneStore, fetch::{Fetched, Lane}};
+use crate::{
+    dead_letters::{DEAD_LETTERS, DeadLetters, Undeliverable},
+    message::Message,
+    outbox::Outbox,
+};
+use futures::FutureExt;
+use jiff::Timestamp;
+use mongodb::{Client, ClientSession, Database, bson::{DateTime, doc}};
+use platform::backends::mongo;
+use rskafka::record::Record;
+use std::{collections::HashMap, sync::Arc};
+
+/// Writes batches of one group.
+pub(super) struct Committer<H> {
+    pub(super) client: Client,
+    pub(super) lanes: LaneStore,
+    pub(super) outbox: Outbox,
+    pub(super) dead_letters: DeadLetters,
+    pub(super) handler: Arc<H>,
+}
+
+/// A batch as it is committed: decoded once, however often the transaction runs.
+#[derive(Debug)]
+struct Batch {
+    moves: Vec<(Lane, i64, i64)>,
+    messages: Vec<Message>,
+    undeliverable: Vec<Undeliverable>,
+    replies: Vec<Message>,
+}
+
+impl<H: Handler> Committer<H> {
+    pub(super) fn new(database: &Database, handler: Arc<H>) -> Self {
+        Self {
+            client: database.client().clone(),
+            lanes: LaneStore::new(database),
+            outbox: Outbox::new(database),
+            dead_letters: DeadLetters::new(database),
+            handler,
+        }
+    }
+
+    /// Commits what was fetched, setting aside the messages in `poison` (by id, with the reason).
+    pub(super) async fn commit(
+        &self,
+        fetched: &[Fetched],
+        poison: &HashMap<String, String>,
+    ) -> Result<usize, ApplyError> {
+        let batch = Arc::new(self.decode(fetched, poison));
+        let count = batch.messages.len();
+        mongo::transaction(&self.client, |session| {
+            let (batch, this) = (Arc::clone(&batch), self.parts());
+            async move { this.write(session, &batch).await }.boxed()
+        })
+        .await?;
+        for record in &batch.undeliverable {
+            DEAD_LETTERS.with_label_values(&[record.group, record.topic.plain_name()]).inc();
+            tracing::error!(group = record.group, topic = record.topic.plain_name(), partition = record.partition,
+                            offset = record.offset, reason = record.reason, "message went to the dead letters");
+        }
+        self.handler.committed(&batch.messages);
+        Ok(count + batch.undeliverable.len())
+    }
+
+    fn parts(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            lanes: self.lanes.clone(),
+            outbox: self.outbox.clone(),
+            dead_letters: self.dead_letters.clone(),
+            handler: Arc::clone(&self.handler),
+        }
+    }
+
+    async fn write(&self, session: &mut ClientSession, batch: &Batch) -> Result<(), ApplyError> {
+        self.move_offsets(session, batch).await?;
+        if !batch.messages.is_empty() {
+            self.handler.apply(session, &batch.messages).await?;
+        }
+        if !batch.undeliverable.is_empty() {
+            let entries = self.dead_letters.bury(session, &batch.undeliverable, DateTime::now()).await?;
+            self.outbox.append_entries(session, entries).await?;
+            self.outbox.append(session, &batch.replies).await?;
+        }
+        Ok(())
+    }
+
+    /// The fence: fails as a whole unless every lane still has our epoch and the offset that we read from.
+    async fn move_offsets(&self, session: &mut ClientSession, batch: &Batch) -> Result<(), ApplyError> {
+        for (lane, from, to) in &batch.moves {
+            let moved = self
+                .lanes
+                .collection()
+                .update_one(
+                    doc! {"_id": &*lane.id, "epoch": lane.epoch, "offset": from},
+                    doc! {"$set": {"offset": to}},
+                )
+                .session(&mut *session)
+                .await?;
+            if moved.matched_count != 1 {
+                return Err(ApplyError::LaneLost);
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&self, fetched: &[Fetched], poison: &HashMap<String, String>) -> Batch {
+        let mut batch =
+            Batch { moves: moves(fetched), messages: Vec::new(), undeliverable: Vec::new(), replies: Vec::new() };
+        for part in fetched {
+            for (offset, record) in &part.records {
+                let reason = match Message::decode(record.value.as_deref(), traceparent(record)) {
+                    Ok(message) if message.topic() != part.lane.topic => {
+                        format!("a {} does not belong here", message.topic().plain_name())
+                    }
+                    Ok(message) => match poison.get(&message.id) {
+                        None => {
+                            batch.messages.push(message);
+                            continue;
+                        }
+                        Some(reason) => reason.clone(),
+                    },
+                    Err(error) => error.to_string(),
+                };
+                self.set_aside(&mut batch, &part.lane, *offset, record, reason);
+            }
+        }
+        batch
+    }
+
+    fn set_aside(&self, batch: &mut Batch, lane: &Lane, offset: i64, record: &Record, reason: String) {
+        let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+        if !key.is_empty() {
+            batch.replies.extend(self.handler.give_up(&key));
+        }
+        batch.undeliverable.push(Undeliverable {
+            group: self.handler.group(),
+            topic: lane.topic,
+            partition: lane.partition,
+            offset,
+            key,
+            payload: record.value.clone().unwrap_or_default(),
+            reason,
+        });
+    }
+
+    /// Tells the lanes that are not ours any more that they are lost, and returns what is left of the batch.
+    pub(super) async fn drop_lost(&self, fetched: Vec<Fetched>) -> Result<Vec<Fetched>, mongodb::error::Error> {
+        let mut expected: HashMap<Arc<str>, i64> = HashMap::new();
+        let mut kept = Vec::with_capacity(fetched.len());
+        for part in fetched {
+            let stored = self.lanes.current(&part.lane.id).await?;
+            let from = expected.get(&part.lane.id).copied().or(stored.map(|lease| lease.offset));
+            let ours = stored.is_some_and(|lease| lease.epoch == part.lane.epoch) && from == Some(part.from);
+            if ours && !part.lane.lost.is_cancelled() {
+                expected.insert(Arc::clone(&part.lane.id), part.to);
+                kept.push(part);
+            } else {
+                tracing::warn!(lane = %part.lane.id, at = %Timestamp::now(), "lane lost");
+                part.lane.lost.cancel();
+            }
+        }
+        Ok(kept)
+    }
+}
+
+/// One move for each lane: several fetches of a lane follow each other without a gap.
+fn moves(fetched: &[Fetched]) -> Vec<(Lane, i64, i64)> {
+    let mut moves: Vec<(Lane, i64, i64)> = Vec::new();
+    for part in fetched {
+        match moves.iter_mut().find(|(lane, _, to)| lane.id == part.lane.id && *to == part.from) {
+            Some((_, _, to)) => *to = part.to,
+            None => moves.push((part.lane.clone(), part.from, part.to)),
+        }
+    }
+    moves
+}
+
+fn traceparent(record: &Record) -> Option<String> {
+    record.headers.get("traceparent").and_then(|value| String::from_utf8(value.clone()).ok())
+}

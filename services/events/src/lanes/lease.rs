@@ -1,0 +1,190 @@
+//! Lane documents: leases, epochs and offsets.
+
+use super::COLLECTION;
+use jiff::Timestamp;
+use mongodb::{
+    Collection, Database,
+    bson::{DateTime, Document, doc},
+    error::Error,
+    options::ReturnDocument,
+};
+use platform::backends::mongo::is_duplicate_key;
+use std::time::Duration;
+
+/// How long a lease lasts and therefore how soon a dead worker's lanes are taken over.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseTerms {
+    /// From one renewal to the moment others may take over.
+    pub duration: Duration,
+    /// From one renewal to the next; well below a third of the duration.
+    pub renew_every: Duration,
+}
+
+impl Default for LeaseTerms {
+    fn default() -> Self {
+        Self { duration: Duration::from_secs(5), renew_every: Duration::from_secs(1) }
+    }
+}
+
+/// A lease that was acquired: the fencing token and where to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Grows with every change of owner.
+    pub epoch: i64,
+    /// The next record to read.
+    pub offset: i64,
+}
+
+/// The leases of one sale. Clocks of different workers only decide how soon a lease changes hands; that two owners
+/// never both write is decided by the epoch.
+#[derive(Debug, Clone)]
+pub struct LaneStore {
+    lanes: Collection<Document>,
+}
+
+impl LaneStore {
+    /// The lanes in a sale's database.
+    pub fn new(database: &Database) -> Self {
+        Self { lanes: database.collection(COLLECTION) }
+    }
+
+    /// The collection, for the compare-and-set inside of a batch's transaction.
+    pub(super) fn collection(&self) -> &Collection<Document> {
+        &self.lanes
+    }
+
+    /// Takes a lease that nobody holds, or `None` when somebody does.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn acquire(
+        &self,
+        id: &str,
+        owner: &str,
+        terms: LeaseTerms,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        let filter = doc! {"_id": id, "$or": [
+            {"owner": owner},
+            {"owner": {"$exists": false}},
+            {"expiresAt": {"$lt": bson_time(now)}},
+        ]};
+        let change = doc! {
+            "$set": {"owner": owner, "expiresAt": bson_time(now + terms.duration)},
+            "$inc": {"epoch": 1_i64},
+        };
+        let taken = self
+            .lanes
+            .find_one_and_update(filter, change)
+            .return_document(ReturnDocument::After)
+            .await?;
+        if let Some(lane) = taken {
+            return Ok(Some(lease_of(&lane)));
+        }
+        self.create(id, owner, terms, now).await
+    }
+
+    async fn create(
+        &self,
+        id: &str,
+        owner: &str,
+        terms: LeaseTerms,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        let new = doc! {
+            "_id": id, "owner": owner, "epoch": 1_i64, "offset": 0_i64,
+            "expiresAt": bson_time(now + terms.duration),
+        };
+        match self.lanes.insert_one(new).await {
+            Ok(_) => Ok(Some(Lease { epoch: 1, offset: 0 })),
+            Err(error) if is_duplicate_key(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Extends every lease of an owner and returns the ids and epochs that it still holds.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn renew(
+        &self,
+        group: &str,
+        owner: &str,
+        terms: LeaseTerms,
+        now: Timestamp,
+    ) -> Result<Vec<(String, i64)>, Error> {
+        use futures::TryStreamExt;
+        let mine = doc! {"_id": {"$gte": format!("{group}/"), "$lt": format!("{group}0")}, "owner": owner};
+        self.lanes
+            .update_many(mine.clone(), doc! {"$set": {"expiresAt": bson_time(now + terms.duration)}})
+            .await?;
+        let held: Vec<Document> = self.lanes.find(mine).await?.try_collect().await?;
+        Ok(held
+            .into_iter()
+            .filter_map(|lane| Some((lane.get_str("_id").ok()?.to_owned(), lane.get_i64("epoch").ok()?)))
+            .collect())
+    }
+
+    /// Gives a lease up so that another worker can take it at once.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn release(&self, id: &str, owner: &str) -> Result<(), Error> {
+        self.lanes
+            .update_one(doc! {"_id": id, "owner": owner}, doc! {"$unset": {"owner": "", "expiresAt": ""}})
+            .await
+            .map(drop)
+    }
+
+    /// The lease as it stands, whoever holds it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn current(&self, id: &str) -> Result<Option<Lease>, Error> {
+        Ok(self.lanes.find_one(doc! {"_id": id}).await?.map(|lane| lease_of(&lane)))
+    }
+
+    /// Says that a worker of a group is alive, and counts those that are.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn enrol(
+        &self,
+        group: &str,
+        owner: &str,
+        terms: LeaseTerms,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        self.lanes
+            .update_one(
+                doc! {"_id": format!("worker:{group}/{owner}")},
+                doc! {"$set": {"group": group, "aliveUntil": bson_time(now + terms.duration)}},
+            )
+            .upsert(true)
+            .await?;
+        self.lanes.count_documents(doc! {"group": group, "aliveUntil": {"$gte": bson_time(now)}}).await
+    }
+
+    /// Takes a worker off the list, and with it those that have been dead for an hour.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn resign(&self, group: &str, owner: &str, now: Timestamp) -> Result<(), Error> {
+        let long_dead = bson_time(now - Duration::from_secs(3_600));
+        self.lanes
+            .delete_many(doc! {"$or": [
+                {"_id": format!("worker:{group}/{owner}")},
+                {"group": group, "aliveUntil": {"$lt": long_dead}},
+            ]})
+            .await
+            .map(drop)
+    }
+}
+
+fn lease_of(lane: &Document) -> Lease {
+    Lease { epoch: lane.get_i64("epoch").unwrap_or(0), offset: lane.get_i64("offset").unwrap_or(0) }
+}
+
+fn bson_time(at: Timestamp) -> DateTime {
+    DateTime::from_millis(at.as_millisecond())
+}

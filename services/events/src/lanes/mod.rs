@@ -1,0 +1,111 @@
+//! Lanes: who reads which partition, how far it got, and how a batch takes effect exactly once.
+//!
+//! A group's workers share the partitions of its topics. Each partition has a document in the `lanes` collection
+//! with its owner, an epoch that grows with every change of owner, and the offset of the next record. A batch is one
+//! transaction: the handler's effects, and for each lane a compare-and-set of `{epoch, offset}`. So
+//!
+//! - a crash before the commit leaves no effect, and the records are read again;
+//! - a crash after it leaves the new offset, and they are not;
+//! - a worker that lost its lane, however late it notices, fails the compare-and-set and writes nothing.
+//!
+//! Within a process all lanes of a group feed one committer: while one commit is under way the next batch gathers.
+//!
+//! ```text
+//!  ownership ──starts/stops──> fetch (one per lane) ──bounded channel──> committer ──> MongoDB
+//! ```
+
+mod commit;
+mod fetch;
+mod lease;
+mod ownership;
+mod worker;
+
+pub use lease::{LaneStore, LeaseTerms};
+pub use worker::{LaneWorker, Settings};
+
+use crate::{message::Message, topics::Topic};
+use futures::future::BoxFuture;
+use mongodb::ClientSession;
+use platform::backends::mongo::{MongoError, TransientError};
+use platform::metrics::must;
+use prometheus::{IntCounterVec, IntGaugeVec, register_int_counter_vec, register_int_gauge_vec};
+use std::sync::LazyLock;
+
+/// Collection of lanes and of the workers that share them.
+pub const COLLECTION: &str = "lanes";
+
+/// Records that took effect, by group.
+pub static HANDLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "quicksale_lane_records_total",
+        "Records whose effects were committed.",
+        &["group"]
+    ))
+});
+
+/// Lanes owned by this process, by group.
+pub static OWNED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    must(register_int_gauge_vec!("quicksale_lanes_owned", "Lanes owned by this process.", &["group"]))
+});
+
+/// The id of a lane's document.
+pub fn lane_id(group: &str, topic: Topic, partition: i32) -> String {
+    format!("{group}/{}/{partition}", topic.plain_name())
+}
+
+/// What a group does with its messages.
+pub trait Handler: Send + Sync + 'static {
+    /// The group's name; see [`crate::topics::GROUPS`].
+    fn group(&self) -> &'static str;
+
+    /// The topics it reads.
+    fn topics(&self) -> &'static [Topic];
+
+    /// Writes the effects of a batch in the given transaction. It may run several times for one batch (a conflict
+    /// rolls the transaction back), and a message may come again in a later batch under the same id.
+    fn apply<'s>(
+        &'s self,
+        session: &'s mut ClientSession,
+        messages: &'s [Message],
+    ) -> BoxFuture<'s, Result<(), ApplyError>>;
+
+    /// What to say about an order whose message could not be read or handled, so that the order still comes to an
+    /// end. `None` when nobody waits for an answer.
+    fn give_up(&self, _order_id: &str) -> Option<Message> {
+        None
+    }
+
+    /// Called after a batch was committed. Best effort: it is not called when the process dies in between.
+    fn committed(&self, _messages: &[Message]) {}
+}
+
+/// Why a batch could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The database.
+    #[error(transparent)]
+    Mongo(#[from] MongoError),
+    /// One message can never be applied, whatever is tried; the others can.
+    #[error("message {id} cannot be handled: {reason}")]
+    Poison {
+        /// The message's id.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// Another worker owns one of the lanes, or moved its offset.
+    #[error("a lane of the batch belongs to another worker now")]
+    LaneLost,
+}
+
+impl From<mongodb::error::Error> for ApplyError {
+    fn from(error: mongodb::error::Error) -> Self {
+        Self::Mongo(MongoError::Driver(error))
+    }
+}
+
+impl TransientError for ApplyError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Mongo(error) if error.is_transient())
+    }
+}

@@ -1,0 +1,160 @@
+//! Which lanes a worker holds: a fair share of them, taken when free, given up when others come.
+
+use super::{
+    LeaseTerms, LaneStore, OWNED, fetch::{self, Fetched, Lane}, lane_id, worker::Settings,
+};
+use crate::topics::Topic;
+use platform::{backends::mongo::MongoError, health::Heartbeat};
+use std::{collections::HashMap, sync::Arc};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// The lanes of one group that this process holds, and the tasks that read them.
+pub(super) struct Ownership {
+    settings: Settings,
+    group: &'static str,
+    store: LaneStore,
+    all: Vec<(Topic, i32)>,
+    held: HashMap<String, Lane>,
+    readers: JoinSet<()>,
+    out: mpsc::Sender<Fetched>,
+}
+
+impl Ownership {
+    pub(super) fn new(
+        settings: Settings,
+        group: &'static str,
+        topics: &[Topic],
+        store: LaneStore,
+        out: mpsc::Sender<Fetched>,
+    ) -> Self {
+        let all = topics
+            .iter()
+            .flat_map(|topic| (0..settings.partitions).map(|partition| (*topic, partition)))
+            .collect();
+        Self { settings, group, store, all, held: HashMap::new(), readers: JoinSet::new(), out }
+    }
+
+    /// Renews, balances and takes over until the process ends, then gives everything up.
+    pub(super) async fn run(mut self, stop: CancellationToken, heart: Heartbeat) {
+        let mut tick = tokio::time::interval(self.settings.terms.renew_every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = tick.tick() => {}
+            }
+            heart.beat();
+            while self.readers.try_join_next().is_some() {}
+            match self.balance().await {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(group = self.group, %error, "cannot renew leases; others may take the lanes over");
+                }
+                Err(_) => {}
+            }
+            OWNED.with_label_values(&[self.group]).set(i64::try_from(self.held.len()).unwrap_or(0));
+        }
+        self.give_all_up().await;
+    }
+
+    async fn balance(&mut self) -> Result<(), MongoError> {
+        let (owner, terms) = (self.settings.owner.clone(), self.settings.terms);
+        let workers = self.store.enrol(self.group, &owner, terms, self.now()).await?;
+        let still_mine: HashMap<String, i64> =
+            self.store.renew(self.group, &owner, terms, self.now()).await?.into_iter().collect();
+        self.held.retain(|id, lane| {
+            let kept = still_mine.get(id) == Some(&lane.epoch) && !lane.lost.is_cancelled();
+            if !kept {
+                lane.lost.cancel();
+            }
+            kept
+        });
+        let share = fair_share(self.all.len(), workers);
+        self.give_up_surplus(share).await?;
+        self.take_free(share, &owner, terms).await
+    }
+
+    async fn give_up_surplus(&mut self, share: usize) -> Result<(), MongoError> {
+        let surplus: Vec<String> = self.held.keys().skip(share).cloned().collect();
+        for id in surplus {
+            if let Some(lane) = self.held.remove(&id) {
+                lane.lost.cancel();
+            }
+            self.store.release(&id, &self.settings.owner).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_free(&mut self, share: usize, owner: &str, terms: LeaseTerms) -> Result<(), MongoError> {
+        for (topic, partition) in self.all.clone() {
+            if self.held.len() >= share {
+                break;
+            }
+            let id = lane_id(self.group, topic, partition);
+            if self.held.contains_key(&id) {
+                continue;
+            }
+            if let Some(lease) = self.store.acquire(&id, owner, terms, self.now()).await? {
+                self.start(id, topic, partition, lease.epoch, lease.offset);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, id: String, topic: Topic, partition: i32, epoch: i64, offset: i64) {
+        tracing::debug!(lane = id, epoch, offset, "lane taken");
+        let lane =
+            Lane { id: Arc::from(id.as_str()), topic, partition, epoch, lost: CancellationToken::new() };
+        self.readers.spawn(fetch::run(
+            lane.clone(),
+            offset,
+            self.settings.kafka.clone(),
+            self.settings.topic_prefix.clone(),
+            self.out.clone(),
+        ));
+        self.held.insert(id, lane);
+    }
+
+    async fn give_all_up(&mut self) {
+        for lane in self.held.values() {
+            lane.lost.cancel();
+        }
+        for id in self.held.keys() {
+            if let Err(error) = self.store.release(id, &self.settings.owner).await {
+                tracing::debug!(lane = id, %error, "lease not released; it will run out");
+                return;
+            }
+        }
+        if let Err(error) = self.store.resign(self.group, &self.settings.owner, self.now()).await {
+            tracing::debug!(%error, "worker not taken off the list; its entry will run out");
+        }
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.settings.clock.now()
+    }
+}
+
+/// Lanes for each of a number of workers, rounded up so that none is left over.
+fn fair_share(lanes: usize, workers: u64) -> usize {
+    lanes.div_ceil(usize::try_from(workers.max(1)).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fair_share;
+
+    #[test]
+    fn shares_cover_all_lanes() {
+        for lanes in 1..30 {
+            for workers in 1..10 {
+                assert!(fair_share(lanes, workers) * usize::try_from(workers).unwrap() >= lanes);
+            }
+        }
+        assert_eq!(fair_share(12, 0), 12);
+        assert_eq!(fair_share(12, 5), 3);
+    }
+}

@@ -1,0 +1,173 @@
+//! The messages: JSON with a version, an id, the order's id as key.
+
+use crate::topics::Topic;
+use jiff::Timestamp;
+use sale::{
+    OrderId, ProductId, Quantity, UserId,
+    order::{FailureReason, InventoryOutcome, InventoryStatus, OrderStatus},
+};
+use serde::{Deserialize, Serialize};
+
+/// The version this code writes. A reader refuses what it does not know, to the dead letters.
+pub const VERSION: u32 = 1;
+
+/// One message about one order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// Version of the format.
+    pub v: u32,
+    /// Unique, and ordered in time (UUIDv7). A repeated message repeats its id.
+    pub id: String,
+    /// The order it is about; the key of the record.
+    pub order_id: OrderId,
+    /// When it was written.
+    pub at: Timestamp,
+    /// W3C trace context of the request it all began with; a header of the record, not part of its body.
+    #[serde(skip)]
+    pub traceparent: Option<String>,
+    /// What it says.
+    #[serde(flatten)]
+    pub payload: Payload,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Payload {
+    /// An order was accepted.
+    #[serde(rename = "order.created")]
+    OrderCreated(OrderCreated),
+    /// Inventory has an answer about an order's units.
+    #[serde(rename = "inventory.result")]
+    InventoryResult(InventoryOutcome),
+    /// An order has a new status.
+    #[serde(rename = "order.status")]
+    OrderStatus(OrderStatusChanged),
+}
+
+/// An order that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderCreated {
+    /// Who ordered.
+    pub user_id: UserId,
+    /// What to reserve, whole or not at all.
+    pub items: Vec<OrderedItem>,
+}
+
+/// One line of an order as inventory needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderedItem {
+    /// The product.
+    pub product_id: ProductId,
+    /// Units.
+    pub quantity: Quantity,
+}
+
+/// A new status of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderStatusChanged {
+    /// Who ordered.
+    pub user_id: UserId,
+    /// For the buyer.
+    pub status: OrderStatus,
+    /// For the units.
+    pub inventory_status: InventoryStatus,
+    /// A sentence for the buyer.
+    pub message: String,
+    /// Why it failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
+}
+
+/// Why a record is no message of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// A record without a value.
+    #[error("the record is empty")]
+    Empty,
+    /// Not our JSON.
+    #[error("the record is not a message: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A version from the future (or the past).
+    #[error("the message has version {0}, and this reader knows {VERSION}")]
+    Version(u32),
+}
+
+impl Message {
+    /// A new message.
+    pub fn new(order_id: OrderId, at: Timestamp, traceparent: Option<String>, payload: Payload) -> Self {
+        Self { v: VERSION, id: uuid::Uuid::now_v7().to_string(), order_id, at, traceparent, payload }
+    }
+
+    /// The topic it travels on.
+    pub fn topic(&self) -> Topic {
+        match self.payload {
+            Payload::OrderCreated(_) => Topic::OrderCreated,
+            Payload::InventoryResult(_) => Topic::InventoryResult,
+            Payload::OrderStatus(_) => Topic::OrderStatus,
+        }
+    }
+
+    /// Reads a record's value.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(value: Option<&[u8]>, traceparent: Option<String>) -> Result<Self, DecodeError> {
+        let value = value.ok_or(DecodeError::Empty)?;
+        let mut message: Self = serde_json::from_slice(value)?;
+        if message.v != VERSION {
+            return Err(DecodeError::Version(message.v));
+        }
+        message.traceparent = traceparent;
+        Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examples() -> Vec<Payload> {
+        vec![
+            Payload::OrderCreated(OrderCreated {
+                user_id: UserId::new("u"),
+                items: vec![OrderedItem { product_id: ProductId::new("p"), quantity: Quantity::new(2).unwrap() }],
+            }),
+            Payload::InventoryResult(InventoryOutcome::Rejected { reason: FailureReason::SoldOut }),
+            Payload::InventoryResult(InventoryOutcome::Reserved),
+            Payload::OrderStatus(OrderStatusChanged {
+                user_id: UserId::new("u"),
+                status: OrderStatus::Confirmed,
+                inventory_status: InventoryStatus::Reserved,
+                message: "yours".into(),
+                reason: None,
+            }),
+        ]
+    }
+
+    #[test]
+    fn messages_survive_the_wire() {
+        for payload in examples() {
+            let message = Message::new(OrderId::new("o"), Timestamp::UNIX_EPOCH, None, payload);
+            let json = serde_json::to_vec(&message).unwrap();
+            assert_eq!(Message::decode(Some(&json), None).unwrap(), message);
+            let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(json["type"], message.topic().plain_name());
+            assert_eq!(json["orderId"], "o");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused_with_a_reason() {
+        assert!(matches!(Message::decode(None, None), Err(DecodeError::Empty)));
+        assert!(matches!(Message::decode(Some(b"{"), None), Err(DecodeError::Json(_))));
+        let mut message = Message::new(OrderId::new("o"), Timestamp::UNIX_EPOCH, None, examples().remove(1));
+        message.v = 2;
+        let json = serde_json::to_vec(&message).unwrap();
+        assert!(matches!(Message::decode(Some(&json), None), Err(DecodeError::Version(2))));
+    }
+}

@@ -1,0 +1,123 @@
+//! The outbox: messages written in the same transaction as the effects that they report.
+//!
+//! An entry is deleted once Kafka has acknowledged it, so an empty collection means that everything has been said.
+
+use crate::message::Message;
+use mongodb::{
+    ClientSession, Collection, Database,
+    bson::{DateTime, doc},
+};
+use serde::{Deserialize, Serialize};
+
+/// Collection of entries that Kafka has not acknowledged yet.
+const COLLECTION: &str = "outbox";
+
+/// A message waiting for Kafka.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The message's id. UUIDv7, so the primary key is also the order of writing.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Topic without the sale's prefix; a dead-letter twin is a topic too.
+    #[serde(rename = "type")]
+    pub topic: String,
+    /// Record key: the order's id.
+    pub key: String,
+    /// Record value.
+    pub payload: String,
+    /// Record header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// Always false while the entry exists.
+    pub published: bool,
+    /// How often the relay tried and failed.
+    pub attempts: i32,
+    /// When it was written.
+    pub created_at: DateTime,
+}
+
+/// The outbox of one sale.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    entries: Collection<Entry>,
+}
+
+impl From<&Message> for Entry {
+    fn from(message: &Message) -> Self {
+        Self {
+            id: message.id.clone(),
+            topic: message.topic().plain_name().to_owned(),
+            key: message.order_id.as_str().to_owned(),
+            // Serializing our own plain types cannot fail; an empty payload would end as a dead letter.
+            payload: serde_json::to_string(message).unwrap_or_default(),
+            traceparent: message.traceparent.clone(),
+            published: false,
+            attempts: 0,
+            created_at: DateTime::from_millis(message.at.as_millisecond()),
+        }
+    }
+}
+
+impl Outbox {
+    /// The outbox in a sale's database.
+    pub fn new(database: &Database) -> Self {
+        Self { entries: database.collection(COLLECTION) }
+    }
+
+    /// Adds messages in the caller's transaction.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn append(&self, session: &mut ClientSession, messages: &[Message]) -> mongodb::error::Result<()> {
+        self.append_entries(session, messages.iter().map(Entry::from).collect()).await
+    }
+
+    /// Adds entries in the caller's transaction.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn append_entries(
+        &self,
+        session: &mut ClientSession,
+        entries: Vec<Entry>,
+    ) -> mongodb::error::Result<()> {
+        if !entries.is_empty() {
+            self.entries.insert_many(entries).session(session).await?;
+        }
+        Ok(())
+    }
+
+    /// The oldest entries.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn oldest(&self, limit: i64) -> mongodb::error::Result<Vec<Entry>> {
+        use futures::TryStreamExt;
+        self.entries.find(doc! {}).sort(doc! {"_id": 1}).limit(limit).batch_size(2_000).await?.try_collect().await
+    }
+
+    /// Removes entries that Kafka has acknowledged.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn remove(&self, ids: &[String]) -> mongodb::error::Result<()> {
+        self.entries.delete_many(doc! {"_id": {"$in": ids}}).await.map(drop)
+    }
+
+    /// Counts a failed attempt.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn count_attempt(&self, ids: &[String]) -> mongodb::error::Result<()> {
+        self.entries.update_many(doc! {"_id": {"$in": ids}}, doc! {"$inc": {"attempts": 1}}).await.map(drop)
+    }
+
+    /// Entries waiting.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn len(&self) -> mongodb::error::Result<u64> {
+        self.entries.count_documents(doc! {}).await
+    }
+}

@@ -1,0 +1,88 @@
+//! The topics and who reads them.
+
+use serde::{Deserialize, Serialize};
+
+/// What travels on a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Topic {
+    /// Accepted orders, from order to inventory.
+    #[serde(rename = "order.created")]
+    OrderCreated,
+    /// What became of an order's units, from inventory to order.
+    #[serde(rename = "inventory.result")]
+    InventoryResult,
+    /// What became of an order, from order to the notifier and to inventory.
+    #[serde(rename = "order.status")]
+    OrderStatus,
+}
+
+impl Topic {
+    /// Every topic of a sale that carries work.
+    pub const ALL: [Self; 3] = [Self::OrderCreated, Self::InventoryResult, Self::OrderStatus];
+
+    /// The name without the sale's prefix.
+    pub fn plain_name(self) -> &'static str {
+        match self {
+            Self::OrderCreated => "order.created",
+            Self::InventoryResult => "inventory.result",
+            Self::OrderStatus => "order.status",
+        }
+    }
+
+    /// The name of its dead-letter twin, without the sale's prefix.
+    pub fn dead_letter_name(self) -> &'static str {
+        match self {
+            Self::OrderCreated => "order.created.dead-letter",
+            Self::InventoryResult => "inventory.result.dead-letter",
+            Self::OrderStatus => "order.status.dead-letter",
+        }
+    }
+}
+
+/// Every topic that a sale needs, dead-letter twins included, with its prefix.
+pub fn all_names(prefix: &str) -> Vec<String> {
+    Topic::ALL
+        .into_iter()
+        .flat_map(|topic| [topic.plain_name(), topic.dead_letter_name()])
+        .map(|name| format!("{prefix}{name}"))
+        .collect()
+}
+
+/// The groups of workers and the topics that they read through lanes. A sale is settled when none of them lags.
+pub const GROUPS: [(&str, &[Topic]); 3] = [
+    ("inventory", &[Topic::OrderCreated, Topic::OrderStatus]),
+    ("order", &[Topic::InventoryResult]),
+    ("notifier", &[Topic::OrderStatus]),
+];
+
+/// The partition of a key: FNV-1a over its bytes, so that all messages of an order keep their order.
+pub fn partition_of(key: &str, partitions: i32) -> i32 {
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let partitions = u64::try_from(partitions.max(1)).unwrap_or(1);
+    // The high bits mix better than the low ones.
+    i32::try_from((hash >> 32) % partitions).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_spread_over_all_partitions_and_stay_put() {
+        let mut seen = [0; 12];
+        for n in 0..1_200 {
+            let partition = partition_of(&format!("order-{n}"), 12);
+            assert_eq!(partition, partition_of(&format!("order-{n}"), 12));
+            seen[usize::try_from(partition).unwrap()] += 1;
+        }
+        assert!(seen.iter().all(|n| (50..200).contains(n)), "{seen:?}");
+    }
+
+    #[test]
+    fn an_empty_prefix_gives_the_plain_names() {
+        assert!(all_names("").contains(&"order.created".to_owned()));
+        assert_eq!(all_names("shop.laptops.").len(), 6);
+    }
+}
