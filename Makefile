@@ -1,0 +1,31 @@
+# The index of commands. Each is a script in hack/, which says what it does.
+.DEFAULT_GOAL := help
+.PHONY: help up down dev test bench lint generate image
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+up: ## a kind cluster with the operator, backends and a sample sale that is open
+	@hack/up.sh
+
+down: ## remove that cluster
+	@hack/down.sh
+
+dev: ## all services in one process, with real backends on loopback; Ctrl-C stops them
+	@hack/dev.sh
+
+test: ## everything: format, lints, unit, integration, API server, kind and browser tests
+	@hack/test.sh
+
+bench: ## measure orders per second and latencies
+	@hack/bench.sh
+
+lint: ## format, lints, scripts, charts and generated files
+	@hack/lint.sh
+
+generate: ## write the files that are generated from the Rust types
+	@hack/generate.sh
+
+image: ## build the image of the operator and the services
+	@hack/docker.sh start
+	@hack/image.sh

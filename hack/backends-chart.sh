@@ -1,0 +1,18 @@
+#!/bin/bash
+# Installs the backends of a test cluster into the kind cluster, and waits for them: backends-chart.sh
+# From the environment: CLUSTER (quicksale), KUBECONFIG (the user's own).
+set -euo pipefail
+# shellcheck source=hack/env.sh
+. "$(dirname "$0")/env.sh"
+cluster=${CLUSTER:-quicksale}
+
+values=()
+image=$("$REPO/hack/images.sh" backends)
+if [ "$image" != official ]; then
+  "$REPO/hack/cluster.sh" load "$image"
+  values=(--set flavor=sourceBuilt --set "images.sourceBuilt=$image")
+fi
+helm upgrade --install backends "$REPO/charts/backends" --kube-context "kind-$cluster" \
+  --namespace quicksale-backends --create-namespace "${values[@]}" --wait --timeout 5m >/dev/null ||
+  die "the backends did not get ready: kubectl --context kind-$cluster --namespace quicksale-backends get pods"
+say "backends are ready in the namespace quicksale-backends"

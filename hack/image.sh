@@ -1,0 +1,41 @@
+#!/bin/bash
+# Builds the image of the operator and the services from this source, and prints its name.
+#
+# Each content has a tag of its own (quicksale:HASH), so that a change rolls out in a cluster and no change does nothing;
+# quicksale:dev is the newest. QUICKSALE_IMAGE_FROM names a directory with the two executables to use instead of building.
+set -euo pipefail
+# shellcheck source=hack/env.sh
+. "$(dirname "$0")/env.sh"
+executables=(quicksale quicksale-operator)
+
+build() {
+  "$REPO/hack/tools.sh" rust-build
+  say "building the executables (about 10 min the first time)"
+  (cd "$REPO" && cargo build --release --locked "${executables[@]/#/--bin=}" >&2)
+  echo "${CARGO_TARGET_DIR:-$REPO/target}/x86_64-unknown-linux-gnu/release"
+}
+
+certificates() {
+  local file
+  for file in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+    [ ! -f "$file" ] || { echo "$file"; return; }
+  done
+  die "no file with the certificates to trust was found: install the package ca-certificates"
+}
+
+from=${QUICKSALE_IMAGE_FROM:-}
+[ -n "$from" ] || from=$(build)
+tag=quicksale:$(cd "$from" && cat "${executables[@]}" "$REPO/Dockerfile" | sha256sum | cut -c1-12)
+if ! docker image inspect "$tag" >/dev/null 2>&1; then
+  context=$(mktemp -d)
+  trap 'rm -rf "$context"' EXIT
+  install -D -m755 -t "$context/rootfs/usr/local/bin" "${executables[@]/#/$from/}"
+  install -D -m644 "$(certificates)" "$context/rootfs/etc/ssl/certs/ca-certificates.crt"
+  mkdir -m 1777 "$context/rootfs/tmp"
+  # Without BuildKit's plugin, the builder that comes with Docker does.
+  docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
+  docker build --quiet --tag "$tag" --file "$REPO/Dockerfile" "$context" >/dev/null
+fi
+docker tag "$tag" quicksale:dev
+say "image $tag, $(($(docker image inspect --format '{{.Size}}' "$tag") / 1000000)) MB"
+echo "$tag"

@@ -1,0 +1,30 @@
+#!/bin/bash
+# Everything that can be said about the source without running it: `make lint`.
+set -euo pipefail
+# shellcheck source=hack/env.sh
+. "$(dirname "$0")/env.sh"
+cd "$REPO"
+
+rust_format() { cargo fmt --all --check; }
+rust_lints() { cargo clippy --workspace --all-targets --locked -- --deny warnings; }
+shell_scripts() { git ls-files -z 'hack/*.sh' hack/docker/runc-bounded .ci/run | xargs -0 shellcheck; }
+charts() {
+  helm lint --strict charts/backends
+  helm lint --strict charts/backends --set flavor=sourceBuilt --set images.sourceBuilt=any
+  [ ! -d charts/quicksale ] || helm lint --strict charts/quicksale
+}
+# Compares with what is there, committed or not, so that it can be run before a commit.
+sums() { git ls-files --cached --others --exclude-standard -z crds charts docs | xargs -0 sha256sum; }
+generated_files() {
+  local before
+  before=$(sums)
+  hack/generate.sh
+  diff <(echo "$before") <(sums) || {
+    echo "generated files were not up to date, and are now: commit these changes" >&2
+    return 1
+  }
+}
+
+checks=("$@")
+[ $# -gt 0 ] || checks=(rust_format rust_lints shell_scripts charts generated_files)
+for check in "${checks[@]}"; do "$check"; done

@@ -1,0 +1,64 @@
+#!/bin/bash
+# A kind cluster with everything in it, and a sample sale that is open: `make up`. A second run changes only what changed.
+# From the environment: CLUSTER (quicksale), INGRESS_PORT (8080), KUBECONFIG (the user's own).
+set -euo pipefail
+# shellcheck source=hack/env.sh
+. "$(dirname "$0")/env.sh"
+# shellcheck source=hack/registry.sh
+. "$REPO/hack/registry.sh"
+cluster=${CLUSTER:-quicksale} port=${INGRESS_PORT:-8080}
+
+kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
+
+install_operator() {
+  local image=$1
+  "$REPO/hack/cluster.sh" load "$image"
+  # Helm installs the files in crds/ once and leaves them alone after that.
+  [ ! -d "$REPO/charts/quicksale/crds" ] ||
+    kubectl_here apply --server-side --force-conflicts --filename "$REPO/charts/quicksale/crds" >/dev/null
+  helm upgrade --install quicksale "$REPO/charts/quicksale" --kube-context "kind-$cluster" \
+    --namespace quicksale-system --create-namespace \
+    --set image.repository="${image%:*}" --set-string image.tag="${image#*:}" --set image.pullPolicy=IfNotPresent \
+    --set backends.secretName=quicksale-backends --set backends.namespace=quicksale-backends \
+    --wait --timeout 5m >/dev/null ||
+    die "the operator did not get ready: kubectl --context kind-$cluster --namespace quicksale-system get pods"
+  say "the operator is ready in the namespace quicksale-system"
+}
+
+open_sample_sale() {
+  kubectl_here create namespace shop --dry-run=client --output yaml | kubectl_here apply --filename - >/dev/null
+  kubectl_here apply --filename "$REPO/config/samples/laptops.yaml" >/dev/null
+  say "waiting for the sample sale to be Live (about 1 min)"
+  kubectl_here --namespace shop wait flashsale/laptops --for=jsonpath='{.status.phase}'=Live --timeout=300s >/dev/null || {
+    kubectl_here --namespace shop get flashsale/laptops --output jsonpath='{.status}{"\n"}' >&2
+    die "the sample sale did not open: kubectl --context kind-$cluster --namespace shop describe flashsale/laptops"
+  }
+}
+
+admin() { kubectl_here --namespace quicksale-system get secret quicksale-admin --output "jsonpath={.data.$1}" | base64 -d; }
+
+print_what_to_try() {
+  local url=http://laptops.localhost:$port
+  cat <<X
+
+The sample sale is open: $url
+Administrator: $(admin email), password $(admin password)
+
+Try:
+  kubectl --context kind-$cluster --namespace shop get flashsales
+  curl $url/api/sale
+  curl $url/api/auth/register --json '{"email":"you@example.com","password":"correct horse battery","firstName":"You","lastName":"There"}'
+
+If laptops.localhost is not found, add --resolve laptops.localhost:$port:127.0.0.1 to curl. \`make down\` removes all of it.
+X
+}
+
+"$REPO/hack/docker.sh" start
+"$REPO/hack/tools.sh" kind helm kubectl
+registry_answers || true # asked once, here, for all the scripts that follow
+"$REPO/hack/cluster.sh" up
+image=$("$REPO/hack/image.sh")
+"$REPO/hack/backends-chart.sh"
+install_operator "$image"
+open_sample_sale
+print_what_to_try
