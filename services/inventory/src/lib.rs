@@ -1,1 +1,83 @@
-//! inventory
+//! Inventory: what is sold, how many units are left, and who holds them.
+//!
+//! - [`plan`] decides, without IO, what a batch of messages does to reservations and stock;
+//! - [`store`] reads and writes products and reservations;
+//! - [`settle`] is the lane handler that joins the two in one transaction;
+//! - [`expiry`] gives units back whose hold ran out;
+//! - [`gate`] keeps the counts in Redis that turn buyers away early;
+//! - [`routes`] is the HTTP API.
+
+pub mod expiry;
+pub mod gate;
+pub mod hold;
+pub mod plan;
+pub mod product;
+pub mod routes;
+pub mod settle;
+pub mod store;
+
+use axum::Router;
+use events::lanes::{LaneWorker, Settings};
+use futures::{FutureExt, future::BoxFuture};
+use mongodb::Database;
+use platform::{
+    backends::kafka::KafkaCredentials, clock::Clock, config::Config, health::Health,
+    http::authorization::Authority,
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What the service is built from.
+pub struct Dependencies {
+    /// The sale's configuration.
+    pub config: Config,
+    /// The sale's own database.
+    pub database: Database,
+    /// Kafka.
+    pub kafka: KafkaCredentials,
+    /// Redis.
+    pub redis: fred::clients::Client,
+    /// Verifies tokens.
+    pub authority: Authority,
+    /// Health of the process.
+    pub health: Health,
+    /// Cancelled when the process ends.
+    pub stop: CancellationToken,
+    /// Name of this process among the workers of the sale.
+    pub instance: String,
+}
+
+/// The routes of the service and the tasks that must run beside them.
+pub struct Service {
+    /// Routes.
+    pub router: Router,
+    /// Named tasks that last as long as the process.
+    pub tasks: Vec<(&'static str, BoxFuture<'static, ()>)>,
+}
+
+/// Puts the service together. Nothing is awaited: backends may come later.
+pub fn build(deps: Dependencies) -> Service {
+    let store = store::Store::new(&deps.database);
+    let gate = gate::Gate::new(deps.redis, &deps.config.redis_prefix);
+    let terms = hold::Terms::of(&deps.config);
+    let state = routes::Inventory {
+        store: store.clone(),
+        gate: gate.clone(),
+        currency: deps.config.currency,
+        terms,
+        authority: deps.authority,
+        clock: Clock::System,
+    };
+    let handler = Arc::new(settle::Settle::new(store.clone(), terms, Clock::System));
+    let settings = Settings::of(&deps.config, deps.kafka, deps.instance);
+    let worker = LaneWorker::new(settings, deps.database, handler, deps.health.clone());
+    let ready = deps.health.gate("inventory indexes");
+    let prepare = store::prepare(store.clone(), ready, deps.stop.clone());
+    let tasks = vec![
+        ("inventory indexes", prepare.boxed()),
+        ("inventory lanes", worker.run(deps.stop.clone()).boxed()),
+        ("inventory expiry", expiry::run(store.clone(), Clock::System, deps.stop.clone()).boxed()),
+        ("inventory gate", gate::keep(gate, store, deps.stop).boxed()),
+    ];
+    Service { router: routes::router(state), tasks }
+}

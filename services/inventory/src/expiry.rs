@@ -1,0 +1,101 @@
+//! Gives units back whose hold ran out, and tells their orders.
+
+use crate::store::{Origin, Reservation, Store, StoreError};
+use events::{Message, Payload};
+use futures::{FutureExt, TryStreamExt};
+use jiff::Timestamp;
+use mongodb::{ClientSession, bson::{DateTime, doc}};
+use platform::{backends::mongo::{self, MongoError, TransientError}, clock::Clock};
+use sale::{OrderId, order::{InventoryOutcome, ReservationState}};
+use std::{collections::BTreeSet, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How often holds are looked at: a hold ends within this time after its deadline.
+const EVERY: Duration = Duration::from_secs(1);
+/// Holds ended in one round.
+const BATCH: i64 = 200;
+
+impl TransientError for StoreError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Mongo(error) if error.is_transient())
+    }
+}
+
+/// Ends holds until the process ends. Every replica may do it: a hold ends by a change of its state, once.
+pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let (store, now) = (store.clone(), clock.now());
+        let round: Result<(), StoreError> = mongo::detached(async move { end_due(&store, now).await }).await;
+        if let Err(error) = round {
+            tracing::warn!(%error, "cannot end holds; trying again");
+        }
+    }
+}
+
+async fn end_due(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    let due = doc! {
+        "state": ReservationState::Held.as_str(),
+        "expiresAt": {"$lte": DateTime::from_millis(now.as_millisecond())},
+    };
+    let due: Vec<Reservation> = store.reservations.find(due).limit(BATCH).await?.try_collect().await?;
+    for reservation in due {
+        end_hold(store, &reservation.order, InventoryOutcome::HoldExpired, now).await?;
+    }
+    Ok(())
+}
+
+/// Ends one hold for a reason: the units go back and, where an order waits, it is told. Returns whether there was a
+/// hold to end.
+///
+/// # Errors
+/// The store's.
+pub async fn end_hold(
+    store: &Store,
+    order: &OrderId,
+    outcome: InventoryOutcome,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    mongo::transaction(&store.client, |session| {
+        let (store, order) = (store.clone(), order.clone());
+        async move { end_in(&store, session, &order, outcome, now).await }.boxed()
+    })
+    .await
+}
+
+async fn end_in(
+    store: &Store,
+    session: &mut ClientSession,
+    order: &OrderId,
+    outcome: InventoryOutcome,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let held = doc! {"_id": order.as_str(), "state": ReservationState::Held.as_str()};
+    let released = doc! {"$set": {"state": ReservationState::Released.as_str(), "expiresAt": null}};
+    let Some(reservation) = store.reservations.find_one_and_update(held, released).session(&mut *session).await?
+    else {
+        return Ok(false);
+    };
+    let products: BTreeSet<_> = reservation.items.iter().map(|item| item.product_id.clone()).collect();
+    let mut accounts = store.accounts(session, &products).await?;
+    for item in &reservation.items {
+        if let Some(account) = accounts.get_mut(&item.product_id) {
+            account
+                .release(u64::from(item.quantity.get()))
+                .map_err(|error| MongoError::Panicked(format!("release of {order}: {error}")))?;
+        }
+    }
+    for (product, account) in &accounts {
+        store.set_account(session, product, account).await?;
+    }
+    if reservation.origin == Origin::Order {
+        let message = Message::new(order.clone(), now, None, Payload::InventoryResult(outcome));
+        store.outbox.append(session, &[message]).await?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,291 @@
+//! What a batch of messages does to reservations and stock. Pure: the store is read before and written after.
+
+use crate::hold::Terms;
+use events::{Message, Payload, message::OrderedItem};
+use jiff::Timestamp;
+use sale::{
+    OrderId, ProductId,
+    order::{FailureReason, InventoryOutcome, OrderStatus, ReservationState},
+    stock::Stock,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// A reservation as the plan looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What is held.
+    pub items: Vec<OrderedItem>,
+    /// Where it stands.
+    pub state: ReservationState,
+}
+
+/// What is in the store: the reservations of the orders and the accounts of the products that a batch names.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Reservations by order.
+    pub reservations: HashMap<OrderId, Held>,
+    /// Accounts by product.
+    pub stock: BTreeMap<ProductId, Stock>,
+}
+
+/// A reservation to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReservation {
+    /// The order it is for.
+    pub order: OrderId,
+    /// What it holds.
+    pub items: Vec<OrderedItem>,
+    /// Where it stands after the batch.
+    pub state: ReservationState,
+    /// When the hold runs out.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An answer to an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The order.
+    pub order: OrderId,
+    /// What became of its units.
+    pub outcome: InventoryOutcome,
+    /// Trace of the message it answers.
+    pub traceparent: Option<String>,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Reservations to insert.
+    pub created: Vec<NewReservation>,
+    /// Existing reservations to move to a state, by order.
+    pub moved: BTreeMap<OrderId, ReservationState>,
+    /// Accounts that changed, as they shall be.
+    pub stock: BTreeMap<ProductId, Stock>,
+    /// Answers for the outbox.
+    pub answers: Vec<Answer>,
+}
+
+/// Plans a batch, message by message in order.
+pub fn plan(messages: &[Message], known: Known, terms: Terms, now: Timestamp) -> Plan {
+    let mut planner = Planner { known, terms, now, plan: Plan::default(), created: HashMap::new() };
+    for message in messages {
+        match &message.payload {
+            Payload::OrderCreated(order) => planner.reserve(message, &order.items),
+            Payload::OrderStatus(change) => planner.follow(&message.order_id, change.status),
+            Payload::InventoryResult(_) => {}
+        }
+    }
+    planner.plan
+}
+
+struct Planner {
+    known: Known,
+    terms: Terms,
+    now: Timestamp,
+    plan: Plan,
+    /// Where in `plan.created` the reservations of this batch stand.
+    created: HashMap<OrderId, usize>,
+}
+
+impl Planner {
+    /// Reserves an order whole or not at all. An order that has a reservation already has had its answer.
+    fn reserve(&mut self, message: &Message, items: &[OrderedItem]) {
+        let order = &message.order_id;
+        if self.known.reservations.contains_key(order) || self.created.contains_key(order) {
+            return;
+        }
+        let (state, outcome) = match self.take(items) {
+            Ok(()) => (ReservationState::Held, InventoryOutcome::Reserved),
+            Err(reason) => (ReservationState::Rejected, InventoryOutcome::Rejected { reason }),
+        };
+        let expires_at = self.terms.expiry(self.now).filter(|_| state == ReservationState::Held);
+        self.create(NewReservation { order: order.clone(), items: items.to_vec(), state, expires_at });
+        self.plan.answers.push(Answer {
+            order: order.clone(),
+            outcome,
+            traceparent: message.traceparent.clone(),
+        });
+    }
+
+    fn take(&mut self, items: &[OrderedItem]) -> Result<(), FailureReason> {
+        let mut after: BTreeMap<ProductId, Stock> = BTreeMap::new();
+        for item in items {
+            let account = match after.get(&item.product_id) {
+                Some(account) => Some(*account),
+                None => self.account(&item.product_id),
+            };
+            let mut account = account.ok_or(FailureReason::UnknownProduct)?;
+            account.reserve(u64::from(item.quantity.get())).map_err(|_| FailureReason::SoldOut)?;
+            after.insert(item.product_id.clone(), account);
+        }
+        self.plan.stock.extend(after);
+        Ok(())
+    }
+
+    /// Follows an order to its end: units of a confirmed order are sold, units of any other go back.
+    fn follow(&mut self, order: &OrderId, status: OrderStatus) {
+        let target = match status {
+            OrderStatus::Pending => return,
+            OrderStatus::Confirmed => ReservationState::Confirmed,
+            OrderStatus::Failed | OrderStatus::Cancelled | OrderStatus::Expired => ReservationState::Released,
+        };
+        let held = match self.created.get(order).and_then(|at| self.plan.created.get(*at)) {
+            Some(new) => Some(Held { items: new.items.clone(), state: new.state }),
+            None => self.known.reservations.get(order).cloned(),
+        };
+        match held {
+            Some(held) if held.state == ReservationState::Held => self.settle(order, &held.items, target),
+            Some(_) => {}
+            // The end of an order overtook its beginning: leave a mark, so that nothing is held when that arrives.
+            None if target == ReservationState::Released => self.create(NewReservation {
+                order: order.clone(),
+                items: Vec::new(),
+                state: ReservationState::Released,
+                expires_at: None,
+            }),
+            None => {}
+        }
+    }
+
+    fn settle(&mut self, order: &OrderId, items: &[OrderedItem], target: ReservationState) {
+        for item in items {
+            let Some(mut account) = self.account(&item.product_id) else { continue };
+            let units = u64::from(item.quantity.get());
+            let moved = match target {
+                ReservationState::Confirmed => account.confirm(units),
+                _ => account.release(units),
+            };
+            match moved {
+                Ok(()) => {
+                    self.plan.stock.insert(item.product_id.clone(), account);
+                }
+                Err(error) => {
+                    tracing::error!(%order, product = %item.product_id, %error, "stock account is out of step");
+                }
+            }
+        }
+        match self.created.get(order).and_then(|at| self.plan.created.get_mut(*at)) {
+            Some(new) => {
+                new.state = target;
+                new.expires_at = None;
+            }
+            None => {
+                self.plan.moved.insert(order.clone(), target);
+                if let Some(held) = self.known.reservations.get_mut(order) {
+                    held.state = target;
+                }
+            }
+        }
+    }
+
+    fn account(&self, product: &ProductId) -> Option<Stock> {
+        self.plan.stock.get(product).or_else(|| self.known.stock.get(product)).copied()
+    }
+
+    fn create(&mut self, reservation: NewReservation) {
+        self.created.insert(reservation.order.clone(), self.plan.created.len());
+        self.plan.created.push(reservation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::message::{OrderCreated, OrderStatusChanged};
+    use sale::{Quantity, UserId, order::{Confirmation, InventoryStatus}};
+    use std::time::Duration;
+
+    const AUTOMATIC: Terms = Terms { confirmation: Confirmation::Automatic, ttl: Duration::from_secs(600) };
+
+    fn message(order: &str, payload: Payload) -> Message {
+        Message::new(OrderId::new(order), Timestamp::UNIX_EPOCH, None, payload)
+    }
+
+    fn created(order: &str, items: &[(&str, i64)]) -> Message {
+        let items = items
+            .iter()
+            .map(|(product, n)| OrderedItem { product_id: ProductId::new(*product), quantity: Quantity::new(*n).unwrap() })
+            .collect();
+        message(order, Payload::OrderCreated(OrderCreated { user_id: UserId::new("u"), items }))
+    }
+
+    fn ended(order: &str, status: OrderStatus) -> Message {
+        message(
+            order,
+            Payload::OrderStatus(OrderStatusChanged {
+                user_id: UserId::new("u"),
+                status,
+                inventory_status: InventoryStatus::Reserved,
+                message: String::new(),
+                reason: None,
+            }),
+        )
+    }
+
+    fn stocked(stock: &[(&str, u64)]) -> Known {
+        Known {
+            reservations: HashMap::new(),
+            stock: stock.iter().map(|(p, n)| (ProductId::new(*p), Stock::new(*n))).collect(),
+        }
+    }
+
+    fn run(messages: &[Message], known: Known) -> Plan {
+        plan(messages, known, AUTOMATIC, Timestamp::UNIX_EPOCH)
+    }
+
+    fn counts(plan: &Plan, product: &str) -> (u64, u64, u64) {
+        let stock = plan.stock[&ProductId::new(product)];
+        (stock.available(), stock.reserved(), stock.sold())
+    }
+
+    #[test]
+    fn the_last_unit_goes_to_the_first_order() {
+        let plan = run(&[created("a", &[("p", 1)]), created("b", &[("p", 1)])], stocked(&[("p", 1)]));
+        assert_eq!(plan.answers[0].outcome, InventoryOutcome::Reserved);
+        assert_eq!(plan.answers[1].outcome, InventoryOutcome::Rejected { reason: FailureReason::SoldOut });
+        assert_eq!(counts(&plan, "p"), (0, 1, 0));
+    }
+
+    #[test]
+    fn an_order_is_reserved_whole_or_not_at_all() {
+        let plan = run(&[created("a", &[("p", 1), ("q", 2)])], stocked(&[("p", 5), ("q", 1)]));
+        assert_eq!(plan.created[0].state, ReservationState::Rejected);
+        assert!(plan.stock.is_empty());
+        let plan = run(&[created("a", &[("p", 1), ("ghost", 1)])], stocked(&[("p", 5)]));
+        assert_eq!(plan.answers[0].outcome, InventoryOutcome::Rejected { reason: FailureReason::UnknownProduct });
+        assert!(plan.stock.is_empty());
+    }
+
+    #[test]
+    fn the_same_product_twice_in_an_order_counts_twice() {
+        let plan = run(&[created("a", &[("p", 2), ("p", 2)])], stocked(&[("p", 3)]));
+        assert_eq!(plan.created[0].state, ReservationState::Rejected);
+    }
+
+    #[test]
+    fn repeats_change_nothing() {
+        let plan = run(&[created("a", &[("p", 1)]), created("a", &[("p", 1)])], stocked(&[("p", 5)]));
+        assert_eq!((plan.created.len(), plan.answers.len()), (1, 1));
+        let mut known = stocked(&[("p", 5)]);
+        known.reservations.insert(OrderId::new("a"), Held { items: vec![], state: ReservationState::Confirmed });
+        let plan = run(&[created("a", &[("p", 1)]), ended("a", OrderStatus::Cancelled)], known);
+        assert!(plan.created.is_empty() && plan.answers.is_empty() && plan.moved.is_empty());
+    }
+
+    #[test]
+    fn units_follow_their_order() {
+        let batch = [created("a", &[("p", 2)]), ended("a", OrderStatus::Confirmed), ended("a", OrderStatus::Confirmed)];
+        let plan = run(&batch, stocked(&[("p", 5)]));
+        assert_eq!(counts(&plan, "p"), (3, 0, 2));
+        assert_eq!(plan.created[0].state, ReservationState::Confirmed);
+        let plan = run(&[created("a", &[("p", 2)]), ended("a", OrderStatus::Expired)], stocked(&[("p", 5)]));
+        assert_eq!(counts(&plan, "p"), (5, 0, 0));
+    }
+
+    #[test]
+    fn a_cancellation_that_comes_first_wins() {
+        let plan = run(&[ended("a", OrderStatus::Cancelled), created("a", &[("p", 2)])], stocked(&[("p", 5)]));
+        assert!(plan.stock.is_empty() && plan.answers.is_empty());
+        assert_eq!(plan.created[0].state, ReservationState::Released);
+    }
+}

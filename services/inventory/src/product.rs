@@ -1,0 +1,127 @@
+//! A product, as it is stored and as it is shown.
+
+use mongodb::bson::DateTime;
+use sale::{Currency, Money, ProductId, Sku, money::JsonDecimal, stock::Stock};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A product in the store. Amounts are minor units; `available` is not stored but follows from the other three.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Product {
+    /// Derived from the SKU.
+    #[serde(rename = "_id")]
+    pub id: ProductId,
+    /// Unique in the sale.
+    pub sku: Sku,
+    /// For people.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// For people.
+    pub category: String,
+    /// Price of a unit.
+    pub price: Money,
+    /// Price before the sale, for show.
+    pub original_price: Option<Money>,
+    /// All units.
+    pub stock: i64,
+    /// Units held.
+    pub reserved: i64,
+    /// Units of confirmed orders.
+    pub sold: i64,
+    /// Units a customer may hold and buy.
+    pub limit_per_customer: Option<u32>,
+    /// Grows with every edit of the product; stock moves of the sale do not count.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: DateTime,
+    /// When it was last edited.
+    pub updated_at: DateTime,
+}
+
+/// The stored account of a product breaks `stock = available + reserved + sold`.
+#[derive(Debug, thiserror::Error)]
+#[error("the stock account of product {0} is broken: reserved and sold exceed its stock")]
+pub struct BrokenAccount(pub ProductId);
+
+impl Product {
+    /// The stock account.
+    ///
+    /// # Errors
+    /// [`BrokenAccount`], which nothing in this system can bring about.
+    pub fn account(&self) -> Result<Stock, BrokenAccount> {
+        let part = |n: i64| u64::try_from(n).ok();
+        let parts = part(self.stock).zip(part(self.reserved)).zip(part(self.sold));
+        parts
+            .and_then(|((stock, reserved), sold)| Stock::from_parts(stock, reserved, sold))
+            .ok_or_else(|| BrokenAccount(self.id.clone()))
+    }
+
+    /// The product as the API shows it.
+    pub fn view(&self, currency: Currency) -> ProductView {
+        ProductView {
+            id: self.id.as_str().to_owned(),
+            sku: self.sku.as_str().to_owned(),
+            name: self.name.clone(),
+            description: self.description.clone(),
+            category: self.category.clone(),
+            price: self.price.to_json(currency),
+            original_price: self.original_price.map(|price| price.to_json(currency)),
+            currency: currency.code().to_owned(),
+            stock: self.stock,
+            reserved: self.reserved,
+            sold: self.sold,
+            available: self.stock - self.reserved - self.sold,
+            limit_per_customer: self.limit_per_customer,
+            version: self.version,
+            created_at: text(self.created_at),
+            updated_at: text(self.updated_at),
+        }
+    }
+}
+
+fn text(at: DateTime) -> String {
+    at.try_to_rfc3339_string().unwrap_or_default()
+}
+
+/// A product as the API shows it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProductView {
+    /// Opaque id.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Unique in the sale.
+    pub sku: String,
+    /// For people.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// For people.
+    pub category: String,
+    /// Price of a unit, with the currency's digits.
+    #[schema(value_type = f64, example = 799.99)]
+    pub price: JsonDecimal,
+    /// Price before the sale.
+    #[schema(value_type = Option<f64>, example = 1299.99)]
+    pub original_price: Option<JsonDecimal>,
+    /// ISO 4217.
+    pub currency: String,
+    /// All units: available + reserved + sold.
+    pub stock: i64,
+    /// Units held for orders that are not confirmed yet.
+    pub reserved: i64,
+    /// Units of confirmed orders.
+    pub sold: i64,
+    /// Units that can still be ordered.
+    pub available: i64,
+    /// Units a customer may hold and buy; null for any number.
+    pub limit_per_customer: Option<u32>,
+    /// Send it back with an edit.
+    pub version: i64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+}

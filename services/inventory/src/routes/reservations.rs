@@ -1,0 +1,246 @@
+//! Reservations by hand: for admins, and for services that sell on another way than through orders.
+
+use super::{Inventory, products::Refusal, store_problem};
+use crate::{
+    expiry,
+    plan::NewReservation,
+    plan::Plan,
+    store::{Origin, Reservation, Store},
+};
+use axum::extract::State;
+use events::{Message, Payload, message::OrderedItem};
+use futures::FutureExt;
+use jiff::Timestamp;
+use mongodb::{ClientSession, bson::doc};
+use platform::{
+    backends::mongo,
+    http::{
+        Json,
+        authorization::Caller,
+        problem::{Code, Problem},
+    },
+    tokens::Role,
+};
+use sale::{
+    OrderId, ProductId, Quantity, Sku,
+    order::{InventoryOutcome, ReservationState},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use utoipa::ToSchema;
+
+/// What to reserve, and under which id.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Reserve {
+    /// Names the reservation; reserving twice under one id reserves once.
+    order_id: String,
+    items: Vec<Item>,
+}
+
+/// One line.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Item {
+    /// Or `sku`.
+    product_id: Option<String>,
+    /// Or `productId`.
+    #[schema(value_type = Option<String>)]
+    sku: Option<Sku>,
+    /// 1 to 100.
+    #[schema(value_type = i64)]
+    quantity: Quantity,
+}
+
+/// Which reservation is meant.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Which {
+    order_id: String,
+}
+
+/// Where a reservation stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Standing {
+    message: String,
+    order_id: String,
+    /// HELD, CONFIRMED or RELEASED.
+    state: String,
+}
+
+fn standing(message: &str, order: &OrderId, state: ReservationState) -> Json<Standing> {
+    Json(Standing {
+        message: message.to_owned(),
+        order_id: order.as_str().to_owned(),
+        state: state.as_str().to_owned(),
+    })
+}
+
+/// Holds units, whole or not at all.
+#[utoipa::path(post, path = "/api/inventory/reserve", tag = "inventory", request_body = Reserve,
+    security(("bearer" = [])),
+    responses((status = 200, body = Standing), (status = 403, body = Problem),
+              (status = 409, body = Problem, description = "sold_out")))]
+pub(super) async fn reserve(
+    State(inventory): State<Inventory>,
+    caller: Caller,
+    Json(wanted): Json<Reserve>,
+) -> Result<Json<Standing>, Problem> {
+    caller.require(&[Role::Admin, Role::Service])?;
+    let order = named(&wanted.order_id)?;
+    let items = wanted.check()?;
+    let now = inventory.clock.now();
+    let expires_at = now + inventory.terms.ttl;
+    let (store, id) = (inventory.store.clone(), order.clone());
+    let state = mongo::detached(async move {
+        mongo::transaction(&store.clone().client, |session| {
+            let new = NewReservation {
+                order: id.clone(),
+                items: items.clone(),
+                state: ReservationState::Held,
+                expires_at: Some(expires_at),
+            };
+            let store = store.clone();
+            async move { reserve_in(&store, session, new, now).await }.boxed()
+        })
+        .await
+    })
+    .await?;
+    Ok(standing("Units are held", &order, state))
+}
+
+async fn reserve_in(
+    store: &Store,
+    session: &mut ClientSession,
+    new: NewReservation,
+    now: Timestamp,
+) -> Result<ReservationState, Refusal> {
+    if let Some(existing) = find(store, session, &new.order).await? {
+        return Ok(existing.state);
+    }
+    let products: BTreeSet<ProductId> = new.items.iter().map(|item| item.product_id.clone()).collect();
+    let mut accounts = store.accounts(session, &products).await?;
+    for (index, item) in new.items.iter().enumerate() {
+        let account = accounts
+            .get_mut(&item.product_id)
+            .ok_or_else(|| Problem::field(format!("items[{index}].productId"), "is no product of this sale"))?;
+        account
+            .reserve(u64::from(item.quantity.get()))
+            .map_err(|error| Problem::new(Code::SoldOut, format!("Nothing was held: {error}.")))?;
+    }
+    let plan = Plan { created: vec![new], stock: accounts, ..Plan::default() };
+    store.write(session, &plan, Origin::Direct, now).await?;
+    Ok(ReservationState::Held)
+}
+
+async fn find(store: &Store, session: &mut ClientSession, order: &OrderId) -> Result<Option<Reservation>, Refusal> {
+    Ok(store.reservations.find_one(doc! {"_id": order.as_str()}).session(session).await?)
+}
+
+/// Gives held units back. An order that waits for them is cancelled.
+#[utoipa::path(post, path = "/api/inventory/release", tag = "inventory", request_body = Which,
+    security(("bearer" = [])),
+    responses((status = 200, body = Standing), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn release(
+    State(inventory): State<Inventory>,
+    caller: Caller,
+    Json(which): Json<Which>,
+) -> Result<Json<Standing>, Problem> {
+    caller.require(&[Role::Admin, Role::Service])?;
+    let order = named(&which.order_id)?;
+    let (store, id, now) = (inventory.store.clone(), order.clone(), inventory.clock.now());
+    let ended =
+        mongo::detached(async move { expiry::end_hold(&store, &id, InventoryOutcome::Released, now).await })
+            .await
+            .map_err(|e| store_problem(&e))?;
+    if !ended {
+        return Err(Problem::not_found("held reservation"));
+    }
+    Ok(standing("Units were given back", &order, ReservationState::Released))
+}
+
+/// Confirms held units: those of an order are paid and the order is confirmed, others are sold at once.
+#[utoipa::path(post, path = "/api/inventory/confirm", tag = "inventory", request_body = Which,
+    security(("bearer" = [])),
+    responses((status = 200, body = Standing), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn confirm(
+    State(inventory): State<Inventory>,
+    caller: Caller,
+    Json(which): Json<Which>,
+) -> Result<Json<Standing>, Problem> {
+    caller.require(&[Role::Admin, Role::Service])?;
+    let order = named(&which.order_id)?;
+    let (store, id, now) = (inventory.store.clone(), order.clone(), inventory.clock.now());
+    let state = mongo::detached(async move {
+        mongo::transaction(&store.clone().client, |session| {
+            let (store, id) = (store.clone(), id.clone());
+            async move { confirm_in(&store, session, &id, now).await }.boxed()
+        })
+        .await
+    })
+    .await?;
+    Ok(standing("Confirmed", &order, state))
+}
+
+async fn confirm_in(
+    store: &Store,
+    session: &mut ClientSession,
+    order: &OrderId,
+    now: Timestamp,
+) -> Result<ReservationState, Refusal> {
+    let reservation = find(store, session, order)
+        .await?
+        .filter(|r| matches!(r.state, ReservationState::Held | ReservationState::Confirmed))
+        .ok_or_else(|| Problem::not_found("held reservation"))?;
+    if reservation.state == ReservationState::Confirmed {
+        return Ok(ReservationState::Confirmed);
+    }
+    if reservation.origin == Origin::Order {
+        // Paid: the deadline goes, and the units move when the order itself says that it is confirmed.
+        let paid = doc! {"$set": {"expiresAt": null}};
+        store.reservations.update_one(doc! {"_id": order.as_str()}, paid).session(&mut *session).await?;
+        let message = Message::new(order.clone(), now, None, Payload::InventoryResult(InventoryOutcome::Paid));
+        store.outbox.append(session, &[message]).await?;
+        return Ok(ReservationState::Held);
+    }
+    let products: BTreeSet<ProductId> = reservation.items.iter().map(|item| item.product_id.clone()).collect();
+    let mut accounts = store.accounts(session, &products).await?;
+    for item in &reservation.items {
+        if let Some(account) = accounts.get_mut(&item.product_id) {
+            account.confirm(u64::from(item.quantity.get())).map_err(|error| Problem::internal(&error))?;
+        }
+    }
+    let plan = Plan {
+        moved: [(order.clone(), ReservationState::Confirmed)].into(),
+        stock: accounts,
+        ..Plan::default()
+    };
+    store.write(session, &plan, Origin::Direct, now).await?;
+    Ok(ReservationState::Confirmed)
+}
+
+fn named(id: &str) -> Result<OrderId, Problem> {
+    if (1..=128).contains(&id.len()) {
+        Ok(OrderId::new(id))
+    } else {
+        Err(Problem::field("orderId", "must have from 1 to 128 characters"))
+    }
+}
+
+impl Reserve {
+    fn check(&self) -> Result<Vec<OrderedItem>, Problem> {
+        if !(1..=100).contains(&self.items.len()) {
+            return Err(Problem::field("items", "must have from 1 to 100 entries"));
+        }
+        let item = |(index, item): (usize, &Item)| {
+            let product_id = match (&item.product_id, &item.sku) {
+                (Some(id), None) => ProductId::new(id.clone()),
+                (None, Some(sku)) => sku.product_id(),
+                _ => return Err(Problem::field(format!("items[{index}]"), "needs either productId or sku")),
+            };
+            Ok(OrderedItem { product_id, quantity: item.quantity })
+        };
+        self.items.iter().enumerate().map(item).collect()
+    }
+}

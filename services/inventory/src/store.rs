@@ -1,0 +1,273 @@
+//! Products and reservations in MongoDB.
+
+use crate::{
+    plan::{Held, Known, NewReservation, Plan},
+    product::{BrokenAccount, Product},
+};
+use events::{Message, Payload, message::OrderedItem, outbox::Outbox};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::{
+    Client, ClientSession, Collection, Database, IndexModel,
+    bson::{DateTime, Document, doc},
+    error::Error,
+    options::IndexOptions,
+};
+use platform::{backends::mongo::MongoError, health::ReadinessGate, retry::Backoff};
+use sale::{OrderId, ProductId, order::ReservationState, stock::Stock};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A reservation in the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reservation {
+    /// The order it is for: an order holds units once.
+    #[serde(rename = "_id")]
+    pub order: OrderId,
+    /// What it holds.
+    pub items: Vec<OrderedItem>,
+    /// Where it stands.
+    pub state: ReservationState,
+    /// When the hold runs out.
+    pub expires_at: Option<DateTime>,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// When it was made.
+    pub created_at: DateTime,
+}
+
+/// Who asked for a reservation and therefore who settles it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// An accepted order; its status settles it.
+    Order,
+    /// A call of the API; further calls settle it.
+    Direct,
+}
+
+/// The collections of inventory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The client, for transactions.
+    pub client: Client,
+    pub(crate) products: Collection<Product>,
+    pub(crate) reservations: Collection<Reservation>,
+    /// Keys of stock changes that were made, so that each is made once.
+    pub(crate) stock_changes: Collection<Document>,
+    pub(crate) outbox: Outbox,
+}
+
+impl Store {
+    /// The collections in a sale's database.
+    pub fn new(database: &Database) -> Self {
+        Self {
+            client: database.client().clone(),
+            products: database.collection("products"),
+            reservations: database.collection("reservations"),
+            stock_changes: database.collection("stock_changes"),
+            outbox: Outbox::new(database),
+        }
+    }
+
+    async fn create_indexes(&self) -> Result<(), Error> {
+        let unique = IndexOptions::builder().unique(true).build();
+        self.products.create_index(IndexModel::builder().keys(doc! {"sku": 1}).options(unique).build()).await?;
+        let expiring = IndexModel::builder().keys(doc! {"state": 1, "expiresAt": 1}).build();
+        self.reservations.create_index(expiring).await?;
+        Ok(())
+    }
+
+    /// Every product.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn all_products(&self) -> Result<Vec<Product>, Error> {
+        self.products.find(doc! {}).sort(doc! {"_id": 1}).await?.try_collect().await
+    }
+
+    /// A page of products in the order of their ids.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn page(&self, after: Option<String>, limit: i64) -> Result<Vec<Product>, Error> {
+        let filter = after.map_or_else(Document::new, |id| doc! {"_id": {"$gt": id}});
+        self.products.find(filter).sort(doc! {"_id": 1}).limit(limit).await?.try_collect().await
+    }
+
+    /// One product.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn product(&self, id: &ProductId) -> Result<Option<Product>, Error> {
+        self.products.find_one(doc! {"_id": id.as_str()}).await
+    }
+
+    /// What a batch of messages needs to know, read in its transaction.
+    ///
+    /// # Errors
+    /// The driver's, or a broken stock account.
+    pub async fn known(&self, session: &mut ClientSession, messages: &[Message]) -> Result<Known, StoreError> {
+        let orders: BTreeSet<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
+        let reservations = self.reservations_of(session, orders.into_iter().collect()).await?;
+        let mut products: BTreeSet<ProductId> = BTreeSet::new();
+        for held in reservations.values() {
+            products.extend(held.items.iter().map(|item| item.product_id.clone()));
+        }
+        for message in messages {
+            if let Payload::OrderCreated(order) = &message.payload {
+                products.extend(order.items.iter().map(|item| item.product_id.clone()));
+            }
+        }
+        let stock = self.accounts(session, &products).await?;
+        Ok(Known { reservations, stock })
+    }
+
+    async fn reservations_of(
+        &self,
+        session: &mut ClientSession,
+        orders: Vec<&str>,
+    ) -> Result<HashMap<OrderId, Held>, Error> {
+        let mut cursor =
+            self.reservations.find(doc! {"_id": {"$in": orders}}).batch_size(2_000).session(&mut *session).await?;
+        let found: Vec<Reservation> = cursor.stream(session).try_collect().await?;
+        Ok(found.into_iter().map(|r| (r.order, Held { items: r.items, state: r.state })).collect())
+    }
+
+    /// The stock accounts of some products, read in a transaction.
+    ///
+    /// # Errors
+    /// The driver's, or a broken stock account.
+    pub async fn accounts(
+        &self,
+        session: &mut ClientSession,
+        products: &BTreeSet<ProductId>,
+    ) -> Result<std::collections::BTreeMap<ProductId, Stock>, StoreError> {
+        if products.is_empty() {
+            return Ok(Default::default());
+        }
+        let ids: Vec<&str> = products.iter().map(ProductId::as_str).collect();
+        let mut cursor = self.products.find(doc! {"_id": {"$in": ids}}).session(&mut *session).await?;
+        let found: Vec<Product> = cursor.stream(session).try_collect().await?;
+        let mut stock = std::collections::BTreeMap::new();
+        for product in found {
+            stock.insert(product.id.clone(), product.account()?);
+        }
+        Ok(stock)
+    }
+
+    /// Writes a plan in its transaction. `before` are the accounts as they were read.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn write(
+        &self,
+        session: &mut ClientSession,
+        plan: &Plan,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if !plan.created.is_empty() {
+            let new = plan.created.iter().map(|reservation| stored(reservation, origin, now));
+            self.reservations.insert_many(new).session(&mut *session).await?;
+        }
+        for target in [ReservationState::Confirmed, ReservationState::Released] {
+            let orders: Vec<&str> =
+                plan.moved.iter().filter(|(_, state)| **state == target).map(|(order, _)| order.as_str()).collect();
+            if !orders.is_empty() {
+                self.reservations
+                    .update_many(
+                        doc! {"_id": {"$in": orders}},
+                        doc! {"$set": {"state": target.as_str(), "expiresAt": null}},
+                    )
+                    .session(&mut *session)
+                    .await?;
+            }
+        }
+        for (product, stock) in &plan.stock {
+            self.set_account(session, product, stock).await?;
+        }
+        let answers: Vec<Message> = plan
+            .answers
+            .iter()
+            .map(|answer| {
+                let payload = Payload::InventoryResult(answer.outcome);
+                Message::new(answer.order.clone(), now, answer.traceparent.clone(), payload)
+            })
+            .collect();
+        self.outbox.append(session, &answers).await
+    }
+
+    /// Writes an account. The transaction's snapshot makes this safe: a change by anybody else since it was read is
+    /// a write conflict.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn set_account(
+        &self,
+        session: &mut ClientSession,
+        product: &ProductId,
+        stock: &Stock,
+    ) -> Result<(), Error> {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.products
+            .update_one(
+                doc! {"_id": product.as_str()},
+                doc! {"$set": {"stock": number(stock.total()), "reserved": number(stock.reserved()), "sold": number(stock.sold())}},
+            )
+            .session(session)
+            .await
+            .map(drop)
+    }
+}
+
+fn stored(new: &NewReservation, origin: Origin, now: Timestamp) -> Reservation {
+    let time = |at: Timestamp| DateTime::from_millis(at.as_millisecond());
+    Reservation {
+        order: new.order.clone(),
+        items: new.items.clone(),
+        state: new.state,
+        expires_at: new.expires_at.map(time),
+        origin,
+        created_at: time(now),
+    }
+}
+
+/// Why the store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database.
+    #[error(transparent)]
+    Mongo(#[from] MongoError),
+    /// A product's numbers do not add up.
+    #[error(transparent)]
+    Broken(#[from] BrokenAccount),
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        Self::Mongo(MongoError::Driver(error))
+    }
+}
+
+/// Creates the indexes as soon as the database answers, then lasts as long as the process.
+pub async fn prepare(store: Store, ready: ReadinessGate, stop: CancellationToken) {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        match store.create_indexes().await {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(%error, "cannot create indexes yet; trying on"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
+    }
+    ready.release();
+    stop.cancelled().await;
+}
