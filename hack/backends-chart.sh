@@ -12,7 +12,14 @@ if [ "$image" != official ]; then
   "$REPO/hack/cluster.sh" load "$image"
   values=(--set flavor=sourceBuilt --set "images.sourceBuilt=$image")
 fi
+wait_for_rollouts() {
+  local name
+  for name in redis mongodb kafka; do
+    kubectl --context "kind-$cluster" --namespace quicksale-backends rollout status "deployment/$name" --timeout 3m >/dev/null || return 1
+  done
+}
+
 helm upgrade --install backends "$REPO/charts/backends" --kube-context "kind-$cluster" \
-  --namespace quicksale-backends --create-namespace "${values[@]}" --wait --timeout 5m >/dev/null ||
+  --namespace quicksale-backends --create-namespace "${values[@]}" --wait --timeout 5m >/dev/null && wait_for_rollouts ||
   die "the backends did not get ready: kubectl --context kind-$cluster --namespace quicksale-backends get pods"
 say "backends are ready in the namespace quicksale-backends"

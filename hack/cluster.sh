@@ -48,7 +48,7 @@ create() {
 load() {
   local name=$1
   case $name in */*) ;; *) name=docker.io/library/$name ;; esac
-  [ -z "$(docker exec "$node" ctr --namespace k8s.io images ls --quiet "name==$name")" ] || return 0
+  [ -z "$(docker exec "$node" ctr --namespace k8s.io images ls --quiet "name==$name" 2>/dev/null)" ] || return 0
   kind load docker-image --name "$cluster" "$1" >>"$CACHE/logs/kind-$cluster.log" 2>&1 ||
     die "the image $1 could not be loaded into the cluster; see $CACHE/logs/kind-$cluster.log"
 }

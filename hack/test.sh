@@ -70,7 +70,7 @@ run() {
   (set -e; "$1") 2>&1 | tee "$output"
   status=${PIPESTATUS[0]}
   set -e
-  if [ $status != 0 ]; then
+  if [ "$status" != 0 ]; then
     # A stage that failed without a failed test (a check, or a test that did not compile) is one failure.
     count || failed=$((failed + 1))
     failures+=("$1")
