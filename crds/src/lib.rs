@@ -1,1 +1,30 @@
-//! crds
+//! The FlashSale resource: its types, the rules the API server enforces, and the type that the operator trusts.
+//!
+//! - [`flashsale`] is the resource as people write it; the custom resource definition is generated from it;
+//! - [`rules`] holds the CEL rules, each with the sentence that its refusal shows;
+//! - [`status`] is what the operator reports;
+//! - [`valid`] checks the same rules once more in Rust and turns the strings into values. An object may be older than
+//!   a rule, so the operator never builds from an unchecked spec.
+//!
+//! A new field gets a doc comment (it becomes `kubectl explain`), a default, a rule with a sentence where it can be
+//! wrong, its counterpart in [`valid`], a line in `docs/flashsale.md`, and `make generate`.
+
+#![allow(
+    unreachable_pub,
+    reason = "the KubeSchema derive repeats each type, pub as it is, inside of a function"
+)]
+
+pub mod component;
+pub mod definition;
+pub mod duration;
+pub mod flashsale;
+pub mod product;
+pub mod rules;
+pub mod status;
+pub mod traffic;
+pub mod valid;
+
+pub use component::Component;
+pub use flashsale::{FlashSale, FlashSaleSpec};
+pub use status::FlashSaleStatus;
+pub use valid::ValidSale;

@@ -1,0 +1,180 @@
+//! The services of a sale, and what can be said about each.
+
+use crate::rules;
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, fmt};
+
+/// One of the six services of a sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Component {
+    /// The front door.
+    Gateway,
+    /// Accounts and tokens.
+    Auth,
+    /// Products and reservations.
+    Inventory,
+    /// Orders.
+    Order,
+    /// Carries messages from the outbox to Kafka.
+    Processor,
+    /// WebSocket and notifications.
+    Notifier,
+}
+
+impl Component {
+    /// Every component, in the order in which they are rolled out: who is depended on comes first.
+    pub const ALL: [Self; 6] = [
+        Self::Auth,
+        Self::Inventory,
+        Self::Order,
+        Self::Processor,
+        Self::Notifier,
+        Self::Gateway,
+    ];
+
+    /// The name in object names, labels and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Auth => "auth",
+            Self::Inventory => "inventory",
+            Self::Order => "order",
+            Self::Processor => "processor",
+            Self::Notifier => "notifier",
+        }
+    }
+
+    /// Replicas when a FlashSale says nothing: the front door survives the loss of one.
+    pub fn default_replicas(self) -> u32 {
+        if self == Self::Gateway { 2 } else { 1 }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Size of each service. Whatever is left out keeps its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Services {
+    /// The front door.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<ServiceSize>,
+    /// Accounts and tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<ServiceSize>,
+    /// Products and reservations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<ServiceSize>,
+    /// Orders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<ServiceSize>,
+    /// Carries messages from the outbox to Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<ServiceSize>,
+    /// WebSocket and notifications.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifier: Option<ServiceSize>,
+}
+
+impl Services {
+    /// What is said about one service.
+    pub fn of(&self, component: Component) -> Option<&ServiceSize> {
+        match component {
+            Component::Gateway => self.gateway.as_ref(),
+            Component::Auth => self.auth.as_ref(),
+            Component::Inventory => self.inventory.as_ref(),
+            Component::Order => self.order.as_ref(),
+            Component::Processor => self.processor.as_ref(),
+            Component::Notifier => self.notifier.as_ref(),
+        }
+    }
+}
+
+/// Size of one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSize {
+    /// How many replicas there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
+    /// What each replica asks for and may use; cpu 25m and memory 64Mi, at most memory 256Mi, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+}
+
+/// A number of replicas, or a range that a HorizontalPodAutoscaler moves in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::replica_range())]
+pub struct Replicas {
+    /// The fewest.
+    #[x_kube(validation = rules::replica_bounds("min"))]
+    pub min: i32,
+    /// The most; the same as min when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rules::replica_bounds("max"))]
+    pub max: Option<i32>,
+}
+
+/// What a replica asks for and may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What the scheduler sets aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Amounts>,
+    /// What it may not exceed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Amounts>,
+}
+
+/// Amounts of CPU and memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Amounts {
+    /// CPU, such as 100m or 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Amount>,
+    /// Memory, such as 256Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Amount>,
+}
+
+/// A Kubernetes quantity, written as text or as a whole number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Amount {
+    /// Such as 2.
+    Number(i64),
+    /// Such as 100m or 256Mi.
+    Text(String),
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    /// The pattern is the one that Kubernetes itself generates for quantities, without the sign.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "pattern": r"^([0-9]+|[0-9]+\.[0-9]+)([KMGTPE]i|[numkMGTPE])?$",
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! The custom resource definition as YAML, for `kubectl apply` and for the chart.
+
+use crate::FlashSale;
+use kube::CustomResourceExt;
+
+/// Where the definition is written, from the repository's root.
+pub const PLAIN_PATH: &str = "crds/flashsales.quicksale.io.yaml";
+/// Where the chart's copy is written, from the repository's root.
+pub const CHART_PATH: &str = "charts/quicksale/templates/flashsales.quicksale.io.yaml";
+
+const HEADER: &str = "# Generated from the Rust types in crds/ by `make generate`.\n";
+
+/// Why the definition could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// It is no JSON.
+    #[error("the definition cannot be expressed as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It is no YAML.
+    #[error("the definition cannot be expressed as YAML: {0}")]
+    Yaml(String),
+    /// It cannot be stored.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The definition as it is applied by hand.
+///
+/// # Errors
+/// [`DefinitionError`].
+pub fn plain() -> Result<String, DefinitionError> {
+    yaml(&serde_json::to_value(FlashSale::crd())?)
+}
+
+/// The definition as a template of the chart. Helm keeps it when the release is uninstalled: deleting a definition
+/// deletes every object of it, and uninstalling an operator must not delete anybody's sales.
+///
+/// # Errors
+/// [`DefinitionError`].
+pub fn chart() -> Result<String, DefinitionError> {
+    let mut definition = serde_json::to_value(FlashSale::crd())?;
+    definition["metadata"]["annotations"] = serde_json::json!({"helm.sh/resource-policy": "keep"});
+    // Braces in descriptions would be read as template actions.
+    Ok(yaml(&definition)?.replace("{{", "{{ \"{{\" }}"))
+}
+
+fn yaml(definition: &serde_json::Value) -> Result<String, DefinitionError> {
+    let text =
+        serde_saphyr::to_string(definition).map_err(|error| DefinitionError::Yaml(error.to_string()))?;
+    Ok(format!("{HEADER}{text}"))
+}
+
+/// Writes both files below the repository's root.
+///
+/// # Errors
+/// [`DefinitionError`].
+pub fn write(root: &std::path::Path) -> Result<(), DefinitionError> {
+    for (path, text) in [(PLAIN_PATH, plain()?), (CHART_PATH, chart()?)] {
+        std::fs::write(root.join(path), text).map_err(|source| DefinitionError::Write {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_up_to_date() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (path, text) in [(PLAIN_PATH, plain().unwrap()), (CHART_PATH, chart().unwrap())] {
+            let written = std::fs::read_to_string(root.join(path)).unwrap_or_default();
+            assert!(written == text, "{path} is out of date; run `make generate`");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The FlashSale as people write it.
+
+use crate::{
+    component::Services,
+    duration::DurationText,
+    product::Product,
+    rules,
+    status::FlashSaleStatus,
+    traffic::{Ingress, Kafka, LocalReference, RateLimit, WaitingRoom},
+};
+use jiff::Timestamp;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A flash sale: what is sold, when, to whom, and how large the services that sell it are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "quicksale.io",
+    version = "v1alpha1",
+    kind = "FlashSale",
+    plural = "flashsales",
+    shortname = "fs",
+    namespaced,
+    status = "FlashSaleStatus",
+    derive = "PartialEq",
+    doc = "A flash sale: what is sold, when, to whom, and how large the services that sell it are.",
+    validation = rules::sale_name(),
+    validation = rules::currency_is_fixed(),
+    validation = rules::kafka_is_fixed(),
+    validation = rules::mode_is_fixed(),
+    validation = rules::opening_is_fixed(),
+    validation = rules::skus_are_fixed(),
+    validation = rules::stock_covers_commitments(),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Opens", type_ = "string", json_path = ".status.opensAt"),
+    printcolumn(name = "Stock", type_ = "integer", json_path = ".status.stock"),
+    printcolumn(name = "Sold", type_ = "integer", json_path = ".status.sold"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = rules::closes_after_opening(),
+    validation = rules::price_digits("price"),
+    validation = rules::price_digits("originalPrice")
+)]
+pub struct FlashSaleSpec {
+    /// From when on orders are taken; as soon as everything is ready when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens_at: Option<Timestamp>,
+    /// From when on no order is taken any more; until the sale is deleted or every unit is sold when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closes_at: Option<Timestamp>,
+    /// How long before opensAt the services start.
+    #[serde(default = "ten_minutes")]
+    #[x_kube(validation = rules::duration("spec.warmUp", "such as 10m"))]
+    pub warm_up: DurationText,
+    /// Sale, or Rehearsal: the same path with data of its own, which is wiped at the end.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Refuse new orders now, and go on settling those accepted.
+    #[serde(default)]
+    pub halted: bool,
+    /// What is sold.
+    #[schemars(length(max = 50))]
+    #[x_kube(validation = rules::products_not_empty(), validation = rules::skus_unique())]
+    pub products: Vec<Product>,
+    /// Currency of every price, an ISO 4217 code. It cannot change once the sale warms up.
+    #[serde(default = "us_dollar")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = rules::currency())]
+    pub currency: String,
+    /// How an accepted order becomes confirmed: Automatic, or by Payment within reservationTtl.
+    #[serde(default)]
+    pub confirmation: Confirmation,
+    /// How long units are held for an order that waits for its payment.
+    #[serde(default = "ten_minutes")]
+    #[x_kube(validation = rules::duration_above_zero("spec.reservationTtl", "such as 10m"))]
+    pub reservation_ttl: DurationText,
+    /// Limits that replace the defaults: login 5, register 3, orders 10, reserve 50, everything else 100, each for
+    /// 60s.
+    #[serde(default)]
+    #[schemars(length(max = 5))]
+    #[x_kube(validation = rules::rate_limits_unique())]
+    pub rate_limits: Vec<RateLimit>,
+    /// The waiting room in front of the order route.
+    #[serde(default)]
+    pub waiting_room: WaitingRoom,
+    /// Size of each service.
+    #[serde(default)]
+    pub services: Services,
+    /// The sale's topics.
+    #[serde(default)]
+    pub kafka: Kafka,
+    /// How buyers reach the sale from outside of the cluster; only from inside when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<Ingress>,
+    /// The Secret in this namespace with MONGODB_URI, KAFKA_BROKERS, REDIS_URL and their credentials; the operator's
+    /// default when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backends_secret_ref: Option<LocalReference>,
+    /// How long buyers can read their orders after the end.
+    #[serde(default = "one_day")]
+    #[x_kube(validation = rules::duration("spec.retainFor", "such as 24h"))]
+    pub retain_for: DurationText,
+    /// What becomes of topics and data when the FlashSale is deleted: Retain, or Delete.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+fn ten_minutes() -> DurationText {
+    DurationText::new("10m")
+}
+
+fn one_day() -> DurationText {
+    DurationText::new("24h")
+}
+
+fn us_dollar() -> String {
+    "USD".to_owned()
+}
+
+/// Whether it counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// A sale.
+    #[default]
+    Sale,
+    /// A rehearsal: the same path with data of its own, wiped at the end.
+    Rehearsal,
+}
+
+/// How an accepted order becomes confirmed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Confirmation {
+    /// At once.
+    #[default]
+    Automatic,
+    /// When it is paid.
+    Payment,
+}
+
+/// What becomes of topics and data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// They stay.
+    #[default]
+    Retain,
+    /// They go with the FlashSale.
+    Delete,
+}

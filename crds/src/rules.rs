@@ -1,0 +1,321 @@
+//! The rules that the API server enforces, as CEL. Each refusal names the field and says what to do.
+//!
+//! Rules on `metadata` and on what a sale in a later phase may change stand at the root, where CEL sees the status
+//! that the operator wrote. A rule on a change compares with `oldSelf` and so never bites on creation. Everything a
+//! rule walks over is bounded (`maxItems`, `maxLength`): the API server refuses rules that could become expensive.
+
+use kube::core::Rule;
+use sale::{Currency, limits::LimitedRoute};
+
+fn rule(expression: impl Into<String>, message: impl Into<String>) -> Rule {
+    Rule::new(expression).message(message.into().as_str())
+}
+
+/// What a duration looks like; see [`crate::duration::DurationText`].
+const DURATION: &str = "self.matches('^([0-9]{1,6}(h|m|s|ms))+$')";
+
+/// A duration, possibly zero.
+pub fn duration(field: &str, example: &str) -> Rule {
+    rule(
+        DURATION,
+        format!("{field} must be a duration with the units h, m, s or ms; write one {example}"),
+    )
+}
+
+/// A duration longer than zero.
+pub fn duration_above_zero(field: &str, example: &str) -> Rule {
+    rule(
+        format!("{DURATION} && duration(self) > duration('0s')"),
+        format!(
+            "{field} must be a duration longer than 0s, with the units h, m, s or ms; write one {example}"
+        ),
+    )
+}
+
+/// The name leaves room for what is made from it.
+pub fn sale_name() -> Rule {
+    rule(
+        "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name must be at most 40 lowercase letters, digits and '-', starting with a letter, because the \
+         sale's objects are named after it; choose another name",
+    )
+}
+
+/// closesAt is after opensAt.
+pub fn closes_after_opening() -> Rule {
+    rule(
+        "!has(self.closesAt) || !has(self.opensAt) || self.closesAt > self.opensAt",
+        "spec.closesAt must be after spec.opensAt; move the closing to a later time or leave it out",
+    )
+    .field_path(".closesAt")
+}
+
+/// There is something to sell.
+pub fn products_not_empty() -> Rule {
+    rule(
+        "self.size() > 0",
+        "spec.products must name at least one product; add one with sku, name, price and stock",
+    )
+}
+
+/// Each SKU once.
+pub fn skus_unique() -> Rule {
+    rule(
+        "self.all(p, self.exists_one(q, q.sku == p.sku))",
+        "spec.products must not repeat a sku; give each product a sku of its own, or add up the stock of the two",
+    )
+}
+
+/// A SKU's letters.
+pub fn sku() -> Rule {
+    rule(
+        "self.matches('^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$')",
+        "spec.products[].sku must have 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit; \
+         rename it, for example to FLASH-LAPTOP-001",
+    )
+}
+
+/// A product has a name.
+pub fn product_name() -> Rule {
+    rule(
+        "self.size() > 0",
+        "spec.products[].name must not be empty; write the name that buyers see",
+    )
+}
+
+/// A price is a plain decimal.
+pub fn decimal(field: &str) -> Rule {
+    rule(
+        "self.matches('^[0-9]+([.][0-9]+)?$')",
+        format!(
+            "spec.products[].{field} must be a decimal string; write digits with an optional decimal point, such as \"799.99\""
+        ),
+    )
+}
+
+/// A price has no more digits than its currency, on both sides of the point.
+pub fn price_digits(field: &str) -> Rule {
+    // As many digits before the point as Money::MAX_MINOR, ten digits of minor units, leaves.
+    let fits = |whole: u8, digits: u8| {
+        let fraction = if digits == 0 {
+            String::new()
+        } else {
+            format!("([.][0-9]{{1,{digits}}})?")
+        };
+        let priced = format!("p.{field}.matches('^[0-9]{{1,{whole}}}{fraction}$')");
+        match field {
+            "price" => format!("self.products.all(p, {priced})"),
+            _ => format!("self.products.all(p, !has(p.{field}) || {priced})"),
+        }
+    };
+    rule(
+        format!(
+            "self.currency in {none} ? {whole} : self.currency in {three} ? {mills} : {cents}",
+            none = currencies_with(0),
+            whole = fits(10, 0),
+            three = currencies_with(3),
+            mills = fits(7, 3),
+            cents = fits(8, 2),
+        ),
+        format!(
+            "spec.products[].{field} must have no more decimals than spec.currency has (2 for USD and most, 0 for JPY, \
+             3 for KWD) and at most 10 digits in all; round it, for example \"12.345\" to \"12.35\" in USD"
+        ),
+    )
+    .field_path(".products")
+}
+
+/// The currencies with so many digits as a CEL list. Asked of [`Currency`] itself, so that there is one table.
+fn currencies_with(digits: usize) -> String {
+    let letters = || (b'A'..=b'Z').map(char::from);
+    let codes =
+        letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| format!("{a}{b}{c}"))));
+    let matching = codes
+        .filter(|code| Currency::parse(code).is_ok_and(|currency| currency.digits() == digits))
+        .map(|code| format!("'{code}'"));
+    format!("[{}]", matching.collect::<Vec<_>>().join(", "))
+}
+
+/// A currency's letters.
+pub fn currency() -> Rule {
+    rule(
+        "self.matches('^[A-Z]{3}$')",
+        "spec.currency must be a three-letter ISO 4217 code; write one such as USD",
+    )
+}
+
+/// Stock is no debt.
+pub fn stock_not_negative() -> Rule {
+    rule(
+        "self >= 0",
+        "spec.products[].stock must not be negative; write how many units are for sale, 0 or more",
+    )
+}
+
+/// Stock fits every reader.
+pub fn stock_bound() -> Rule {
+    rule(
+        "self <= 1000000000",
+        "spec.products[].stock must be at most 1000000000; lower it",
+    )
+}
+
+/// A limit lets something through.
+pub fn limit_per_customer() -> Rule {
+    rule(
+        "self >= 1 && self <= 1000000000",
+        "spec.products[].limitPerCustomer must be at least 1; raise it, or leave it out for no limit",
+    )
+}
+
+/// The route is one that has a limit.
+pub fn rate_limit_route() -> Rule {
+    let routes = LimitedRoute::ALL.map(LimitedRoute::as_str);
+    rule(
+        format!("self in ['{}']", routes.join("', '")),
+        format!(
+            "spec.rateLimits[].route must be a route that has a limit; write one of {}, where * is everything else",
+            routes.join(", ")
+        ),
+    )
+}
+
+/// A limit lets something through.
+pub fn rate_limit_limit() -> Rule {
+    rule(
+        "self >= 1 && self <= 1000000000",
+        "spec.rateLimits[].limit must be from 1 to 1000000000; to refuse every order set spec.halted instead",
+    )
+}
+
+/// Each route once.
+pub fn rate_limits_unique() -> Rule {
+    rule(
+        "self.all(l, self.exists_one(m, m.route == l.route))",
+        "spec.rateLimits must not repeat a route; keep one limit for each",
+    )
+}
+
+/// The waiting room lets somebody in.
+pub fn admit_per_second() -> Rule {
+    rule(
+        "self >= 1 && self <= 1000000",
+        "spec.waitingRoom.admitPerSecond must be from 1 to 1000000; to let nobody in set spec.halted instead",
+    )
+}
+
+/// Topics have partitions.
+pub fn partitions() -> Rule {
+    rule(
+        "self >= 1 && self <= 100",
+        "spec.kafka.partitions must be from 1 to 100; 12 suits most sales",
+    )
+}
+
+/// Partitions have copies.
+pub fn replication_factor() -> Rule {
+    rule(
+        "self >= 1 && self <= 15",
+        "spec.kafka.replicationFactor must be from 1 to 15, and at most the number of brokers; 3 suits production",
+    )
+}
+
+/// A prefix makes topic names.
+pub fn topic_prefix() -> Rule {
+    rule(
+        "self.matches('^[a-zA-Z0-9._-]{0,150}$')",
+        "spec.kafka.topicPrefix must consist of letters, digits, '.', '_' and '-'; rename it, or leave it out",
+    )
+}
+
+/// A host name without a port or a path.
+pub fn ingress_host() -> Rule {
+    rule(
+        "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+        "spec.ingress.host must be a lowercase host name without port or path; write one such as laptops.example.com",
+    )
+}
+
+/// The range is one.
+pub fn replica_range() -> Rule {
+    rule(
+        "!has(self.max) || self.max >= self.min",
+        "spec.services.*.replicas.max must not be less than min; raise max or lower min",
+    )
+    .field_path(".max")
+}
+
+/// A sane number of replicas.
+pub fn replica_bounds(field: &str) -> Rule {
+    rule(
+        "self >= 1 && self <= 100",
+        format!("spec.services.*.replicas.{field} must be from 1 to 100"),
+    )
+}
+
+/// True for a sale whose data does not exist yet.
+const PENDING: &str =
+    "(!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase == 'Pending')";
+/// True for a sale that has not opened yet.
+const NOT_OPEN: &str =
+    "(!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase in ['Pending', 'Warming'])";
+
+/// Prices in the store are in the currency they were written with.
+pub fn currency_is_fixed() -> Rule {
+    rule(
+        format!("{PENDING} || self.spec.currency == oldSelf.spec.currency"),
+        "spec.currency cannot change once the sale warms up; delete the sale and apply a new one",
+    )
+    .field_path(".spec.currency")
+}
+
+/// Topics are cut once.
+pub fn kafka_is_fixed() -> Rule {
+    rule(
+        format!("{PENDING} || self.spec.kafka == oldSelf.spec.kafka"),
+        "spec.kafka cannot change once the sale warms up; delete the sale and apply a new one",
+    )
+    .field_path(".spec.kafka")
+}
+
+/// A rehearsal never becomes a sale.
+pub fn mode_is_fixed() -> Rule {
+    rule(
+        format!("{PENDING} || self.spec.mode == oldSelf.spec.mode"),
+        "spec.mode cannot change once the sale warms up; delete the sale and apply a new one",
+    )
+    .field_path(".spec.mode")
+}
+
+/// What has opened has opened.
+pub fn opening_is_fixed() -> Rule {
+    rule(
+        format!(
+            "{NOT_OPEN} || has(self.spec.opensAt) == has(oldSelf.spec.opensAt) && \
+             (!has(self.spec.opensAt) || self.spec.opensAt == oldSelf.spec.opensAt)"
+        ),
+        "spec.opensAt cannot change once the sale is open; to stop new orders set spec.halted or spec.closesAt",
+    )
+    .field_path(".spec.opensAt")
+}
+
+/// Buyers hold units of these products.
+pub fn skus_are_fixed() -> Rule {
+    rule(
+        format!("{NOT_OPEN} || oldSelf.spec.products.all(o, self.spec.products.exists(p, p.sku == o.sku))"),
+        "spec.products[].sku cannot change or go away once the sale is open; set stock to what is sold to stop selling \
+         it, or add another product",
+    )
+    .field_path(".spec.products")
+}
+
+/// What is sold is sold. The operator knows the count some seconds late, so the inventory decides in the end.
+pub fn stock_covers_commitments() -> Rule {
+    rule(
+        "!has(oldSelf.status) || !has(oldSelf.status.products) || self.spec.products == oldSelf.spec.products || \
+         oldSelf.status.products.all(s, self.spec.products.all(p, p.sku != s.sku || p.stock >= s.sold + s.reserved \
+         || oldSelf.spec.products.exists(o, o.sku == p.sku && o.stock == p.stock)))",
+        "spec.products[].stock must not be less than the units reserved and sold; see status.products and raise it",
+    )
+    .field_path(".spec.products")
+}

@@ -1,0 +1,192 @@
+//! What the operator reports about a sale.
+
+use crate::traffic::LocalReference;
+use jiff::Timestamp;
+use kube::KubeSchema;
+use sale::phase::Phase;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// What the operator reports. Every field is optional, so that an object of an older version can always be read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FlashSaleStatus {
+    /// Pending, Warming, Live, Draining or Ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "phase_schema")]
+    pub phase: Option<Phase>,
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// What is known, each with a reason and a sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".to_owned()]))]
+    pub conditions: Vec<Condition>,
+    /// The account of each product.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub products: Vec<ProductStatus>,
+    /// Units of all products.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stock: Option<i64>,
+    /// Units sold of all products.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sold: Option<i64>,
+    /// Services that are rolled out, of those that should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
+    /// Orders by what became of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders: Option<OrderNumbers>,
+    /// Where buyers find the sale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// When it opens or opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens_at: Option<Timestamp>,
+    /// When it closes or closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closes_at: Option<Timestamp>,
+    /// When it stopped taking orders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_since: Option<Timestamp>,
+    /// When it was settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The ConfigMap with the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_ref: Option<LocalReference>,
+    /// One sentence on where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl FlashSaleStatus {
+    /// The phase, `Pending` for a sale that nobody has looked at.
+    pub fn phase(&self) -> Phase {
+        self.phase.unwrap_or_default()
+    }
+
+    /// A condition by its type.
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.conditions
+            .iter()
+            .find(|condition| condition.type_ == kind.as_str())
+    }
+}
+
+/// The account of one product: stock = available + reserved + sold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProductStatus {
+    /// The product.
+    #[schemars(length(max = 64))]
+    pub sku: String,
+    /// All units.
+    #[serde(default)]
+    pub stock: i64,
+    /// Units that can be ordered.
+    #[serde(default)]
+    pub available: i64,
+    /// Units held for orders that are not confirmed.
+    #[serde(default)]
+    pub reserved: i64,
+    /// Units of confirmed orders.
+    #[serde(default)]
+    pub sold: i64,
+    /// The spec's stock as it was last brought to the inventory. The next edit's difference is counted from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_stock: Option<i64>,
+}
+
+/// Orders by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderNumbers {
+    /// Orders answered 201.
+    #[serde(default)]
+    pub accepted: i64,
+    /// Of these, confirmed.
+    #[serde(default)]
+    pub confirmed: i64,
+    /// Of these, failed, cancelled or expired.
+    #[serde(default)]
+    pub failed: i64,
+    /// Of these, not decided yet.
+    #[serde(default)]
+    pub pending: i64,
+    /// Orders refused at the door, counted since the gateways started.
+    #[serde(default)]
+    pub rejected: i64,
+}
+
+/// One thing that is known about the sale, in the shape of a metav1.Condition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about.
+    #[serde(rename = "type")]
+    #[schemars(length(max = 64))]
+    pub type_: String,
+    /// True, False or Unknown.
+    pub status: String,
+    /// The reason as one word for programs.
+    pub reason: String,
+    /// The reason as a sentence for people.
+    #[serde(default)]
+    pub message: String,
+    /// When status last changed.
+    pub last_transition_time: Timestamp,
+    /// The generation of the spec that it speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// The conditions of a sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// Everything that its phase needs is there.
+    Ready,
+    /// MongoDB, Kafka and Redis answer.
+    BackendsReachable,
+    /// The topics exist.
+    TopicsReady,
+    /// Every service is rolled out.
+    WorkloadsReady,
+    /// The inventory holds the products as they are written.
+    CatalogReady,
+    /// stock = available + reserved + sold, for every product.
+    StockConserved,
+    /// New orders are refused on request.
+    Halted,
+    /// Something that should work does not; the sale goes on as far as it can.
+    Degraded,
+}
+
+impl ConditionType {
+    /// The name in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::BackendsReachable => "BackendsReachable",
+            Self::TopicsReady => "TopicsReady",
+            Self::WorkloadsReady => "WorkloadsReady",
+            Self::CatalogReady => "CatalogReady",
+            Self::StockConserved => "StockConserved",
+            Self::Halted => "Halted",
+            Self::Degraded => "Degraded",
+        }
+    }
+}
+
+fn phase_schema(_: &mut SchemaGenerator) -> Schema {
+    let phases = [
+        Phase::Pending,
+        Phase::Warming,
+        Phase::Live,
+        Phase::Draining,
+        Phase::Ended,
+    ]
+    .map(Phase::as_str);
+    json_schema!({"type": "string", "enum": phases, "nullable": true})
+}

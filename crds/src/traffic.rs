@@ -1,0 +1,117 @@
+//! How much of the crowd is let in, and on which way.
+
+use crate::{duration::DurationText, rules};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// At most `limit` requests in any `window`, for one user (or one address, where there is no token).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimit {
+    /// The route: /api/auth/login, /api/auth/register, /api/orders, /api/inventory/reserve, or * for everything else.
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = rules::rate_limit_route())]
+    pub route: String,
+    /// Requests in a window.
+    #[x_kube(validation = rules::rate_limit_limit())]
+    pub limit: i64,
+    /// Length of the window.
+    #[serde(default = "one_minute")]
+    #[x_kube(validation = rules::duration_above_zero("spec.rateLimits[].window", "such as 60s"))]
+    pub window: DurationText,
+}
+
+fn one_minute() -> DurationText {
+    DurationText::new("60s")
+}
+
+/// A bound on how many orders a second are let through to the stock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingRoom {
+    /// Whether there is one.
+    #[serde(default)]
+    pub enabled: bool,
+    /// Orders admitted for each second, over all replicas.
+    #[serde(default = "five_hundred")]
+    #[x_kube(validation = rules::admit_per_second())]
+    pub admit_per_second: i64,
+}
+
+fn five_hundred() -> i64 {
+    500
+}
+
+impl Default for WaitingRoom {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            admit_per_second: five_hundred(),
+        }
+    }
+}
+
+/// The sale's Kafka topics. They cannot change once the sale warms up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Kafka {
+    /// Partitions of each topic: as many replicas of a service can share the work.
+    #[serde(default = "twelve")]
+    #[x_kube(validation = rules::partitions())]
+    pub partitions: i32,
+    /// Copies of each partition; 3 in production.
+    #[serde(default = "one")]
+    #[x_kube(validation = rules::replication_factor())]
+    pub replication_factor: i32,
+    /// Put before each topic's name; "<namespace>.<name>." when left out, and the plain names when empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 150))]
+    #[x_kube(validation = rules::topic_prefix())]
+    pub topic_prefix: Option<String>,
+}
+
+fn twelve() -> i32 {
+    12
+}
+
+fn one() -> i32 {
+    1
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            partitions: twelve(),
+            replication_factor: one(),
+            topic_prefix: None,
+        }
+    }
+}
+
+/// How buyers reach the sale from outside of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ingress {
+    /// The host name, such as laptops.example.com.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = rules::ingress_host())]
+    pub host: String,
+    /// The ingress class; the cluster's default when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub class_name: Option<String>,
+    /// The Secret with the host's certificate; plain HTTP when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub tls_secret_name: Option<String>,
+}
+
+/// Something in the sale's namespace, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalReference {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}

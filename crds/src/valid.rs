@@ -1,0 +1,455 @@
+//! A FlashSale that was checked: what the operator builds from.
+
+use crate::{
+    Component, FlashSale,
+    component::{Replicas, Resources},
+    duration::DurationText,
+    flashsale::{Confirmation, DeletionPolicy, Mode},
+    product::Product,
+    traffic::{Ingress, RateLimit},
+};
+use jiff::Timestamp;
+use sale::{
+    Currency, Money, SaleId, Sku,
+    control::WaitingRoom,
+    limits::{self, LimitedRoute, RateLimits},
+    order,
+};
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+/// A sale whose every value makes sense.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidSale {
+    /// Namespace and name.
+    pub id: SaleId,
+    /// The object's uid.
+    pub uid: String,
+    /// The generation of the spec.
+    pub generation: i64,
+    /// From when on orders are taken.
+    pub opens_at: Option<Timestamp>,
+    /// From when on no order is taken any more.
+    pub closes_at: Option<Timestamp>,
+    /// How long before the opening the services start.
+    pub warm_up: Duration,
+    /// Whether it counts.
+    pub mode: Mode,
+    /// New orders are refused.
+    pub halted: bool,
+    /// What is sold.
+    pub products: Vec<ValidProduct>,
+    /// Currency of every price.
+    pub currency: Currency,
+    /// How an order becomes confirmed.
+    pub confirmation: order::Confirmation,
+    /// How long units are held for a payment.
+    pub reservation_ttl: Duration,
+    /// Limits of all routes.
+    pub rate_limits: RateLimits,
+    /// The waiting room.
+    pub waiting_room: WaitingRoom,
+    /// Size of each service.
+    pub services: Vec<ValidService>,
+    /// Prefix, partitions and copies of the topics.
+    pub topics: TopicPlan,
+    /// The way in from outside.
+    pub ingress: Option<Ingress>,
+    /// The Secret with the backends; the operator's when `None`.
+    pub backends_secret: Option<String>,
+    /// How long buyers can read their orders after the end.
+    pub retain_for: Duration,
+    /// What becomes of topics and data.
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// A product whose every value makes sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidProduct {
+    /// Its SKU.
+    pub sku: Sku,
+    /// For buyers.
+    pub name: String,
+    /// For buyers.
+    pub description: String,
+    /// For buyers.
+    pub category: String,
+    /// Price of one unit.
+    pub price: Money,
+    /// Price before the sale.
+    pub original_price: Option<Money>,
+    /// Units for sale.
+    pub stock: i64,
+    /// Units for one customer.
+    pub limit_per_customer: Option<u32>,
+}
+
+/// Size of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidService {
+    /// Which.
+    pub component: Component,
+    /// The fewest replicas.
+    pub min: i32,
+    /// The most replicas, at least `min`.
+    pub max: i32,
+    /// What a replica asks for and may use.
+    pub resources: Resources,
+}
+
+/// How the topics are named and cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicPlan {
+    /// Before each topic's name.
+    pub prefix: String,
+    /// Partitions of each.
+    pub partitions: i32,
+    /// Copies of each partition.
+    pub replication_factor: i16,
+}
+
+/// Everything that is wrong with a spec, one sentence each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Invalid(pub Vec<String>);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl ValidSale {
+    /// Size of a service.
+    pub fn service(&self, component: Component) -> ValidService {
+        let found = self
+            .services
+            .iter()
+            .find(|service| service.component == component);
+        found
+            .cloned()
+            .unwrap_or_else(|| ValidService::default_of(component))
+    }
+
+    /// Whether its data is thrown away at the end.
+    pub fn is_rehearsal(&self) -> bool {
+        self.mode == Mode::Rehearsal
+    }
+
+    /// The sale's own database.
+    pub fn database(&self) -> String {
+        self.id.database(self.is_rehearsal())
+    }
+
+    /// Units of all products.
+    pub fn total_stock(&self) -> i64 {
+        self.products.iter().map(|product| product.stock).sum()
+    }
+}
+
+impl ValidService {
+    fn default_of(component: Component) -> Self {
+        let replicas = i32::try_from(component.default_replicas()).unwrap_or(1);
+        Self {
+            component,
+            min: replicas,
+            max: replicas,
+            resources: Resources::default(),
+        }
+    }
+}
+
+/// Collects what is wrong, so that one look shows all of it.
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    fn require(&mut self, holds: bool, sentence: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(sentence());
+        }
+    }
+
+    fn note<T, E: fmt::Display>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
+        result
+            .map_err(|error| self.0.push(format!("{field}: {error}")))
+            .ok()
+    }
+}
+
+impl TryFrom<&FlashSale> for ValidSale {
+    type Error = Invalid;
+
+    fn try_from(sale: &FlashSale) -> Result<Self, Invalid> {
+        let mut findings = Findings::default();
+        let valid = check(sale, &mut findings);
+        match valid {
+            Some(valid) if findings.0.is_empty() => Ok(valid),
+            _ => Err(Invalid(findings.0)),
+        }
+    }
+}
+
+/// `None` only together with a finding.
+fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
+    let spec = &sale.spec;
+    let id = SaleId {
+        namespace: sale.metadata.namespace.clone().unwrap_or_default(),
+        name: sale.metadata.name.clone().unwrap_or_default(),
+    };
+    findings.require(is_name(&id.name), || {
+        "metadata.name must be at most 40 lowercase letters, digits and '-', starting with a letter"
+            .to_owned()
+    });
+    if let (Some(opens), Some(closes)) = (spec.opens_at, spec.closes_at) {
+        findings.require(closes > opens, || {
+            "spec.closesAt must be after spec.opensAt".to_owned()
+        });
+    }
+    let currency = findings.note("spec.currency", Currency::parse(&spec.currency));
+    let topics = TopicPlan {
+        prefix: spec
+            .kafka
+            .topic_prefix
+            .clone()
+            .unwrap_or_else(|| id.default_topic_prefix(spec.mode == Mode::Rehearsal)),
+        partitions: spec.kafka.partitions,
+        replication_factor: i16::try_from(spec.kafka.replication_factor).unwrap_or(0),
+    };
+    findings.require((1..=100).contains(&topics.partitions), || {
+        "spec.kafka.partitions must be from 1 to 100".to_owned()
+    });
+    findings.require((1..=15).contains(&topics.replication_factor), || {
+        "spec.kafka.replicationFactor must be from 1 to 15".to_owned()
+    });
+    findings.require(is_topic_prefix(&topics.prefix), || {
+        "spec.kafka.topicPrefix must consist of at most 150 letters, digits, '.', '_' and '-'".to_owned()
+    });
+    let duration = |field, text: &DurationText, findings: &mut Findings| findings.note(field, text.parse());
+    let warm_up = duration("spec.warmUp", &spec.warm_up, findings);
+    let reservation_ttl = duration("spec.reservationTtl", &spec.reservation_ttl, findings);
+    findings.require(reservation_ttl != Some(Duration::ZERO), || {
+        "spec.reservationTtl must be longer than 0s".to_owned()
+    });
+    let retain_for = duration("spec.retainFor", &spec.retain_for, findings);
+    let admit = u32::try_from(spec.waiting_room.admit_per_second).unwrap_or(0);
+    findings.require(admit > 0, || {
+        "spec.waitingRoom.admitPerSecond must be at least 1".to_owned()
+    });
+    let rate_limits = rate_limits(&spec.rate_limits, findings);
+    let services = Component::ALL
+        .map(|component| service(sale, component, findings))
+        .to_vec();
+    let products = products(&spec.products, currency?, findings);
+    Some(ValidSale {
+        id,
+        uid: sale.metadata.uid.clone().unwrap_or_default(),
+        generation: sale.metadata.generation.unwrap_or_default(),
+        opens_at: spec.opens_at,
+        closes_at: spec.closes_at,
+        warm_up: warm_up?,
+        mode: spec.mode,
+        halted: spec.halted,
+        products,
+        currency: currency?,
+        confirmation: match spec.confirmation {
+            Confirmation::Automatic => order::Confirmation::Automatic,
+            Confirmation::Payment => order::Confirmation::Payment,
+        },
+        reservation_ttl: reservation_ttl?,
+        rate_limits,
+        waiting_room: WaitingRoom {
+            enabled: spec.waiting_room.enabled,
+            admit_per_second: admit,
+        },
+        services,
+        topics,
+        ingress: spec.ingress.clone(),
+        backends_secret: spec
+            .backends_secret_ref
+            .as_ref()
+            .map(|reference| reference.name.clone()),
+        retain_for: retain_for?,
+        deletion_policy: spec.deletion_policy,
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 40
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_topic_prefix(prefix: &str) -> bool {
+    prefix.len() <= 150
+        && prefix
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+fn rate_limits(limits: &[RateLimit], findings: &mut Findings) -> RateLimits {
+    let mut seen = BTreeSet::new();
+    let mut overrides = Vec::new();
+    for limit in limits {
+        let field = format!("spec.rateLimits[{}]", limit.route);
+        findings.require(seen.insert(&limit.route), || {
+            format!("{field} must not be repeated")
+        });
+        let route = LimitedRoute::parse(&limit.route);
+        findings.require(route.is_some(), || {
+            format!("{field} is no route that has a limit")
+        });
+        let requests = u32::try_from(limit.limit).ok().filter(|n| *n > 0);
+        findings.require(requests.is_some(), || format!("{field}.limit must be at least 1"));
+        let window = findings.note(&format!("{field}.window"), limit.window.parse());
+        findings.require(window != Some(Duration::ZERO), || {
+            format!("{field}.window must be longer than 0s")
+        });
+        if let (Some(route), Some(limit), Some(window)) = (route, requests, window) {
+            let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+            overrides.push(limits::RateLimit {
+                route,
+                limit,
+                window_ms,
+            });
+        }
+    }
+    RateLimits::with_overrides(overrides)
+}
+
+fn service(sale: &FlashSale, component: Component, findings: &mut Findings) -> ValidService {
+    let default = ValidService::default_of(component);
+    let Some(size) = sale.spec.services.of(component) else {
+        return default;
+    };
+    let Replicas { min, max } = size.replicas.unwrap_or(Replicas {
+        min: default.min,
+        max: None,
+    });
+    let max = max.unwrap_or(min);
+    findings.require((1..=100).contains(&min) && (min..=100).contains(&max), || {
+        format!("spec.services.{component}.replicas must have 1 <= min <= max <= 100, not {min} and {max}")
+    });
+    ValidService {
+        component,
+        min,
+        max,
+        resources: size.resources.clone().unwrap_or_default(),
+    }
+}
+
+fn products(products: &[Product], currency: Currency, findings: &mut Findings) -> Vec<ValidProduct> {
+    findings.require(!products.is_empty(), || {
+        "spec.products must name at least one product".to_owned()
+    });
+    let mut seen = BTreeSet::new();
+    let mut valid = Vec::new();
+    for product in products {
+        findings.require(seen.insert(&product.sku), || {
+            format!("spec.products repeats the sku {}", product.sku)
+        });
+        valid.extend(checked_product(product, currency, findings));
+    }
+    valid
+}
+
+fn checked_product(product: &Product, currency: Currency, findings: &mut Findings) -> Option<ValidProduct> {
+    let field = |name: &str| format!("spec.products[{}].{name}", product.sku);
+    let sku = findings.note(&field("sku"), Sku::parse(&product.sku));
+    let price = findings.note(&field("price"), Money::parse(&product.price, currency));
+    let original_price = match &product.original_price {
+        Some(text) => Some(findings.note(&field("originalPrice"), Money::parse(text, currency))?),
+        None => None,
+    };
+    findings.require((0..=1_000_000_000).contains(&product.stock), || {
+        format!(
+            "{} must be from 0 to 1000000000, not {}",
+            field("stock"),
+            product.stock
+        )
+    });
+    let limit = product
+        .limit_per_customer
+        .map(|limit| u32::try_from(limit).ok().filter(|limit| *limit > 0));
+    findings.require(limit != Some(None), || {
+        format!("{} must be at least 1", field("limitPerCustomer"))
+    });
+    Some(ValidProduct {
+        sku: sku?,
+        name: product.name.clone(),
+        description: product.description.clone(),
+        category: product.category.clone(),
+        price: price?,
+        original_price,
+        stock: product.stock,
+        limit_per_customer: limit.flatten(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sale written by hand, with one path of its JSON replaced.
+    fn sale_with(pointer: &str, value: serde_json::Value) -> FlashSale {
+        let mut json = serde_json::json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": "laptops", "namespace": "shop"},
+            "spec": {
+                "opensAt": "2026-12-01T12:00:00Z", "closesAt": "2026-12-01T14:00:00Z", "currency": "USD",
+                "reservationTtl": "10m", "kafka": {"partitions": 12},
+                "rateLimits": [{"route": "/api/orders", "limit": 10, "window": "60s"}],
+                "services": {"order": {"replicas": {"min": 2, "max": 4}}},
+                "products": [{"sku": "A", "name": "a", "price": "799.99", "stock": 50, "limitPerCustomer": 1}],
+            },
+        });
+        if let Some(place) = json.pointer_mut(pointer) {
+            *place = value;
+        }
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn a_good_sale_becomes_values() {
+        let valid = ValidSale::try_from(&sale_with("/spec/currency", "USD".into())).unwrap();
+        assert_eq!(valid.products[0].price.minor(), 79_999);
+        assert_eq!(valid.topics.prefix, "shop.laptops.");
+        assert_eq!(
+            (
+                valid.service(Component::Order).min,
+                valid.service(Component::Order).max
+            ),
+            (2, 4)
+        );
+        assert_eq!(valid.service(Component::Gateway).min, 2);
+    }
+
+    #[test]
+    fn what_the_api_server_refuses_is_refused_here_too() {
+        let one = serde_json::json!({"sku": "A", "name": "a", "price": "1", "stock": 1});
+        for (pointer, value, field) in [
+            ("/metadata/name", "Laptops".into(), "metadata.name"),
+            ("/spec/closesAt", "2026-12-01T12:00:00Z".into(), "spec.closesAt"),
+            ("/spec/products", serde_json::json!([]), "spec.products"),
+            ("/spec/products", serde_json::json!([one, one]), "sku A"),
+            ("/spec/products/0/stock", (-1).into(), "stock"),
+            ("/spec/products/0/price", "12.345".into(), "price"),
+            ("/spec/products/0/limitPerCustomer", 0.into(), "limitPerCustomer"),
+            ("/spec/rateLimits/0/route", "/api/nothing".into(), "/api/nothing"),
+            ("/spec/rateLimits/0/window", "0s".into(), "window"),
+            ("/spec/rateLimits/0/limit", 0.into(), "limit"),
+            ("/spec/reservationTtl", "0s".into(), "spec.reservationTtl"),
+            (
+                "/spec/services/order/replicas/max",
+                1.into(),
+                "spec.services.order.replicas",
+            ),
+            ("/spec/kafka/partitions", 0.into(), "spec.kafka.partitions"),
+            ("/spec/currency", "usd".into(), "spec.currency"),
+        ] {
+            let refused = ValidSale::try_from(&sale_with(pointer, value)).unwrap_err();
+            assert!(refused.to_string().contains(field), "{pointer}: {refused}");
+        }
+    }
+}
