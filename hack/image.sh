@@ -34,7 +34,8 @@ if ! docker image inspect "$tag" >/dev/null 2>&1; then
   mkdir -m 1777 "$context/rootfs/tmp"
   # Without BuildKit's plugin, the builder that comes with Docker does.
   docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
-  docker build --quiet --tag "$tag" --file "$REPO/Dockerfile" "$context" >/dev/null
+  docker build --quiet --tag "$tag" --file "$REPO/Dockerfile" "$context" >"$context/log" 2>&1 ||
+    { cat "$context/log" >&2; die "the image could not be built"; }
 fi
 docker tag "$tag" quicksale:dev
 say "image $tag, $(($(docker image inspect --format '{{.Size}}' "$tag") / 1000000)) MB"
