@@ -39,7 +39,7 @@ launch_backend() {
 }
 
 await_backend() {
-  await "$dir/$1" 60 "$1" "${1}_answers"
+  await "$dir/$1" 120 "$1" "${1}_answers"
   "${1}_settle"
 }
 

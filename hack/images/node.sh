@@ -120,6 +120,8 @@ commit_with_images() {
   docker save "$@" | docker exec -i "$container" ctr --namespace=k8s.io images import --label=io.cri-containerd.pinned=pinned --no-unpack --digests -
   docker exec "$container" sh -c 'pkill containerd; while pgrep -x containerd >/dev/null; do sleep 0.1; done; rm -f /tmp/containerd.log'
   docker commit --change "$entrypoint" "$container" "$image"
+  docker rm -f "$container"
+  container=
 }
 
 install_packages
@@ -131,4 +133,4 @@ mapfile -t images < <(system_images | sort -u)
 for name in "${images[@]}"; do build_system_image "$name"; done
 commit_with_images "${images[@]}"
 # Only the node needs these names; on this host they would look like the official images.
-docker rmi "${images[@]}" || true
+docker rmi "${images[@]}" "$image-files" || true
