@@ -53,6 +53,9 @@ pub struct FlashSaleStatus {
     /// When it was settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// When the data of a rehearsal was wiped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_wiped_at: Option<Timestamp>,
     /// The ConfigMap with the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_ref: Option<LocalReference>,
@@ -97,6 +100,22 @@ pub struct ProductStatus {
     /// The spec's stock as it was last brought to the inventory. The next edit's difference is counted from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_stock: Option<i64>,
+    /// An edit of stock on its way to the inventory. It is written down before it is sent, so that after a crash the
+    /// same edit is sent again with the same key, and counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stock_change: Option<StockChange>,
+}
+
+/// An edit of stock on its way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StockChange {
+    /// The spec's stock that it brings.
+    #[serde(default)]
+    pub to: i64,
+    /// The idempotency key that it is sent with.
+    #[serde(default)]
+    pub key: String,
 }
 
 /// Orders by what became of them.

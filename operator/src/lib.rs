@@ -1,1 +1,24 @@
-//! operator
+//! The operator: makes of each FlashSale what it says.
+//!
+//! - [`controller`] reconciles one FlashSale: fetch, validate, build, apply, push, prune, evidence, status;
+//! - [`phase`] decides, purely, when a sale goes from one phase to the next;
+//! - [`topics`], [`backends`], [`catalogue`] and [`push`] reach what lies outside of the API server;
+//! - [`lease`] makes one of the replicas the leader, [`staleness`] notices a watch that hangs;
+//! - [`run`] wires all of it up.
+//!
+//! Another kind of object gets a file in `controller/build`, an entry in its `Kind`, a watch in [`run`] and a rule in
+//! the chart's RBAC.
+
+pub mod backends;
+pub mod calls;
+pub mod catalogue;
+pub mod controller;
+pub mod deadline;
+pub mod lease;
+pub mod metrics;
+pub mod phase;
+pub mod push;
+pub mod run;
+pub mod settings;
+pub mod staleness;
+pub mod topics;

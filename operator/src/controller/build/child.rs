@@ -1,0 +1,153 @@
+//! An object that the operator makes, whatever its kind.
+
+use super::labels::{APPLIED_HASH, all_labels};
+use crds::{FlashSale, ValidSale};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{ConfigMap, Secret, Service},
+    networking::v1::{Ingress, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicObject},
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// The kinds that the operator makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Configuration, control document, report.
+    ConfigMap,
+    /// Keys and credentials.
+    Secret,
+    /// How services find each other.
+    Service,
+    /// Who may call whom.
+    NetworkPolicy,
+    /// The services.
+    Deployment,
+    /// What may be evicted.
+    PodDisruptionBudget,
+    /// How many there are.
+    HorizontalPodAutoscaler,
+    /// The way in.
+    Ingress,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::ConfigMap,
+        Self::Secret,
+        Self::Service,
+        Self::NetworkPolicy,
+        Self::Deployment,
+        Self::PodDisruptionBudget,
+        Self::HorizontalPodAutoscaler,
+        Self::Ingress,
+    ];
+
+    /// How the API server knows it.
+    pub fn api_resource(self) -> ApiResource {
+        match self {
+            Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Self::Secret => ApiResource::erase::<Secret>(&()),
+            Self::Service => ApiResource::erase::<Service>(&()),
+            Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+            Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
+            Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+            Self::Ingress => ApiResource::erase::<Ingress>(&()),
+        }
+    }
+}
+
+/// An object as it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Child {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// All of it, as it is applied.
+    pub json: Value,
+}
+
+impl Child {
+    /// An object of a sale: `body` is everything beside its type and metadata.
+    ///
+    /// The body's hash goes with it as an annotation. It shows that a field was taken away, which a comparison of
+    /// the fields that are still wanted does not.
+    pub(super) fn new(sale: &ValidSale, kind: Kind, suffix: &str, body: Value) -> Self {
+        let resource = kind.api_resource();
+        let name = super::object_name(&sale.id.name, suffix);
+        let hash = hex::encode(&Sha256::digest(body.to_string().as_bytes())[..16]);
+        let mut json = body;
+        json["apiVersion"] = resource.api_version.into();
+        json["kind"] = resource.kind.into();
+        json["metadata"] = json!({
+            "name": name,
+            "namespace": sale.id.namespace,
+            "labels": all_labels(&sale.id.name, suffix),
+            "annotations": {APPLIED_HASH: hash},
+            "ownerReferences": [{
+                "apiVersion": FlashSale::api_version(&()), "kind": FlashSale::kind(&()),
+                "name": sale.id.name, "uid": sale.uid, "controller": true, "blockOwnerDeletion": true,
+            }],
+        });
+        Self { kind, name, json }
+    }
+
+    /// Whether the object in the cluster is as it should be: its hash is this one's and every field that is wanted is
+    /// there. Fields that others added are theirs.
+    pub fn is_met_by(&self, live: &DynamicObject) -> bool {
+        let Ok(live) = serde_json::to_value(live) else {
+            return false;
+        };
+        contains(&live, &self.json)
+    }
+}
+
+fn contains(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, wanted)| match live.get(key) {
+                Some(live) => contains(live, wanted),
+                // The API server leaves out what is empty.
+                None => wanted.as_object().is_some_and(serde_json::Map::is_empty) || wanted == &json!([]),
+            })
+        }
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len()
+                && live
+                    .iter()
+                    .zip(wanted)
+                    .all(|(live, wanted)| contains(live, wanted))
+        }
+        _ => live == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_added_does_not_matter_and_what_is_wanted_does() {
+        let live = json!({"spec": {"replicas": 2, "selector": {"a": "b"}, "added": true}, "ports": [{"port": 1, "protocol": "TCP"}]});
+        assert!(contains(
+            &live,
+            &json!({"spec": {"replicas": 2}, "ports": [{"port": 1}], "podSelector": {}})
+        ));
+        for wanted in [
+            json!({"spec": {"replicas": 3}}),
+            json!({"ports": []}),
+            json!({"spec": {"missing": 1}}),
+        ] {
+            assert!(!contains(&live, &wanted), "{wanted}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The services themselves.
+
+use super::{
+    Child, Kind, Plan, config_map,
+    config_map::{CONFIG, CONTROL, port},
+    labels::{all_labels, pod_selector},
+    object_name, replicas, secret,
+};
+use crds::{
+    Component,
+    component::{Amounts, Resources},
+};
+use platform::config::{paths, ports};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+/// Seconds from SIGTERM to SIGKILL: a process gets 25 s to finish what it has begun.
+const GRACE_SECONDS: i64 = 30;
+
+pub(super) fn deployment(plan: &Plan<'_>, component: Component) -> Child {
+    let name = component.as_str();
+    let mut spec = json!({
+        "selector": {"matchLabels": pod_selector(&plan.sale.id.name, name)},
+        // A new replica is ready before an old one goes: an open sale is never short of one.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "revisionHistoryLimit": 3,
+        "template": {
+            "metadata": {
+                "labels": all_labels(&plan.sale.id.name, name),
+                "annotations": {
+                    "quicksale.io/config-hash": config_hash(plan),
+                    super::BACKENDS_HASH: plan.backends_hash,
+                },
+            },
+            "spec": pod(plan, component),
+        },
+    });
+    if let Some(replicas) = replicas(plan, component) {
+        spec["replicas"] = replicas.into();
+    }
+    Child::new(plan.sale, Kind::Deployment, name, json!({"spec": spec}))
+}
+
+/// Changes when a service must start anew to notice: the configuration and the public keys, but not the control
+/// document, which reaches a running process.
+fn config_hash(plan: &Plan<'_>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(config_map::configuration(plan).to_string());
+    hash.update(&plan.keys.jwks_json);
+    hex::encode(&hash.finalize()[..8])
+}
+
+fn pod(plan: &Plan<'_>, component: Component) -> Value {
+    let selector = pod_selector(&plan.sale.id.name, component.as_str());
+    json!({
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            spread("kubernetes.io/hostname", &selector),
+            spread("topology.kubernetes.io/zone", &selector),
+        ],
+        "containers": [container(plan, component)],
+        "volumes": volumes(plan, component),
+    })
+}
+
+/// Replicas apart where there is room: a spread that cannot be had must not keep a replica from starting.
+fn spread(topology: &str, selector: &Value) -> Value {
+    json!({
+        "maxSkew": 1, "topologyKey": topology, "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector},
+    })
+}
+
+fn container(plan: &Plan<'_>, component: Component) -> Value {
+    let name = component.as_str();
+    let image = plan.platform.images.get(&component).cloned().unwrap_or_default();
+    let mut container_ports =
+        vec![json!({"name": "admin", "containerPort": ports::ADMIN, "protocol": "TCP"})];
+    if let Some(port) = port(component) {
+        container_ports.push(json!({"name": "http", "containerPort": port, "protocol": "TCP"}));
+    }
+    json!({
+        "name": name,
+        "image": image.name,
+        "imagePullPolicy": image.pull_policy,
+        "command": ["quicksale", name],
+        "ports": container_ports,
+        "envFrom": [{"secretRef": {"name": backends_secret(plan)}}],
+        "env": environment(plan, component),
+        "resources": resources(&plan.sale.service(component).resources),
+        // A service that waits for a backend answers /livez at once, so a start takes long only on a busy node.
+        "startupProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 120},
+        "livenessProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "admin"}, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 2},
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "config", "mountPath": directory(paths::CONFIG), "readOnly": true},
+            {"name": "control", "mountPath": directory(paths::CONTROL), "readOnly": true},
+            {"name": "keys", "mountPath": paths::KEYS, "readOnly": true},
+        ],
+    })
+}
+
+fn directory(file: &str) -> &str {
+    file.rsplit_once('/').map_or(file, |(directory, _)| directory)
+}
+
+/// The Secret with the backends: the sale's own choice, or the copy of the operator's.
+fn backends_secret(plan: &Plan<'_>) -> String {
+    let copy = || object_name(&plan.sale.id.name, secret::BACKENDS);
+    plan.sale.backends_secret.clone().unwrap_or_else(copy)
+}
+
+fn environment(plan: &Plan<'_>, component: Component) -> Vec<Value> {
+    let mut variables = vec![
+        json!({"name": "INSTANCE", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}),
+    ];
+    if component == Component::Auth {
+        let admin = object_name(&plan.sale.id.name, secret::ADMIN);
+        for (name, key) in [("ADMIN_EMAIL", "email"), ("ADMIN_PASSWORD", "password")] {
+            // Optional: a platform may have no first administrator to seed.
+            variables.push(json!({"name": name, "valueFrom": {"secretKeyRef": {"name": admin, "key": key, "optional": true}}}));
+        }
+    }
+    variables
+}
+
+fn volumes(plan: &Plan<'_>, component: Component) -> Vec<Value> {
+    let name = |suffix| object_name(&plan.sale.id.name, suffix);
+    // Only auth signs; everybody else gets the public keys and nothing more.
+    let mut keys = vec![json!({"key": paths::JWKS_FILE, "path": paths::JWKS_FILE})];
+    if component == Component::Auth {
+        keys.push(json!({"key": paths::SIGNING_KEY_FILE, "path": paths::SIGNING_KEY_FILE}));
+    }
+    vec![
+        json!({"name": "config", "configMap": {"name": name(CONFIG)}}),
+        json!({"name": "control", "configMap": {"name": name(CONTROL)}}),
+        json!({"name": "keys", "secret": {"secretName": name(secret::SIGNING_KEYS), "defaultMode": 0o440, "items": keys}}),
+    ]
+}
+
+/// The defaults, with what the FlashSale says in their place.
+fn resources(wanted: &Resources) -> Value {
+    let merge = |defaults: &[(&str, &str)], wanted: Option<&Amounts>| {
+        let mut amounts: Map<String, Value> = defaults
+            .iter()
+            .map(|(name, amount)| ((*name).to_owned(), Value::from(*amount)))
+            .collect();
+        let wanted = wanted.cloned().unwrap_or_default();
+        for (name, amount) in [("cpu", wanted.cpu), ("memory", wanted.memory)] {
+            if let Some(amount) = amount {
+                amounts.insert(name.to_owned(), amount.to_string().into());
+            }
+        }
+        amounts
+    };
+    json!({
+        "requests": merge(&[("cpu", "25m"), ("memory", "64Mi")], wanted.requests.as_ref()),
+        "limits": merge(&[("memory", "256Mi")], wanted.limits.as_ref()),
+    })
+}

@@ -1,0 +1,132 @@
+//! Every object of a sale, made from checked values and nothing else: no client, no clock, no randomness.
+//!
+//! One file for each kind. A builder writes only the fields that it decides on: what is left out stays with whoever
+//! owns it (an autoscaler owns the replicas). Nothing that changes with the operator's version goes into a pod
+//! template, so that an upgrade of the operator restarts no pod of an open sale.
+
+mod autoscaler;
+mod child;
+mod config_map;
+mod deployment;
+mod disruption_budget;
+mod ingress;
+mod labels;
+mod network_policy;
+pub mod report;
+mod secret;
+mod service;
+
+pub use child::{Child, Kind};
+pub use config_map::{config_map, control_map, service_url};
+pub use labels::{
+    APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, object_name,
+    sale_selector,
+};
+pub use secret::{ADMIN, BACKENDS, SIGNING_KEYS};
+
+use crds::{Component, ValidSale};
+use platform::tokens::KeyPair;
+use sale::{control::ControlDocument, phase::Phase};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the objects of a sale are made from.
+#[derive(Debug, Clone)]
+pub struct Plan<'a> {
+    /// The checked sale.
+    pub sale: &'a ValidSale,
+    /// The phase to build for.
+    pub phase: Phase,
+    /// Whether what remains after the end has been kept long enough.
+    pub retention_over: bool,
+    /// What the operator is told by its chart.
+    pub platform: Platform<'a>,
+    /// The sale's keys.
+    pub keys: &'a KeyPair,
+    /// The backends Secret's data, to copy it; `None` when the sale names a Secret of its own, or there is none.
+    pub backends_copy: Option<&'a BTreeMap<String, Vec<u8>>>,
+    /// A hash of the backends Secret that is used: new credentials roll out.
+    pub backends_hash: &'a str,
+    /// The administrator's Secret's data.
+    pub admin: Option<&'a BTreeMap<String, Vec<u8>>>,
+    /// The control document.
+    pub control: &'a ControlDocument,
+    /// Replicas of the Deployments that somebody else, such as an autoscaler, has begun to decide on.
+    pub scaled_by_others: &'a BTreeSet<Component>,
+    /// Replicas that the Deployments have now.
+    pub current_replicas: &'a BTreeMap<Component, i32>,
+}
+
+/// What the objects of a sale take from the operator's chart. A sale that is open keeps what it was opened with.
+#[derive(Debug, Clone)]
+pub struct Platform<'a> {
+    /// The image of each component.
+    pub images: BTreeMap<Component, Image>,
+    /// The operator's namespace.
+    pub namespace: &'a str,
+    /// The database of accounts.
+    pub accounts_database: String,
+    /// Networks of proxies.
+    pub trusted_proxies: Vec<String>,
+    /// Origins of browsers.
+    pub cors_origins: Vec<String>,
+}
+
+/// An image and when nodes pull it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    /// Its name.
+    pub name: String,
+    /// Always, IfNotPresent or Never.
+    pub pull_policy: String,
+}
+
+/// Everything that should exist, in the order in which it is applied: what is referred to comes first, and the
+/// control document is the very first, because a change of it must be in force within two seconds.
+pub fn objects(plan: &Plan<'_>) -> Vec<Child> {
+    if plan.phase == Phase::Pending {
+        return Vec::new();
+    }
+    if plan.phase == Phase::Ended && plan.retention_over {
+        return Vec::new();
+    }
+    let sale = plan.sale;
+    let mut objects = vec![
+        config_map::control(plan),
+        config_map::config(plan),
+        secret::signing_keys(plan),
+    ];
+    objects.extend(secret::backends(plan));
+    objects.extend(secret::admin(plan));
+    for component in Component::ALL {
+        objects.extend(service::service(sale, component));
+        objects.push(network_policy::network_policy(plan, component));
+        objects.push(deployment::deployment(plan, component));
+        objects.extend(disruption_budget::disruption_budget(sale, component, plan.phase));
+        objects.extend(autoscaler::autoscaler(sale, component, plan.phase));
+    }
+    objects.extend(ingress::ingress(sale));
+    objects
+}
+
+/// How many replicas a Deployment asks for, or `None` once an autoscaler decides.
+///
+/// Until the autoscaler has written a number of its own, ours stays: taking the field away too early would let it
+/// fall back to the API server's default of one, in the middle of a sale.
+fn replicas(plan: &Plan<'_>, component: Component) -> Option<i32> {
+    let size = plan.sale.service(component);
+    match (plan.phase, component) {
+        // After the end nothing is left to carry, and one replica of the others is enough to read orders.
+        (Phase::Ended, Component::Processor) => Some(0),
+        (Phase::Ended, _) => Some(1),
+        _ if size.min == size.max => Some(size.min),
+        _ if plan.scaled_by_others.contains(&component) => None,
+        _ => Some(
+            plan.current_replicas
+                .get(&component)
+                .map_or(size.min, |now| (*now).clamp(size.min, size.max)),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! Why a reconciliation ended early.
+
+use super::apply::ApplyError;
+use crate::deadline::ApiError;
+use platform::{backends::kafka::KafkaError, backends::mongo::MongoError, tokens::KeyError};
+
+/// Why a reconciliation ended early. All of these are tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server did not answer a read, or refused a deletion.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// An object was not accepted.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// Keys could not be made or used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The sale's topics could not be deleted.
+    #[error(
+        "cannot delete the sale's topics: {0}; annotate the FlashSale with quicksale.io/force-delete=true to leave them behind"
+    )]
+    Topics(KafkaError),
+    /// The sale's database could not be dropped.
+    #[error(
+        "cannot drop the sale's database: {0}; annotate the FlashSale with quicksale.io/force-delete=true to leave it behind"
+    )]
+    Database(MongoError),
+    /// There are no credentials to delete data with.
+    #[error(
+        "cannot delete the sale's data: {0}; annotate the FlashSale with quicksale.io/force-delete=true to leave it behind"
+    )]
+    Credentials(String),
+}
+
+impl Error {
+    /// One word for conditions, events and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Api(_) => "ApiServerFailed",
+            Self::Apply(_) => "ApplyFailed",
+            Self::Keys(_) => "KeysUnusable",
+            Self::Topics(_) => "TopicsNotDeleted",
+            Self::Database(_) => "DatabaseNotDropped",
+            Self::Credentials(_) => "BackendsUnknown",
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What is known about a sale beyond the API server: its backends, its inventory and its orders.
+
+use super::{build::service_url, cleanup::credentials, context::Context, fetch::Observed, status::Finding};
+use crate::{
+    backends::Look,
+    calls::{CallError, ServiceCalls},
+    catalogue::{self, Catalogue},
+    push::Receipts,
+};
+use crds::{
+    Component, FlashSaleStatus, ValidSale,
+    status::{ConditionType, OrderNumbers},
+};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// What was found out.
+#[derive(Debug)]
+pub struct Knowledge {
+    /// The backends.
+    pub backends: Look,
+    /// The products.
+    pub catalogue: Result<Catalogue, CallError>,
+    /// The orders.
+    pub settlement: Result<Settlement, CallError>,
+    /// The services that are rolled out.
+    pub rolled_out: BTreeSet<Component>,
+}
+
+/// What the order service says about its orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Settlement {
+    accepted: i64,
+    pending: i64,
+    confirmed: i64,
+    failed: i64,
+    cancelled: i64,
+    expired: i64,
+    outbox: i64,
+    lag: i64,
+}
+
+impl Settlement {
+    /// Whether nothing is under way.
+    pub fn is_settled(&self) -> bool {
+        self.pending == 0 && self.outbox == 0 && self.lag == 0
+    }
+}
+
+/// Asks everybody at once; none of the answers takes much longer than a second.
+pub async fn gather(
+    context: &Context,
+    sale: &ValidSale,
+    status: &FlashSaleStatus,
+    observed: &Observed,
+    backends_hash: &str,
+    token: &str,
+) -> Knowledge {
+    let calls = |component| ServiceCalls::new(&context.http, service_url(sale, component), token);
+    let (inventory, orders) = (calls(Component::Inventory), calls(Component::Order));
+    let (backends, catalogue, settlement) = tokio::join!(
+        look(context, sale, observed, backends_hash),
+        catalogue::bring(&inventory, sale, &status.products),
+        orders.get::<Settlement>("/internal/settlement"),
+    );
+    Knowledge {
+        backends,
+        catalogue,
+        settlement,
+        rolled_out: observed.rolled_out(&sale.id.name),
+    }
+}
+
+async fn look(context: &Context, sale: &ValidSale, observed: &Observed, backends_hash: &str) -> Look {
+    match credentials(observed.backends.as_ref()) {
+        Ok(credentials) => {
+            let fingerprint = format!("{backends_hash}/{:?}", sale.topics);
+            context
+                .backends
+                .look(&sale.uid, &fingerprint, &credentials, &sale.topics)
+                .await
+        }
+        Err(sentence) => Look {
+            unreachable: Some(vec![sentence.clone()]),
+            topics: Err(sentence),
+        },
+    }
+}
+
+impl Knowledge {
+    /// The conditions that follow.
+    pub fn findings(&self) -> Vec<Finding> {
+        use ConditionType as C;
+        let unreachable = self
+            .backends
+            .unreachable
+            .clone()
+            .unwrap_or_else(|| vec!["no answer yet".to_owned()]);
+        let mut findings = vec![
+            match unreachable.as_slice() {
+                [] => Finding::new(
+                    C::BackendsReachable,
+                    true,
+                    "AllAnswer",
+                    "MongoDB, Kafka and Redis answer",
+                ),
+                sentences => Finding::new(C::BackendsReachable, false, "NoAnswer", sentences.join("; ")),
+            },
+            match &self.backends.topics {
+                Ok(()) => Finding::new(C::TopicsReady, true, "TopicsExist", "every topic exists"),
+                Err(sentence) => Finding::new(C::TopicsReady, false, "TopicsMissing", sentence.as_str()),
+            },
+            self.workloads(),
+        ];
+        match &self.catalogue {
+            Err(error) => findings.push(Finding::new(
+                C::CatalogReady,
+                false,
+                "InventoryNoAnswer",
+                error.to_string(),
+            )),
+            Ok(catalogue) => {
+                findings.push(if catalogue.is_ready() {
+                    Finding::new(
+                        C::CatalogReady,
+                        true,
+                        "AsWritten",
+                        "the inventory holds the products as they are written",
+                    )
+                } else if catalogue.problems.is_empty() {
+                    Finding::new(
+                        C::CatalogReady,
+                        false,
+                        "ChangeUnderWay",
+                        "an edit of stock is on its way",
+                    )
+                } else {
+                    Finding::new(
+                        C::CatalogReady,
+                        false,
+                        "ChangeRefused",
+                        catalogue.problems.join("; "),
+                    )
+                });
+                findings.push(if catalogue.unbalanced.is_empty() {
+                    Finding::new(C::StockConserved, true, "AccountsBalance", "stock is available + reserved + sold for every product")
+                } else {
+                    let skus = catalogue.unbalanced.join(", ");
+                    Finding::new(C::StockConserved, false, "AccountBroken", format!("the units of {skus} do not add up; halt the sale and look into the inventory's log"))
+                });
+            }
+        }
+        findings
+    }
+
+    fn workloads(&self) -> Finding {
+        let missing: Vec<_> = Component::ALL
+            .into_iter()
+            .filter(|c| !self.rolled_out.contains(c))
+            .map(Component::as_str)
+            .collect();
+        if missing.is_empty() {
+            Finding::new(
+                ConditionType::WorkloadsReady,
+                true,
+                "RolledOut",
+                "every service is rolled out",
+            )
+        } else {
+            let message = format!("waiting for {}", missing.join(", "));
+            Finding::new(ConditionType::WorkloadsReady, false, "RollingOut", message)
+        }
+    }
+
+    /// Writes the numbers that are known into the status; what is not known stays as it was.
+    pub fn record_numbers(&self, status: &mut FlashSaleStatus, receipts: &Receipts) {
+        status.ready = Some(format!("{}/{}", self.rolled_out.len(), Component::ALL.len()));
+        if let Ok(catalogue) = &self.catalogue {
+            status.products.clone_from(&catalogue.products);
+            status.stock = Some(catalogue.products.iter().map(|p| p.stock).sum());
+            status.sold = Some(catalogue.products.iter().map(|p| p.sold).sum());
+        }
+        let before = status.orders.unwrap_or_default();
+        // Each process counts from its own start; a restart must not make the number fall.
+        let rejected = before
+            .rejected
+            .max(i64::try_from(receipts.refused).unwrap_or(i64::MAX));
+        status.orders = Some(match &self.settlement {
+            Ok(s) => OrderNumbers {
+                accepted: s.accepted,
+                confirmed: s.confirmed,
+                failed: s.failed + s.cancelled + s.expired,
+                pending: s.pending,
+                rejected,
+            },
+            Err(_) => OrderNumbers { rejected, ..before },
+        });
+    }
+}

@@ -1,0 +1,270 @@
+//! Reads what the API server knows about a sale: the only reads of a reconciliation.
+
+use super::build::{
+    ADMIN, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, Image, Kind, MANAGER, SIGNING_KEYS, config_map,
+    control_map, object_name, sale_selector,
+};
+use crate::{
+    deadline::{ApiError, within},
+    settings::Settings,
+};
+use crds::{Component, FlashSale};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject};
+use platform::{
+    config::{Config, paths},
+    tokens::KeyPair,
+};
+use sale::control::ControlDocument;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// What a Secret holds.
+pub type SecretData = BTreeMap<String, Vec<u8>>;
+
+/// What the API server knows.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Every object that the operator made for this sale (and not for one of the same name before it).
+    pub children: Vec<(Kind, DynamicObject)>,
+    /// The sale's pods.
+    pub pods: Vec<ObservedPod>,
+    /// The backends Secret that the sale uses.
+    pub backends: Option<SecretData>,
+    /// The administrator's Secret.
+    pub admin: Option<SecretData>,
+}
+
+/// A pod of the sale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedPod {
+    /// Its name.
+    pub name: String,
+    /// What it runs.
+    pub component: String,
+    /// Where it is, once it runs and until it is told to stop.
+    pub address: Option<IpAddr>,
+    /// Whether it takes requests.
+    pub ready: bool,
+}
+
+/// Reads it.
+///
+/// # Errors
+/// [`ApiError`]: a part that could not be read is not the same as a part that is not there.
+pub async fn fetch(client: &Client, settings: &Settings, sale: &FlashSale) -> Result<Observed, ApiError> {
+    let namespace = sale.namespace().unwrap_or_default();
+    let backends = match &sale.spec.backends_secret_ref {
+        Some(reference) => (namespace.clone(), reference.name.clone()),
+        None => (
+            settings.backends_secret_namespace.clone(),
+            settings.backends_secret.clone(),
+        ),
+    };
+    let name = sale.name_any();
+    let (children, pods, backends, admin) = tokio::try_join!(
+        children(client, &namespace, sale),
+        pods(client, &namespace, &name),
+        secret(client, &backends.0, &backends.1),
+        secret(client, &settings.namespace, &settings.admin_secret),
+    )?;
+    let mut observed = Observed {
+        children,
+        pods,
+        backends,
+        admin,
+    };
+    // A Secret that went away must neither take its copies with it nor restart anything.
+    if sale.spec.backends_secret_ref.is_none() {
+        observed.backends = observed
+            .backends
+            .take()
+            .or_else(|| observed.copied(&name, BACKENDS));
+    }
+    observed.admin = observed.admin.take().or_else(|| observed.copied(&name, ADMIN));
+    Ok(observed)
+}
+
+/// Reads the FlashSale itself: the one in the watch's cache may be older than the last status that we wrote.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn newest(client: &Client, sale: &FlashSale) -> Result<Option<FlashSale>, ApiError> {
+    let api: Api<FlashSale> = Api::namespaced(client.clone(), &sale.namespace().unwrap_or_default());
+    within(api.get_opt(&sale.name_any())).await
+}
+
+async fn children(
+    client: &Client,
+    namespace: &str,
+    sale: &FlashSale,
+) -> Result<Vec<(Kind, DynamicObject)>, ApiError> {
+    let selected = ListParams::default().labels(&sale_selector(&sale.name_any()));
+    let uid = sale.uid().unwrap_or_default();
+    let lists = stream::iter(Kind::ALL).map(|kind| {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.api_resource());
+        let selected = &selected;
+        async move { within(api.list(selected)).await.map(|list| (kind, list.items)) }
+    });
+    let lists: Vec<_> = lists.buffer_unordered(Kind::ALL.len()).try_collect().await?;
+    let objects = lists
+        .into_iter()
+        .flat_map(|(kind, items)| items.into_iter().map(move |item| (kind, item)));
+    Ok(objects
+        .filter(|(_, object)| object.owner_references().iter().any(|owner| owner.uid == uid))
+        .collect())
+}
+
+async fn pods(client: &Client, namespace: &str, sale: &str) -> Result<Vec<ObservedPod>, ApiError> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let list = within(api.list(&ListParams::default().labels(&sale_selector(sale)))).await?;
+    Ok(list.items.iter().map(observed_pod).collect())
+}
+
+fn observed_pod(pod: &Pod) -> ObservedPod {
+    let status = pod.status.clone().unwrap_or_default();
+    let runs = status.phase.as_deref() == Some("Running") && pod.metadata.deletion_timestamp.is_none();
+    let ready = status
+        .conditions
+        .unwrap_or_default()
+        .iter()
+        .any(|c| c.type_ == "Ready" && c.status == "True");
+    ObservedPod {
+        name: pod.name_any(),
+        component: pod.labels().get(COMPONENT_LABEL).cloned().unwrap_or_default(),
+        address: status.pod_ip.and_then(|ip| ip.parse().ok()).filter(|_| runs),
+        ready: ready && runs,
+    }
+}
+
+async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Option<SecretData>, ApiError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let found = within(api.get_opt(name)).await?;
+    Ok(found.map(|secret| {
+        secret
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(k, v)| (k, v.0))
+            .collect()
+    }))
+}
+
+impl Observed {
+    /// An object by kind and name.
+    pub fn child(&self, kind: Kind, name: &str) -> Option<&DynamicObject> {
+        self.children
+            .iter()
+            .find(|(k, object)| *k == kind && object.name_any() == name)
+            .map(|(_, object)| object)
+    }
+
+    fn deployment(&self, sale: &str, component: Component) -> Option<&DynamicObject> {
+        self.child(Kind::Deployment, &object_name(sale, component.as_str()))
+    }
+
+    fn config_map_value<T: serde::de::DeserializeOwned>(&self, name: &str, key: &str) -> Option<T> {
+        let text = self.child(Kind::ConfigMap, name)?.data["data"][key].as_str()?;
+        serde_json::from_str(text).ok()
+    }
+
+    /// The control document that was applied last.
+    pub fn control(&self, sale: &str) -> Option<ControlDocument> {
+        self.config_map_value(&control_map(sale), "control.json")
+    }
+
+    /// The configuration that was applied last.
+    pub fn config(&self, sale: &str) -> Option<Config> {
+        self.config_map_value(&config_map(sale), "config.json")
+    }
+
+    /// The data of a Secret that was made for the sale.
+    fn copied(&self, sale: &str, suffix: &str) -> Option<SecretData> {
+        let secret = self.child(Kind::Secret, &object_name(sale, suffix))?;
+        let data: BTreeMap<String, k8s_openapi::ByteString> =
+            serde_json::from_value(secret.data["data"].clone()).ok()?;
+        Some(data.into_iter().map(|(key, value)| (key, value.0)).collect())
+    }
+
+    /// The sale's keys, if they were made and are whole.
+    pub fn keys(&self, sale: &str) -> Option<KeyPair> {
+        let data = self.copied(sale, SIGNING_KEYS)?;
+        let text = |key: &str| String::from_utf8(data.get(key)?.clone()).ok();
+        Some(KeyPair {
+            private_pem: text(paths::SIGNING_KEY_FILE)?,
+            jwks_json: text(paths::JWKS_FILE)?,
+        })
+    }
+
+    /// The image that each component runs.
+    pub fn images(&self, sale: &str) -> BTreeMap<Component, Image> {
+        let image = |component| {
+            let deployment = self.deployment(sale, component)?;
+            let container = &deployment.data["spec"]["template"]["spec"]["containers"][0];
+            let text = |field: &str| container[field].as_str().map(str::to_owned);
+            Some(Image {
+                name: text("image")?,
+                pull_policy: text("imagePullPolicy")?,
+            })
+        };
+        Component::ALL
+            .into_iter()
+            .filter_map(|c| image(c).map(|image| (c, image)))
+            .collect()
+    }
+
+    /// The hash of the backends Secret that the pods were started with.
+    pub fn backends_hash(&self, sale: &str) -> Option<String> {
+        let hash = |component| {
+            let deployment = self.deployment(sale, component)?;
+            deployment.data["spec"]["template"]["metadata"]["annotations"][BACKENDS_HASH]
+                .as_str()
+                .map(str::to_owned)
+        };
+        Component::ALL.into_iter().find_map(hash)
+    }
+
+    /// The replicas that each Deployment asks for.
+    pub fn replicas(&self, sale: &str) -> BTreeMap<Component, i32> {
+        let replicas = |component| {
+            let replicas = self.deployment(sale, component)?.data["spec"]["replicas"].as_i64()?;
+            i32::try_from(replicas).ok()
+        };
+        Component::ALL
+            .into_iter()
+            .filter_map(|c| replicas(c).map(|n| (c, n)))
+            .collect()
+    }
+
+    /// The components whose replicas somebody else has written.
+    pub fn scaled_by_others(&self, sale: &str) -> BTreeSet<Component> {
+        let by_others = |component: &Component| {
+            self.deployment(sale, *component).is_some_and(|deployment| {
+                deployment.managed_fields().iter().any(|entry| {
+                    let fields = entry.fields_v1.as_ref().map(|fields| &fields.0["f:spec"]);
+                    entry.manager.as_deref() != Some(MANAGER)
+                        && fields.is_some_and(|spec| spec.get("f:replicas").is_some())
+                })
+            })
+        };
+        Component::ALL.into_iter().filter(by_others).collect()
+    }
+
+    /// The components that are rolled out: the newest template runs in all replicas, and they are available.
+    pub fn rolled_out(&self, sale: &str) -> BTreeSet<Component> {
+        let done = |component: &Component| self.deployment(sale, *component).is_some_and(is_rolled_out);
+        Component::ALL.into_iter().filter(done).collect()
+    }
+}
+
+fn is_rolled_out(deployment: &DynamicObject) -> bool {
+    let status = |field: &str| deployment.data["status"][field].as_i64().unwrap_or(0);
+    let wanted = deployment.data["spec"]["replicas"].as_i64().unwrap_or(1);
+    status("observedGeneration") >= deployment.metadata.generation.unwrap_or(0)
+        && status("updatedReplicas") >= wanted
+        && status("availableReplicas") >= wanted
+        && status("replicas") == status("updatedReplicas")
+}

@@ -1,0 +1,428 @@
+//! The reconciliation of one FlashSale.
+//!
+//! ```text
+//! fetch ─> validate ─> control document ─> build ─> apply + push ─> prune ─> evidence ─> phase ─> status
+//! ```
+//! Objects are built for the phase that the status names, then evidence decides on the next one, which is written
+//! down before anything is built for it. So a reconciliation can end anywhere, and the next one goes on from what is
+//! written. Nothing else remembers anything: the memory of the process holds only caches.
+
+pub mod apply;
+pub mod build;
+pub mod cleanup;
+pub mod context;
+pub mod control;
+pub mod error;
+pub mod evidence;
+pub mod fetch;
+pub mod prune;
+pub mod rollout;
+pub mod status;
+pub mod validate;
+
+use crate::{
+    metrics::RECONCILE_SECONDS,
+    phase::{self, Deletion, Evidence, Schedule, Step},
+};
+use context::Context;
+use crds::{FlashSale, FlashSaleStatus, ValidSale, status::ConditionType};
+use error::Error;
+use evidence::Knowledge;
+use fetch::Observed;
+use jiff::Timestamp;
+use kube::{
+    Resource, ResourceExt,
+    runtime::{controller::Action, events::EventType},
+};
+use rollout::Rollout;
+use sale::phase::Phase;
+use status::Finding;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How soon to look again when something was just written that the next look needs.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// How soon to look again while something is awaited.
+const SOON: Duration = Duration::from_secs(1);
+/// How soon to look again at an open sale, whose numbers move.
+const LIVE: Duration = Duration::from_secs(3);
+/// How soon to look again when nothing is expected to happen.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Brings one sale a step further.
+///
+/// # Errors
+/// [`Error`], which the caller answers with a wait.
+pub async fn reconcile(cached: Arc<FlashSale>, context: Arc<Context>) -> Result<Action, Error> {
+    let began = Instant::now();
+    let result = Box::pin(reconcile_newest(&cached, &context)).await;
+    let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
+    RECONCILE_SECONDS
+        .with_label_values(&[label])
+        .observe(began.elapsed().as_secs_f64());
+    match &result {
+        Ok(_) => context.succeeded(&cached),
+        Err(error) => report_failure(&context, &cached, error).await,
+    }
+    result
+}
+
+/// What to do after an error: wait, on a schedule of the sale's own.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the controller passes these by value"
+)]
+pub fn after_error(sale: Arc<FlashSale>, error: &Error, context: Arc<Context>) -> Action {
+    let wait = context.wait_after_error(&sale);
+    tracing::warn!(
+        namespace = sale.namespace(), sale = sale.name_any(), reason = error.reason(), %error, ?wait,
+        "reconciliation failed; trying again"
+    );
+    Action::requeue(wait)
+}
+
+async fn report_failure(context: &Context, cached: &FlashSale, error: &Error) {
+    let sentence = error.to_string();
+    context
+        .event(
+            cached,
+            EventType::Warning,
+            "Reconcile",
+            error.reason(),
+            sentence.clone(),
+        )
+        .await;
+    // The condition is a courtesy too: where the API server is the problem, it cannot be written either.
+    let Ok(Some(sale)) = fetch::newest(&context.client, cached).await else {
+        return;
+    };
+    let mut status = sale.status.clone().unwrap_or_default();
+    let degraded = Finding::new(ConditionType::Degraded, true, error.reason(), sentence);
+    status::record(
+        &mut status,
+        &[degraded],
+        sale.metadata.generation.unwrap_or(0),
+        context.clock.now(),
+    );
+    if let Err(error) = status::write(&context.client, &sale, &status).await {
+        tracing::debug!(%error, "condition not written");
+    }
+}
+
+async fn reconcile_newest(cached: &FlashSale, context: &Context) -> Result<Action, Error> {
+    let Some(sale) = fetch::newest(&context.client, cached).await? else {
+        return Ok(Action::await_change());
+    };
+    let observed = fetch::fetch(&context.client, &context.settings, &sale).await?;
+    let valid = validate::validate(&sale);
+    if sale.meta().deletion_timestamp.is_some()
+        && let Some(action) = delete(context, &sale, valid.as_ref().ok(), &observed).await?
+    {
+        return Ok(action);
+    }
+    match valid {
+        Ok(valid) => step(context, &sale, &valid, &observed).await,
+        Err(invalid) => {
+            validate::report(context, &sale, &invalid).await?;
+            Ok(Action::requeue(IDLE))
+        }
+    }
+}
+
+/// Cleans up after a deleted sale, or answers `None` while its orders are still to be settled.
+async fn delete(
+    context: &Context,
+    sale: &FlashSale,
+    valid: Option<&ValidSale>,
+    observed: &Observed,
+) -> Result<Option<Action>, Error> {
+    if !sale.finalizers().iter().any(|name| name == cleanup::FINALIZER) {
+        return Ok(Some(Action::await_change()));
+    }
+    let now = context.clock.now();
+    if let (Some(valid), false) = (valid, cleanup::is_forced(sale)) {
+        let status = sale.status.clone().unwrap_or_default();
+        let deleted_at = sale.meta().deletion_timestamp.as_ref().map_or(now, |time| time.0);
+        match phase::deletion(
+            status.phase(),
+            &schedule(valid, &status),
+            status.draining_since,
+            deleted_at,
+            now,
+        ) {
+            Deletion::Drain => return Ok(None),
+            Deletion::CleanUp => {}
+            Deletion::GiveUpDraining => {
+                let note = "orders were still settling when the time for it was over; the sale is deleted regardless";
+                context
+                    .event(
+                        sale,
+                        EventType::Warning,
+                        "Drain",
+                        "DrainTimedOut",
+                        note.to_owned(),
+                    )
+                    .await;
+            }
+        }
+    }
+    if !cleanup::clean_up(context, sale, valid, observed, now).await? {
+        return Ok(Some(Action::requeue(SOON)));
+    }
+    cleanup::release(context, sale).await?;
+    tracing::info!(namespace = sale.namespace(), sale = sale.name_any(), "deleted");
+    Ok(Some(Action::await_change()))
+}
+
+fn schedule(sale: &ValidSale, status: &FlashSaleStatus) -> Schedule {
+    Schedule {
+        opens_at: sale.opens_at,
+        closes_at: sale.closes_at,
+        warm_up: sale.warm_up,
+        opened_at: status.opens_at,
+    }
+}
+
+async fn step(
+    context: &Context,
+    sale: &FlashSale,
+    valid: &ValidSale,
+    observed: &Observed,
+) -> Result<Action, Error> {
+    let now = context.clock.now();
+    let mut status = sale.status.clone().unwrap_or_default();
+    let deleting = sale.meta().deletion_timestamp.is_some();
+    if !deleting {
+        cleanup::hold(context, sale).await?;
+    }
+    let phase = status.phase();
+    let rollout = Rollout::prepare(context, valid, &status, observed, deleting, now)?;
+    let outcome = rollout.carry_out(context, observed).await?;
+    let selling = matches!(phase, Phase::Warming | Phase::Live | Phase::Draining);
+    let knowledge = if selling {
+        let known = evidence::gather(
+            context,
+            valid,
+            &status,
+            observed,
+            &rollout.backends_hash,
+            &rollout.token,
+        );
+        Some(known.await)
+    } else {
+        None
+    };
+    let mut findings = vec![halted(valid)];
+    let mut evidence = Evidence {
+        deleting,
+        control_in_force: outcome.receipts.everywhere(),
+        ..Evidence::default()
+    };
+    if let Some(known) = &knowledge {
+        known.record_numbers(&mut status, &outcome.receipts);
+        findings.extend(known.findings());
+        evidence = evidence_of(known, evidence, outcome.deployments_changed);
+    }
+    let next = phase::next(phase, &schedule(valid, &status), &evidence, now);
+    take(next, &mut status, now);
+    findings.extend(summary(&status, &evidence));
+    describe(valid, &mut status);
+    if status.phase() == Phase::Ended {
+        finish(context, valid, &mut status, observed, now).await?;
+    }
+    let generation = valid.generation;
+    status.observed_generation = Some(generation);
+    status::record(&mut status, &findings, generation, now);
+    status::write(&context.client, sale, &status).await?;
+    tell(context, sale, &status, next).await;
+    let write_first = knowledge
+        .as_ref()
+        .is_some_and(|k| k.catalogue.as_ref().is_ok_and(|c| c.must_write_first));
+    Ok(Action::requeue(if next != Step::Stay || write_first {
+        AT_ONCE
+    } else {
+        pause(
+            &status,
+            &schedule(valid, &status),
+            outcome.receipts.unheard > 0 || !evidence.control_in_force,
+            now,
+        )
+    }))
+}
+
+fn evidence_of(known: &Knowledge, evidence: Evidence, deployments_changed: bool) -> Evidence {
+    let catalogue = known.catalogue.as_ref().ok();
+    Evidence {
+        backends_reachable: known.backends.unreachable.as_ref().is_some_and(Vec::is_empty),
+        topics_ready: known.backends.topics.is_ok(),
+        // What was read before a Deployment was changed says nothing about it.
+        workloads_ready: known.rolled_out.len() == crds::Component::ALL.len() && !deployments_changed,
+        catalogue_ready: catalogue.is_some_and(|c| c.is_ready()),
+        sold_out: catalogue.is_some_and(|c| c.sold_out),
+        settled: known.settlement.as_ref().is_ok_and(|s| s.is_settled()),
+        ..evidence
+    }
+}
+
+/// Writes a step down.
+fn take(step: Step, status: &mut FlashSaleStatus, now: Timestamp) {
+    status.phase.get_or_insert(Phase::Pending);
+    match step {
+        Step::Stay => {}
+        Step::DecideOpening(at) => status.opens_at = Some(at),
+        Step::Enter(phase) => {
+            status.phase = Some(phase);
+            match phase {
+                Phase::Draining => status.draining_since = Some(now),
+                Phase::Ended => status.ended_at = Some(now),
+                Phase::Pending | Phase::Warming | Phase::Live => {}
+            }
+        }
+    }
+}
+
+/// The report, and the end of a rehearsal's data.
+async fn finish(
+    context: &Context,
+    sale: &ValidSale,
+    status: &mut FlashSaleStatus,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let report = build::report::report(sale, status);
+    apply::apply(&context.client, &sale.id.namespace, observed, &report).await?;
+    status.report_ref = Some(crds::traffic::LocalReference { name: report.name });
+    let workloads_gone = observed.pods.is_empty() && observed.images(&sale.id.name).is_empty();
+    if sale.is_rehearsal() && status.data_wiped_at.is_none() && workloads_gone {
+        cleanup::wipe(sale, observed.backends.as_ref()).await?;
+        status.data_wiped_at = Some(now);
+    }
+    Ok(())
+}
+
+fn halted(sale: &ValidSale) -> Finding {
+    if sale.halted {
+        Finding::new(
+            ConditionType::Halted,
+            true,
+            "OnRequest",
+            "spec.halted is set: new orders are refused, accepted ones settle",
+        )
+    } else {
+        Finding::new(
+            ConditionType::Halted,
+            false,
+            "NotRequested",
+            "spec.halted is not set",
+        )
+    }
+}
+
+/// Ready and Degraded follow from the others.
+fn summary(status: &FlashSaleStatus, evidence: &Evidence) -> [Finding; 2] {
+    let complete = evidence.ready_to_sell() && evidence.control_in_force;
+    let (ready, reason, message) = match status.phase() {
+        Phase::Pending => (false, "WaitingForWarmUp", "the warm-up has not begun"),
+        Phase::Warming if complete => (
+            false,
+            "WaitingForOpening",
+            "everything is ready; waiting for the opening time",
+        ),
+        Phase::Warming => (
+            false,
+            "WarmingUp",
+            "backends, topics, services and catalogue are being made ready",
+        ),
+        Phase::Live if complete => (true, "Open", "orders are taken"),
+        Phase::Live => (
+            false,
+            "Impaired",
+            "the sale is open and something is missing; see the other conditions",
+        ),
+        Phase::Draining => (false, "Draining", "no new orders; accepted ones are settling"),
+        Phase::Ended => (true, "Ended", "every order is settled"),
+    };
+    let impaired = status.phase() == Phase::Live && !complete;
+    let degraded = if impaired {
+        ("Impaired", message)
+    } else {
+        ("AsExpected", "nothing that should work is missing")
+    };
+    [
+        Finding::new(ConditionType::Ready, ready, reason, message),
+        Finding::new(ConditionType::Degraded, impaired, degraded.0, degraded.1),
+    ]
+}
+
+/// What people read first.
+fn describe(sale: &ValidSale, status: &mut FlashSaleStatus) {
+    if sale.opens_at.is_some() {
+        status.opens_at = sale.opens_at;
+    }
+    status.closes_at = sale.closes_at.or(status.draining_since);
+    status.stock = status.stock.or(Some(sale.total_stock()));
+    status.sold = status.sold.or(Some(0));
+    status.url = Some(match &sale.ingress {
+        Some(ingress) if ingress.tls_secret_name.is_some() => format!("https://{}", ingress.host),
+        Some(ingress) => format!("http://{}", ingress.host),
+        None => build::service_url(sale, crds::Component::Gateway),
+    });
+    let units = format!(
+        "{} of {} units sold",
+        status.sold.unwrap_or(0),
+        status.stock.unwrap_or(0)
+    );
+    status.message = Some(match status.phase() {
+        Phase::Pending => "Waiting for the warm-up to begin.".to_owned(),
+        Phase::Warming => "Warming up.".to_owned(),
+        Phase::Live if sale.halted => format!("Halted; {units}."),
+        Phase::Live => format!("Open; {units}."),
+        Phase::Draining => format!("Closed, accepted orders are settling; {units}."),
+        Phase::Ended => format!("Ended; {units}."),
+    });
+}
+
+/// Events for what changed: they are the story that `kubectl describe` tells.
+async fn tell(context: &Context, sale: &FlashSale, status: &FlashSaleStatus, step: Step) {
+    let before = sale.status.clone().unwrap_or_default();
+    for condition in &status.conditions {
+        let old = before
+            .conditions
+            .iter()
+            .find(|c| c.type_ == condition.type_)
+            .map(|c| c.status.as_str());
+        let told = !matches!(condition.type_.as_str(), "Ready" | "Degraded" | "Halted");
+        let (was, is) = (old == Some("True"), condition.status == "True");
+        // What is not ready at first is no news, unless it is something that others have to provide.
+        let news = was != is || (old.is_none() && condition.type_ == "BackendsReachable");
+        if told && news {
+            let type_ = if is { EventType::Normal } else { EventType::Warning };
+            let reason = if is { &condition.type_ } else { &condition.reason };
+            context
+                .event(sale, type_, "Look", reason, condition.message.clone())
+                .await;
+        }
+    }
+    if let Step::Enter(phase) = step {
+        let note = status.message.clone().unwrap_or_default();
+        context
+            .event(sale, EventType::Normal, "EnterPhase", phase.as_str(), note)
+            .await;
+        tracing::info!(namespace = sale.namespace(), sale = sale.name_any(), %phase, "phase entered");
+    }
+}
+
+/// How long nothing is expected to happen.
+fn pause(status: &FlashSaleStatus, schedule: &Schedule, unheard: bool, now: Timestamp) -> Duration {
+    let until = |at: Timestamp| at.duration_since(now).unsigned_abs().max(AT_ONCE);
+    let ahead = |at: Option<Timestamp>| at.filter(|at| *at > now).map_or(IDLE, until);
+    match status.phase() {
+        Phase::Pending => ahead(phase::warm_up_begins(schedule)).min(IDLE),
+        Phase::Warming | Phase::Draining => SOON,
+        Phase::Live if unheard => SOON,
+        Phase::Live => ahead(schedule.closes_at).min(LIVE),
+        Phase::Ended => IDLE,
+    }
+}

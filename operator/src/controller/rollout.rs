@@ -1,0 +1,201 @@
+//! One round of building, applying, pushing and pruning.
+
+use super::{
+    apply::{ApplyError, apply},
+    build::{self, Child, Image, Kind, Plan, Platform},
+    context::Context,
+    control,
+    error::Error,
+    fetch::{Observed, SecretData},
+    prune::prune,
+};
+use crate::{
+    push::{self, Receipts},
+    settings::Settings,
+};
+use crds::{Component, FlashSaleStatus, ValidSale};
+use jiff::Timestamp;
+use platform::tokens::{KeyPair, Signer};
+use sale::{control::ControlDocument, phase::Phase};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// What is to be brought about.
+pub struct Rollout {
+    /// The objects, in order.
+    pub objects: Vec<Child>,
+    /// The hash of the backends Secret.
+    pub backends_hash: String,
+    /// A token for calls to the sale's services.
+    pub token: String,
+    control: ControlDocument,
+    namespace: String,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Who goes by the control document.
+    pub receipts: Receipts,
+    /// Whether a Deployment was written.
+    pub deployments_changed: bool,
+}
+
+impl Rollout {
+    /// Decides on everything.
+    ///
+    /// # Errors
+    /// [`Error::Keys`].
+    pub fn prepare(
+        context: &Context,
+        sale: &ValidSale,
+        status: &FlashSaleStatus,
+        observed: &Observed,
+        deleting: bool,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let name = &sale.id.name;
+        let keys = observed.keys(name).map_or_else(KeyPair::generate, Ok)?;
+        let token = Signer::from_pem(&keys.private_pem)?.service_token("operator", now)?;
+        let control = control::document(sale, status, deleting, observed.control(name).as_ref(), now);
+        let backends_hash = backends_hash(sale, observed);
+        let plan = Plan {
+            sale,
+            phase: status.phase(),
+            retention_over: retention_over(sale, status, now),
+            platform: platform(&context.settings, sale, status.phase(), observed),
+            keys: &keys,
+            backends_copy: observed
+                .backends
+                .as_ref()
+                .filter(|_| sale.backends_secret.is_none()),
+            backends_hash: &backends_hash,
+            admin: observed.admin.as_ref(),
+            control: &control,
+            scaled_by_others: &observed.scaled_by_others(name),
+            current_replicas: &observed.replicas(name),
+        };
+        let mut objects = build::objects(&plan);
+        if status.phase() == Phase::Ended {
+            objects.push(build::report::report(sale, status));
+        }
+        Ok(Self {
+            objects,
+            backends_hash,
+            token,
+            control,
+            namespace: sale.id.namespace.clone(),
+        })
+    }
+
+    /// Brings it about: the control document first and to everybody, then the rest in order.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn carry_out(&self, context: &Context, observed: &Observed) -> Result<Outcome, Error> {
+        let mut outcome = Outcome::default();
+        if let Some((control, rest)) = self.objects.split_first() {
+            apply(&context.client, &self.namespace, observed, control).await?;
+            let push = push::push(&context.http, &self.token, &observed.pods, &self.control);
+            let (receipts, applied) = tokio::join!(push, self.apply_all(context, observed, rest));
+            outcome = Outcome {
+                receipts,
+                deployments_changed: applied?,
+            };
+        }
+        prune(&context.client, &self.namespace, observed, &self.objects).await?;
+        Ok(outcome)
+    }
+
+    /// Applies in order; returns whether a Deployment was written.
+    async fn apply_all(
+        &self,
+        context: &Context,
+        observed: &Observed,
+        objects: &[Child],
+    ) -> Result<bool, ApplyError> {
+        let mut deployments_changed = false;
+        for child in objects {
+            let changed = apply(&context.client, &self.namespace, observed, child).await?;
+            deployments_changed |= changed && child.kind == Kind::Deployment;
+        }
+        Ok(deployments_changed)
+    }
+}
+
+fn retention_over(sale: &ValidSale, status: &FlashSaleStatus, now: Timestamp) -> bool {
+    // Nobody reads the orders of a rehearsal, and its data can be wiped only when its services are gone.
+    sale.is_rehearsal()
+        || status
+            .ended_at
+            .is_some_and(|at| now >= at && now.duration_since(at).unsigned_abs() >= sale.retain_for)
+}
+
+/// A hash of the credentials in use. Where they cannot be read now, what the pods were started with still holds.
+fn backends_hash(sale: &ValidSale, observed: &Observed) -> String {
+    let of = |data: &SecretData| {
+        let mut hash = Sha256::new();
+        for (key, value) in data {
+            hash.update((key.len() as u64).to_be_bytes());
+            hash.update(key);
+            hash.update((value.len() as u64).to_be_bytes());
+            hash.update(value);
+        }
+        hex::encode(&hash.finalize()[..8])
+    };
+    let known = observed.backends.as_ref().map(of);
+    known
+        .or_else(|| observed.backends_hash(&sale.id.name))
+        .unwrap_or_else(|| "none".to_owned())
+}
+
+/// What comes from the operator's chart. A sale that is open or over keeps what it has: an upgrade of the operator
+/// must restart none of its pods.
+fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed: &Observed) -> Platform<'a> {
+    let name = &sale.id.name;
+    let keeps = matches!(phase, Phase::Live | Phase::Draining | Phase::Ended);
+    let kept_images = if keeps {
+        observed.images(name)
+    } else {
+        BTreeMap::new()
+    };
+    let kept_config = if keeps { observed.config(name) } else { None };
+    let ours = Image {
+        name: settings.image.clone(),
+        pull_policy: settings.image_pull_policy.clone(),
+    };
+    let image = |component: Component| {
+        // A Deployment that was deleted by hand comes back with what the others run.
+        kept_images
+            .get(&component)
+            .or_else(|| kept_images.values().next())
+            .unwrap_or(&ours)
+            .clone()
+    };
+    let (trusted_proxies, cors_origins, accounts_database) = kept_config.map_or_else(
+        || {
+            (
+                settings.trusted_proxies.clone(),
+                settings.cors_origins.clone(),
+                settings.accounts_database.clone(),
+            )
+        },
+        |config| {
+            (
+                config.http.trusted_proxies,
+                config.http.cors_origins,
+                config.data.accounts_database,
+            )
+        },
+    );
+    Platform {
+        images: Component::ALL
+            .into_iter()
+            .map(|component| (component, image(component)))
+            .collect(),
+        namespace: &settings.namespace,
+        accounts_database,
+        trusted_proxies,
+        cors_origins,
+    }
+}

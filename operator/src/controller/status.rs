@@ -1,0 +1,110 @@
+//! What is written into a sale's status, and when.
+
+use super::build::MANAGER;
+use crate::deadline::{ApiError, within};
+use crds::{
+    FlashSale, FlashSaleStatus,
+    status::{Condition, ConditionType},
+};
+use jiff::Timestamp;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+/// What is known about one condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// About what.
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub holds: bool,
+    /// One word.
+    pub reason: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Finding {
+    /// A condition that holds or not, with its reason and sentence for either case.
+    pub fn new(kind: ConditionType, holds: bool, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            holds,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// Replaces the conditions that were looked at. A condition keeps the time of its last change of status, so that
+/// looking again changes nothing.
+pub fn record(status: &mut FlashSaleStatus, findings: &[Finding], generation: i64, now: Timestamp) {
+    for finding in findings {
+        let value = if finding.holds { "True" } else { "False" };
+        let before = status.condition(finding.kind);
+        let since = before
+            .filter(|c| c.status == value)
+            .map_or(now, |c| c.last_transition_time);
+        let condition = Condition {
+            type_: finding.kind.as_str().to_owned(),
+            status: value.to_owned(),
+            reason: finding.reason.to_owned(),
+            message: finding.message.clone(),
+            last_transition_time: since,
+            observed_generation: Some(generation),
+        };
+        match status.conditions.iter_mut().find(|c| c.type_ == condition.type_) {
+            Some(old) => *old = condition,
+            None => status.conditions.push(condition),
+        }
+    }
+}
+
+/// Writes the status if it differs from the one that was read.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn write(client: &Client, sale: &FlashSale, status: &FlashSaleStatus) -> Result<(), ApiError> {
+    if sale.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    let api: Api<FlashSale> = Api::namespaced(client.clone(), &sale.namespace().unwrap_or_default());
+    let body = json!({
+        "apiVersion": FlashSale::api_version(&()),
+        "kind": FlashSale::kind(&()),
+        // The uid keeps a late write from reaching a sale of the same name that came after.
+        "metadata": {"name": sale.name_any(), "uid": sale.uid()},
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    within(api.patch_status(&sale.name_any(), &params, &Patch::Apply(&body)))
+        .await
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_changes_its_time_only_with_its_status() {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let mut status = FlashSaleStatus::default();
+        let finding = |holds| Finding::new(ConditionType::Ready, holds, "Because", "of this");
+        record(&mut status, &[finding(true)], 1, at(1));
+        let first = status.clone();
+        record(&mut status, &[finding(true)], 1, at(2));
+        assert_eq!(status, first);
+        record(&mut status, &[finding(false)], 1, at(3));
+        assert_eq!(
+            status
+                .condition(ConditionType::Ready)
+                .unwrap()
+                .last_transition_time,
+            at(3)
+        );
+        assert_eq!(status.conditions.len(), 1);
+    }
+}

@@ -1,0 +1,50 @@
+//! Every call to the API server has a deadline: the client alone would retry for minutes.
+
+use std::{future::Future, time::Duration};
+
+/// How long one call to the API server may take.
+pub const API_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a call to the API server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// It said no, or could not be reached.
+    #[error("the API server: {0}")]
+    Kube(#[from] Box<kube::Error>),
+    /// No answer in time.
+    #[error("the API server did not answer within {API_DEADLINE:?}")]
+    Deadline,
+}
+
+impl ApiError {
+    /// Whether the object was changed by somebody else in the meantime.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    /// Whether there is no such object.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Kube(error) => match error.as_ref() {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Self::Deadline => None,
+        }
+    }
+}
+
+/// Gives a call to the API server its deadline.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ApiError> {
+    match tokio::time::timeout(API_DEADLINE, call).await {
+        Ok(answer) => Ok(answer.map_err(Box::new)?),
+        Err(_) => Err(ApiError::Deadline),
+    }
+}

@@ -1,0 +1,97 @@
+//! Brings the control document to every replica that decides by it.
+//!
+//! A mounted ConfigMap takes up to a minute to change; buyers should not wait so long for a halt. So the operator
+//! sends the document to each pod and counts the receipts.
+
+use crate::{
+    calls::ServiceCalls,
+    controller::fetch::ObservedPod,
+    metrics::{CONTROL_PUSH_SECONDS, CONTROL_PUSHES},
+};
+use crds::Component;
+use futures::future::join_all;
+use platform::{admin::ControlReceipt, config::ports};
+use reqwest::Method;
+use sale::control::ControlDocument;
+use std::{net::SocketAddr, time::Instant};
+
+/// Who decides by the control document.
+const AUDIENCE: [Component; 2] = [Component::Gateway, Component::Order];
+
+/// What the replicas answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Receipts {
+    /// Replicas that take requests and have this version or a newer one.
+    pub in_force: usize,
+    /// Replicas that take requests.
+    pub audience: usize,
+    /// Replicas that run, ready or not, and have not answered.
+    pub unheard: usize,
+    /// Orders that the replicas refused since they started.
+    pub refused: u64,
+    /// Whether each of the services has a replica that takes requests.
+    pub complete: bool,
+}
+
+impl Receipts {
+    /// Whether every replica that takes requests goes by the document.
+    pub fn everywhere(&self) -> bool {
+        self.complete && self.in_force == self.audience
+    }
+}
+
+/// Sends the document to every replica at once.
+pub async fn push(
+    http: &reqwest::Client,
+    token: &str,
+    pods: &[ObservedPod],
+    document: &ControlDocument,
+) -> Receipts {
+    let began = Instant::now();
+    let audience = pods.iter().filter(|pod| {
+        AUDIENCE
+            .iter()
+            .any(|component| component.as_str() == pod.component)
+    });
+    let answers = join_all(audience.filter_map(|pod| {
+        let address = SocketAddr::new(pod.address?, ports::ADMIN);
+        let calls = ServiceCalls::new(http, format!("http://{address}"), token);
+        Some(async move {
+            (
+                pod,
+                calls
+                    .send::<_, ControlReceipt>(Method::PUT, "/control", document, None)
+                    .await,
+            )
+        })
+    }))
+    .await;
+    let mut receipts = Receipts {
+        complete: true,
+        ..Receipts::default()
+    };
+    for component in AUDIENCE {
+        receipts.complete &= answers
+            .iter()
+            .any(|(pod, _)| pod.ready && pod.component == component.as_str());
+    }
+    for (pod, answer) in &answers {
+        receipts.audience += usize::from(pod.ready);
+        match answer {
+            Ok(receipt) => {
+                receipts.refused += receipt.refused;
+                receipts.in_force += usize::from(pod.ready && receipt.version >= document.version);
+                CONTROL_PUSHES.with_label_values(&["delivered"]).inc();
+            }
+            Err(error) => {
+                receipts.unheard += 1;
+                CONTROL_PUSHES.with_label_values(&["failed"]).inc();
+                tracing::debug!(pod = pod.name, %error, "control document not delivered");
+            }
+        }
+    }
+    if !answers.is_empty() {
+        CONTROL_PUSH_SECONDS.observe(began.elapsed().as_secs_f64());
+    }
+    receipts
+}

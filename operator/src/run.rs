@@ -1,0 +1,208 @@
+//! The process: one leader reconciles, the others wait.
+
+use crate::{
+    controller::{
+        self,
+        build::{MANAGED_BY_LABEL, MANAGER},
+        context::Context,
+    },
+    lease::{LEASE, Leadership},
+    metrics::{LEADER, SALES},
+    settings::Settings,
+    staleness,
+};
+use crds::FlashSale;
+use futures::StreamExt;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{ConfigMap, Secret, Service},
+    networking::v1::{Ingress, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Client, Resource,
+    core::NamespaceResourceScope,
+    runtime::{
+        Controller, PredicateConfig, WatchStreamExt, controller::Config, reflector, reflector::Store, watcher,
+    },
+};
+use platform::{
+    admin,
+    clock::Clock,
+    health::{Health, Heartbeat},
+    http::server::Server,
+    tasks::Tasks,
+};
+use sale::phase::Phase;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    net::{IpAddr, Ipv6Addr},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Sales that are reconciled at the same time.
+const CONCURRENCY: u16 = 16;
+/// Applying a sale makes some fifty events of its own objects within a moment; they are answered once.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// A lease that was not even asked for in this time means that the process hangs.
+const LEASE_STALE: Duration = Duration::from_secs(60);
+
+/// Runs until a signal, or until the Lease is lost.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut tasks = Tasks::new();
+    let stop = tasks.stop_token();
+    let health = Health::new(stop.clone());
+    let ready = health.gate("the API server");
+    let bind = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let server = Server::bind(
+        "operator",
+        bind,
+        settings.admin_port,
+        admin::routes(health.clone()),
+    )
+    .await?;
+    tasks.spawn("admin server", server.run(stop.clone()));
+    let client = Client::try_default().await?;
+    let lease_heart = health.heartbeat("the lease", LEASE_STALE);
+    ready.release();
+    tasks.spawn("operator", async move {
+        lead(client, settings, health, lease_heart, stop).await;
+    });
+    Ok(tasks.run_until_stopped().await)
+}
+
+/// Waits for the Lease, then reconciles for as long as it holds. When it returns before it was asked to, the process
+/// ends: whatever is still running in it may not write any more.
+async fn lead(client: Client, settings: Settings, health: Health, heart: Heartbeat, stop: CancellationToken) {
+    let leadership = Leadership::new(
+        &client,
+        &settings.namespace,
+        &settings.lease,
+        &settings.identity,
+        Clock::System,
+    );
+    if !leadership.acquire(&stop, || heart.beat()).await {
+        return;
+    }
+    heart.beat();
+    LEADER.set(1);
+    let reconciling = CancellationToken::new();
+    let watch_heart = health.heartbeat("the watch", staleness::AT_MOST);
+    let reconcile = reconcile_until(client, settings, Clock::System, watch_heart, reconciling.clone());
+    tokio::pin!(reconcile);
+    let lost = tokio::select! {
+        () = leadership.keep(&stop, || heart.beat()) => !stop.is_cancelled(),
+        () = &mut reconcile => true,
+    };
+    LEADER.set(0);
+    if !lost {
+        reconciling.cancel();
+        // What has begun may end while the Lease is still ours.
+        let _bounded = tokio::time::timeout(LEASE / 3, reconcile).await;
+        leadership.release().await;
+    }
+}
+
+/// Reconciles every FlashSale until `stop`. The caller holds the Lease.
+pub async fn reconcile_until(
+    client: Client,
+    settings: Settings,
+    clock: Clock,
+    heart: Heartbeat,
+    stop: CancellationToken,
+) {
+    let scope = Scope {
+        client: client.clone(),
+        namespace: settings.watch_namespace.clone(),
+    };
+    let (store, writer) = reflector::store();
+    let sales = watcher(scope.api::<FlashSale>(), watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(what_people_change, PredicateConfig::default());
+    let asked_to = stop.clone();
+    let controller = scope
+        .own_everything(Controller::for_stream(sales, store.clone()))
+        .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+        .graceful_shutdown_on(async move { asked_to.cancelled().await });
+    let context = Arc::new(Context::new(client, settings, clock));
+    let compare = staleness::compare_until(scope.api(), store.clone(), heart, stop);
+    let run = controller
+        .run(controller::reconcile, controller::after_error, context)
+        .for_each(|result| {
+            count(&store);
+            // Errors of reconciliations are logged where they are answered; these are errors of the queue and of watches.
+            if let Err(error) = result {
+                tracing::debug!(%error, "controller");
+            }
+            std::future::ready(())
+        });
+    // The comparison ends at once when asked to, the controller when what it has begun is done.
+    let _until_both_end = tokio::join!(run, compare);
+}
+
+/// Everything about a FlashSale but its status: our own writes of that must not start another reconciliation. The
+/// uid is part of it, or a sale that is made anew under its old name would go unnoticed.
+fn what_people_change(sale: &FlashSale) -> Option<u64> {
+    let mut hash = DefaultHasher::new();
+    let meta = &sale.metadata;
+    (&meta.uid, &meta.generation, &meta.annotations, &meta.finalizers).hash(&mut hash);
+    meta.deletion_timestamp.is_some().hash(&mut hash);
+    Some(hash.finish())
+}
+
+/// Where the operator looks.
+struct Scope {
+    client: Client,
+    namespace: Option<String>,
+}
+
+impl Scope {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// Watches what was made for the sales, so that what is deleted or edited by hand comes back.
+    fn own_everything(&self, controller: Controller<FlashSale>) -> Controller<FlashSale> {
+        let ours = || watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+        controller
+            .owns(self.api::<ConfigMap>(), ours())
+            .owns(self.api::<Secret>(), ours())
+            .owns(self.api::<Service>(), ours())
+            .owns(self.api::<NetworkPolicy>(), ours())
+            .owns(self.api::<Deployment>(), ours())
+            .owns(self.api::<PodDisruptionBudget>(), ours())
+            .owns(self.api::<HorizontalPodAutoscaler>(), ours())
+            .owns(self.api::<Ingress>(), ours())
+    }
+}
+
+/// Counts sales by phase.
+fn count(store: &Store<FlashSale>) {
+    let sales = store.state();
+    for phase in [
+        Phase::Pending,
+        Phase::Warming,
+        Phase::Live,
+        Phase::Draining,
+        Phase::Ended,
+    ] {
+        let of_phase = |sale: &&Arc<FlashSale>| sale.status.clone().unwrap_or_default().phase() == phase;
+        let number = i64::try_from(sales.iter().filter(of_phase).count()).unwrap_or(0);
+        SALES.with_label_values(&[phase.as_str()]).set(number);
+    }
+}

@@ -1,0 +1,53 @@
+//! What the operator is told by its chart, all of it through the environment.
+
+use clap::Parser;
+use platform::config::{DEFAULT_ACCOUNTS_DATABASE, ports};
+
+/// Runs flash sales.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "quicksale-operator", version)]
+pub struct Settings {
+    /// The image of the services: the operator's own.
+    #[arg(long, env = "QUICKSALE_IMAGE")]
+    pub image: String,
+    /// When nodes pull it.
+    #[arg(long, env = "QUICKSALE_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
+    pub image_pull_policy: String,
+    /// The operator's own namespace: its Lease and the administrator's Secret are here.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "quicksale-system")]
+    pub namespace: String,
+    /// The name that it holds the Lease under.
+    #[arg(long, env = "POD_NAME", default_value = "quicksale-operator")]
+    pub identity: String,
+    /// The Lease.
+    #[arg(long, env = "QUICKSALE_LEASE", default_value = "quicksale-operator")]
+    pub lease: String,
+    /// The Secret with the backends of sales that name none.
+    #[arg(long, env = "QUICKSALE_BACKENDS_SECRET", default_value = "quicksale-backends")]
+    pub backends_secret: String,
+    /// The namespace of that Secret.
+    #[arg(
+        long,
+        env = "QUICKSALE_BACKENDS_SECRET_NAMESPACE",
+        default_value = "quicksale-backends"
+    )]
+    pub backends_secret_namespace: String,
+    /// The Secret with the first administrator's email and password.
+    #[arg(long, env = "QUICKSALE_ADMIN_SECRET", default_value = "quicksale-admin")]
+    pub admin_secret: String,
+    /// The database of accounts, which all sales share.
+    #[arg(long, env = "QUICKSALE_ACCOUNTS_DATABASE", default_value = DEFAULT_ACCOUNTS_DATABASE)]
+    pub accounts_database: String,
+    /// Networks of proxies whose X-Forwarded-For the services believe.
+    #[arg(long, env = "QUICKSALE_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
+    /// Origins that browsers may call the sales from; * for any.
+    #[arg(long, env = "QUICKSALE_CORS_ORIGINS", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
+    /// The only namespace to look at; all of them when left out.
+    #[arg(long, env = "QUICKSALE_WATCH_NAMESPACE")]
+    pub watch_namespace: Option<String>,
+    /// Port of /livez, /readyz and /metrics.
+    #[arg(long, env = "QUICKSALE_ADMIN_PORT", default_value_t = ports::ADMIN)]
+    pub admin_port: u16,
+}

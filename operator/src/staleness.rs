@@ -1,0 +1,54 @@
+//! Notices a watch that hangs: from outside such a process looks healthy, and nothing happens any more.
+
+use crate::deadline::within;
+use crds::FlashSale;
+use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::Store};
+use platform::health::Heartbeat;
+use std::{collections::BTreeMap, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How often the watch's cache is compared with the API server.
+const EVERY: Duration = Duration::from_secs(20);
+/// How long the two may differ before the process counts as dead: a watch that works is seconds behind at most.
+pub const AT_MOST: Duration = Duration::from_secs(90);
+
+type Versions = BTreeMap<(String, String), String>;
+
+/// Beats while the cache keeps up.
+pub async fn compare_until(
+    api: Api<FlashSale>,
+    store: Store<FlashSale>,
+    heart: Heartbeat,
+    stop: CancellationToken,
+) {
+    let mut behind: Option<Versions> = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        // An API server that does not answer says nothing about our watch, and a restart would not help.
+        let Ok(list) = within(api.list_metadata(&ListParams::default())).await else {
+            heart.beat();
+            continue;
+        };
+        let cached = versions(store.state().iter().map(AsRef::as_ref));
+        let moved = behind.as_ref() != Some(&cached);
+        if cached == versions(list.items.iter()) {
+            behind = None;
+            heart.beat();
+        } else if moved {
+            // Behind, but moving: objects change all the time.
+            behind = Some(cached);
+            heart.beat();
+        }
+    }
+}
+
+fn versions<'a, K: ResourceExt + 'a>(objects: impl Iterator<Item = &'a K>) -> Versions {
+    let entry = |object: &K| {
+        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        (key, object.resource_version().unwrap_or_default())
+    };
+    objects.map(entry).collect()
+}

@@ -1,0 +1,100 @@
+//! The topics of a sale, through the Kafka protocol.
+
+use crds::valid::TopicPlan;
+use events::topics::all_names;
+use platform::backends::kafka::{CALL_DEADLINE, KafkaCredentials, KafkaError, topics, within};
+use rskafka::client::Client;
+
+/// How long the broker may take for a topic; it answers before our own deadline.
+const BROKER_TIMEOUT_MS: i32 = 4_000;
+
+/// Why the topics are not as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// Kafka said no.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// A topic of that name is cut differently, and partitions cannot be taken away or keys would move.
+    #[error(
+        "the topic {name} has {found} partitions and spec.kafka.partitions is {wanted}; choose another spec.kafka.topicPrefix"
+    )]
+    Partitions {
+        /// The topic.
+        name: String,
+        /// Its partitions.
+        found: usize,
+        /// The wanted ones.
+        wanted: i32,
+    },
+}
+
+impl TopicError {
+    /// Whether Kafka answered, and said no.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Partitions { .. } => true,
+            Self::Kafka(error) => {
+                matches!(
+                    error,
+                    KafkaError::Client(rskafka::client::error::Error::ServerError { .. })
+                )
+            }
+        }
+    }
+}
+
+/// Creates the topics that are missing and checks the others.
+///
+/// # Errors
+/// [`TopicError`].
+pub async fn ensure(credentials: &KafkaCredentials, plan: &TopicPlan) -> Result<(), TopicError> {
+    let client = credentials.connect().await?;
+    let existing = topics(&client).await?;
+    for name in all_names(&plan.prefix) {
+        match existing.get(&name) {
+            None => create(&client, &name, plan).await?,
+            Some(partitions)
+                if usize::try_from(plan.partitions).is_ok_and(|wanted| wanted != partitions.len()) =>
+            {
+                return Err(TopicError::Partitions {
+                    name,
+                    found: partitions.len(),
+                    wanted: plan.partitions,
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn create(client: &Client, name: &str, plan: &TopicPlan) -> Result<(), KafkaError> {
+    let controller = client.controller_client()?;
+    let call = controller.create_topic(name, plan.partitions, plan.replication_factor, BROKER_TIMEOUT_MS);
+    match within(CALL_DEADLINE, call).await {
+        Ok(()) => {
+            tracing::info!(topic = name, partitions = plan.partitions, "topic created");
+            Ok(())
+        }
+        Err(error) if error.is_topic_exists() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes the topics.
+///
+/// # Errors
+/// [`KafkaError`].
+pub async fn delete(credentials: &KafkaCredentials, prefix: &str) -> Result<(), KafkaError> {
+    let client = credentials.connect().await?;
+    let existing = topics(&client).await?;
+    for name in all_names(prefix)
+        .into_iter()
+        .filter(|name| existing.contains_key(name))
+    {
+        let controller = client.controller_client()?;
+        within(CALL_DEADLINE, controller.delete_topic(&name, BROKER_TIMEOUT_MS)).await?;
+        tracing::info!(topic = name, "topic deleted");
+    }
+    Ok(())
+}
