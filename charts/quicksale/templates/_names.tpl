@@ -1,0 +1,28 @@
+{{- define "quicksale.operatorName" -}}
+{{ .Release.Name }}-operator
+{{- end }}
+
+{{- define "quicksale.selector" -}}
+app.kubernetes.io/name: quicksale-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "quicksale.labels" -}}
+{{ include "quicksale.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "quicksale.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "quicksale.adminSecret" -}}
+{{ .Values.admin.existingSecret | default "quicksale-admin" }}
+{{- end }}
+
+{{/* The namespace where sales are looked for is the operator's whole world, or there is none. */}}
+{{- define "quicksale.scopeKind" -}}
+{{ if .Values.watchNamespace }}Role{{ else }}ClusterRole{{ end }}
+{{- end }}
