@@ -1,1 +1,86 @@
-//! order
+//! Orders: accepting them, following them to their end, and showing them to their buyers.
+//!
+//! - [`accept`] gathers requests and writes a whole batch of them in one transaction;
+//! - [`follow`] is the lane handler that moves orders on by what inventory says;
+//! - [`cancel`] calls an order off;
+//! - [`catalogue`] keeps the products and prices that acceptance looks at in memory;
+//! - [`store`] is the collections, [`routes`] the HTTP API, [`settlement`] the evidence that a sale is settled.
+
+pub mod accept;
+pub mod cancel;
+pub mod catalogue;
+pub mod document;
+pub mod follow;
+pub mod routes;
+pub mod settlement;
+pub mod store;
+
+use axum::Router;
+use events::lanes::{LaneWorker, Settings};
+use futures::{FutureExt, future::BoxFuture};
+use mongodb::Database;
+use platform::{
+    backends::kafka::KafkaCredentials, clock::Clock, config::Config, control::Control, health::Health,
+    http::authorization::Authority,
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What the service is built from.
+pub struct Dependencies {
+    /// The sale's configuration.
+    pub config: Config,
+    /// Times and switches of the sale.
+    pub control: Control,
+    /// The sale's own database.
+    pub database: Database,
+    /// Kafka.
+    pub kafka: KafkaCredentials,
+    /// Verifies tokens.
+    pub authority: Authority,
+    /// Health of the process.
+    pub health: Health,
+    /// Cancelled when the process ends.
+    pub stop: CancellationToken,
+    /// Name of this process among the workers of the sale.
+    pub instance: String,
+}
+
+/// The routes of the service and the tasks that must run beside them.
+pub struct Service {
+    /// Routes.
+    pub router: Router,
+    /// Named tasks that last as long as the process.
+    pub tasks: Vec<(&'static str, BoxFuture<'static, ()>)>,
+}
+
+/// Puts the service together. Nothing is awaited: backends may come later.
+pub fn build(deps: Dependencies) -> Service {
+    let store = store::Store::new(&deps.database);
+    let catalogue = catalogue::Catalogue::new(deps.config.upstreams.inventory.clone(), deps.config.currency);
+    let (acceptor, accepting) = accept::start(store.clone(), deps.control.clone(), deps.stop.clone());
+    let handler = Arc::new(follow::Follow::new(store.clone(), deps.config.confirmation, Clock::System));
+    let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
+    let worker = LaneWorker::new(settings, deps.database.clone(), handler, deps.health.clone());
+    let prepare =
+        store::prepare(store.clone(), deps.health.gate("order indexes"), deps.stop.clone());
+    let refresh = catalogue.clone().refresh_until(deps.health.gate("catalogue"), deps.stop.clone());
+    let settlement =
+        settlement::Settlement::new(store.clone(), deps.database, deps.kafka, deps.config.kafka.topic_prefix.clone());
+    let state = routes::Orders {
+        store,
+        catalogue,
+        acceptor,
+        settlement,
+        currency: deps.config.currency,
+        authority: deps.authority,
+        clock: Clock::System,
+    };
+    let tasks = vec![
+        ("order indexes", prepare.boxed()),
+        ("order acceptance", accepting.boxed()),
+        ("order lanes", worker.run(deps.stop).boxed()),
+        ("order catalogue", refresh.boxed()),
+    ];
+    Service { router: routes::router(state), tasks }
+}

@@ -1,0 +1,442 @@
+//! Accepting orders: while one commit is under way the next batch gathers, then goes whole.
+//!
+//! A commit costs an `fdatasync`, some milliseconds, whether it holds one order or hundreds. So there is one
+//! committer in a process, and requests wait for it in a bounded queue. The batch is one transaction: the orders,
+//! the quotas of their customers, and the outbox.
+
+use crate::{
+    document::Order,
+    store::{Quota, Store, quota_id},
+};
+use events::{Message, Payload, message::{OrderCreated, OrderedItem}};
+use futures::{FutureExt, TryStreamExt};
+use jiff::Timestamp;
+use mongodb::{ClientSession, bson::{DateTime, doc}};
+use platform::{
+    backends::mongo::{self, MongoError, TransientError},
+    control::Control,
+    metrics::must,
+    retry::Backoff,
+};
+use prometheus::{Histogram, IntCounter, register_histogram, register_int_counter};
+use sale::{
+    Money, OrderId, UserId,
+    catalogue::{self, PricedItem},
+    control::Admission,
+    order::{InventoryStatus, OrderStatus},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::Future,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Requests that wait for the committer. At some thousand orders a second this is well under a second of waiting;
+/// whoever finds it full is told to come back.
+const QUEUE: usize = 2_048;
+/// Orders in one transaction.
+const BATCH: usize = 512;
+/// How long a request waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Tries of a batch that runs into another replica's orders.
+const CONFLICT_TRIES: u32 = 6;
+
+static BATCH_SIZE: LazyLock<Histogram> = LazyLock::new(|| {
+    must(register_histogram!(
+        "quicksale_order_batch_size",
+        "Requests written in one transaction.",
+        vec![1.0, 4.0, 16.0, 64.0, 256.0, 512.0]
+    ))
+});
+static ACCEPTED: LazyLock<IntCounter> =
+    LazyLock::new(|| must(register_int_counter!("quicksale_orders_accepted_total", "Orders accepted.")));
+
+/// An order as it was asked for, checked and priced.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Who orders.
+    pub user: UserId,
+    /// The key that makes repeats harmless.
+    pub idempotency_key: String,
+    /// What, with the limit for each customer.
+    pub items: Vec<WishedItem>,
+    /// Sum of the items.
+    pub total: Money,
+    /// Hash of what is ordered.
+    pub body_hash: String,
+    /// Trace of the request.
+    pub traceparent: Option<String>,
+}
+
+/// One line of a wish.
+#[derive(Debug, Clone)]
+pub struct WishedItem {
+    /// Product, units and price.
+    pub priced: PricedItem,
+    /// Units a customer may hold and buy.
+    pub limit_per_customer: Option<u32>,
+}
+
+/// What became of a wish.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// A new order.
+    Accepted(Order),
+    /// The order that this key made before.
+    Replayed(Order),
+    /// The key made another order before.
+    KeyReused,
+    /// The customer holds or bought too many already.
+    CustomerLimit {
+        /// The product's SKU.
+        sku: String,
+        /// Its limit.
+        limit: u32,
+    },
+    /// The sale does not take orders now.
+    NotOpen(Admission),
+    /// The database does not answer, or too many are waiting.
+    Busy,
+}
+
+/// Hands wishes to the committer.
+#[derive(Debug, Clone)]
+pub struct Acceptor {
+    queue: mpsc::Sender<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    wish: Wish,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Acceptor {
+    /// Waits for the answer to a wish.
+    pub async fn accept(&self, wish: Wish) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        if self.queue.try_send(Waiting { wish, answer }).is_err() {
+            return Answer::Busy;
+        }
+        match tokio::time::timeout(PATIENCE, answered).await {
+            Ok(Ok(answer)) => answer,
+            // It may still be accepted; the same key will then find it.
+            Ok(Err(_)) | Err(_) => Answer::Busy,
+        }
+    }
+}
+
+/// The acceptor and the committer that serves it until the process ends.
+pub fn start(store: Store, control: Control, stop: CancellationToken) -> (Acceptor, impl Future<Output = ()>) {
+    let (queue, waiting) = mpsc::channel(QUEUE);
+    (Acceptor { queue }, commit_loop(store, control, waiting, stop))
+}
+
+async fn commit_loop(
+    store: Store,
+    control: Control,
+    mut waiting: mpsc::Receiver<Waiting>,
+    stop: CancellationToken,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let received = tokio::select! {
+            biased;
+            received = waiting.recv_many(&mut batch, BATCH) => received,
+            // The server answers its last requests before it ends; an empty queue is the end.
+            () = stop.cancelled() => return,
+        };
+        if received == 0 {
+            return;
+        }
+        // A request that has given up waiting must not cost a write.
+        batch.retain(|waiting| !waiting.answer.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
+        BATCH_SIZE.observe(batch.len() as f64);
+        let (wishes, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.wish, w.answer)).unzip();
+        let work = commit(store.clone(), control.admission(), control.clock().now(), wishes);
+        let decided = match tokio::spawn(work).await {
+            Ok(decided) => decided,
+            Err(error) => {
+                tracing::error!(%error, "the committer failed");
+                return;
+            }
+        };
+        for (index, waiting) in answers.into_iter().enumerate() {
+            let answer = decided.get(index).cloned().unwrap_or(Answer::Busy);
+            // Whoever stopped waiting finds the order under the same key.
+            let _gone = waiting.send(answer);
+        }
+    }
+}
+
+async fn commit(store: Store, admission: Admission, now: Timestamp, wishes: Vec<Wish>) -> Vec<Answer> {
+    let wishes = Arc::new(wishes);
+    let mut backoff = Backoff::new(Duration::from_millis(3), Duration::from_millis(100));
+    loop {
+        let written = mongo::transaction(&store.client, |session| {
+            let (store, wishes) = (store.clone(), Arc::clone(&wishes));
+            async move { write(&store, session, admission, now, &wishes).await }.boxed()
+        })
+        .await;
+        match written {
+            Ok(answers) => {
+                let accepted = answers.iter().filter(|a| matches!(a, Answer::Accepted(_))).count();
+                ACCEPTED.inc_by(accepted as u64);
+                return answers;
+            }
+            // Another replica has just written one of our orders or quotas: now it can be seen.
+            Err(Conflict(error)) if error.is_duplicate_key() && backoff.attempts() < CONFLICT_TRIES => {
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+            Err(Conflict(error)) => {
+                tracing::warn!(%error, orders = wishes.len(), "cannot accept orders");
+                return Vec::new();
+            }
+        }
+    }
+}
+
+struct Conflict(MongoError);
+
+impl From<MongoError> for Conflict {
+    fn from(error: MongoError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<mongodb::error::Error> for Conflict {
+    fn from(error: mongodb::error::Error) -> Self {
+        Self(MongoError::Driver(error))
+    }
+}
+
+impl TransientError for Conflict {
+    fn is_transient(&self) -> bool {
+        self.0.is_transient()
+    }
+}
+
+async fn write(
+    store: &Store,
+    session: &mut ClientSession,
+    admission: Admission,
+    now: Timestamp,
+    wishes: &[Wish],
+) -> Result<Vec<Answer>, Conflict> {
+    let ids: Vec<OrderId> = wishes.iter().map(|w| OrderId::derive(&w.user, &w.idempotency_key)).collect();
+    let known = store.orders_in(session, &ids.iter().map(OrderId::as_str).collect::<Vec<_>>()).await?;
+    let quotas = read_quotas(store, session, wishes).await?;
+    let decided = decide(wishes, &ids, known, &quotas, admission, now);
+    let fresh: Vec<&Order> = decided
+        .answers
+        .iter()
+        .filter_map(|answer| if let Answer::Accepted(order) = answer { Some(order) } else { None })
+        .collect();
+    if fresh.is_empty() {
+        return Ok(decided.answers);
+    }
+    let messages: Vec<Message> = fresh.iter().map(|order| created(order, now)).collect();
+    store.orders.insert_many(fresh).session(&mut *session).await?;
+    write_quotas(store, session, &quotas, &decided.taken).await?;
+    store.outbox.append(session, &messages).await?;
+    Ok(decided.answers)
+}
+
+fn created(order: &Order, now: Timestamp) -> Message {
+    let item =
+        |item: &PricedItem| OrderedItem { product_id: item.product_id.clone(), quantity: item.quantity };
+    let payload = Payload::OrderCreated(OrderCreated {
+        user_id: order.user_id.clone(),
+        items: order.items.iter().map(item).collect(),
+    });
+    Message::new(order.id.clone(), now, order.traceparent.clone(), payload)
+}
+
+async fn read_quotas(
+    store: &Store,
+    session: &mut ClientSession,
+    wishes: &[Wish],
+) -> Result<HashMap<String, i64>, Conflict> {
+    let ids: BTreeSet<String> = wishes
+        .iter()
+        .flat_map(|wish| {
+            wish.items
+                .iter()
+                .filter(|item| item.limit_per_customer.is_some())
+                .map(|item| quota_id(&wish.user, &item.priced.product_id))
+        })
+        .collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<String> = ids.into_iter().collect();
+    let mut cursor = store.quotas.find(doc! {"_id": {"$in": ids}}).batch_size(2_000).session(&mut *session).await?;
+    let found: Vec<Quota> = cursor.stream(session).try_collect().await?;
+    Ok(found.into_iter().map(|quota| (quota.id, quota.held)).collect())
+}
+
+async fn write_quotas(
+    store: &Store,
+    session: &mut ClientSession,
+    before: &HashMap<String, i64>,
+    taken: &BTreeMap<String, i64>,
+) -> Result<(), Conflict> {
+    let (known, new): (Vec<_>, Vec<_>) = taken.iter().partition(|(id, _)| before.contains_key(*id));
+    if !new.is_empty() {
+        let new = new.into_iter().map(|(id, held)| Quota { id: id.clone(), held: *held });
+        store.quotas.insert_many(new).session(&mut *session).await?;
+    }
+    for (id, units) in known {
+        store.quotas.update_one(doc! {"_id": id}, doc! {"$inc": {"held": units}}).session(&mut *session).await?;
+    }
+    Ok(())
+}
+
+/// What a batch comes to.
+struct Decided {
+    answers: Vec<Answer>,
+    /// Units added to each quota.
+    taken: BTreeMap<String, i64>,
+}
+
+/// Decides a batch in order: repeats first, so that they are answered also after the end of the sale.
+fn decide(
+    wishes: &[Wish],
+    ids: &[OrderId],
+    mut known: HashMap<OrderId, Order>,
+    quotas: &HashMap<String, i64>,
+    admission: Admission,
+    now: Timestamp,
+) -> Decided {
+    let mut taken: BTreeMap<String, i64> = BTreeMap::new();
+    let mut answers = Vec::with_capacity(wishes.len());
+    for (wish, id) in wishes.iter().zip(ids) {
+        let answer = if let Some(order) = known.get(id) {
+            if order.body_hash == wish.body_hash {
+                Answer::Replayed(order.clone())
+            } else {
+                Answer::KeyReused
+            }
+        } else if admission != Admission::Open {
+            Answer::NotOpen(admission)
+        } else {
+            match take_quota(wish, quotas, &mut taken) {
+                Err(over) => over,
+                Ok(()) => {
+                    let order = new_order(wish, id, now);
+                    known.insert(id.clone(), order.clone());
+                    Answer::Accepted(order)
+                }
+            }
+        };
+        answers.push(answer);
+    }
+    Decided { answers, taken }
+}
+
+fn take_quota(wish: &Wish, quotas: &HashMap<String, i64>, taken: &mut BTreeMap<String, i64>) -> Result<(), Answer> {
+    let mut wanted: BTreeMap<String, i64> = BTreeMap::new();
+    for item in &wish.items {
+        let Some(limit) = item.limit_per_customer else { continue };
+        let id = quota_id(&wish.user, &item.priced.product_id);
+        let held = quotas.get(&id).copied().unwrap_or(0)
+            + taken.get(&id).copied().unwrap_or(0)
+            + wanted.get(&id).copied().unwrap_or(0);
+        let units = i64::from(item.priced.quantity.get());
+        let within = catalogue::within_customer_limit(
+            Some(limit),
+            u64::try_from(held).unwrap_or(0),
+            u64::try_from(units).unwrap_or(u64::MAX),
+        );
+        if !within {
+            return Err(Answer::CustomerLimit { sku: item.priced.sku.as_str().to_owned(), limit });
+        }
+        *wanted.entry(id).or_default() += units;
+    }
+    for (id, units) in wanted {
+        *taken.entry(id).or_default() += units;
+    }
+    Ok(())
+}
+
+fn new_order(wish: &Wish, id: &OrderId, now: Timestamp) -> Order {
+    let at = DateTime::from_millis(now.as_millisecond());
+    Order {
+        id: id.clone(),
+        user_id: wish.user.clone(),
+        items: wish.items.iter().map(|item| item.priced.clone()).collect(),
+        total_amount: wish.total,
+        status: OrderStatus::Pending,
+        inventory_status: InventoryStatus::Pending,
+        reason: None,
+        idempotency_key: wish.idempotency_key.clone(),
+        body_hash: wish.body_hash.clone(),
+        traceparent: wish.traceparent.clone(),
+        created_at: at,
+        updated_at: at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sale::{ProductId, Quantity, Sku};
+
+    fn wish(user: &str, key: &str, units: i64, limit: Option<u32>) -> Wish {
+        let priced = PricedItem {
+            product_id: ProductId::new("p"),
+            sku: Sku::parse("P").unwrap(),
+            quantity: Quantity::new(units).unwrap(),
+            price: Money::from_minor(100),
+        };
+        Wish {
+            user: UserId::new(user),
+            idempotency_key: key.into(),
+            items: vec![WishedItem { priced, limit_per_customer: limit }],
+            total: Money::from_minor(100 * units),
+            body_hash: format!("p:{units}"),
+            traceparent: None,
+        }
+    }
+
+    fn run(wishes: &[Wish], quotas: &[(&str, i64)], admission: Admission) -> Decided {
+        let ids: Vec<_> = wishes.iter().map(|w| OrderId::derive(&w.user, &w.idempotency_key)).collect();
+        let quotas = quotas.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
+        decide(wishes, &ids, HashMap::new(), &quotas, admission, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_key_makes_one_order_even_inside_of_a_batch() {
+        let wishes = [wish("u", "k", 1, None), wish("u", "k", 1, None), wish("u", "k", 2, None), wish("v", "k", 1, None)];
+        let answers = run(&wishes, &[], Admission::Open).answers;
+        assert!(matches!(answers[0], Answer::Accepted(_)));
+        assert!(matches!(answers[1], Answer::Replayed(_)));
+        assert!(matches!(answers[2], Answer::KeyReused));
+        assert!(matches!(answers[3], Answer::Accepted(_)));
+    }
+
+    #[test]
+    fn the_limit_counts_earlier_orders_and_those_of_the_batch() {
+        let wishes = [wish("u", "a", 1, Some(2)), wish("u", "b", 1, Some(2)), wish("u", "c", 1, Some(2))];
+        let decided = run(&wishes, &[], Admission::Open);
+        assert!(matches!(decided.answers[1], Answer::Accepted(_)));
+        assert!(matches!(decided.answers[2], Answer::CustomerLimit { limit: 2, .. }));
+        assert_eq!(decided.taken["u/p"], 2);
+        let decided = run(&wishes, &[("u/p", 2)], Admission::Open);
+        assert!(matches!(decided.answers[0], Answer::CustomerLimit { .. }));
+        assert!(decided.taken.is_empty());
+    }
+
+    #[test]
+    fn a_closed_sale_takes_nothing() {
+        let decided = run(&[wish("u", "a", 1, Some(2))], &[], Admission::Closed);
+        assert!(matches!(decided.answers[0], Answer::NotOpen(Admission::Closed)));
+        assert!(decided.taken.is_empty());
+    }
+}

@@ -1,0 +1,186 @@
+//! Products and prices in memory, as inventory last told them.
+
+use arc_swap::ArcSwapOption;
+use platform::health::ReadinessGate;
+use sale::{Currency, ProductId, Sku, catalogue::PricedProduct, money::JsonDecimal};
+use serde::Deserialize;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// How often prices are read again: an order is priced by what was true at most this long ago.
+const REFRESH: Duration = Duration::from_millis(500);
+/// An unknown product makes the catalogue be read again at once, but not more often than this.
+const SOONEST_AFTER_MISS: Duration = Duration::from_millis(50);
+/// How long inventory may take to answer.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The products of the sale.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    products: ArcSwapOption<HashMap<ProductId, PricedProduct>>,
+    refreshed: Mutex<Option<Instant>>,
+    client: reqwest::Client,
+    inventory: Url,
+    currency: Currency,
+}
+
+/// Why a product is not in the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Inventory does not have it.
+    Unknown,
+    /// Inventory has not answered yet.
+    NotLoaded,
+}
+
+/// How an order names a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// By id.
+    Id(ProductId),
+    /// By SKU.
+    Sku(Sku),
+}
+
+impl Named {
+    /// The product's id: a SKU's id follows from the SKU.
+    fn id(&self) -> ProductId {
+        match self {
+            Self::Id(id) => id.clone(),
+            Self::Sku(sku) => sku.product_id(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageOfProducts {
+    items: Vec<ProductJson>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProductJson {
+    #[serde(rename = "_id")]
+    id: ProductId,
+    sku: Sku,
+    price: JsonDecimal,
+    limit_per_customer: Option<u32>,
+}
+
+impl Catalogue {
+    /// An empty catalogue that reads from inventory.
+    pub fn new(inventory: Url, currency: Currency) -> Self {
+        let client = reqwest::Client::builder().timeout(DEADLINE).build().unwrap_or_default();
+        Self {
+            shared: Arc::new(Shared {
+                products: ArcSwapOption::empty(),
+                refreshed: Mutex::new(None),
+                client,
+                inventory,
+                currency,
+            }),
+        }
+    }
+
+    /// A product. One that is not known makes the catalogue be read again before the answer is no.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub async fn product(&self, named: &Named) -> Result<PricedProduct, Missing> {
+        let id = named.id();
+        if let Some(found) = self.known(&id) {
+            return Ok(found);
+        }
+        let asked = Instant::now();
+        let mut refreshed = self.shared.refreshed.lock().await;
+        // Whoever waited for the lock may find that somebody else has just read it.
+        let fresh = refreshed.is_some_and(|at| at >= asked || at.elapsed() < SOONEST_AFTER_MISS);
+        if !fresh && self.refresh().await {
+            *refreshed = Some(Instant::now());
+        }
+        drop(refreshed);
+        let missing = if self.shared.products.load().is_some() { Missing::Unknown } else { Missing::NotLoaded };
+        self.known(&id).ok_or(missing)
+    }
+
+    fn known(&self, id: &ProductId) -> Option<PricedProduct> {
+        self.shared.products.load().as_ref().and_then(|products| products.get(id).cloned())
+    }
+
+    /// Reads the catalogue again and again until the process ends.
+    pub async fn refresh_until(self, ready: ReadinessGate, stop: CancellationToken) {
+        let mut ready = Some(ready);
+        let mut tick = tokio::time::interval(REFRESH);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            if self.refresh().await
+                && let Some(ready) = ready.take()
+            {
+                ready.release();
+            }
+        }
+    }
+
+    async fn refresh(&self) -> bool {
+        match self.read().await {
+            Ok(products) => {
+                self.shared.products.store(Some(Arc::new(products)));
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "inventory does not answer; prices stay as they are");
+                false
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<HashMap<ProductId, PricedProduct>, reqwest::Error> {
+        let mut products = HashMap::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut url = self.shared.inventory.clone();
+            url.set_path("/api/inventory/products");
+            url.query_pairs_mut().append_pair("limit", "100");
+            if let Some(cursor) = &cursor {
+                url.query_pairs_mut().append_pair("cursor", cursor);
+            }
+            let page: PageOfProducts = self.shared.client.get(url).send().await?.error_for_status()?.json().await?;
+            for product in page.items {
+                let Ok(price) = product.price.money(self.shared.currency) else {
+                    tracing::error!(sku = %product.sku, "price is not in the sale's currency; product left out");
+                    continue;
+                };
+                products.insert(
+                    product.id.clone(),
+                    PricedProduct {
+                        id: product.id,
+                        sku: product.sku,
+                        price,
+                        limit_per_customer: product.limit_per_customer,
+                    },
+                );
+            }
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(products);
+            }
+        }
+    }
+}

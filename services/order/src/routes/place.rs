@@ -1,0 +1,200 @@
+//! `POST /api/orders`
+
+use super::Orders;
+use crate::{
+    accept::{Answer, Wish, WishedItem},
+    catalogue::{Missing, Named},
+    document::OrderView,
+};
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode},
+    response::{IntoResponse, Response},
+};
+use platform::http::{
+    Json,
+    authorization::Caller,
+    problem::{Code, Problem},
+};
+use sale::{
+    ProductId, Quantity, Sku,
+    catalogue::{PricedItem, total},
+    control::Admission,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+/// The longest Idempotency-Key.
+const LONGEST_KEY: usize = 255;
+/// The most lines of an order.
+const MOST_ITEMS: usize = 100;
+
+/// An order to place.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewOrder {
+    items: Vec<NewItem>,
+}
+
+/// One line: a product by id or by SKU, and how many units.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewItem {
+    /// Or `sku`.
+    product_id: Option<String>,
+    /// Or `productId`.
+    #[schema(value_type = Option<String>, example = "FLASH-LAPTOP-001")]
+    sku: Option<Sku>,
+    /// 1 to 100.
+    #[schema(value_type = i64, example = 1)]
+    quantity: Quantity,
+}
+
+/// The answer to an accepted order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Placed {
+    message: String,
+    order: OrderView,
+}
+
+/// Places an order. 201 means that it is accepted and will come to an end that you can read and are told of.
+#[utoipa::path(post, path = "/api/orders", tag = "orders", request_body = NewOrder, security(("bearer" = [])),
+    params(("Idempotency-Key" = String, Header, description = "1 to 255 printable characters; one key makes one order")),
+    responses((status = 201, body = Placed, description = "Accepted; for a repeat, with Idempotency-Replayed: true"),
+        (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 409, body = Problem, description = "sold_out, sale_not_open, sale_closed, sale_halted, customer_limit"),
+        (status = 422, body = Problem, description = "idempotency_key_reused"), (status = 429, body = Problem),
+        (status = 503, body = Problem)))]
+pub(super) async fn place(
+    State(orders): State<Orders>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(new): Json<NewOrder>,
+) -> Result<Response, Problem> {
+    let idempotency_key = idempotency_key(&headers)?;
+    let items = price(&orders, &new.items).await?;
+    let priced: Vec<PricedItem> = items.iter().map(|item| item.priced.clone()).collect();
+    let total = total(&priced).ok_or_else(|| Problem::field("items", "add up to too large an amount"))?;
+    let wish = Wish {
+        user: caller.0.user,
+        idempotency_key,
+        body_hash: body_hash(&priced),
+        items,
+        total,
+        traceparent: headers.get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned),
+    };
+    answer(orders.acceptor.accept(wish).await, &orders)
+}
+
+fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {
+    let placed = |order: crate::document::Order, message: &str| {
+        let placed = Placed { message: message.to_owned(), order: order.view(orders.currency) };
+        (StatusCode::CREATED, Json(placed)).into_response()
+    };
+    match answer {
+        Answer::Accepted(order) => Ok(placed(order, "Order accepted")),
+        Answer::Replayed(order) => {
+            let mut response = placed(order, "Order was accepted before");
+            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            Ok(response)
+        }
+        Answer::KeyReused => Err(Problem::new(
+            Code::IdempotencyKeyReused,
+            "This Idempotency-Key was used for an order with other items. Use a new key for a new order.",
+        )),
+        Answer::CustomerLimit { sku, limit } => Err(Problem::new(
+            Code::CustomerLimit,
+            format!("Each customer may buy {limit} of {sku}, and your orders reach that already."),
+        )),
+        Answer::NotOpen(admission) => Err(not_open(admission)),
+        Answer::Busy => Err(Problem::busy()),
+    }
+}
+
+fn not_open(admission: Admission) -> Problem {
+    match admission {
+        Admission::NotOpen { opens_at } => {
+            let mut problem = Problem::new(Code::SaleNotOpen, "The sale has not opened yet.");
+            problem.opens_at = opens_at.map(|at| at.to_string());
+            problem
+        }
+        Admission::Closed => Problem::new(Code::SaleClosed, "The sale is over."),
+        Admission::Halted => Problem::new(Code::SaleHalted, "The sale is paused; please come back in a moment."),
+        Admission::Open => Problem::busy(),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
+    let refuse = |detail: &str| Problem::field("Idempotency-Key", detail);
+    let key = headers
+        .get("idempotency-key")
+        .ok_or_else(|| refuse("is missing; send a key of your own, such as a UUID, and the same one when you try again"))?
+        .to_str()
+        .map_err(|_| refuse("must be printable ASCII"))?
+        .trim();
+    if !(1..=LONGEST_KEY).contains(&key.len()) {
+        return Err(refuse(&format!("must have from 1 to {LONGEST_KEY} characters, not {}", key.len())));
+    }
+    Ok(key.to_owned())
+}
+
+async fn price(orders: &Orders, items: &[NewItem]) -> Result<Vec<WishedItem>, Problem> {
+    if !(1..=MOST_ITEMS).contains(&items.len()) {
+        return Err(Problem::field("items", format!("must have from 1 to {MOST_ITEMS} entries, not {}", items.len())));
+    }
+    let mut priced: Vec<WishedItem> = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let (named, field) = match (&item.product_id, &item.sku) {
+            (Some(id), None) => (Named::Id(ProductId::new(id.clone())), "productId"),
+            (None, Some(sku)) => (Named::Sku(sku.clone()), "sku"),
+            _ => return Err(Problem::field(format!("items[{index}]"), "needs either productId or sku, and not both")),
+        };
+        let field = format!("items[{index}].{field}");
+        let product = orders.catalogue.product(&named).await.map_err(|missing| match missing {
+            Missing::Unknown => Problem::field(field.clone(), "is no product of this sale"),
+            Missing::NotLoaded => Problem::busy(),
+        })?;
+        if priced.iter().any(|other| other.priced.product_id == product.id) {
+            return Err(Problem::field(field, "is named twice; add the quantities up"));
+        }
+        priced.push(WishedItem {
+            priced: PricedItem {
+                product_id: product.id,
+                sku: product.sku,
+                quantity: item.quantity,
+                price: product.price,
+            },
+            limit_per_customer: product.limit_per_customer,
+        });
+    }
+    Ok(priced)
+}
+
+/// What is ordered, whatever the order of its lines; the price is not part of it, since a repeat may come after a
+/// change of price.
+fn body_hash(items: &[PricedItem]) -> String {
+    let mut lines: Vec<String> =
+        items.iter().map(|item| format!("{}={}", item.product_id, item.quantity.get())).collect();
+    lines.sort();
+    hex::encode(Sha256::digest(lines.join("\n").as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_checked() {
+        let with = |key: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", HeaderValue::from_str(key).unwrap());
+            idempotency_key(&headers)
+        };
+        assert_eq!(with("order-001").unwrap(), "order-001");
+        assert!(with(&"k".repeat(255)).is_ok());
+        assert!(with(&"k".repeat(300)).is_err());
+        assert!(with(" ").is_err());
+        assert!(idempotency_key(&HeaderMap::new()).is_err());
+    }
+}

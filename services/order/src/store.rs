@@ -1,0 +1,160 @@
+//! Orders and quotas in MongoDB.
+
+use crate::document::Order;
+use events::outbox::Outbox;
+use futures::TryStreamExt;
+use mongodb::{
+    Client, ClientSession, Collection, Database, IndexModel,
+    bson::{DateTime, Document, doc},
+    error::Error,
+};
+use platform::{health::ReadinessGate, retry::Backoff};
+use sale::{OrderId, ProductId, UserId, catalogue::PricedItem};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Units of one product that one customer holds or bought. Only products with a limit have them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Quota {
+    /// `<user>/<product>`
+    #[serde(rename = "_id")]
+    pub(crate) id: String,
+    /// Units.
+    pub(crate) held: i64,
+}
+
+/// The collections of the order service.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) client: Client,
+    pub(crate) orders: Collection<Order>,
+    pub(crate) quotas: Collection<Quota>,
+    pub(crate) outbox: Outbox,
+}
+
+/// Where a page of orders begins: after the order with this time and id.
+#[derive(Debug, Clone)]
+pub struct After {
+    created_at: DateTime,
+    id: String,
+}
+
+impl After {
+    /// The key of an order in a list.
+    pub fn key(order: &Order) -> String {
+        format!("{}:{}", order.created_at.timestamp_millis(), order.id)
+    }
+
+    /// Reads a key back.
+    pub fn parse(key: &str) -> Option<Self> {
+        let (millis, id) = key.split_once(':')?;
+        Some(Self { created_at: DateTime::from_millis(millis.parse().ok()?), id: id.to_owned() })
+    }
+}
+
+impl Store {
+    /// The collections in a sale's database.
+    pub fn new(database: &Database) -> Self {
+        Self {
+            client: database.client().clone(),
+            orders: database.collection("orders"),
+            quotas: database.collection("quotas"),
+            outbox: Outbox::new(database),
+        }
+    }
+
+    async fn create_indexes(&self) -> Result<(), Error> {
+        let by_user = IndexModel::builder().keys(doc! {"userId": 1, "createdAt": -1, "_id": -1}).build();
+        self.orders.create_index(by_user).await.map(drop)
+    }
+
+    /// One order.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn order(&self, id: &OrderId) -> Result<Option<Order>, Error> {
+        self.orders.find_one(doc! {"_id": id.as_str()}).await
+    }
+
+    /// A page of orders, newest first: one user's, or everybody's.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn page(&self, user: Option<&UserId>, after: Option<After>, limit: i64) -> Result<Vec<Order>, Error> {
+        let mut filter = Document::new();
+        if let Some(user) = user {
+            filter.insert("userId", user.as_str());
+        }
+        if let Some(after) = after {
+            filter.insert(
+                "$or",
+                vec![
+                    doc! {"createdAt": {"$lt": after.created_at}},
+                    doc! {"createdAt": after.created_at, "_id": {"$lt": after.id}},
+                ],
+            );
+        }
+        self.orders.find(filter).sort(doc! {"createdAt": -1, "_id": -1}).limit(limit).await?.try_collect().await
+    }
+
+    /// Some orders, read in a transaction.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn orders_in(
+        &self,
+        session: &mut ClientSession,
+        ids: &[&str],
+    ) -> Result<HashMap<OrderId, Order>, Error> {
+        let mut cursor =
+            self.orders.find(doc! {"_id": {"$in": ids}}).batch_size(2_000).session(&mut *session).await?;
+        let found: Vec<Order> = cursor.stream(session).try_collect().await?;
+        Ok(found.into_iter().map(|order| (order.id.clone(), order)).collect())
+    }
+
+    /// Gives the quota of an order's items back.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn return_quota(
+        &self,
+        session: &mut ClientSession,
+        user: &UserId,
+        items: &[PricedItem],
+    ) -> Result<(), Error> {
+        for item in items {
+            let units = i64::from(item.quantity.get());
+            self.quotas
+                .update_one(
+                    doc! {"_id": quota_id(user, &item.product_id), "held": {"$gte": units}},
+                    doc! {"$inc": {"held": -units}},
+                )
+                .session(&mut *session)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The id of a quota.
+pub(crate) fn quota_id(user: &UserId, product: &ProductId) -> String {
+    format!("{user}/{product}")
+}
+
+/// Creates the indexes as soon as the database answers, then lasts as long as the process.
+pub async fn prepare(store: Store, ready: ReadinessGate, stop: CancellationToken) {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        match store.create_indexes().await {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(%error, "cannot create indexes yet; trying on"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
+    }
+    ready.release();
+    stop.cancelled().await;
+}
