@@ -1,1 +1,76 @@
-//! notifier
+//! The notifier: tells every buyer what became of the order.
+//!
+//! - [`store`] keeps notifications; [`record`] is the lane handler that writes them, once;
+//! - [`tail`] reads every partition in every replica, from now on, and feeds [`hub`], which pushes to the sockets of
+//!   this process;
+//! - [`socket`] is one buyer's WebSocket: what was missed first, then what happens;
+//! - [`routes`] is the HTTP API.
+
+pub mod hub;
+pub mod record;
+pub mod routes;
+pub mod socket;
+pub mod store;
+pub mod tail;
+
+use axum::Router;
+use events::lanes::{LaneWorker, Settings};
+use futures::{FutureExt, future::BoxFuture};
+use mongodb::Database;
+use platform::{
+    backends::kafka::KafkaCredentials, clock::Clock, config::Config, health::Health,
+    http::authorization::Authority,
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What the service is built from.
+pub struct Dependencies {
+    /// The sale's configuration.
+    pub config: Config,
+    /// The sale's own database.
+    pub database: Database,
+    /// Kafka.
+    pub kafka: KafkaCredentials,
+    /// Verifies tokens.
+    pub authority: Authority,
+    /// Health of the process.
+    pub health: Health,
+    /// Cancelled when the process ends.
+    pub stop: CancellationToken,
+    /// Name of this process among the workers of the sale.
+    pub instance: String,
+}
+
+/// The routes of the service and the tasks that must run beside them.
+pub struct Service {
+    /// Routes.
+    pub router: Router,
+    /// Named tasks that last as long as the process.
+    pub tasks: Vec<(&'static str, BoxFuture<'static, ()>)>,
+}
+
+/// Puts the service together. Nothing is awaited: backends may come later.
+pub fn build(deps: Dependencies) -> Service {
+    let store = store::Store::new(&deps.database);
+    let hub = Arc::new(hub::Hub::default());
+    let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
+    let recorder = Arc::new(record::Record::new(store.clone()));
+    let worker = LaneWorker::new(settings, deps.database, recorder, deps.health.clone());
+    let prepare =
+        store::prepare(store.clone(), deps.health.gate("notification indexes"), deps.stop.clone());
+    let tail = tail::run(Arc::clone(&hub), deps.kafka, deps.config.kafka.clone(), deps.stop.clone());
+    let state = routes::Notifier {
+        store,
+        hub,
+        authority: deps.authority,
+        clock: Clock::System,
+        stop: deps.stop.clone(),
+    };
+    let tasks = vec![
+        ("notification indexes", prepare.boxed()),
+        ("notification lanes", worker.run(deps.stop).boxed()),
+        ("notification tail", tail.boxed()),
+    ];
+    Service { router: routes::router(state), tasks }
+}

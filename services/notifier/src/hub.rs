@@ -1,0 +1,161 @@
+//! The sockets of this process, by user, and what happened a moment ago.
+//!
+//! A push may come before its notification is stored. A socket that registers between the two would miss it both
+//! ways; so the hub remembers recent pushes and hands them to new sockets, which drop what they have sent already.
+
+use crate::store::Notification;
+use platform::metrics::must;
+use prometheus::{IntCounter, IntGauge, register_int_counter, register_int_gauge};
+use sale::UserId;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+
+/// Notifications that wait for one socket; a client that is further behind is cut off and reconnects.
+const QUEUE: usize = 64;
+/// How long a push is remembered: well above the time from a push to its storing.
+const RECENT: Duration = Duration::from_secs(30);
+/// Pushes remembered at the most.
+const MOST_RECENT: usize = 10_000;
+/// Sockets of one process; at some 3 KiB each this is about 60 MiB.
+pub const MOST_SOCKETS: usize = 20_000;
+
+static SOCKETS: LazyLock<IntGauge> =
+    LazyLock::new(|| must(register_int_gauge!("quicksale_sockets", "Open WebSockets.")));
+static PUSHED: LazyLock<IntCounter> =
+    LazyLock::new(|| must(register_int_counter!("quicksale_pushed_total", "Notifications handed to sockets.")));
+static CUT_OFF: LazyLock<IntCounter> = LazyLock::new(|| {
+    must(register_int_counter!("quicksale_sockets_cut_off_total", "Sockets closed because they did not keep up."))
+});
+
+/// The sockets of this process.
+#[derive(Debug, Default)]
+pub struct Hub {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sockets: HashMap<UserId, Vec<(u64, mpsc::Sender<Notification>)>>,
+    open: usize,
+    next: u64,
+    recent: VecDeque<(Instant, Notification)>,
+}
+
+/// One socket's place in the hub.
+#[derive(Debug)]
+pub struct Registration {
+    /// Names the socket.
+    pub id: u64,
+    /// Pushes from now on.
+    pub pushes: mpsc::Receiver<Notification>,
+    /// Pushes of a moment ago.
+    pub recent: Vec<Notification>,
+}
+
+impl Hub {
+    /// Registers a socket of a user, or `None` when there are too many.
+    pub fn register(&self, user: &UserId) -> Option<Registration> {
+        let mut state = self.lock();
+        if state.open >= MOST_SOCKETS {
+            return None;
+        }
+        let (send, pushes) = mpsc::channel(QUEUE);
+        let id = state.next;
+        state.next += 1;
+        state.open += 1;
+        SOCKETS.inc();
+        state.sockets.entry(user.clone()).or_default().push((id, send));
+        let recent = state.recent.iter().filter(|(_, n)| n.user_id == *user).map(|(_, n)| n.clone()).collect();
+        Some(Registration { id, pushes, recent })
+    }
+
+    /// Takes a socket off.
+    pub fn leave(&self, user: &UserId, id: u64) {
+        let mut state = self.lock();
+        state.open = state.open.saturating_sub(1);
+        SOCKETS.dec();
+        if let Some(sockets) = state.sockets.get_mut(user) {
+            sockets.retain(|(other, _)| *other != id);
+            if sockets.is_empty() {
+                state.sockets.remove(user);
+            }
+        }
+    }
+
+    /// Hands a notification to its user's sockets.
+    pub fn push(&self, notification: &Notification) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        while state.recent.len() >= MOST_RECENT
+            || state.recent.front().is_some_and(|(at, _)| now.duration_since(*at) > RECENT)
+        {
+            state.recent.pop_front();
+        }
+        state.recent.push_back((now, notification.clone()));
+        let Some(sockets) = state.sockets.get_mut(&notification.user_id) else { return };
+        sockets.retain(|(_, socket)| match socket.try_send(notification.clone()) {
+            Ok(()) => {
+                PUSHED.inc();
+                true
+            }
+            // Dropping the sender closes the socket: it reconnects and reads what it missed from the store.
+            Err(_) => {
+                CUT_OFF.inc();
+                false
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mongodb::bson::DateTime;
+    use sale::{OrderId, order::OrderStatus};
+
+    fn about(user: &str, id: u32) -> Notification {
+        Notification {
+            id: format!("{id:04}"),
+            user_id: UserId::new(user),
+            order_id: OrderId::new("o"),
+            status: OrderStatus::Confirmed,
+            message: String::new(),
+            read: false,
+            created_at: DateTime::from_millis(0),
+        }
+    }
+
+    #[test]
+    fn pushes_reach_the_users_sockets_and_nobody_elses() {
+        let hub = Hub::default();
+        let (mut ada, mut bob) =
+            (hub.register(&UserId::new("ada")).unwrap(), hub.register(&UserId::new("bob")).unwrap());
+        hub.push(&about("ada", 1));
+        assert_eq!(ada.pushes.try_recv().unwrap().id, "0001");
+        assert!(bob.pushes.try_recv().is_err());
+        let late = hub.register(&UserId::new("ada")).unwrap();
+        assert_eq!(late.recent.len(), 1);
+        assert!(hub.register(&UserId::new("bob")).unwrap().recent.is_empty());
+    }
+
+    #[test]
+    fn a_socket_that_does_not_keep_up_is_cut_off() {
+        let hub = Hub::default();
+        let mut slow = hub.register(&UserId::new("ada")).unwrap();
+        for id in 0..=u32::try_from(QUEUE).unwrap() {
+            hub.push(&about("ada", id));
+        }
+        for _ in 0..QUEUE {
+            slow.pushes.try_recv().unwrap();
+        }
+        assert_eq!(slow.pushes.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+    }
+}

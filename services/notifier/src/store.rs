@@ -1,0 +1,147 @@
+//! Notifications in MongoDB.
+
+use events::{Message, Payload};
+use futures::TryStreamExt;
+use mongodb::{
+    ClientSession, Collection, Database, IndexModel,
+    bson::{DateTime, Document, doc},
+    error::Error,
+};
+use platform::{health::ReadinessGate, retry::Backoff};
+use sale::{OrderId, UserId, order::OrderStatus};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashSet, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Missed notifications sent to a socket at once; older ones are read through the list.
+const MISSED: i64 = 200;
+
+/// One thing a buyer is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notification {
+    /// The id of the message that it comes from: UUIDv7, so ids are in the order of time.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Whom it is for.
+    pub user_id: UserId,
+    /// What it is about.
+    pub order_id: OrderId,
+    /// The order's status.
+    pub status: OrderStatus,
+    /// A sentence for the buyer.
+    pub message: String,
+    /// Whether the buyer has seen it.
+    pub read: bool,
+    /// When it happened.
+    pub created_at: DateTime,
+}
+
+impl Notification {
+    /// The notification that a message amounts to.
+    pub fn of(message: &Message) -> Option<Self> {
+        let Payload::OrderStatus(change) = &message.payload else { return None };
+        Some(Self {
+            id: message.id.clone(),
+            user_id: change.user_id.clone(),
+            order_id: message.order_id.clone(),
+            status: change.status,
+            message: change.message.clone(),
+            read: false,
+            created_at: DateTime::from_millis(message.at.as_millisecond()),
+        })
+    }
+}
+
+/// The collection of notifications.
+#[derive(Debug, Clone)]
+pub struct Store {
+    notifications: Collection<Notification>,
+}
+
+impl Store {
+    /// The collection in a sale's database.
+    pub fn new(database: &Database) -> Self {
+        Self { notifications: database.collection("notifications") }
+    }
+
+    /// Adds those that are not there yet, in the caller's transaction.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn add(&self, session: &mut ClientSession, new: Vec<Notification>) -> Result<(), Error> {
+        let ids: Vec<&str> = new.iter().map(|n| n.id.as_str()).collect();
+        let mut cursor =
+            self.notifications.find(doc! {"_id": {"$in": ids}}).batch_size(2_000).session(&mut *session).await?;
+        let known: Vec<Notification> = cursor.stream(session).try_collect().await?;
+        let mut seen: HashSet<String> = known.into_iter().map(|n| n.id).collect();
+        let fresh: Vec<Notification> = new.into_iter().filter(|n| seen.insert(n.id.clone())).collect();
+        if !fresh.is_empty() {
+            self.notifications.insert_many(fresh).session(session).await?;
+        }
+        Ok(())
+    }
+
+    /// What a user has missed, oldest first: all after an id, or without one all unread.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn missed(&self, user: &UserId, after: Option<&str>) -> Result<Vec<Notification>, Error> {
+        let filter = match after {
+            Some(id) => doc! {"userId": user.as_str(), "_id": {"$gt": id}},
+            None => doc! {"userId": user.as_str(), "read": false},
+        };
+        self.notifications.find(filter).sort(doc! {"_id": 1}).limit(MISSED).await?.try_collect().await
+    }
+
+    /// A page of a user's notifications, newest first.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn page(&self, user: &UserId, before: Option<String>, limit: i64) -> Result<Vec<Notification>, Error> {
+        let mut filter: Document = doc! {"userId": user.as_str()};
+        if let Some(id) = before {
+            filter.insert("_id", doc! {"$lt": id});
+        }
+        self.notifications.find(filter).sort(doc! {"_id": -1}).limit(limit).await?.try_collect().await
+    }
+
+    /// Marks one of a user's notifications as read.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn read(&self, user: &UserId, id: &str) -> Result<Option<Notification>, Error> {
+        self.notifications
+            .find_one_and_update(doc! {"_id": id, "userId": user.as_str()}, doc! {"$set": {"read": true}})
+            .return_document(mongodb::options::ReturnDocument::After)
+            .await
+    }
+
+    /// Marks all of a user's notifications as read and counts those that were not.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn read_all(&self, user: &UserId) -> Result<u64, Error> {
+        let unread = doc! {"userId": user.as_str(), "read": false};
+        let done = self.notifications.update_many(unread, doc! {"$set": {"read": true}}).await?;
+        Ok(done.modified_count)
+    }
+}
+
+/// Creates the index as soon as the database answers, then lasts as long as the process.
+pub async fn prepare(store: Store, ready: ReadinessGate, stop: CancellationToken) {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        let by_user = IndexModel::builder().keys(doc! {"userId": 1, "_id": -1}).build();
+        match store.notifications.create_index(by_user).await {
+            Ok(_) => break,
+            Err(error) => tracing::warn!(%error, "cannot create indexes yet; trying on"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
+    }
+    ready.release();
+    stop.cancelled().await;
+}
