@@ -1,1 +1,164 @@
-//! gateway
+//! The gateway: the front door of a sale.
+//!
+//! A request meets, in this order: [`cors`], the rate [`limiter`], for orders the sale's clock and the [`gate`], and
+//! the [`proxy`] that takes it to its service. [`sale_page`] answers `GET /api/sale` from memory, [`upgrade`] passes
+//! WebSockets on where there is no ingress.
+
+pub mod cors;
+pub mod gate;
+pub mod limiter;
+pub mod orders;
+pub mod products;
+pub mod proxy;
+pub mod sale_page;
+pub mod subject;
+pub mod traceparent;
+pub mod upgrade;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use futures::{FutureExt, future::BoxFuture};
+use platform::{
+    config::Config,
+    control::Control,
+    http::{authorization::Authority, client_address::Network, problem::{Code, Problem}},
+};
+use sale::limits::{LimitedRoute, Verdict};
+use std::sync::{Arc, atomic::AtomicU64};
+use tokio_util::sync::CancellationToken;
+
+/// What the service is built from.
+pub struct Dependencies {
+    /// The sale's configuration.
+    pub config: Config,
+    /// Times, switches and limits of the sale.
+    pub control: Control,
+    /// Redis.
+    pub redis: fred::clients::Client,
+    /// Verifies tokens.
+    pub authority: Authority,
+    /// Counts refused orders.
+    pub refused: Arc<AtomicU64>,
+    /// Cancelled when the process ends.
+    pub stop: CancellationToken,
+}
+
+/// The routes of the service and the tasks that must run beside them.
+pub struct Service {
+    /// Routes.
+    pub router: Router,
+    /// Named tasks that last as long as the process.
+    pub tasks: Vec<(&'static str, BoxFuture<'static, ()>)>,
+}
+
+/// What the routes work with.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    pub(crate) control: Control,
+    pub(crate) authority: Authority,
+    pub(crate) limiter: limiter::Limiter,
+    pub(crate) gate: gate::Gate,
+    pub(crate) products: products::Products,
+    pub(crate) proxy: proxy::Proxy,
+    pub(crate) upgrades: upgrade::Upgrades,
+    pub(crate) trusted: Arc<Vec<Network>>,
+    pub(crate) currency: sale::Currency,
+    pub(crate) refused: Arc<AtomicU64>,
+}
+
+/// Puts the service together. Nothing is awaited: backends and services may come later. `extra` are routes of the
+/// process that are open to everyone and not limited, such as the API's documentation.
+pub fn build(deps: Dependencies, extra: Router) -> Service {
+    let config = deps.config;
+    let products = products::Products::new(config.upstreams.inventory.clone());
+    let gateway = Gateway {
+        control: deps.control,
+        authority: deps.authority,
+        limiter: limiter::Limiter::new(deps.redis.clone(), &config.redis_prefix),
+        gate: gate::Gate::new(deps.redis, &config.redis_prefix),
+        products: products.clone(),
+        proxy: proxy::Proxy::new(&config.upstreams),
+        upgrades: upgrade::Upgrades::new(&config.upstreams.notifier),
+        trusted: Arc::new(config.http.trusted_proxies.iter().filter_map(|n| Network::parse(n)).collect()),
+        currency: config.currency,
+        refused: deps.refused,
+    };
+    let limited = Router::new()
+        .route("/api/orders", post(orders::place).fallback(proxy::forward))
+        .route("/api/orders/{*rest}", any(proxy::forward))
+        .route("/api/auth/{*rest}", any(proxy::forward))
+        .route("/.well-known/jwks.json", any(proxy::forward))
+        .route("/api/inventory/{*rest}", any(proxy::forward))
+        .route("/api/notifications", any(proxy::forward))
+        .route("/api/notifications/{*rest}", any(proxy::forward))
+        .route("/api/sale", get(sale_page::show))
+        .route("/ws", get(upgrade::connect))
+        .layer(middleware::from_fn_with_state(gateway.clone(), limit));
+    let router = limited.with_state(gateway).merge(extra).layer(cors::layer(&config.http.cors_origins));
+    let tasks = vec![("gateway products", products.refresh_until(deps.stop).boxed())];
+    Service { router, tasks }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(sale_page::show))]
+struct Api;
+
+/// The gateway's own routes as an OpenAPI document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    <Api as utoipa::OpenApi>::openapi()
+}
+
+/// Counts the request against its limit, and says so in the answer's headers.
+async fn limit(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let route = LimitedRoute::of(request.method().as_str(), request.uri().path());
+    let limit = gateway.control.current().rate_limits.get(route);
+    let subject = subject::of(&request, &gateway.authority, &gateway.trusted);
+    let verdict = match gateway.limiter.count(&subject, limit).await {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            // Without Redis nobody can count over all replicas. What is costly or open to guessing is refused;
+            // reading goes on, since a buyer's view of an order is worth more than an exact limit on looking.
+            tracing::debug!(%error, "rate limits are not available");
+            if route == LimitedRoute::Default {
+                return next.run(request).await;
+            }
+            orders::count_refusal(&gateway, route, Code::Busy);
+            return Problem::busy().into_response();
+        }
+    };
+    if !verdict.allowed() {
+        orders::count_refusal(&gateway, route, Code::RateLimited);
+        let detail = format!(
+            "At most {} requests in {} s are allowed here; try again in {} s.",
+            limit.limit,
+            limit.window_ms.div_ceil(1_000),
+            verdict.retry_after_seconds()
+        );
+        let problem = Problem::new(Code::RateLimited, detail).retry_after(verdict.retry_after_seconds());
+        return with_headers(problem.into_response(), &verdict);
+    }
+    with_headers(next.run(request).await, &verdict)
+}
+
+fn with_headers(mut response: Response, verdict: &Verdict) -> Response {
+    let reset = if verdict.allowed() {
+        verdict.limit.window_ms.div_ceil(1_000)
+    } else {
+        verdict.retry_after_seconds()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("ratelimit-limit", u64::from(verdict.limit.limit)),
+        ("ratelimit-remaining", u64::from(verdict.remaining)),
+        ("ratelimit-reset", reset),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
+    response
+}

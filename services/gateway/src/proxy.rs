@@ -1,0 +1,179 @@
+//! Takes a request to its service and the answer back, within deadlines.
+
+use crate::{Gateway, subject, traceparent};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
+    response::{IntoResponse, Response},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use platform::{
+    config::Upstreams,
+    http::{problem::{Code, Problem}, server::MAX_BODY_BYTES},
+};
+use std::{net::IpAddr, time::Duration};
+use url::Url;
+
+/// How long a connection to a service may take.
+const CONNECT: Duration = Duration::from_secs(1);
+/// How long a service may take to answer; longer than it waits for its own backends.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Headers of one hop (RFC 9110, 7.6.1).
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// The services behind the gateway.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    client: Client<HttpConnector, Body>,
+    upstreams: Upstreams,
+}
+
+impl Proxy {
+    /// A proxy to a sale's services.
+    pub fn new(upstreams: &Upstreams) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build(connector);
+        Self { client, upstreams: upstreams.clone() }
+    }
+
+    fn upstream(&self, path: &str) -> Option<&Url> {
+        let under = |prefix: &str| path == prefix || path.starts_with(&format!("{prefix}/"));
+        if under("/api/auth") || path == "/.well-known/jwks.json" {
+            Some(&self.upstreams.auth)
+        } else if under("/api/inventory") {
+            Some(&self.upstreams.inventory)
+        } else if under("/api/orders") {
+            Some(&self.upstreams.order)
+        } else if under("/api/notifications") {
+            Some(&self.upstreams.notifier)
+        } else {
+            None
+        }
+    }
+
+    /// Sends a request whose body is here already.
+    ///
+    /// # Errors
+    /// 404 for a path that belongs to no service, 503 when the service does not answer.
+    pub async fn send(&self, mut request: Request, client: IpAddr) -> Result<Response, Problem> {
+        let path = request.uri().path();
+        let upstream = self.upstream(path).ok_or_else(|| Problem::not_found("route"))?;
+        let target = request.uri().path_and_query().map_or(path, |p| p.as_str());
+        let base = upstream.as_str().trim_end_matches('/');
+        let uri: Uri = format!("{base}{target}").parse().map_err(|error| Problem::internal(&error))?;
+        *request.uri_mut() = uri;
+        prepare(request.headers_mut(), client);
+        let answered = tokio::time::timeout(ANSWER, self.client.request(request)).await;
+        let mut response = match answered {
+            Ok(Ok(response)) => response.map(Body::new),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, service = %upstream, "a service does not answer");
+                return Err(Problem::busy());
+            }
+            Err(_) => {
+                tracing::warn!(service = %upstream, "a service did not answer in time");
+                return Err(Problem::busy());
+            }
+        };
+        for name in &HOP_BY_HOP {
+            response.headers_mut().remove(name);
+        }
+        Ok(response)
+    }
+}
+
+fn prepare(headers: &mut HeaderMap, client: IpAddr) {
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    headers.remove(header::HOST);
+    // The whole body is here: its length is known and set by the client.
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::EXPECT);
+    if let Ok(address) = HeaderValue::from_str(&client.to_string()) {
+        headers.insert("x-forwarded-for", address);
+    }
+    if let Some(context) = traceparent::keep_or_make(headers.get("traceparent")) {
+        headers.insert("traceparent", context);
+    }
+}
+
+/// Reads a request's body into memory: nothing of a body that is too large reaches a service.
+///
+/// # Errors
+/// 413 for a body that is too large, 400 for one that breaks off.
+pub async fn with_whole_body(request: Request) -> Result<(axum::http::request::Parts, bytes::Bytes), Problem> {
+    let too_large = || Problem::new(Code::PayloadTooLarge, "The body is larger than this route takes (64 KiB).");
+    let (parts, body) = request.into_parts();
+    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
+        return Err(too_large());
+    }
+    let reading = tokio::time::timeout(ANSWER, Limited::new(body, MAX_BODY_BYTES).collect());
+    match reading.await {
+        Ok(Ok(body)) => Ok((parts, body.to_bytes())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) | Err(_) => Err(Problem::field("body", "could not be read to its end")),
+    }
+}
+
+/// Forwards a request as it is.
+pub(crate) async fn forward(State(gateway): State<Gateway>, request: Request) -> Response {
+    let client = subject::address(&request, &gateway.trusted);
+    let forwarded = async {
+        let (parts, body) = with_whole_body(request).await?;
+        gateway.proxy.send(Request::from_parts(parts, Body::from(body)), client).await
+    };
+    forwarded.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_find_their_service_and_internal_ones_find_none() {
+        let url = |port: u16| Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+        let upstreams =
+            Upstreams { auth: url(1), inventory: url(2), order: url(3), notifier: url(4) };
+        let proxy = Proxy::new(&upstreams);
+        let port = |path| proxy.upstream(path).and_then(Url::port);
+        assert_eq!(port("/api/auth/login"), Some(1));
+        assert_eq!(port("/.well-known/jwks.json"), Some(1));
+        assert_eq!(port("/api/inventory/products"), Some(2));
+        assert_eq!(port("/api/orders"), Some(3));
+        assert_eq!(port("/api/notifications/read-all"), Some(4));
+        assert_eq!(port("/internal/settlement"), None);
+        assert_eq!(port("/api/ordersx"), None);
+    }
+
+    #[test]
+    fn a_hop_keeps_its_headers_to_itself() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+        headers.insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
+        prepare(&mut headers, "1.2.3.4".parse().unwrap());
+        assert!(!headers.contains_key(header::CONNECTION));
+        assert_eq!(headers["x-forwarded-for"], "1.2.3.4");
+        assert!(headers.contains_key("traceparent"));
+    }
+}

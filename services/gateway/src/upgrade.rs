@@ -1,0 +1,79 @@
+//! Passes WebSockets on to the notifier where there is no ingress that does: the handshake is forwarded, then bytes
+//! flow both ways until one side ends.
+
+use crate::Gateway;
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+};
+use platform::http::problem::Problem;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+use url::Url;
+
+/// WebSockets that pass through one gateway.
+const MOST: usize = 10_000;
+/// How long the notifier may take to answer the handshake.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// The way to the notifier's sockets.
+#[derive(Debug, Clone)]
+pub struct Upgrades {
+    client: Client<HttpConnector, Body>,
+    notifier: Url,
+    places: Arc<Semaphore>,
+}
+
+impl Upgrades {
+    /// The way to a notifier.
+    pub fn new(notifier: &Url) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(1)));
+        connector.set_nodelay(true);
+        // An upgraded connection is never used again, so there is nothing to pool.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Self { client, notifier: notifier.clone(), places: Arc::new(Semaphore::new(MOST)) }
+    }
+}
+
+/// `GET /ws`
+pub(crate) async fn connect(State(gateway): State<Gateway>, request: Request) -> Response {
+    pass_on(&gateway.upgrades, request).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn pass_on(upgrades: &Upgrades, mut request: Request) -> Result<Response, Problem> {
+    let place = Arc::clone(&upgrades.places).try_acquire_owned().map_err(|_| Problem::busy())?;
+    let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
+    let base = upgrades.notifier.as_str().trim_end_matches('/');
+    let uri: Uri = format!("{base}/ws{query}").parse().map_err(|error| Problem::internal(&error))?;
+    let ours = hyper::upgrade::on(&mut request);
+    let mut forwarded = Request::new(Body::empty());
+    *forwarded.uri_mut() = uri;
+    *forwarded.headers_mut() = request.headers().clone();
+    forwarded.headers_mut().remove(header::HOST);
+    let mut answer = tokio::time::timeout(ANSWER, upgrades.client.request(forwarded))
+        .await
+        .map_err(|_| Problem::busy())?
+        .map_err(|_| Problem::busy())?;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let theirs = hyper::upgrade::on(&mut answer);
+        tokio::spawn(async move {
+            // Lasts as long as the socket; the notifier pings and ends silent ones.
+            if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
+                let copied =
+                    tokio::io::copy_bidirectional(&mut TokioIo::new(ours), &mut TokioIo::new(theirs)).await;
+                if let Err(error) = copied {
+                    tracing::debug!(%error, "a WebSocket broke off");
+                }
+            }
+            drop(place);
+        });
+    }
+    Ok(answer.map(Body::new))
+}
