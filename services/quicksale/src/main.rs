@@ -1,2 +1,89 @@
-//! entry
-fn main() {}
+//! The one executable of the services: `quicksale gateway`, `quicksale auth`, …, and `quicksale dev` for all of them
+//! in one process.
+
+mod api_document;
+mod dev;
+mod process;
+
+use clap::{Args, Parser, Subcommand};
+use platform::{
+    config::{Config, paths},
+    telemetry::{self, LogFormat},
+};
+use process::{Overrides, Process, Role};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Flash sales as Kubernetes resources: the services of a sale.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The front door.
+    Gateway(Files),
+    /// Accounts and tokens.
+    Auth(Files),
+    /// Products, stock and reservations.
+    Inventory(Files),
+    /// Orders.
+    Order(Files),
+    /// The relay from the outbox to Kafka.
+    Processor(Files),
+    /// WebSockets and notifications.
+    Notifier(Files),
+    /// Everything in one process on loopback, for development.
+    Dev(dev::Options),
+    /// Prints the OpenAPI document.
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+struct Files {
+    /// The configuration of the sale.
+    #[arg(long, env = "QUICKSALE_CONFIG", default_value = paths::CONFIG)]
+    config: PathBuf,
+    /// The control document of the sale.
+    #[arg(long, env = "QUICKSALE_CONTROL", default_value = paths::CONTROL)]
+    control: PathBuf,
+    /// The directory of keys.
+    #[arg(long, env = "QUICKSALE_KEYS", default_value = paths::KEYS)]
+    keys: PathBuf,
+    /// Listens here instead of the service's own port.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Serves `/livez`, `/readyz` and `/metrics` here instead of the configured port.
+    #[arg(long)]
+    admin_port: Option<u16>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Gateway(files) => serve(Role::Gateway, files).await,
+        Command::Auth(files) => serve(Role::Auth, files).await,
+        Command::Inventory(files) => serve(Role::Inventory, files).await,
+        Command::Order(files) => serve(Role::Order, files).await,
+        Command::Processor(files) => serve(Role::Processor, files).await,
+        Command::Notifier(files) => serve(Role::Notifier, files).await,
+        Command::Dev(options) => dev::run(options).await,
+        Command::Openapi => api_document::print(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("quicksale: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn serve(role: Role, files: Files) -> anyhow::Result<ExitCode> {
+    telemetry::init(LogFormat::Json);
+    let Files { config, control, keys, port, admin_port } = files;
+    let mut config = Config::read(&config)?;
+    config.http.admin_port = admin_port.unwrap_or(config.http.admin_port);
+    let mut process = Process::new(config, &control, keys, Overrides { port }).await?;
+    process.add(role).await?;
+    process.run().await
+}

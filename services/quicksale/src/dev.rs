@@ -1,0 +1,170 @@
+//! `quicksale dev`: all services in one process on loopback, with keys, topics, an admin and a product of its own.
+
+use crate::process::{Overrides, Process, Role};
+use anyhow::{Context, bail};
+use clap::Args;
+use platform::{
+    backends::{Credentials, kafka},
+    config::{Config, DEFAULT_ACCOUNTS_DATABASE, Data, Http, Kafka, Upstreams, paths, ports},
+    telemetry::{self, LogFormat},
+    tokens::{KeyPair, Signer},
+};
+use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+use url::Url;
+
+/// Partitions of each topic: enough to see several lanes at work.
+const PARTITIONS: i32 = 4;
+
+/// Options of `quicksale dev`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Where keys, accounts and documents are kept between runs.
+    #[arg(long, env = "QUICKSALE_DEV_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Runs everything until it is stopped.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    telemetry::init(LogFormat::Text);
+    let dir = options.data_dir.unwrap_or_else(|| std::env::temp_dir().join("quicksale-dev"));
+    let keys = dir.join("keys");
+    std::fs::create_dir_all(&keys).with_context(|| format!("cannot create {}", keys.display()))?;
+    prepare_keys(&keys)?;
+    let (email, password) = prepare_admin(&dir)?;
+    let config = config()?;
+    let control = dir.join("control.json");
+    let document = ControlDocument::open_now(config.sale.clone(), jiff::Timestamp::now());
+    std::fs::write(&control, serde_json::to_vec_pretty(&document)?)?;
+    create_topics(&config).await?;
+    let mut process = Process::new(config, &control, keys.clone(), Overrides::default()).await?;
+    process.set_admin(auth::Admin { email: email.clone(), password: password.clone().into() });
+    for role in Role::ALL {
+        process.add(role).await?;
+    }
+    process.spawn("welcome", welcome(keys, email, password));
+    process.run().await
+}
+
+fn config() -> anyhow::Result<Config> {
+    let sale = SaleId { namespace: "dev".to_owned(), name: "dev".to_owned() };
+    let url = |port: u16| Url::parse(&format!("http://127.0.0.1:{port}"));
+    Ok(Config {
+        currency: Currency::parse("USD")?,
+        confirmation: Confirmation::Automatic,
+        reservation_ttl_seconds: 600,
+        data: Data {
+            database: sale.database(false),
+            accounts_database: DEFAULT_ACCOUNTS_DATABASE.to_owned(),
+        },
+        kafka: Kafka {
+            topic_prefix: sale.default_topic_prefix(false),
+            partitions: PARTITIONS,
+            replication_factor: 1,
+        },
+        redis_prefix: sale.redis_prefix(false),
+        upstreams: Upstreams {
+            auth: url(ports::AUTH)?,
+            inventory: url(ports::INVENTORY)?,
+            order: url(ports::ORDER)?,
+            notifier: url(ports::NOTIFIER)?,
+        },
+        http: Http {
+            bind: [127, 0, 0, 1].into(),
+            admin_port: ports::ADMIN,
+            trusted_proxies: Vec::new(),
+            cors_origins: vec!["*".to_owned()],
+        },
+        sale,
+    })
+}
+
+fn prepare_keys(keys: &Path) -> anyhow::Result<()> {
+    let private = keys.join(paths::SIGNING_KEY_FILE);
+    if !private.exists() {
+        let pair = KeyPair::generate()?;
+        std::fs::write(&private, pair.private_pem)?;
+        std::fs::write(keys.join(paths::JWKS_FILE), pair.jwks_json)?;
+    }
+    Ok(())
+}
+
+/// The admin's address and password: made once, kept in `accounts.json`.
+fn prepare_admin(dir: &Path) -> anyhow::Result<(String, String)> {
+    let file = dir.join("accounts.json");
+    if let Ok(text) = std::fs::read(&file) {
+        let accounts: serde_json::Value = serde_json::from_slice(&text)?;
+        let text = |key: &str| accounts[key].as_str().map(str::to_owned);
+        return text("adminEmail").zip(text("adminPassword")).context("accounts.json is incomplete; delete it");
+    }
+    let password = uuid::Uuid::new_v4().simple().to_string()[..16].to_owned();
+    let email = "admin@quicksale.local".to_owned();
+    let accounts = serde_json::json!({"adminEmail": email, "adminPassword": password});
+    std::fs::write(&file, serde_json::to_vec_pretty(&accounts)?)?;
+    Ok((email, password))
+}
+
+/// What the operator does in a cluster.
+async fn create_topics(config: &Config) -> anyhow::Result<()> {
+    let credentials = Credentials::from_env()?;
+    let client = credentials.kafka.connect().await.context("is Kafka running? hack/backends.sh start")?;
+    let there = kafka::topics(&client).await?;
+    let controller = client.controller_client()?;
+    for topic in events::topics::all_names(&config.kafka.topic_prefix) {
+        if there.contains_key(&topic) {
+            continue;
+        }
+        let creating = controller.create_topic(&topic, PARTITIONS, 1, 5_000);
+        match kafka::within(kafka::CALL_DEADLINE, creating).await {
+            Err(error) if !error.is_topic_exists() => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Puts a product on sale and says what to try, then lasts as long as the process.
+async fn welcome(keys: PathBuf, email: String, password: String) {
+    match seed_product(&keys).await {
+        Ok(()) => {
+            println!(
+                "\nQuickSale is running: http://127.0.0.1:3000 (API documentation: /docs)\n\
+                 admin: {email} / {password}\n\nTry:\n  \
+                 curl -s http://127.0.0.1:3000/api/sale\n  \
+                 curl -s -XPOST http://127.0.0.1:3000/api/auth/register -H 'content-type: application/json' \\\n    \
+                 -d '{{\"email\":\"ada@example.com\",\"password\":\"correct horse\",\"firstName\":\"Ada\",\"lastName\":\"L\"}}'\n  \
+                 curl -s -XPOST http://127.0.0.1:3000/api/orders -H \"authorization: Bearer $TOKEN\" \\\n    \
+                 -H 'idempotency-key: order-001' -H 'content-type: application/json' \\\n    \
+                 -d '{{\"items\":[{{\"sku\":\"FLASH-LAPTOP-001\",\"quantity\":1}}]}}'\n\nCtrl-C stops everything."
+            );
+        }
+        Err(error) => tracing::error!("the sample product could not be created: {error:#}"),
+    }
+    std::future::pending().await
+}
+
+async fn seed_product(keys: &Path) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let product = serde_json::json!({
+        "sku": "FLASH-LAPTOP-001", "name": "Flash Sale Laptop", "description": "Limited time offer",
+        "category": "Electronics", "price": 799.99, "originalPrice": 1299.99, "stock": 50,
+    });
+    for _attempt in 0..60 {
+        let token = Signer::read(keys)?.service_token("dev", jiff::Timestamp::now())?;
+        let sent = client
+            .post(format!("http://127.0.0.1:{}/api/inventory/products", ports::INVENTORY))
+            .bearer_auth(token)
+            .json(&product)
+            .send()
+            .await;
+        match sent.map(|response| response.status().as_u16()) {
+            Ok(201 | 409) => return Ok(()),
+            _ => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+    bail!("inventory did not take it within 30 s; look at the log above")
+}

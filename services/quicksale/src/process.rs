@@ -1,0 +1,251 @@
+//! Puts a process together: backends, services, their listeners, the admin server.
+
+use crate::api_document;
+use anyhow::Context;
+use axum::Router;
+use futures::future::BoxFuture;
+use platform::{
+    admin::{self, ControlEndpoint},
+    backends::{self, Credentials},
+    clock::Clock,
+    config::{Config, ports},
+    control::Control,
+    health::Health,
+    http::{authorization::Authority, server::Server},
+    tasks::Tasks,
+    tokens::{Signer, Verifier},
+};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+/// A service of a sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Gateway,
+    Auth,
+    Inventory,
+    Order,
+    Processor,
+    Notifier,
+}
+
+impl Role {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Auth, Self::Inventory, Self::Order, Self::Processor, Self::Notifier, Self::Gateway];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Auth => "auth",
+            Self::Inventory => "inventory",
+            Self::Order => "order",
+            Self::Processor => "processor",
+            Self::Notifier => "notifier",
+        }
+    }
+
+    /// The port of its own, if it has one.
+    fn port(self) -> Option<u16> {
+        match self {
+            Self::Gateway => Some(ports::GATEWAY),
+            Self::Auth => Some(ports::AUTH),
+            Self::Inventory => Some(ports::INVENTORY),
+            Self::Order => Some(ports::ORDER),
+            Self::Processor => None,
+            Self::Notifier => Some(ports::NOTIFIER),
+        }
+    }
+}
+
+/// What the command line changes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Overrides {
+    /// Port of the service.
+    pub(crate) port: Option<u16>,
+}
+
+/// A process that is being put together.
+pub(crate) struct Process {
+    config: Config,
+    overrides: Overrides,
+    keys: PathBuf,
+    control: Control,
+    credentials: Credentials,
+    mongo: mongodb::Client,
+    authority: Authority,
+    refused: Arc<AtomicU64>,
+    admin: Option<auth::Admin>,
+    instance: String,
+    health: Health,
+    tasks: Tasks,
+}
+
+impl Process {
+    /// Reads keys, control document and credentials, and starts following the control document.
+    pub(crate) async fn new(
+        config: Config,
+        control_file: &Path,
+        keys: PathBuf,
+        overrides: Overrides,
+    ) -> anyhow::Result<Self> {
+        let mut tasks = Tasks::new();
+        let control = Control::read(control_file, Clock::System)?;
+        tasks.spawn("control file", control.clone().follow_file(control_file.to_owned(), tasks.stop_token()));
+        let credentials = Credentials::from_env()?;
+        let mongo = backends::mongo::client(&credentials.mongodb_uri).await.context("MONGODB_URI")?;
+        let authority = Authority { verifier: Arc::new(Verifier::read(&keys)?), clock: Clock::System };
+        let health = Health::new(tasks.stop_token());
+        let name = std::env::var("INSTANCE").unwrap_or_else(|_| "local".to_owned());
+        // Unique also when a container is restarted under its old name: the lease of the dead one is not ours.
+        let instance = format!("{name}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        Ok(Self {
+            config,
+            overrides,
+            keys,
+            control,
+            credentials,
+            mongo,
+            authority,
+            refused: Arc::default(),
+            admin: admin_from_env(),
+            instance,
+            health,
+            tasks,
+        })
+    }
+
+    /// Makes this the first admin instead of the one in the environment.
+    pub(crate) fn set_admin(&mut self, admin: auth::Admin) {
+        self.admin = Some(admin);
+    }
+
+    /// Adds a task that lasts as long as the process.
+    pub(crate) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.tasks.stop_token();
+        self.tasks.spawn(name, async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Adds a service and binds its port.
+    pub(crate) async fn add(&mut self, role: Role) -> anyhow::Result<()> {
+        let (router, tasks) = self.build(role)?;
+        for (name, task) in tasks {
+            self.tasks.spawn(name, task);
+        }
+        if let Some(port) = role.port() {
+            let port = self.overrides.port.unwrap_or(port);
+            let server = Server::bind(role.name(), self.config.http.bind, port, router).await?;
+            self.tasks.spawn(role.name(), server.run(self.tasks.stop_token()));
+        }
+        Ok(())
+    }
+
+    /// Serves until it is asked to stop.
+    pub(crate) async fn run(mut self) -> anyhow::Result<ExitCode> {
+        let endpoint = ControlEndpoint {
+            control: self.control.clone(),
+            refused: Arc::clone(&self.refused),
+            authority: self.authority.clone(),
+        };
+        let routes = admin::routes(self.health.clone()).merge(admin::control_routes(endpoint));
+        let server = Server::bind("admin", self.config.http.bind, self.config.http.admin_port, routes).await?;
+        self.tasks.spawn("admin", server.run(self.tasks.stop_token()));
+        Ok(self.tasks.run_until_stopped().await)
+    }
+
+    fn build(&self, role: Role) -> anyhow::Result<Built> {
+        let database = self.mongo.database(&self.config.data.database);
+        let stop = self.tasks.stop_token();
+        Ok(match role {
+            Role::Auth => {
+                let service = auth::build(auth::Dependencies {
+                    accounts: self.mongo.database(&self.config.data.accounts_database),
+                    signer: Signer::read(&self.keys)?,
+                    authority: self.authority.clone(),
+                    admin: self.admin.clone(),
+                    health: self.health.clone(),
+                    stop,
+                });
+                (service.router, service.tasks)
+            }
+            Role::Inventory => {
+                let service = inventory::build(inventory::Dependencies {
+                    config: self.config.clone(),
+                    database,
+                    kafka: self.credentials.kafka.clone(),
+                    redis: backends::redis::client(&self.credentials.redis_url).context("REDIS_URL")?,
+                    authority: self.authority.clone(),
+                    health: self.health.clone(),
+                    stop,
+                    instance: self.instance.clone(),
+                });
+                (service.router, service.tasks)
+            }
+            Role::Order => {
+                let service = order::build(order::Dependencies {
+                    config: self.config.clone(),
+                    control: self.control.clone(),
+                    database,
+                    kafka: self.credentials.kafka.clone(),
+                    authority: self.authority.clone(),
+                    health: self.health.clone(),
+                    stop,
+                    instance: self.instance.clone(),
+                });
+                (service.router, service.tasks)
+            }
+            Role::Processor => {
+                let tasks = processor::build(processor::Dependencies {
+                    config: self.config.clone(),
+                    database,
+                    kafka: self.credentials.kafka.clone(),
+                    health: self.health.clone(),
+                    stop,
+                    instance: self.instance.clone(),
+                });
+                (Router::new(), tasks)
+            }
+            Role::Notifier => {
+                let service = notifier::build(notifier::Dependencies {
+                    config: self.config.clone(),
+                    database,
+                    kafka: self.credentials.kafka.clone(),
+                    authority: self.authority.clone(),
+                    health: self.health.clone(),
+                    stop,
+                    instance: self.instance.clone(),
+                });
+                (service.router, service.tasks)
+            }
+            Role::Gateway => {
+                let service = gateway::build(
+                    gateway::Dependencies {
+                        config: self.config.clone(),
+                        control: self.control.clone(),
+                        redis: backends::redis::client(&self.credentials.redis_url).context("REDIS_URL")?,
+                        authority: self.authority.clone(),
+                        refused: Arc::clone(&self.refused),
+                        stop,
+                    },
+                    api_document::routes(),
+                );
+                (service.router, service.tasks)
+            }
+        })
+    }
+}
+
+/// A service's routes and the tasks beside them.
+type Built = (Router, Vec<(&'static str, BoxFuture<'static, ()>)>);
+
+fn admin_from_env() -> Option<auth::Admin> {
+    let value = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    Some(auth::Admin { email: value("ADMIN_EMAIL")?, password: value("ADMIN_PASSWORD")?.into() })
+}
