@@ -1,0 +1,366 @@
+//! A sale of its own: every service as a process of its own, on free ports, with its own database, topics and keys, on
+//! the backends that the caller has started.
+
+use anyhow::{Context, Result, bail};
+use events::topics::all_names;
+use jiff::Timestamp;
+use mongodb::{Database, bson::{Document, doc}};
+use platform::{
+    backends::{Credentials, kafka, mongo},
+    config::{Config, Data, Http, Kafka, Upstreams, paths},
+    tokens::{KeyPair, Role, Signer},
+};
+use sale::{Currency, SaleId, UserId, control::ControlDocument, order::Confirmation};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use url::Url;
+
+/// The services, in the order in which they are started.
+pub const SERVICES: [&str; 6] = ["auth", "inventory", "order", "processor", "notifier", "gateway"];
+/// Address of the admin that every world has.
+pub const ADMIN_EMAIL: &str = "admin@example.com";
+/// Password of that admin.
+pub const ADMIN_PASSWORD: &str = "an admin's password";
+/// Partitions of each topic.
+const PARTITIONS: i32 = 4;
+/// How long a process may take to be ready.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// A running sale.
+pub struct World {
+    /// Its configuration.
+    pub config: Config,
+    /// Its own database.
+    pub database: Database,
+    /// A client without any defaults.
+    pub http: reqwest::Client,
+    dir: tempfile::TempDir,
+    signer: Signer,
+    running: BTreeMap<&'static str, Child>,
+    ports: BTreeMap<&'static str, (u16, u16)>,
+}
+
+impl World {
+    /// Starts a sale that is open.
+    pub async fn start() -> Result<Self> {
+        let ports = free_ports()?;
+        let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
+        let config = config(&name, &ports)?;
+        let dir = tempfile::tempdir()?;
+        let pair = KeyPair::generate()?;
+        std::fs::write(dir.path().join(paths::SIGNING_KEY_FILE), &pair.private_pem)?;
+        std::fs::write(dir.path().join(paths::JWKS_FILE), &pair.jwks_json)?;
+        std::fs::write(dir.path().join("config.json"), serde_json::to_vec(&config)?)?;
+        let credentials = Credentials::from_env()
+            .context("MONGODB_URI, KAFKA_BROKERS and REDIS_URL must lead to running backends: hack/backends.sh start")?;
+        create_topics(&credentials, &config).await?;
+        let client = mongo::client(&credentials.mongodb_uri).await?;
+        let mut world = Self {
+            database: client.database(&config.data.database),
+            http: reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?,
+            signer: Signer::from_pem(&pair.private_pem)?,
+            running: BTreeMap::new(),
+            config,
+            dir,
+            ports,
+        };
+        let sale = world.config.sale.clone();
+        world.control(|_| {}, &ControlDocument::open_now(sale, Timestamp::now()))?;
+        for service in SERVICES {
+            world.spawn(service)?;
+        }
+        for service in SERVICES {
+            world.ready(service).await?;
+        }
+        Ok(world)
+    }
+
+    /// Writes the control document with a change; the services take it because its version is higher.
+    pub fn control(&self, change: impl FnOnce(&mut ControlDocument), from: &ControlDocument) -> Result<()> {
+        let mut document = from.clone();
+        change(&mut document);
+        document.version = u64::try_from(Timestamp::now().as_millisecond())?;
+        let (file, new) = (self.dir.path().join("control.json"), self.dir.path().join("control.new"));
+        std::fs::write(&new, serde_json::to_vec(&document)?)?;
+        Ok(std::fs::rename(new, file)?)
+    }
+
+    /// The control document that was written last.
+    pub fn current_control(&self) -> Result<ControlDocument> {
+        Ok(serde_json::from_slice(&std::fs::read(self.dir.path().join("control.json"))?)?)
+    }
+
+    fn spawn(&mut self, service: &'static str) -> Result<()> {
+        let (port, admin_port) = self.ports[service];
+        let log = std::fs::File::options().create(true).append(true).open(self.log(service))?;
+        // The processes end with the thread that started them, also when a test is killed.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(executable())
+            .arg(service)
+            .args(["--port", &port.to_string(), "--admin-port", &admin_port.to_string()])
+            .arg("--config").arg(self.dir.path().join("config.json"))
+            .arg("--control").arg(self.dir.path().join("control.json"))
+            .arg("--keys").arg(self.dir.path())
+            .envs([("ADMIN_EMAIL", ADMIN_EMAIL), ("ADMIN_PASSWORD", ADMIN_PASSWORD), ("INSTANCE", service)])
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}; build it with cargo build -p quicksale", executable().display()))?;
+        self.running.insert(service, child);
+        Ok(())
+    }
+
+    fn log(&self, service: &str) -> PathBuf {
+        self.dir.path().join(format!("{service}.log"))
+    }
+
+    async fn ready(&self, service: &'static str) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.ports[service].1);
+        let is_ready = async || Ok(self.http.get(&url).send().await.is_ok_and(|r| r.status().is_success()));
+        eventually(STARTING, &format!("{service} is ready"), is_ready).await.with_context(|| {
+            let log = std::fs::read_to_string(self.log(service)).unwrap_or_default();
+            log.lines().rev().take(15).collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    /// Ends a service's process at once (SIGKILL) and starts it anew.
+    pub fn kill_and_restart(&mut self, service: &'static str) -> Result<()> {
+        if let Some(mut child) = self.running.remove(service) {
+            child.kill()?;
+            child.wait()?;
+        }
+        self.spawn(service)
+    }
+
+    /// The address of a path at the gateway.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.ports["gateway"].0)
+    }
+
+    /// The address of the WebSocket at the gateway.
+    pub fn socket_url(&self, token: &str) -> String {
+        format!("ws://127.0.0.1:{}/ws?token={token}", self.ports["gateway"].0)
+    }
+
+    /// An access token of somebody: accounts cost a password hash each, and a crowd needs none.
+    pub fn token(&self, user: &str, role: Role) -> Result<String> {
+        Ok(self.signer.access_token(&UserId::new(user), role, Timestamp::now())?)
+    }
+
+    /// Signs with the sale's own key, at any time.
+    pub fn token_at(&self, user: &str, at: Timestamp) -> Result<String> {
+        Ok(self.signer.access_token(&UserId::new(user), Role::Buyer, at)?)
+    }
+
+    /// Sends JSON to the gateway and returns status, headers and body.
+    pub async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<serde_json::Value>,
+    ) -> Result<Answer> {
+        let mut request = self.http.request(method, self.url(path));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        Answer::of(request.send().await?).await
+    }
+
+    /// Creates a product as an admin and returns its id.
+    pub async fn product(&self, sku: &str, stock: u32, limit: Option<u32>) -> Result<String> {
+        let admin = self.token("an-admin", Role::Admin)?;
+        let body = serde_json::json!({"sku": sku, "name": sku, "price": 799.99, "stock": stock, "limitPerCustomer": limit});
+        let answer = self.send(reqwest::Method::POST, "/api/inventory/products", Some(&admin), Some(body)).await?;
+        answer.expect(201)?;
+        Ok(answer.json["product"]["_id"].as_str().context("no _id")?.to_owned())
+    }
+
+    /// Orders units of a product.
+    pub async fn order(&self, user: &str, key: &str, sku: &str, quantity: u32) -> Result<Answer> {
+        let items = serde_json::json!({"items": [{"sku": sku, "quantity": quantity}]});
+        let request = self
+            .http
+            .post(self.url("/api/orders"))
+            .bearer_auth(self.token(user, Role::Buyer)?)
+            .header("idempotency-key", key)
+            .json(&items);
+        Answer::of(request.send().await?).await
+    }
+
+    /// Orders with a status.
+    pub async fn count_orders(&self, filter: Document) -> Result<u64> {
+        Ok(self.database.collection::<Document>("orders").count_documents(filter).await?)
+    }
+
+    /// Checks that nothing was lost or made up: the stock equation, and that reserved and sold are the sums of what
+    /// is held and confirmed. Only meaningful once the sale is settled.
+    pub async fn check_conservation(&self) -> Result<()> {
+        use futures::TryStreamExt;
+        let all = async |name: &str| -> Result<Vec<Document>> {
+            Ok(self.database.collection::<Document>(name).find(doc! {}).await?.try_collect().await?)
+        };
+        let units = |documents: &[Document], product: &str, state: (&str, &str)| -> i64 {
+            let of = |d: &Document| -> i64 {
+                let items = d.get_array("items").cloned().unwrap_or_default();
+                items
+                    .iter()
+                    .filter_map(|item| item.as_document())
+                    .filter(|item| item.get_str("productId").is_ok_and(|id| id == product))
+                    .map(|item| item.get_i64("quantity").unwrap_or(0))
+                    .sum()
+            };
+            documents.iter().filter(|d| d.get_str(state.0).is_ok_and(|s| s == state.1)).map(of).sum()
+        };
+        let (products, reservations, orders) =
+            (all("products").await?, all("reservations").await?, all("orders").await?);
+        for product in products {
+            let id = product.get_str("_id")?;
+            let number = |key: &str| product.get_i64(key);
+            let (stock, reserved, sold) = (number("stock")?, number("reserved")?, number("sold")?);
+            let (held, confirmed) =
+                (units(&reservations, id, ("state", "HELD")), units(&orders, id, ("status", "CONFIRMED")));
+            if reserved < 0 || sold < 0 || reserved + sold > stock || reserved != held || sold != confirmed {
+                bail!("product {id}: stock {stock}, reserved {reserved} (held {held}), sold {sold} (confirmed {confirmed})");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in self.running.values_mut() {
+            let _already_gone = child.kill();
+            let _already_gone = child.wait();
+        }
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// Headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// Body as text.
+    pub text: String,
+    /// Body as JSON; null when it is none.
+    pub json: serde_json::Value,
+}
+
+impl Answer {
+    /// Reads an answer.
+    pub async fn of(response: reqwest::Response) -> Result<Self> {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await?;
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Self { status, headers, text, json })
+    }
+
+    /// Fails unless the status is this one.
+    pub fn expect(&self, status: u16) -> Result<&Self> {
+        if self.status != status {
+            bail!("expected {status}, got {}: {}", self.status, self.text);
+        }
+        Ok(self)
+    }
+
+    /// Fails unless it is a problem document with this status and code.
+    pub fn expect_problem(&self, status: u16, code: &str) -> Result<&Self> {
+        self.expect(status)?;
+        let kind = self.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if self.json["code"] != code || kind != "application/problem+json" || self.json["requestId"].is_null() {
+            bail!("expected a problem {code}, got {kind}: {}", self.text);
+        }
+        Ok(self)
+    }
+}
+
+/// Waits until a condition holds.
+pub async fn eventually(deadline: Duration, what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let end = tokio::time::Instant::now() + deadline;
+    loop {
+        let last = condition().await;
+        if matches!(last, Ok(true)) {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > end {
+            bail!("after {deadline:?} it was still not so that {what} (last look: {last:?})");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn executable() -> PathBuf {
+    std::env::var_os("QUICKSALE_BIN").map_or_else(
+        || {
+            let target = std::env::var_os("CARGO_TARGET_DIR")
+                .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+            target.join("x86_64-unknown-linux-gnu/debug/quicksale")
+        },
+        PathBuf::from,
+    )
+}
+
+fn free_ports() -> Result<BTreeMap<&'static str, (u16, u16)>> {
+    // All are held until the last is known, so that no port is given twice.
+    let mut held = Vec::new();
+    let mut free = || -> Result<u16> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        held.push(listener);
+        Ok(port)
+    };
+    SERVICES.into_iter().map(|service| Ok((service, (free()?, free()?)))).collect()
+}
+
+fn config(name: &str, ports: &BTreeMap<&'static str, (u16, u16)>) -> Result<Config> {
+    let sale = SaleId { namespace: "test".to_owned(), name: name.to_owned() };
+    let url = |service: &str| Url::parse(&format!("http://127.0.0.1:{}", ports[service].0));
+    Ok(Config {
+        currency: Currency::parse("USD")?,
+        confirmation: Confirmation::Automatic,
+        reservation_ttl_seconds: 600,
+        data: Data { database: sale.database(false), accounts_database: format!("accounts_{name}") },
+        kafka: Kafka {
+            topic_prefix: sale.default_topic_prefix(false),
+            partitions: PARTITIONS,
+            replication_factor: 1,
+        },
+        redis_prefix: sale.redis_prefix(false),
+        upstreams: Upstreams {
+            auth: url("auth")?,
+            inventory: url("inventory")?,
+            order: url("order")?,
+            notifier: url("notifier")?,
+        },
+        http: Http {
+            bind: [127, 0, 0, 1].into(),
+            admin_port: 0,
+            trusted_proxies: Vec::new(),
+            cors_origins: Vec::new(),
+        },
+        sale,
+    })
+}
+
+async fn create_topics(credentials: &Credentials, config: &Config) -> Result<()> {
+    let client = credentials.kafka.connect().await?;
+    let controller = client.controller_client()?;
+    for topic in all_names(&config.kafka.topic_prefix) {
+        kafka::within(Duration::from_secs(10), controller.create_topic(&topic, PARTITIONS, 1, 5_000)).await?;
+    }
+    Ok(())
+}
