@@ -4,7 +4,10 @@
 use anyhow::{Context, Result, bail};
 use events::topics::all_names;
 use jiff::Timestamp;
-use mongodb::{Database, bson::{Document, doc}};
+use mongodb::{
+    Database,
+    bson::{Document, doc},
+};
 use platform::{
     backends::{Credentials, kafka, mongo},
     config::{Config, Data, Http, Kafka, Upstreams, paths},
@@ -56,13 +59,16 @@ impl World {
         std::fs::write(dir.path().join(paths::SIGNING_KEY_FILE), &pair.private_pem)?;
         std::fs::write(dir.path().join(paths::JWKS_FILE), &pair.jwks_json)?;
         std::fs::write(dir.path().join("config.json"), serde_json::to_vec(&config)?)?;
-        let credentials = Credentials::from_env()
-            .context("MONGODB_URI, KAFKA_BROKERS and REDIS_URL must lead to running backends: hack/backends.sh start")?;
+        let credentials = Credentials::from_env().context(
+            "MONGODB_URI, KAFKA_BROKERS and REDIS_URL must lead to running backends: hack/backends.sh start",
+        )?;
         create_topics(&credentials, &config).await?;
         let client = mongo::client(&credentials.mongodb_uri).await?;
         let mut world = Self {
             database: client.database(&config.data.database),
-            http: reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?,
+            http: reqwest::Client::builder()
+                .timeout(Duration::from_secs(20))
+                .build()?,
             signer: Signer::from_pem(&pair.private_pem)?,
             running: BTreeMap::new(),
             config,
@@ -85,34 +91,59 @@ impl World {
         let mut document = from.clone();
         change(&mut document);
         document.version = u64::try_from(Timestamp::now().as_millisecond())?;
-        let (file, new) = (self.dir.path().join("control.json"), self.dir.path().join("control.new"));
+        let (file, new) = (
+            self.dir.path().join("control.json"),
+            self.dir.path().join("control.new"),
+        );
         std::fs::write(&new, serde_json::to_vec(&document)?)?;
         Ok(std::fs::rename(new, file)?)
     }
 
     /// The control document that was written last.
     pub fn current_control(&self) -> Result<ControlDocument> {
-        Ok(serde_json::from_slice(&std::fs::read(self.dir.path().join("control.json"))?)?)
+        Ok(serde_json::from_slice(&std::fs::read(
+            self.dir.path().join("control.json"),
+        )?)?)
     }
 
     fn spawn(&mut self, service: &'static str) -> Result<()> {
         let (port, admin_port) = self.ports[service];
-        let log = std::fs::File::options().create(true).append(true).open(self.log(service))?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log(service))?;
         // The processes end with the thread that started them, also when a test is killed.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .arg(executable())
             .arg(service)
-            .args(["--port", &port.to_string(), "--admin-port", &admin_port.to_string()])
-            .arg("--config").arg(self.dir.path().join("config.json"))
-            .arg("--control").arg(self.dir.path().join("control.json"))
-            .arg("--keys").arg(self.dir.path())
-            .envs([("ADMIN_EMAIL", ADMIN_EMAIL), ("ADMIN_PASSWORD", ADMIN_PASSWORD), ("INSTANCE", service)])
+            .args([
+                "--port",
+                &port.to_string(),
+                "--admin-port",
+                &admin_port.to_string(),
+            ])
+            .arg("--config")
+            .arg(self.dir.path().join("config.json"))
+            .arg("--control")
+            .arg(self.dir.path().join("control.json"))
+            .arg("--keys")
+            .arg(self.dir.path())
+            .envs([
+                ("ADMIN_EMAIL", ADMIN_EMAIL),
+                ("ADMIN_PASSWORD", ADMIN_PASSWORD),
+                ("INSTANCE", service),
+            ])
             .stdout(log.try_clone()?)
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()
-            .with_context(|| format!("cannot start {}; build it with cargo build -p quicksale", executable().display()))?;
+            .with_context(|| {
+                format!(
+                    "cannot start {}; build it with cargo build -p quicksale",
+                    executable().display()
+                )
+            })?;
         self.running.insert(service, child);
         Ok(())
     }
@@ -123,11 +154,20 @@ impl World {
 
     async fn ready(&self, service: &'static str) -> Result<()> {
         let url = format!("http://127.0.0.1:{}/readyz", self.ports[service].1);
-        let is_ready = async || Ok(self.http.get(&url).send().await.is_ok_and(|r| r.status().is_success()));
-        eventually(STARTING, &format!("{service} is ready"), is_ready).await.with_context(|| {
-            let log = std::fs::read_to_string(self.log(service)).unwrap_or_default();
-            log.lines().rev().take(15).collect::<Vec<_>>().join("\n")
-        })
+        let is_ready = async || {
+            Ok(self
+                .http
+                .get(&url)
+                .send()
+                .await
+                .is_ok_and(|r| r.status().is_success()))
+        };
+        eventually(STARTING, &format!("{service} is ready"), is_ready)
+            .await
+            .with_context(|| {
+                let log = std::fs::read_to_string(self.log(service)).unwrap_or_default();
+                log.lines().rev().take(15).collect::<Vec<_>>().join("\n")
+            })
     }
 
     /// Ends a service's process at once (SIGKILL) and starts it anew.
@@ -151,7 +191,9 @@ impl World {
 
     /// An access token of somebody: accounts cost a password hash each, and a crowd needs none.
     pub fn token(&self, user: &str, role: Role) -> Result<String> {
-        Ok(self.signer.access_token(&UserId::new(user), role, Timestamp::now())?)
+        Ok(self
+            .signer
+            .access_token(&UserId::new(user), role, Timestamp::now())?)
     }
 
     /// Signs with the sale's own key, at any time.
@@ -181,9 +223,19 @@ impl World {
     pub async fn product(&self, sku: &str, stock: u32, limit: Option<u32>) -> Result<String> {
         let admin = self.token("an-admin", Role::Admin)?;
         let body = serde_json::json!({"sku": sku, "name": sku, "price": 799.99, "stock": stock, "limitPerCustomer": limit});
-        let answer = self.send(reqwest::Method::POST, "/api/inventory/products", Some(&admin), Some(body)).await?;
+        let answer = self
+            .send(
+                reqwest::Method::POST,
+                "/api/inventory/products",
+                Some(&admin),
+                Some(body),
+            )
+            .await?;
         answer.expect(201)?;
-        Ok(answer.json["product"]["_id"].as_str().context("no _id")?.to_owned())
+        Ok(answer.json["product"]["_id"]
+            .as_str()
+            .context("no _id")?
+            .to_owned())
     }
 
     /// Orders units of a product.
@@ -200,7 +252,11 @@ impl World {
 
     /// Orders with a status.
     pub async fn count_orders(&self, filter: Document) -> Result<u64> {
-        Ok(self.database.collection::<Document>("orders").count_documents(filter).await?)
+        Ok(self
+            .database
+            .collection::<Document>("orders")
+            .count_documents(filter)
+            .await?)
     }
 
     /// Checks that nothing was lost or made up: the stock equation, and that reserved and sold are the sums of what
@@ -208,7 +264,13 @@ impl World {
     pub async fn check_conservation(&self) -> Result<()> {
         use futures::TryStreamExt;
         let all = async |name: &str| -> Result<Vec<Document>> {
-            Ok(self.database.collection::<Document>(name).find(doc! {}).await?.try_collect().await?)
+            Ok(self
+                .database
+                .collection::<Document>(name)
+                .find(doc! {})
+                .await?
+                .try_collect()
+                .await?)
         };
         let units = |documents: &[Document], product: &str, state: (&str, &str)| -> i64 {
             let of = |d: &Document| -> i64 {
@@ -220,18 +282,29 @@ impl World {
                     .map(|item| item.get_i64("quantity").unwrap_or(0))
                     .sum()
             };
-            documents.iter().filter(|d| d.get_str(state.0).is_ok_and(|s| s == state.1)).map(of).sum()
+            documents
+                .iter()
+                .filter(|d| d.get_str(state.0).is_ok_and(|s| s == state.1))
+                .map(of)
+                .sum()
         };
-        let (products, reservations, orders) =
-            (all("products").await?, all("reservations").await?, all("orders").await?);
+        let (products, reservations, orders) = (
+            all("products").await?,
+            all("reservations").await?,
+            all("orders").await?,
+        );
         for product in products {
             let id = product.get_str("_id")?;
             let number = |key: &str| product.get_i64(key);
             let (stock, reserved, sold) = (number("stock")?, number("reserved")?, number("sold")?);
-            let (held, confirmed) =
-                (units(&reservations, id, ("state", "HELD")), units(&orders, id, ("status", "CONFIRMED")));
+            let (held, confirmed) = (
+                units(&reservations, id, ("state", "HELD")),
+                units(&orders, id, ("status", "CONFIRMED")),
+            );
             if reserved < 0 || sold < 0 || reserved + sold > stock || reserved != held || sold != confirmed {
-                bail!("product {id}: stock {stock}, reserved {reserved} (held {held}), sold {sold} (confirmed {confirmed})");
+                bail!(
+                    "product {id}: stock {stock}, reserved {reserved} (held {held}), sold {sold} (confirmed {confirmed})"
+                );
             }
         }
         Ok(())
@@ -266,7 +339,12 @@ impl Answer {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await?;
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Ok(Self { status, headers, text, json })
+        Ok(Self {
+            status,
+            headers,
+            text,
+            json,
+        })
     }
 
     /// Fails unless the status is this one.
@@ -280,8 +358,13 @@ impl Answer {
     /// Fails unless it is a problem document with this status and code.
     pub fn expect_problem(&self, status: u16, code: &str) -> Result<&Self> {
         self.expect(status)?;
-        let kind = self.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if self.json["code"] != code || kind != "application/problem+json" || self.json["requestId"].is_null() {
+        let kind = self
+            .headers
+            .get("content-type")
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default();
+        if self.json["code"] != code || kind != "application/problem+json" || self.json["requestId"].is_null()
+        {
             bail!("expected a problem {code}, got {kind}: {}", self.text);
         }
         Ok(self)
@@ -289,7 +372,11 @@ impl Answer {
 }
 
 /// Waits until a condition holds.
-pub async fn eventually(deadline: Duration, what: &str, condition: impl AsyncFn() -> Result<bool>) -> Result<()> {
+pub async fn eventually(
+    deadline: Duration,
+    what: &str,
+    condition: impl AsyncFn() -> Result<bool>,
+) -> Result<()> {
     let end = tokio::time::Instant::now() + deadline;
     loop {
         let last = condition().await;
@@ -306,8 +393,10 @@ pub async fn eventually(deadline: Duration, what: &str, condition: impl AsyncFn(
 fn executable() -> PathBuf {
     std::env::var_os("QUICKSALE_BIN").map_or_else(
         || {
-            let target = std::env::var_os("CARGO_TARGET_DIR")
-                .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+                || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"),
+                PathBuf::from,
+            );
             target.join("x86_64-unknown-linux-gnu/debug/quicksale")
         },
         PathBuf::from,
@@ -323,17 +412,26 @@ fn free_ports() -> Result<BTreeMap<&'static str, (u16, u16)>> {
         held.push(listener);
         Ok(port)
     };
-    SERVICES.into_iter().map(|service| Ok((service, (free()?, free()?)))).collect()
+    SERVICES
+        .into_iter()
+        .map(|service| Ok((service, (free()?, free()?))))
+        .collect()
 }
 
 fn config(name: &str, ports: &BTreeMap<&'static str, (u16, u16)>) -> Result<Config> {
-    let sale = SaleId { namespace: "test".to_owned(), name: name.to_owned() };
+    let sale = SaleId {
+        namespace: "test".to_owned(),
+        name: name.to_owned(),
+    };
     let url = |service: &str| Url::parse(&format!("http://127.0.0.1:{}", ports[service].0));
     Ok(Config {
         currency: Currency::parse("USD")?,
         confirmation: Confirmation::Automatic,
         reservation_ttl_seconds: 600,
-        data: Data { database: sale.database(false), accounts_database: format!("accounts_{name}") },
+        data: Data {
+            database: sale.database(false),
+            accounts_database: format!("accounts_{name}"),
+        },
         kafka: Kafka {
             topic_prefix: sale.default_topic_prefix(false),
             partitions: PARTITIONS,
@@ -360,7 +458,11 @@ async fn create_topics(credentials: &Credentials, config: &Config) -> Result<()>
     let client = credentials.kafka.connect().await?;
     let controller = client.controller_client()?;
     for topic in all_names(&config.kafka.topic_prefix) {
-        kafka::within(Duration::from_secs(10), controller.create_topic(&topic, PARTITIONS, 1, 5_000)).await?;
+        kafka::within(
+            Duration::from_secs(10),
+            controller.create_topic(&topic, PARTITIONS, 1, 5_000),
+        )
+        .await?;
     }
     Ok(())
 }

@@ -14,11 +14,17 @@ use std::time::Duration;
 const SETTLED: Duration = Duration::from_secs(30);
 
 async fn next_update(
-    socket: &mut (impl StreamExt<Item = Result<tokio_tungstenite::tungstenite::Message, tokio_tungstenite::tungstenite::Error>> + Unpin),
+    socket: &mut (
+             impl StreamExt<
+        Item = Result<tokio_tungstenite::tungstenite::Message, tokio_tungstenite::tungstenite::Error>,
+    > + Unpin
+         ),
 ) -> Result<Value> {
     let end = Duration::from_secs(10);
     loop {
-        let frame = tokio::time::timeout(end, socket.next()).await?.context("the socket ended")??;
+        let frame = tokio::time::timeout(end, socket.next())
+            .await?
+            .context("the socket ended")??;
         if frame.is_text() {
             return Ok(serde_json::from_str(frame.to_text()?)?);
         }
@@ -28,28 +34,69 @@ async fn next_update(
 #[tokio::test]
 async fn the_seed_flow() -> Result<()> {
     let world = World::start().await?;
-    let buyer = json!({"email": "Ada@Example.com", "password": "correct horse", "firstName": "Ada", "lastName": "L"});
-    let registered = world.send(Method::POST, "/api/auth/register", None, Some(buyer.clone())).await?;
+    let buyer =
+        json!({"email": "Ada@Example.com", "password": "correct horse", "firstName": "Ada", "lastName": "L"});
+    let registered = world
+        .send(Method::POST, "/api/auth/register", None, Some(buyer.clone()))
+        .await?;
     registered.expect(201)?;
     assert_eq!(registered.json["user"]["role"], "buyer");
-    let token = registered.json["accessToken"].as_str().context("no token")?.to_owned();
-    world.send(Method::POST, "/api/auth/register", None, Some(buyer)).await?.expect_problem(409, "email_taken")?;
+    let token = registered.json["accessToken"]
+        .as_str()
+        .context("no token")?
+        .to_owned();
+    world
+        .send(Method::POST, "/api/auth/register", None, Some(buyer))
+        .await?
+        .expect_problem(409, "email_taken")?;
 
     let login = json!({"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD});
-    let admin = world.send(Method::POST, "/api/auth/login", None, Some(login)).await?;
-    let admin = admin.expect(200)?.json["accessToken"].as_str().context("no token")?.to_owned();
+    let admin = world
+        .send(Method::POST, "/api/auth/login", None, Some(login))
+        .await?;
+    let admin = admin.expect(200)?.json["accessToken"]
+        .as_str()
+        .context("no token")?
+        .to_owned();
     let product = json!({"sku": "FLASH-LAPTOP-001", "name": "Laptop", "price": 799.99, "originalPrice": 1300, "stock": 50});
-    let created = world.send(Method::POST, "/api/inventory/products", Some(&admin), Some(product.clone())).await?;
+    let created = world
+        .send(
+            Method::POST,
+            "/api/inventory/products",
+            Some(&admin),
+            Some(product.clone()),
+        )
+        .await?;
     created.expect(201)?;
     assert!(created.text.contains("\"price\":799.99") && created.text.contains("\"originalPrice\":1300.00"));
-    world.send(Method::POST, "/api/inventory/products", Some(&admin), Some(product.clone())).await?
+    world
+        .send(
+            Method::POST,
+            "/api/inventory/products",
+            Some(&admin),
+            Some(product.clone()),
+        )
+        .await?
         .expect_problem(409, "sku_taken")?;
-    world.send(Method::POST, "/api/inventory/products", Some(&token), Some(product)).await?
+    world
+        .send(
+            Method::POST,
+            "/api/inventory/products",
+            Some(&token),
+            Some(product),
+        )
+        .await?
         .expect_problem(403, "forbidden")?;
 
     let (mut socket, _) = tokio_tungstenite::connect_async(world.socket_url(&token)).await?;
     let items = json!({"items": [{"productId": created.json["product"]["_id"], "quantity": 1}]});
-    let place = || world.http.post(world.url("/api/orders")).bearer_auth(&token).header("Idempotency-Key", "order-001");
+    let place = || {
+        world
+            .http
+            .post(world.url("/api/orders"))
+            .bearer_auth(&token)
+            .header("Idempotency-Key", "order-001")
+    };
     let placed = Answer::of(place().json(&items).send().await?).await?;
     placed.expect(201)?;
     assert_eq!(placed.json["order"]["status"], "PENDING");
@@ -58,30 +105,49 @@ async fn the_seed_flow() -> Result<()> {
 
     let update = next_update(&mut socket).await?;
     assert_eq!(update["type"], "order.update");
-    assert_eq!((&update["data"]["orderId"], &update["data"]["status"]), (&json!(id), &json!("CONFIRMED")));
-    let read = world.send(Method::GET, &format!("/api/orders/{id}"), Some(&token), None).await?;
-    assert_eq!((&read.json["status"], &read.json["inventoryStatus"]), (&json!("CONFIRMED"), &json!("RESERVED")));
+    assert_eq!(
+        (&update["data"]["orderId"], &update["data"]["status"]),
+        (&json!(id), &json!("CONFIRMED"))
+    );
+    let read = world
+        .send(Method::GET, &format!("/api/orders/{id}"), Some(&token), None)
+        .await?;
+    assert_eq!(
+        (&read.json["status"], &read.json["inventoryStatus"]),
+        (&json!("CONFIRMED"), &json!("RESERVED"))
+    );
     let stranger = world.token("stranger", Role::Buyer)?;
-    world.send(Method::GET, &format!("/api/orders/{id}"), Some(&stranger), None).await?.expect_problem(404, "not_found")?;
+    world
+        .send(Method::GET, &format!("/api/orders/{id}"), Some(&stranger), None)
+        .await?
+        .expect_problem(404, "not_found")?;
 
     let replay = Answer::of(place().json(&items).send().await?).await?;
     assert_eq!(replay.expect(201)?.headers["idempotency-replayed"], "true");
     assert_eq!(replay.json["order"]["_id"], json!(id));
     let other = json!({"items": [{"sku": "FLASH-LAPTOP-001", "quantity": 2}]});
-    Answer::of(place().json(&other).send().await?).await?.expect_problem(422, "idempotency_key_reused")?;
+    Answer::of(place().json(&other).send().await?)
+        .await?
+        .expect_problem(422, "idempotency_key_reused")?;
 
     // After a reconnect what was not read comes again, until it is read.
     let (mut again, _) = tokio_tungstenite::connect_async(world.socket_url(&token)).await?;
     assert_eq!(next_update(&mut again).await?["id"], update["id"]);
     eventually(SETTLED, "the notification is stored", async || {
-        let list = world.send(Method::GET, "/api/notifications", Some(&token), None).await?;
+        let list = world
+            .send(Method::GET, "/api/notifications", Some(&token), None)
+            .await?;
         Ok(list.json["items"][0]["_id"] == update["id"])
     })
     .await?;
-    let all = world.send(Method::POST, "/api/notifications/read-all", Some(&token), None).await?;
+    let all = world
+        .send(Method::POST, "/api/notifications/read-all", Some(&token), None)
+        .await?;
     assert_eq!(all.json["updated"], 1);
     eventually(SETTLED, "the units are sold", async || {
-        let product = world.send(Method::GET, "/api/inventory/products", None, None).await?;
+        let product = world
+            .send(Method::GET, "/api/inventory/products", None, None)
+            .await?;
         let product = &product.json["items"][0];
         Ok(product["sold"] == 1 && product["reserved"] == 0 && product["available"] == 49)
     })
@@ -92,8 +158,9 @@ async fn the_seed_flow() -> Result<()> {
 /// 300 buyers at once for 50 units, one each.
 async fn crowd(world: &mut World, sku: &str, kill: &[&'static str]) -> Result<()> {
     world.product(sku, 50, Some(1)).await?;
-    let tokens: Vec<String> =
-        (0..300).map(|n| world.token(&format!("{sku}-buyer-{n}"), Role::Buyer)).collect::<Result<_>>()?;
+    let tokens: Vec<String> = (0..300)
+        .map(|n| world.token(&format!("{sku}-buyer-{n}"), Role::Buyer))
+        .collect::<Result<_>>()?;
     let (http, url) = (world.http.clone(), world.url("/api/orders"));
     let sku_name = sku.to_owned();
     // A buyer whose request fails tries again with the same key, as the API asks for.
@@ -102,7 +169,11 @@ async fn crowd(world: &mut World, sku: &str, kill: &[&'static str]) -> Result<()
         async move {
             let body = json!({"items": [{"sku": sku, "quantity": 1}]});
             for _ in 0..40 {
-                let sent = http.post(&url).bearer_auth(&token).header("idempotency-key", format!("{sku}-{n}")).json(&body);
+                let sent = http
+                    .post(&url)
+                    .bearer_auth(&token)
+                    .header("idempotency-key", format!("{sku}-{n}"))
+                    .json(&body);
                 match sent.send().await.map(|response| response.status().as_u16()) {
                     Ok(201) => return Ok(true),
                     Ok(409) => return Ok(false),
@@ -115,7 +186,11 @@ async fn crowd(world: &mut World, sku: &str, kill: &[&'static str]) -> Result<()
             Ok(false)
         }
     };
-    let buyers: Vec<_> = tokens.into_iter().enumerate().map(|(n, token)| tokio::spawn(buy(n, token))).collect();
+    let buyers: Vec<_> = tokens
+        .into_iter()
+        .enumerate()
+        .map(|(n, token)| tokio::spawn(buy(n, token)))
+        .collect();
     for service in kill {
         world.kill_and_restart(service)?;
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -130,7 +205,10 @@ async fn crowd(world: &mut World, sku: &str, kill: &[&'static str]) -> Result<()
     .await?;
     eventually(SETTLED, "all units are sold and none is held", async || {
         let products = world.database.collection::<mongodb::bson::Document>("products");
-        let product = products.find_one(doc! {"sku": sku}).await?.context("no product")?;
+        let product = products
+            .find_one(doc! {"sku": sku})
+            .await?
+            .context("no product")?;
         Ok(product.get_i64("sold")? == 50 && product.get_i64("reserved")? == 0)
     })
     .await?;
@@ -156,8 +234,10 @@ async fn one_key_is_one_order_and_the_limit_counts_all_orders() -> Result<()> {
     world.product("LIMITED", 50, Some(2)).await?;
     world.product("FREE", 50, None).await?;
     let same = join_all((0..8).map(|_| world.order("ada", "one", "FREE", 1))).await;
-    let ids: std::collections::HashSet<String> =
-        same.into_iter().map(|a| Ok(a?.expect(201)?.json["order"]["_id"].to_string())).collect::<Result<_>>()?;
+    let ids: std::collections::HashSet<String> = same
+        .into_iter()
+        .map(|a| Ok(a?.expect(201)?.json["order"]["_id"].to_string()))
+        .collect::<Result<_>>()?;
     assert_eq!(ids.len(), 1);
     world.order("bob", "one", "FREE", 1).await?.expect(201)?;
     let keys: Vec<String> = (0..8).map(|n| format!("k{n}")).collect();
@@ -180,7 +260,10 @@ async fn bad_input_is_named_and_changes_nothing() -> Result<()> {
     let mut n = 0;
     let mut post = async |key: Option<&str>, body: &str| {
         n += 1;
-        let mut request = world.http.post(world.url("/api/orders")).header("content-type", "application/json")
+        let mut request = world
+            .http
+            .post(world.url("/api/orders"))
+            .header("content-type", "application/json")
             .bearer_auth(world.token(&format!("u{n}"), Role::Buyer)?);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
@@ -198,11 +281,20 @@ async fn bad_input_is_named_and_changes_nothing() -> Result<()> {
         (r#"{"items":[{"sku":"P","quantity":-1}]}"#, "items[0].quantity"),
         (r#"{"items":[{"sku":"P","quantity":101}]}"#, "items[0].quantity"),
         (r#"{"items":[{"sku":"GHOST","quantity":1}]}"#, "items[0].sku"),
-        (r#"{"items":[{"productId":"ghost","quantity":1}]}"#, "items[0].productId"),
+        (
+            r#"{"items":[{"productId":"ghost","quantity":1}]}"#,
+            "items[0].productId",
+        ),
     ] {
         let answer = post(Some("k"), body).await?;
-        answer.expect_problem(400, "invalid_request").with_context(|| body.to_owned())?;
-        assert_eq!(answer.json["errors"][0]["field"], field, "{body}: {}", answer.text);
+        answer
+            .expect_problem(400, "invalid_request")
+            .with_context(|| body.to_owned())?;
+        assert_eq!(
+            answer.json["errors"][0]["field"], field,
+            "{body}: {}",
+            answer.text
+        );
     }
     let good = r#"{"items":[{"sku":"P","quantity":1}]}"#;
     for key in [None, Some("k".repeat(300))] {
@@ -210,15 +302,28 @@ async fn bad_input_is_named_and_changes_nothing() -> Result<()> {
         answer.expect_problem(400, "invalid_request")?;
         assert_eq!(answer.json["errors"][0]["field"], "Idempotency-Key");
     }
-    let long = format!(r#"{{"items":[{{"sku":"P","quantity":1}}],"x":"{}"}}"#, "x".repeat(2_000_000));
+    let long = format!(
+        r#"{{"items":[{{"sku":"P","quantity":1}}],"x":"{}"}}"#,
+        "x".repeat(2_000_000)
+    );
     // The gateway may close the connection before it has read two megabytes; then there is no answer to read.
     if let Ok(answer) = post(Some("k"), &long).await {
         answer.expect_problem(413, "payload_too_large")?;
     }
-    let none = format!("{}.{}.", "eyJhbGciOiJub25lIn0", "eyJzdWIiOiJ1Iiwicm9sZSI6ImFkbWluIn0");
+    let none = format!(
+        "{}.{}.",
+        "eyJhbGciOiJub25lIn0", "eyJzdWIiOiJ1Iiwicm9sZSI6ImFkbWluIn0"
+    );
     let expired = world.token_at("u", Timestamp::now() - Duration::from_secs(3_600))?;
     for token in ["forged", &none, &expired] {
-        world.send(Method::POST, "/api/orders", Some(token), Some(serde_json::from_str(good)?)).await?
+        world
+            .send(
+                Method::POST,
+                "/api/orders",
+                Some(token),
+                Some(serde_json::from_str(good)?),
+            )
+            .await?
             .expect_problem(401, "unauthenticated")?;
     }
     assert_eq!(world.count_orders(doc! {}).await?, 0);
@@ -234,7 +339,10 @@ async fn limits_and_the_clock_follow_the_control_document() -> Result<()> {
         async move { world.order("ada", &key, "P", 1).await }
     }))
     .await;
-    let statuses: Vec<u16> = answers.into_iter().map(|a| Ok(a?.status)).collect::<Result<_>>()?;
+    let statuses: Vec<u16> = answers
+        .into_iter()
+        .map(|a| Ok(a?.status))
+        .collect::<Result<_>>()?;
     assert_eq!(statuses.iter().filter(|s| **s == 201).count(), 10, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|s| **s == 429).count(), 4, "{statuses:?}");
     let refused = world.order("ada", "k", "P", 1).await?;
@@ -243,16 +351,33 @@ async fn limits_and_the_clock_follow_the_control_document() -> Result<()> {
     assert!(refused.headers.contains_key("retry-after"));
 
     let within = Duration::from_secs(2);
-    let more = RateLimit { route: LimitedRoute::Orders, limit: 30, window_ms: 60_000 };
-    world.control(|c| c.rate_limits = RateLimits::with_overrides([more]), &world.current_control()?)?;
-    eventually(within, "a raised limit is in force", async || Ok(world.order("ada", "k", "P", 1).await?.status == 201)).await?;
+    let more = RateLimit {
+        route: LimitedRoute::Orders,
+        limit: 30,
+        window_ms: 60_000,
+    };
+    world.control(
+        |c| c.rate_limits = RateLimits::with_overrides([more]),
+        &world.current_control()?,
+    )?;
+    eventually(within, "a raised limit is in force", async || {
+        Ok(world.order("ada", "k", "P", 1).await?.status == 201)
+    })
+    .await?;
     world.control(|c| c.halted = true, &world.current_control()?)?;
     eventually(within, "orders are refused while halted", async || {
-        Ok(world.order("bob", "h", "P", 1).await?.expect_problem(409, "sale_halted").is_ok())
+        Ok(world
+            .order("bob", "h", "P", 1)
+            .await?
+            .expect_problem(409, "sale_halted")
+            .is_ok())
     })
     .await?;
     let later = Timestamp::now() + Duration::from_secs(3_600);
-    world.control(|c| (c.halted, c.opens_at) = (false, Some(later)), &world.current_control()?)?;
+    world.control(
+        |c| (c.halted, c.opens_at) = (false, Some(later)),
+        &world.current_control()?,
+    )?;
     eventually(within, "orders are refused before the opening", async || {
         let answer = world.order("eve", "o", "P", 1).await?;
         Ok(answer.expect_problem(409, "sale_not_open").is_ok() && answer.json["opensAt"].is_string())
@@ -260,7 +385,11 @@ async fn limits_and_the_clock_follow_the_control_document() -> Result<()> {
     .await?;
     world.control(|c| c.closed = true, &world.current_control()?)?;
     eventually(within, "orders are refused after the end", async || {
-        Ok(world.order("joe", "c", "P", 1).await?.expect_problem(409, "sale_closed").is_ok())
+        Ok(world
+            .order("joe", "c", "P", 1)
+            .await?
+            .expect_problem(409, "sale_closed")
+            .is_ok())
     })
     .await
 }
@@ -269,15 +398,31 @@ async fn limits_and_the_clock_follow_the_control_document() -> Result<()> {
 async fn a_spent_refresh_token_ends_its_family() -> Result<()> {
     let world = World::start().await?;
     let login = json!({"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD});
-    let first = world.send(Method::POST, "/api/auth/login", None, Some(login)).await?;
+    let first = world
+        .send(Method::POST, "/api/auth/login", None, Some(login))
+        .await?;
     let exchange = async |token: &Value| {
-        world.send(Method::POST, "/api/auth/refresh", None, Some(json!({"refreshToken": token}))).await
+        world
+            .send(
+                Method::POST,
+                "/api/auth/refresh",
+                None,
+                Some(json!({"refreshToken": token})),
+            )
+            .await
     };
     let second = exchange(&first.expect(200)?.json["refreshToken"]).await?;
     second.expect(200)?;
-    exchange(&first.json["refreshToken"]).await?.expect_problem(401, "unauthenticated")?;
-    exchange(&second.json["refreshToken"]).await?.expect_problem(401, "unauthenticated")?;
+    exchange(&first.json["refreshToken"])
+        .await?
+        .expect_problem(401, "unauthenticated")?;
+    exchange(&second.json["refreshToken"])
+        .await?
+        .expect_problem(401, "unauthenticated")?;
     let wrong = json!({"email": ADMIN_EMAIL, "password": "wrong wrong"});
-    world.send(Method::POST, "/api/auth/login", None, Some(wrong)).await?.expect_problem(401, "unauthenticated")?;
+    world
+        .send(Method::POST, "/api/auth/login", None, Some(wrong))
+        .await?
+        .expect_problem(401, "unauthenticated")?;
     Ok(())
 }

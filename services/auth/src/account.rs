@@ -25,7 +25,9 @@ impl Email {
                 && !label.ends_with('-')
                 && label.chars().all(|c| c.is_alphanumeric() || c == '-')
         });
-        let local_ok = !local.is_empty() && local.len() <= 64 && !local.chars().any(|c| c.is_whitespace() || c.is_control());
+        let local_ok = !local.is_empty()
+            && local.len() <= 64
+            && !local.chars().any(|c| c.is_whitespace() || c.is_control());
         if local_ok && domain_ok && text.len() <= LONGEST_EMAIL {
             Ok(Self(text.to_lowercase()))
         } else {
@@ -46,7 +48,10 @@ impl Email {
 pub fn check_password(password: &str) -> Result<(), Problem> {
     match password.chars().count() {
         8..=128 => Ok(()),
-        length => Err(Problem::field("password", format!("must have from 8 to 128 characters, not {length}"))),
+        length => Err(Problem::field(
+            "password",
+            format!("must have from 8 to 128 characters, not {length}"),
+        )),
     }
 }
 
@@ -69,7 +74,10 @@ mod tests {
 
     #[test]
     fn addresses_are_checked_and_lowered() {
-        assert_eq!(Email::parse(" Ada@Example.COM ").unwrap().as_str(), "ada@example.com");
+        assert_eq!(
+            Email::parse(" Ada@Example.COM ").unwrap().as_str(),
+            "ada@example.com"
+        );
         assert!(Email::parse("admin@localhost").is_ok());
         for bad in ["", "ada", "@x.y", "a b@x.y", "a@", "a@x..y", "a@-x.y", "a@x y"] {
             assert!(Email::parse(bad).is_err(), "{bad:?}");

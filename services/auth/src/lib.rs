@@ -65,5 +65,8 @@ pub fn build(deps: Dependencies) -> Service {
     };
     let ready = deps.health.gate("accounts");
     let prepare = seed::prepare(store, passwords, deps.admin, ready, deps.stop);
-    Service { router: routes::router(state), tasks: vec![("auth accounts", prepare.boxed())] }
+    Service {
+        router: routes::router(state),
+        tasks: vec![("auth accounts", prepare.boxed())],
+    }
 }

@@ -56,16 +56,27 @@ impl Passwords {
         self.on_a_core(move || {
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| NOBODY.clone());
-            let matches = PasswordHash::new(&hash)
-                .is_ok_and(|hash| argon2().verify_password(password.expose_secret().as_bytes(), &hash).is_ok());
+            let matches = PasswordHash::new(&hash).is_ok_and(|hash| {
+                argon2()
+                    .verify_password(password.expose_secret().as_bytes(), &hash)
+                    .is_ok()
+            });
             matches && known
         })
         .await
     }
 
-    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-        let _place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Problem::busy())?;
-        let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| Problem::busy())?;
+    async fn on_a_core<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| Problem::busy())?;
+        let core = Arc::clone(&self.cores)
+            .acquire_owned()
+            .await
+            .map_err(|_| Problem::busy())?;
         tokio::task::spawn_blocking(move || {
             let done = work();
             drop(core);
@@ -77,12 +88,18 @@ impl Passwords {
 }
 
 fn argon2() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(MEMORY_KIB, PASSES, 1, None).unwrap_or_default())
+    Argon2::new(
+        Algorithm::Argon2id,
+        Version::V0x13,
+        Params::new(MEMORY_KIB, PASSES, 1, None).unwrap_or_default(),
+    )
 }
 
 fn hash_now(password: &str) -> Result<String, argon2::password_hash::Error> {
     let salt: [u8; 16] = rand::random();
-    Ok(argon2().hash_password_with_salt(password.as_bytes(), &salt)?.to_string())
+    Ok(argon2()
+        .hash_password_with_salt(password.as_bytes(), &salt)?
+        .to_string())
 }
 
 #[cfg(test)]
@@ -94,8 +111,18 @@ mod tests {
         let passwords = Passwords::default();
         let hash = passwords.hash("correct horse".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.verify("correct horse".into(), Some(hash.clone())).await.unwrap());
+        assert!(
+            passwords
+                .verify("correct horse".into(), Some(hash.clone()))
+                .await
+                .unwrap()
+        );
         assert!(!passwords.verify("wrong horse".into(), Some(hash)).await.unwrap());
-        assert!(!passwords.verify("nobody has this password".into(), None).await.unwrap());
+        assert!(
+            !passwords
+                .verify("nobody has this password".into(), None)
+                .await
+                .unwrap()
+        );
     }
 }

@@ -156,18 +156,28 @@ async fn register(
         created_at: DateTime::from_millis(now.as_millisecond()),
     };
     let (store, added) = (auth.store.clone(), user.clone());
-    mongo::detached(async move { store.add_user(&added).await.map_err(MongoError::from) }).await.map_err(
-        |error| {
+    mongo::detached(async move { store.add_user(&added).await.map_err(MongoError::from) })
+        .await
+        .map_err(|error| {
             if error.is_duplicate_key() {
-                Problem::new(Code::EmailTaken, "There is an account with this address; log in instead.")
+                Problem::new(
+                    Code::EmailTaken,
+                    "There is an account with this address; log in instead.",
+                )
             } else {
                 busy(&error)
             }
-        },
-    )?;
+        })?;
     let tokens = auth.sessions.begin(&user, now).await?;
     let message = "Account created".to_owned();
-    Ok((StatusCode::CREATED, Json(LoggedIn { message, user: (&user).into(), tokens })))
+    Ok((
+        StatusCode::CREATED,
+        Json(LoggedIn {
+            message,
+            user: (&user).into(),
+            tokens,
+        }),
+    ))
 }
 
 /// Logs in.
@@ -185,14 +195,21 @@ async fn login(State(auth): State<Auth>, Json(login): Json<Login>) -> Result<Jso
         .filter(|_| good)
         .ok_or_else(|| Problem::unauthenticated("The address or the password is not right."))?;
     let tokens = auth.sessions.begin(&user, auth.clock.now()).await?;
-    Ok(Json(LoggedIn { message: "Logged in".to_owned(), user: (&user).into(), tokens }))
+    Ok(Json(LoggedIn {
+        message: "Logged in".to_owned(),
+        user: (&user).into(),
+        tokens,
+    }))
 }
 
 /// Exchanges a refresh token for a new pair; the old one is spent.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", request_body = Refresh,
     responses((status = 200, body = Pair), (status = 401, body = Problem)))]
 async fn refresh(State(auth): State<Auth>, Json(old): Json<Refresh>) -> Result<Json<Pair>, Problem> {
-    auth.sessions.refresh(&old.refresh_token, auth.clock.now()).await.map(Json)
+    auth.sessions
+        .refresh(&old.refresh_token, auth.clock.now())
+        .await
+        .map(Json)
 }
 
 /// Ends the session of a refresh token.

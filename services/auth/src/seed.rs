@@ -36,13 +36,22 @@ async fn attempt(store: &Store, passwords: &Passwords, admin: Option<&Admin>) ->
     store.create_indexes().await.map_err(|error| error.to_string())?;
     let Some(admin) = admin else { return Ok(()) };
     let email = Email::parse(&admin.email).map_err(|problem| format!("ADMIN_EMAIL: {}", problem.detail))?;
-    let existing = store.user_by_email(&email).await.map_err(|error| error.to_string())?;
+    let existing = store
+        .user_by_email(&email)
+        .await
+        .map_err(|error| error.to_string())?;
     let known = existing.as_ref().map(|user| user.password_hash.clone());
-    let same = passwords.verify(admin.password.clone(), known).await.map_err(|p| p.detail)?;
+    let same = passwords
+        .verify(admin.password.clone(), known)
+        .await
+        .map_err(|p| p.detail)?;
     if same && existing.as_ref().is_some_and(|user| user.role == Role::Admin) {
         return Ok(());
     }
-    let password_hash = passwords.hash(admin.password.clone()).await.map_err(|p| p.detail)?;
+    let password_hash = passwords
+        .hash(admin.password.clone())
+        .await
+        .map_err(|p| p.detail)?;
     let done = match existing {
         Some(user) => store.make_admin(&user.id, &password_hash).await,
         None => store.add_user(&new_admin(&email, password_hash)).await,

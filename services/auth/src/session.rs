@@ -101,9 +101,14 @@ impl Sessions {
         mongo::detached(async move { store.add_token(&stored).await.map_err(MongoError::from) })
             .await
             .map_err(|error| busy(&error))?;
-        let access_token =
-            self.signer.access_token(&user.id, user.role, now).map_err(|error| Problem::internal(&error))?;
-        Ok(Pair { access_token, refresh_token })
+        let access_token = self
+            .signer
+            .access_token(&user.id, user.role, now)
+            .map_err(|error| Problem::internal(&error))?;
+        Ok(Pair {
+            access_token,
+            refresh_token,
+        })
     }
 }
 

@@ -61,7 +61,10 @@ pub struct Store {
 impl Store {
     /// The collections in the database of accounts.
     pub fn new(database: &Database) -> Self {
-        Self { users: database.collection("users"), refresh_tokens: database.collection("refresh_tokens") }
+        Self {
+            users: database.collection("users"),
+            refresh_tokens: database.collection("refresh_tokens"),
+        }
     }
 
     /// Creates the indexes.
@@ -70,11 +73,23 @@ impl Store {
     /// The driver's.
     pub async fn create_indexes(&self) -> Result<(), Error> {
         let unique = IndexOptions::builder().unique(true).build();
-        self.users.create_index(IndexModel::builder().keys(doc! {"email": 1}).options(unique).build()).await?;
+        self.users
+            .create_index(
+                IndexModel::builder()
+                    .keys(doc! {"email": 1})
+                    .options(unique)
+                    .build(),
+            )
+            .await?;
         let gone = IndexOptions::builder().expire_after(Duration::ZERO).build();
-        let expiry = IndexModel::builder().keys(doc! {"expiresAt": 1}).options(gone).build();
+        let expiry = IndexModel::builder()
+            .keys(doc! {"expiresAt": 1})
+            .options(gone)
+            .build();
         self.refresh_tokens.create_index(expiry).await?;
-        self.refresh_tokens.create_index(IndexModel::builder().keys(doc! {"family": 1}).build()).await?;
+        self.refresh_tokens
+            .create_index(IndexModel::builder().keys(doc! {"family": 1}).build())
+            .await?;
         Ok(())
     }
 
@@ -108,7 +123,10 @@ impl Store {
     /// The driver's.
     pub async fn make_admin(&self, id: &UserId, password_hash: &str) -> Result<(), Error> {
         let change = doc! {"$set": {"passwordHash": password_hash, "role": "admin"}};
-        self.users.update_one(doc! {"_id": id.as_str()}, change).await.map(drop)
+        self.users
+            .update_one(doc! {"_id": id.as_str()}, change)
+            .await
+            .map(drop)
     }
 
     /// Adds a refresh token.
@@ -146,6 +164,9 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn revoke(&self, family: &str) -> Result<(), Error> {
-        self.refresh_tokens.delete_many(doc! {"family": family}).await.map(drop)
+        self.refresh_tokens
+            .delete_many(doc! {"family": family})
+            .await
+            .map(drop)
     }
 }

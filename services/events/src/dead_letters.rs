@@ -1,9 +1,6 @@
 //! Messages that could not be read or handled, kept with their reason so that they can be replayed.
 
-use crate::{
-    outbox::Entry,
-    topics::Topic,
-};
+use crate::{outbox::Entry, topics::Topic};
 use mongodb::{
     ClientSession, Collection, Database,
     bson::{Binary, DateTime, spec::BinarySubtype},
@@ -68,7 +65,13 @@ pub struct Undeliverable {
 
 impl Undeliverable {
     fn id(&self) -> String {
-        format!("{}/{}/{}/{}", self.group, self.topic.plain_name(), self.partition, self.offset)
+        format!(
+            "{}/{}/{}/{}",
+            self.group,
+            self.topic.plain_name(),
+            self.partition,
+            self.offset
+        )
     }
 
     fn letter(&self, at: DateTime) -> DeadLetter {
@@ -79,7 +82,10 @@ impl Undeliverable {
             partition: self.partition,
             offset: self.offset,
             key: self.key.clone(),
-            payload: Binary { subtype: BinarySubtype::Generic, bytes: self.payload.clone() },
+            payload: Binary {
+                subtype: BinarySubtype::Generic,
+                bytes: self.payload.clone(),
+            },
             reason: self.reason.clone(),
             at,
         }
@@ -109,7 +115,9 @@ pub struct DeadLetters {
 impl DeadLetters {
     /// The dead letters in a sale's database.
     pub fn new(database: &Database) -> Self {
-        Self { letters: database.collection("dead_letters") }
+        Self {
+            letters: database.collection("dead_letters"),
+        }
     }
 
     /// Keeps records in the caller's transaction and returns the outbox entries for their twin topics.
@@ -123,7 +131,10 @@ impl DeadLetters {
         at: DateTime,
     ) -> mongodb::error::Result<Vec<Entry>> {
         if !records.is_empty() {
-            self.letters.insert_many(records.iter().map(|record| record.letter(at))).session(session).await?;
+            self.letters
+                .insert_many(records.iter().map(|record| record.letter(at)))
+                .session(session)
+                .await?;
         }
         Ok(records.iter().map(|record| record.entry(at)).collect())
     }

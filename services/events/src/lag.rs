@@ -2,7 +2,10 @@
 
 use crate::{lanes::lane_id, topics::GROUPS};
 use futures::TryStreamExt;
-use mongodb::{Database, bson::{Document, doc}};
+use mongodb::{
+    Database,
+    bson::{Document, doc},
+};
 use platform::backends::{
     kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within},
     mongo::MongoError,
@@ -25,37 +28,52 @@ pub enum LagError {
 ///
 /// # Errors
 /// [`LagError`]: not knowing is not the same as zero.
-pub async fn total(database: &Database, credentials: &KafkaCredentials, prefix: &str) -> Result<u64, LagError> {
+pub async fn total(
+    database: &Database,
+    credentials: &KafkaCredentials,
+    prefix: &str,
+) -> Result<u64, LagError> {
     let offsets = stored_offsets(database).await.map_err(MongoError::from)?;
     let client = credentials.connect().await?;
     let topics = kafka::topics(&client).await?;
     let mut latest = HashMap::new();
     for topic in crate::Topic::ALL {
         let name = format!("{prefix}{}", topic.plain_name());
-        for partition in topics.get(&name).ok_or_else(|| KafkaError::NoTopic(name.clone()))? {
+        for partition in topics
+            .get(&name)
+            .ok_or_else(|| KafkaError::NoTopic(name.clone()))?
+        {
             let reader = kafka::partition(&client, &name, *partition).await?;
             let end = within(CALL_DEADLINE, reader.get_offset(OffsetAt::Latest)).await?;
             latest.insert((topic, *partition), end);
         }
     }
-    let behind = GROUPS.iter().flat_map(|(group, topics)| topics.iter().map(move |topic| (group, topic))).map(
-        |(group, topic)| {
+    let behind = GROUPS
+        .iter()
+        .flat_map(|(group, topics)| topics.iter().map(move |topic| (group, topic)))
+        .map(|(group, topic)| {
             latest
                 .iter()
                 .filter(|((t, _), _)| t == topic)
                 .map(|((_, partition), end)| {
-                    let done = offsets.get(&lane_id(group, *topic, *partition)).copied().unwrap_or(0);
+                    let done = offsets
+                        .get(&lane_id(group, *topic, *partition))
+                        .copied()
+                        .unwrap_or(0);
                     u64::try_from(end - done).unwrap_or(0)
                 })
                 .sum::<u64>()
-        },
-    );
+        });
     Ok(behind.sum())
 }
 
 async fn stored_offsets(database: &Database) -> mongodb::error::Result<HashMap<String, i64>> {
     let lanes = database.collection::<Document>(crate::lanes::COLLECTION);
-    let documents: Vec<Document> = lanes.find(doc! {"offset": {"$exists": true}}).await?.try_collect().await?;
+    let documents: Vec<Document> = lanes
+        .find(doc! {"offset": {"$exists": true}})
+        .await?
+        .try_collect()
+        .await?;
     Ok(documents
         .into_iter()
         .filter_map(|lane| Some((lane.get_str("_id").ok()?.to_owned(), lane.get_i64("offset").ok()?)))

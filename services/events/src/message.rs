@@ -100,7 +100,14 @@ pub enum DecodeError {
 impl Message {
     /// A new message.
     pub fn new(order_id: OrderId, at: Timestamp, traceparent: Option<String>, payload: Payload) -> Self {
-        Self { v: VERSION, id: uuid::Uuid::now_v7().to_string(), order_id, at, traceparent, payload }
+        Self {
+            v: VERSION,
+            id: uuid::Uuid::now_v7().to_string(),
+            order_id,
+            at,
+            traceparent,
+            payload,
+        }
     }
 
     /// The topic it travels on.
@@ -135,9 +142,14 @@ mod tests {
         vec![
             Payload::OrderCreated(OrderCreated {
                 user_id: UserId::new("u"),
-                items: vec![OrderedItem { product_id: ProductId::new("p"), quantity: Quantity::new(2).unwrap() }],
+                items: vec![OrderedItem {
+                    product_id: ProductId::new("p"),
+                    quantity: Quantity::new(2).unwrap(),
+                }],
             }),
-            Payload::InventoryResult(InventoryOutcome::Rejected { reason: FailureReason::SoldOut }),
+            Payload::InventoryResult(InventoryOutcome::Rejected {
+                reason: FailureReason::SoldOut,
+            }),
             Payload::InventoryResult(InventoryOutcome::Reserved),
             Payload::OrderStatus(OrderStatusChanged {
                 user_id: UserId::new("u"),
@@ -164,10 +176,21 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_refused_with_a_reason() {
         assert!(matches!(Message::decode(None, None), Err(DecodeError::Empty)));
-        assert!(matches!(Message::decode(Some(b"{"), None), Err(DecodeError::Json(_))));
-        let mut message = Message::new(OrderId::new("o"), Timestamp::UNIX_EPOCH, None, examples().remove(1));
+        assert!(matches!(
+            Message::decode(Some(b"{"), None),
+            Err(DecodeError::Json(_))
+        ));
+        let mut message = Message::new(
+            OrderId::new("o"),
+            Timestamp::UNIX_EPOCH,
+            None,
+            examples().remove(1),
+        );
         message.v = 2;
         let json = serde_json::to_vec(&message).unwrap();
-        assert!(matches!(Message::decode(Some(&json), None), Err(DecodeError::Version(2))));
+        assert!(matches!(
+            Message::decode(Some(&json), None),
+            Err(DecodeError::Version(2))
+        ));
     }
 }

@@ -62,15 +62,22 @@ impl From<&Message> for Entry {
 impl Outbox {
     /// The outbox in a sale's database.
     pub fn new(database: &Database) -> Self {
-        Self { entries: database.collection(COLLECTION) }
+        Self {
+            entries: database.collection(COLLECTION),
+        }
     }
 
     /// Adds messages in the caller's transaction.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn append(&self, session: &mut ClientSession, messages: &[Message]) -> mongodb::error::Result<()> {
-        self.append_entries(session, messages.iter().map(Entry::from).collect()).await
+    pub async fn append(
+        &self,
+        session: &mut ClientSession,
+        messages: &[Message],
+    ) -> mongodb::error::Result<()> {
+        self.append_entries(session, messages.iter().map(Entry::from).collect())
+            .await
     }
 
     /// Adds entries in the caller's transaction.
@@ -94,7 +101,14 @@ impl Outbox {
     /// The driver's.
     pub async fn oldest(&self, limit: i64) -> mongodb::error::Result<Vec<Entry>> {
         use futures::TryStreamExt;
-        self.entries.find(doc! {}).sort(doc! {"_id": 1}).limit(limit).batch_size(2_000).await?.try_collect().await
+        self.entries
+            .find(doc! {})
+            .sort(doc! {"_id": 1})
+            .limit(limit)
+            .batch_size(2_000)
+            .await?
+            .try_collect()
+            .await
     }
 
     /// Removes entries that Kafka has acknowledged.
@@ -102,7 +116,10 @@ impl Outbox {
     /// # Errors
     /// The driver's.
     pub async fn remove(&self, ids: &[String]) -> mongodb::error::Result<()> {
-        self.entries.delete_many(doc! {"_id": {"$in": ids}}).await.map(drop)
+        self.entries
+            .delete_many(doc! {"_id": {"$in": ids}})
+            .await
+            .map(drop)
     }
 
     /// Counts a failed attempt.
@@ -110,7 +127,10 @@ impl Outbox {
     /// # Errors
     /// The driver's.
     pub async fn count_attempt(&self, ids: &[String]) -> mongodb::error::Result<()> {
-        self.entries.update_many(doc! {"_id": {"$in": ids}}, doc! {"$inc": {"attempts": 1}}).await.map(drop)
+        self.entries
+            .update_many(doc! {"_id": {"$in": ids}}, doc! {"$inc": {"attempts": 1}})
+            .await
+            .map(drop)
     }
 
     /// Entries waiting.

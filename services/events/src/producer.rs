@@ -4,7 +4,10 @@ use crate::{outbox::Entry, topics::partition_of};
 use futures::{StreamExt, stream};
 use platform::backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within};
 use rskafka::{
-    client::{Client, partition::{Compression, PartitionClient}},
+    client::{
+        Client,
+        partition::{Compression, PartitionClient},
+    },
     record::Record,
 };
 use std::{
@@ -42,7 +45,11 @@ pub struct Published {
 impl Producer {
     /// A producer that has not connected yet.
     pub fn new(credentials: KafkaCredentials, prefix: impl Into<String>) -> Self {
-        Self { credentials, prefix: prefix.into(), connection: None }
+        Self {
+            credentials,
+            prefix: prefix.into(),
+            connection: None,
+        }
     }
 
     /// Writes entries and says which of them Kafka has acknowledged. Entries of one key stay in order.
@@ -58,8 +65,11 @@ impl Producer {
         };
         let mut answers = stream::iter(batches)
             .map(|batch| async move {
-                let written =
-                    within(CALL_DEADLINE, batch.partition.produce(batch.records, Compression::NoCompression)).await;
+                let written = within(
+                    CALL_DEADLINE,
+                    batch.partition.produce(batch.records, Compression::NoCompression),
+                )
+                .await;
                 (batch.ids, written)
             })
             .buffer_unordered(CONCURRENT_PARTITIONS);
@@ -90,7 +100,11 @@ impl Producer {
         }
         let mut batches = Vec::with_capacity(grouped.len());
         for ((topic, partition), (ids, records)) in grouped {
-            batches.push(Batch { partition: connection.partition(&topic, partition).await?, ids, records });
+            batches.push(Batch {
+                partition: connection.partition(&topic, partition).await?,
+                ids,
+                records,
+            });
         }
         Ok(batches)
     }
@@ -98,9 +112,15 @@ impl Producer {
     async fn connect(&mut self) -> Result<&mut Connection, KafkaError> {
         if self.connection.is_none() {
             let client = self.credentials.connect().await?;
-            self.connection = Some(Connection { client, topics: BTreeMap::new(), partitions: HashMap::new() });
+            self.connection = Some(Connection {
+                client,
+                topics: BTreeMap::new(),
+                partitions: HashMap::new(),
+            });
         }
-        self.connection.as_mut().ok_or_else(|| KafkaError::NoTopic(String::new()))
+        self.connection
+            .as_mut()
+            .ok_or_else(|| KafkaError::NoTopic(String::new()))
     }
 }
 
@@ -115,7 +135,10 @@ impl Connection {
         if !self.topics.contains_key(topic) {
             self.topics = kafka::topics(&self.client).await?;
         }
-        let partitions = self.topics.get(topic).ok_or_else(|| KafkaError::NoTopic(topic.to_owned()))?;
+        let partitions = self
+            .topics
+            .get(topic)
+            .ok_or_else(|| KafkaError::NoTopic(topic.to_owned()))?;
         Ok(i32::try_from(partitions.len()).unwrap_or(1))
     }
 

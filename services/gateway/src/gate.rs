@@ -54,11 +54,17 @@ pub enum Passage {
 impl Gate {
     /// The counts under a sale's prefix.
     pub fn new(redis: Client, prefix: &str) -> Self {
-        Self { redis, prefix: prefix.to_owned() }
+        Self {
+            redis,
+            prefix: prefix.to_owned(),
+        }
     }
 
     fn keys(&self, wanted: &[(ProductId, u32)]) -> Vec<String> {
-        wanted.iter().map(|(product, _)| format!("{}gate:{product}", self.prefix)).collect()
+        wanted
+            .iter()
+            .map(|(product, _)| format!("{}gate:{product}", self.prefix))
+            .collect()
     }
 
     fn marker(&self, user: &UserId, key: &str) -> String {
@@ -73,7 +79,12 @@ impl Gate {
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn take(&self, user: &UserId, key: &str, wanted: &[(ProductId, u32)]) -> Result<Passage, Error> {
+    pub async fn take(
+        &self,
+        user: &UserId,
+        key: &str,
+        wanted: &[(ProductId, u32)],
+    ) -> Result<Passage, Error> {
         let mut keys = vec![self.marker(user, key)];
         keys.extend(self.keys(wanted));
         let units: Vec<i64> = wanted.iter().map(|(_, units)| i64::from(*units)).collect();
@@ -97,7 +108,10 @@ impl Gate {
     /// Remembers that a key made an order, so that its repeat passes a closed gate. Best effort.
     pub async fn mark(&self, user: &UserId, key: &str) {
         let expiry = Some(Expiration::EX(MARKER_SECONDS));
-        let marked: Result<(), Error> = self.redis.set(self.marker(user, key), 1, expiry, None, false).await;
+        let marked: Result<(), Error> = self
+            .redis
+            .set(self.marker(user, key), 1, expiry, None, false)
+            .await;
         if let Err(error) = marked {
             tracing::debug!(%error, "order not marked in the gate");
         }

@@ -27,7 +27,11 @@ use futures::{FutureExt, future::BoxFuture};
 use platform::{
     config::Config,
     control::Control,
-    http::{authorization::Authority, client_address::Network, problem::{Code, Problem}},
+    http::{
+        authorization::Authority,
+        client_address::Network,
+        problem::{Code, Problem},
+    },
 };
 use sale::limits::{LimitedRoute, Verdict};
 use std::sync::{Arc, atomic::AtomicU64};
@@ -85,7 +89,14 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         products: products.clone(),
         proxy: proxy::Proxy::new(&config.upstreams),
         upgrades: upgrade::Upgrades::new(&config.upstreams.notifier),
-        trusted: Arc::new(config.http.trusted_proxies.iter().filter_map(|n| Network::parse(n)).collect()),
+        trusted: Arc::new(
+            config
+                .http
+                .trusted_proxies
+                .iter()
+                .filter_map(|n| Network::parse(n))
+                .collect(),
+        ),
         currency: config.currency,
         refused: deps.refused,
     };
@@ -100,7 +111,10 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .route("/api/sale", get(sale_page::show))
         .route("/ws", get(upgrade::connect))
         .layer(middleware::from_fn_with_state(gateway.clone(), limit));
-    let router = limited.with_state(gateway).merge(extra).layer(cors::layer(&config.http.cors_origins));
+    let router = limited
+        .with_state(gateway)
+        .merge(extra)
+        .layer(cors::layer(&config.http.cors_origins));
     let tasks = vec![("gateway products", products.refresh_until(deps.stop).boxed())];
     Service { router, tasks }
 }

@@ -36,7 +36,10 @@ pub struct Limiter {
 impl Limiter {
     /// A limiter under a sale's prefix.
     pub fn new(redis: Client, prefix: &str) -> Self {
-        Self { redis, prefix: prefix.to_owned() }
+        Self {
+            redis,
+            prefix: prefix.to_owned(),
+        }
     }
 
     /// Counts one request of a subject.
@@ -45,7 +48,10 @@ impl Limiter {
     /// Redis does not answer.
     pub async fn count(&self, subject: &str, limit: RateLimit) -> Result<Verdict, Error> {
         let key = format!("{}rl:{}:{subject}", self.prefix, limit.route.as_str());
-        let arguments = vec![i64::from(limit.limit), i64::try_from(limit.window_ms).unwrap_or(i64::MAX)];
+        let arguments = vec![
+            i64::from(limit.limit),
+            i64::try_from(limit.window_ms).unwrap_or(i64::MAX),
+        ];
         let (remaining, wait): (i64, i64) = self.redis.eval(COUNT, vec![key], arguments).await?;
         Ok(Verdict {
             limit,

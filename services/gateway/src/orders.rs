@@ -17,7 +17,10 @@ use platform::{
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use sale::{ProductId, Quantity, Sku, UserId, control::Admission, limits::LimitedRoute};
 use serde::Deserialize;
-use std::{collections::BTreeMap, sync::{LazyLock, atomic::Ordering}};
+use std::{
+    collections::BTreeMap,
+    sync::{LazyLock, atomic::Ordering},
+};
 
 static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
@@ -44,7 +47,10 @@ struct WantedItem {
 /// Counts an order that was not accepted.
 pub(crate) fn count_refusal(gateway: &Gateway, route: LimitedRoute, code: Code) {
     if route == LimitedRoute::Orders {
-        let name = serde_json::to_value(code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let name = serde_json::to_value(code)
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default();
         REFUSED.with_label_values(&[&name]).inc();
         gateway.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -90,8 +96,12 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
     // In a task of its own: what was taken from the gate is given back also when the buyer hangs up.
     let work = async move {
         let answered = gateway.proxy.send(forwarded, client).await;
-        let accepted = answered.as_ref().is_ok_and(|response| response.status() == StatusCode::CREATED);
-        let replayed = answered.as_ref().is_ok_and(|r| r.headers().contains_key("idempotency-replayed"));
+        let accepted = answered
+            .as_ref()
+            .is_ok_and(|response| response.status() == StatusCode::CREATED);
+        let replayed = answered
+            .as_ref()
+            .is_ok_and(|r| r.headers().contains_key("idempotency-replayed"));
         if let (Passage::Taken, Some(wanted)) = (passage, &wanted)
             && (!accepted || replayed)
         {
@@ -104,7 +114,9 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
         }
         answered
     };
-    tokio::spawn(work).await.map_err(|error| Problem::internal(&error))?
+    tokio::spawn(work)
+        .await
+        .map_err(|error| Problem::internal(&error))?
 }
 
 fn check_clock(gateway: &Gateway) -> Result<(), Problem> {
@@ -120,9 +132,10 @@ fn check_clock(gateway: &Gateway) -> Result<(), Problem> {
             Err(problem)
         }
         Admission::Closed => Err(Problem::new(Code::SaleClosed, "The sale is over.")),
-        Admission::Halted => {
-            Err(Problem::new(Code::SaleHalted, "The sale is paused; please come back in a moment."))
-        }
+        Admission::Halted => Err(Problem::new(
+            Code::SaleHalted,
+            "The sale is paused; please come back in a moment.",
+        )),
     }
 }
 
@@ -143,7 +156,11 @@ async fn pass(
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Option<String> {
-    headers.get("idempotency-key")?.to_str().ok().map(|key| key.trim().to_owned())
+    headers
+        .get("idempotency-key")?
+        .to_str()
+        .ok()
+        .map(|key| key.trim().to_owned())
 }
 
 /// The units of each product, or `None` for a body that the order service will refuse.
@@ -170,7 +187,12 @@ mod tests {
         let laptop = Sku::parse("FLASH-LAPTOP-001").unwrap().product_id();
         let body = br#"{"items":[{"sku":"FLASH-LAPTOP-001","quantity":2}]}"#;
         assert_eq!(wanted(body), Some(vec![(laptop, 2)]));
-        for bad in [&b"{"[..], br#"{"items":[]}"#, br#"{"items":[{"quantity":1}]}"#, br#"{"items":[{"sku":"A","quantity":0}]}"#] {
+        for bad in [
+            &b"{"[..],
+            br#"{"items":[]}"#,
+            br#"{"items":[{"quantity":1}]}"#,
+            br#"{"items":[{"sku":"A","quantity":0}]}"#,
+        ] {
             assert_eq!(wanted(bad), None);
         }
     }

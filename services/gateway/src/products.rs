@@ -56,8 +56,15 @@ pub struct Products {
 impl Products {
     /// An empty list that is read from inventory.
     pub fn new(inventory: Url) -> Self {
-        let client = reqwest::Client::builder().timeout(DEADLINE).build().unwrap_or_default();
-        Self { list: Arc::default(), client, inventory }
+        let client = reqwest::Client::builder()
+            .timeout(DEADLINE)
+            .build()
+            .unwrap_or_default();
+        Self {
+            list: Arc::default(),
+            client,
+            inventory,
+        }
     }
 
     /// The list as it was last read.
@@ -90,7 +97,14 @@ impl Products {
             if let Some(cursor) = &cursor {
                 url.query_pairs_mut().append_pair("cursor", cursor);
             }
-            let page: PageOfProducts = self.client.get(url).send().await?.error_for_status()?.json().await?;
+            let page: PageOfProducts = self
+                .client
+                .get(url)
+                .send()
+                .await?
+                .error_for_status()?
+                .json()
+                .await?;
             products.extend(page.items);
             cursor = page.next_cursor;
             if cursor.is_none() {

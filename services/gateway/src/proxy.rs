@@ -14,7 +14,10 @@ use hyper_util::{
 };
 use platform::{
     config::Upstreams,
-    http::{problem::{Code, Problem}, server::MAX_BODY_BYTES},
+    http::{
+        problem::{Code, Problem},
+        server::MAX_BODY_BYTES,
+    },
 };
 use std::{net::IpAddr, time::Duration};
 use url::Url;
@@ -52,7 +55,10 @@ impl Proxy {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .build(connector);
-        Self { client, upstreams: upstreams.clone() }
+        Self {
+            client,
+            upstreams: upstreams.clone(),
+        }
     }
 
     fn upstream(&self, path: &str) -> Option<&Url> {
@@ -79,7 +85,9 @@ impl Proxy {
         let upstream = self.upstream(path).ok_or_else(|| Problem::not_found("route"))?;
         let target = request.uri().path_and_query().map_or(path, |p| p.as_str());
         let base = upstream.as_str().trim_end_matches('/');
-        let uri: Uri = format!("{base}{target}").parse().map_err(|error| Problem::internal(&error))?;
+        let uri: Uri = format!("{base}{target}")
+            .parse()
+            .map_err(|error| Problem::internal(&error))?;
         *request.uri_mut() = uri;
         prepare(request.headers_mut(), client);
         let answered = tokio::time::timeout(ANSWER, self.client.request(request)).await;
@@ -121,10 +129,20 @@ fn prepare(headers: &mut HeaderMap, client: IpAddr) {
 ///
 /// # Errors
 /// 413 for a body that is too large, 400 for one that breaks off.
-pub async fn with_whole_body(request: Request) -> Result<(axum::http::request::Parts, bytes::Bytes), Problem> {
-    let too_large = || Problem::new(Code::PayloadTooLarge, "The body is larger than this route takes (64 KiB).");
+pub async fn with_whole_body(
+    request: Request,
+) -> Result<(axum::http::request::Parts, bytes::Bytes), Problem> {
+    let too_large = || {
+        Problem::new(
+            Code::PayloadTooLarge,
+            "The body is larger than this route takes (64 KiB).",
+        )
+    };
     let (parts, body) = request.into_parts();
-    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let announced = parts
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(too_large());
     }
@@ -141,7 +159,10 @@ pub(crate) async fn forward(State(gateway): State<Gateway>, request: Request) ->
     let client = subject::address(&request, &gateway.trusted);
     let forwarded = async {
         let (parts, body) = with_whole_body(request).await?;
-        gateway.proxy.send(Request::from_parts(parts, Body::from(body)), client).await
+        gateway
+            .proxy
+            .send(Request::from_parts(parts, Body::from(body)), client)
+            .await
     };
     forwarded.await.unwrap_or_else(IntoResponse::into_response)
 }
@@ -153,8 +174,12 @@ mod tests {
     #[test]
     fn paths_find_their_service_and_internal_ones_find_none() {
         let url = |port: u16| Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
-        let upstreams =
-            Upstreams { auth: url(1), inventory: url(2), order: url(3), notifier: url(4) };
+        let upstreams = Upstreams {
+            auth: url(1),
+            inventory: url(2),
+            order: url(3),
+            notifier: url(4),
+        };
         let proxy = Proxy::new(&upstreams);
         let port = |path| proxy.upstream(path).and_then(Url::port);
         assert_eq!(port("/api/auth/login"), Some(1));

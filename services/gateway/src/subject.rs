@@ -22,8 +22,12 @@ pub fn address(request: &Request, trusted: &[Network]) -> IpAddr {
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
-    let forwarded: Vec<&str> =
-        request.headers().get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
+    let forwarded: Vec<&str> = request
+        .headers()
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .collect();
     let forwarded = (!forwarded.is_empty()).then(|| forwarded.join(","));
     client_address::resolve(peer, forwarded.as_deref(), trusted)
 }

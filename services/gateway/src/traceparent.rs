@@ -5,7 +5,10 @@ use axum::http::HeaderValue;
 /// Whether a value is a `traceparent` of version 00 (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 pub fn is_valid(value: &str) -> bool {
     let hex = |part: &str, length| {
-        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        part.len() == length
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
     let not_zero = |part: &str| part.bytes().any(|b| b != b'0');
     match value.split('-').collect::<Vec<_>>()[..] {
@@ -36,7 +39,12 @@ mod tests {
     fn only_well_formed_contexts_are_kept() {
         let good = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         assert_eq!(keep_or_make(Some(&good)), Some(good));
-        for bad in ["", "00-0-0-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "ff-x-y-z"] {
+        for bad in [
+            "",
+            "00-0-0-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "ff-x-y-z",
+        ] {
             let made = keep_or_make(HeaderValue::from_str(bad).ok().as_ref()).unwrap();
             assert_ne!(made, bad);
             assert!(is_valid(made.to_str().unwrap()), "{made:?}");

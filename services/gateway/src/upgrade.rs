@@ -37,21 +37,36 @@ impl Upgrades {
         connector.set_connect_timeout(Some(Duration::from_secs(1)));
         connector.set_nodelay(true);
         // An upgraded connection is never used again, so there is nothing to pool.
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Self { client, notifier: notifier.clone(), places: Arc::new(Semaphore::new(MOST)) }
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector);
+        Self {
+            client,
+            notifier: notifier.clone(),
+            places: Arc::new(Semaphore::new(MOST)),
+        }
     }
 }
 
 /// `GET /ws`
 pub(crate) async fn connect(State(gateway): State<Gateway>, request: Request) -> Response {
-    pass_on(&gateway.upgrades, request).await.unwrap_or_else(IntoResponse::into_response)
+    pass_on(&gateway.upgrades, request)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn pass_on(upgrades: &Upgrades, mut request: Request) -> Result<Response, Problem> {
-    let place = Arc::clone(&upgrades.places).try_acquire_owned().map_err(|_| Problem::busy())?;
-    let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
+    let place = Arc::clone(&upgrades.places)
+        .try_acquire_owned()
+        .map_err(|_| Problem::busy())?;
+    let query = request
+        .uri()
+        .query()
+        .map_or(String::new(), |query| format!("?{query}"));
     let base = upgrades.notifier.as_str().trim_end_matches('/');
-    let uri: Uri = format!("{base}/ws{query}").parse().map_err(|error| Problem::internal(&error))?;
+    let uri: Uri = format!("{base}/ws{query}")
+        .parse()
+        .map_err(|error| Problem::internal(&error))?;
     let ours = hyper::upgrade::on(&mut request);
     let mut forwarded = Request::new(Body::empty());
     *forwarded.uri_mut() = uri;

@@ -4,9 +4,18 @@ use crate::store::{Origin, Reservation, Store, StoreError};
 use events::{Message, Payload};
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
-use mongodb::{ClientSession, bson::{DateTime, doc}};
-use platform::{backends::mongo::{self, MongoError, TransientError}, clock::Clock};
-use sale::{OrderId, order::{InventoryOutcome, ReservationState}};
+use mongodb::{
+    ClientSession,
+    bson::{DateTime, doc},
+};
+use platform::{
+    backends::mongo::{self, MongoError, TransientError},
+    clock::Clock,
+};
+use sale::{
+    OrderId,
+    order::{InventoryOutcome, ReservationState},
+};
 use std::{collections::BTreeSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +52,13 @@ async fn end_due(store: &Store, now: Timestamp) -> Result<(), StoreError> {
         "state": ReservationState::Held.as_str(),
         "expiresAt": {"$lte": DateTime::from_millis(now.as_millisecond())},
     };
-    let due: Vec<Reservation> = store.reservations.find(due).limit(BATCH).await?.try_collect().await?;
+    let due: Vec<Reservation> = store
+        .reservations
+        .find(due)
+        .limit(BATCH)
+        .await?
+        .try_collect()
+        .await?;
     for reservation in due {
         end_hold(store, &reservation.order, InventoryOutcome::HoldExpired, now).await?;
     }
@@ -77,11 +92,19 @@ async fn end_in(
 ) -> Result<bool, StoreError> {
     let held = doc! {"_id": order.as_str(), "state": ReservationState::Held.as_str()};
     let released = doc! {"$set": {"state": ReservationState::Released.as_str(), "expiresAt": null}};
-    let Some(reservation) = store.reservations.find_one_and_update(held, released).session(&mut *session).await?
+    let Some(reservation) = store
+        .reservations
+        .find_one_and_update(held, released)
+        .session(&mut *session)
+        .await?
     else {
         return Ok(false);
     };
-    let products: BTreeSet<_> = reservation.items.iter().map(|item| item.product_id.clone()).collect();
+    let products: BTreeSet<_> = reservation
+        .items
+        .iter()
+        .map(|item| item.product_id.clone())
+        .collect();
     let mut accounts = store.accounts(session, &products).await?;
     for item in &reservation.items {
         if let Some(account) = accounts.get_mut(&item.product_id) {

@@ -48,7 +48,10 @@ struct Look {
 impl Gate {
     /// The counts under a sale's prefix.
     pub fn new(redis: Client, prefix: &str) -> Self {
-        Self { redis, prefix: prefix.to_owned() }
+        Self {
+            redis,
+            prefix: prefix.to_owned(),
+        }
     }
 
     fn key(&self, product: &ProductId) -> String {
@@ -65,7 +68,9 @@ impl Gate {
 
     async fn fill(&self, product: &ProductId, available: i64) -> Result<(), Error> {
         let expiry = Some(Expiration::EX(TTL_SECONDS));
-        self.redis.set::<(), _, _>(self.key(product), available, expiry, Some(SetOptions::NX), false).await
+        self.redis
+            .set::<(), _, _>(self.key(product), available, expiry, Some(SetOptions::NX), false)
+            .await
     }
 
     async fn count(&self, product: &ProductId) -> Result<Option<i64>, Error> {
@@ -73,7 +78,9 @@ impl Gate {
     }
 
     async fn correct(&self, product: &ProductId, from: i64, to: i64) -> Result<i64, Error> {
-        self.redis.eval(CORRECT, vec![self.key(product)], vec![from, to, TTL_SECONDS]).await
+        self.redis
+            .eval(CORRECT, vec![self.key(product)], vec![from, to, TTL_SECONDS])
+            .await
     }
 }
 
@@ -88,7 +95,8 @@ pub async fn keep(gate: Gate, store: Store, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         let reader = store.clone();
-        let products = mongo::detached(async move { reader.all_products().await.map_err(MongoError::from) }).await;
+        let products =
+            mongo::detached(async move { reader.all_products().await.map_err(MongoError::from) }).await;
         let products = match products {
             Ok(products) => products,
             Err(error) => {
@@ -135,7 +143,11 @@ fn judge(before: Option<Look>, count: i64, available: i64) -> Look {
         Some(look) if look.count == count && look.available == available => look.quiet + 1,
         _ => 0,
     };
-    Look { count, available, quiet }
+    Look {
+        count,
+        available,
+        quiet,
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ pub struct Terms {
 impl Terms {
     /// The terms in a sale's configuration.
     pub fn of(config: &Config) -> Self {
-        Self { confirmation: config.confirmation, ttl: Duration::from_secs(config.reservation_ttl_seconds) }
+        Self {
+            confirmation: config.confirmation,
+            ttl: Duration::from_secs(config.reservation_ttl_seconds),
+        }
     }
 
     /// When a hold that begins now runs out. With automatic confirmation it does not: the order is confirmed by the

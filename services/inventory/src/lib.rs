@@ -76,8 +76,14 @@ pub fn build(deps: Dependencies) -> Service {
     let tasks = vec![
         ("inventory indexes", prepare.boxed()),
         ("inventory lanes", worker.run(deps.stop.clone()).boxed()),
-        ("inventory expiry", expiry::run(store.clone(), Clock::System, deps.stop.clone()).boxed()),
+        (
+            "inventory expiry",
+            expiry::run(store.clone(), Clock::System, deps.stop.clone()).boxed(),
+        ),
         ("inventory gate", gate::keep(gate, store, deps.stop).boxed()),
     ];
-    Service { router: routes::router(state), tasks }
+    Service {
+        router: routes::router(state),
+        tasks,
+    }
 }

@@ -67,7 +67,13 @@ pub struct Plan {
 
 /// Plans a batch, message by message in order.
 pub fn plan(messages: &[Message], known: Known, terms: Terms, now: Timestamp) -> Plan {
-    let mut planner = Planner { known, terms, now, plan: Plan::default(), created: HashMap::new() };
+    let mut planner = Planner {
+        known,
+        terms,
+        now,
+        plan: Plan::default(),
+        created: HashMap::new(),
+    };
     for message in messages {
         match &message.payload {
             Payload::OrderCreated(order) => planner.reserve(message, &order.items),
@@ -98,8 +104,16 @@ impl Planner {
             Ok(()) => (ReservationState::Held, InventoryOutcome::Reserved),
             Err(reason) => (ReservationState::Rejected, InventoryOutcome::Rejected { reason }),
         };
-        let expires_at = self.terms.expiry(self.now).filter(|_| state == ReservationState::Held);
-        self.create(NewReservation { order: order.clone(), items: items.to_vec(), state, expires_at });
+        let expires_at = self
+            .terms
+            .expiry(self.now)
+            .filter(|_| state == ReservationState::Held);
+        self.create(NewReservation {
+            order: order.clone(),
+            items: items.to_vec(),
+            state,
+            expires_at,
+        });
         self.plan.answers.push(Answer {
             order: order.clone(),
             outcome,
@@ -115,7 +129,9 @@ impl Planner {
                 None => self.account(&item.product_id),
             };
             let mut account = account.ok_or(FailureReason::UnknownProduct)?;
-            account.reserve(u64::from(item.quantity.get())).map_err(|_| FailureReason::SoldOut)?;
+            account
+                .reserve(u64::from(item.quantity.get()))
+                .map_err(|_| FailureReason::SoldOut)?;
             after.insert(item.product_id.clone(), account);
         }
         self.plan.stock.extend(after);
@@ -130,7 +146,10 @@ impl Planner {
             OrderStatus::Failed | OrderStatus::Cancelled | OrderStatus::Expired => ReservationState::Released,
         };
         let held = match self.created.get(order).and_then(|at| self.plan.created.get(*at)) {
-            Some(new) => Some(Held { items: new.items.clone(), state: new.state }),
+            Some(new) => Some(Held {
+                items: new.items.clone(),
+                state: new.state,
+            }),
             None => self.known.reservations.get(order).cloned(),
         };
         match held {
@@ -149,7 +168,9 @@ impl Planner {
 
     fn settle(&mut self, order: &OrderId, items: &[OrderedItem], target: ReservationState) {
         for item in items {
-            let Some(mut account) = self.account(&item.product_id) else { continue };
+            let Some(mut account) = self.account(&item.product_id) else {
+                continue;
+            };
             let units = u64::from(item.quantity.get());
             let moved = match target {
                 ReservationState::Confirmed => account.confirm(units),
@@ -164,7 +185,11 @@ impl Planner {
                 }
             }
         }
-        match self.created.get(order).and_then(|at| self.plan.created.get_mut(*at)) {
+        match self
+            .created
+            .get(order)
+            .and_then(|at| self.plan.created.get_mut(*at))
+        {
             Some(new) => {
                 new.state = target;
                 new.expires_at = None;
@@ -179,11 +204,16 @@ impl Planner {
     }
 
     fn account(&self, product: &ProductId) -> Option<Stock> {
-        self.plan.stock.get(product).or_else(|| self.known.stock.get(product)).copied()
+        self.plan
+            .stock
+            .get(product)
+            .or_else(|| self.known.stock.get(product))
+            .copied()
     }
 
     fn create(&mut self, reservation: NewReservation) {
-        self.created.insert(reservation.order.clone(), self.plan.created.len());
+        self.created
+            .insert(reservation.order.clone(), self.plan.created.len());
         self.plan.created.push(reservation);
     }
 }
@@ -192,10 +222,16 @@ impl Planner {
 mod tests {
     use super::*;
     use events::message::{OrderCreated, OrderStatusChanged};
-    use sale::{Quantity, UserId, order::{Confirmation, InventoryStatus}};
+    use sale::{
+        Quantity, UserId,
+        order::{Confirmation, InventoryStatus},
+    };
     use std::time::Duration;
 
-    const AUTOMATIC: Terms = Terms { confirmation: Confirmation::Automatic, ttl: Duration::from_secs(600) };
+    const AUTOMATIC: Terms = Terms {
+        confirmation: Confirmation::Automatic,
+        ttl: Duration::from_secs(600),
+    };
 
     fn message(order: &str, payload: Payload) -> Message {
         Message::new(OrderId::new(order), Timestamp::UNIX_EPOCH, None, payload)
@@ -204,9 +240,18 @@ mod tests {
     fn created(order: &str, items: &[(&str, i64)]) -> Message {
         let items = items
             .iter()
-            .map(|(product, n)| OrderedItem { product_id: ProductId::new(*product), quantity: Quantity::new(*n).unwrap() })
+            .map(|(product, n)| OrderedItem {
+                product_id: ProductId::new(*product),
+                quantity: Quantity::new(*n).unwrap(),
+            })
             .collect();
-        message(order, Payload::OrderCreated(OrderCreated { user_id: UserId::new("u"), items }))
+        message(
+            order,
+            Payload::OrderCreated(OrderCreated {
+                user_id: UserId::new("u"),
+                items,
+            }),
+        )
     }
 
     fn ended(order: &str, status: OrderStatus) -> Message {
@@ -225,7 +270,10 @@ mod tests {
     fn stocked(stock: &[(&str, u64)]) -> Known {
         Known {
             reservations: HashMap::new(),
-            stock: stock.iter().map(|(p, n)| (ProductId::new(*p), Stock::new(*n))).collect(),
+            stock: stock
+                .iter()
+                .map(|(p, n)| (ProductId::new(*p), Stock::new(*n)))
+                .collect(),
         }
     }
 
@@ -240,19 +288,35 @@ mod tests {
 
     #[test]
     fn the_last_unit_goes_to_the_first_order() {
-        let plan = run(&[created("a", &[("p", 1)]), created("b", &[("p", 1)])], stocked(&[("p", 1)]));
+        let plan = run(
+            &[created("a", &[("p", 1)]), created("b", &[("p", 1)])],
+            stocked(&[("p", 1)]),
+        );
         assert_eq!(plan.answers[0].outcome, InventoryOutcome::Reserved);
-        assert_eq!(plan.answers[1].outcome, InventoryOutcome::Rejected { reason: FailureReason::SoldOut });
+        assert_eq!(
+            plan.answers[1].outcome,
+            InventoryOutcome::Rejected {
+                reason: FailureReason::SoldOut
+            }
+        );
         assert_eq!(counts(&plan, "p"), (0, 1, 0));
     }
 
     #[test]
     fn an_order_is_reserved_whole_or_not_at_all() {
-        let plan = run(&[created("a", &[("p", 1), ("q", 2)])], stocked(&[("p", 5), ("q", 1)]));
+        let plan = run(
+            &[created("a", &[("p", 1), ("q", 2)])],
+            stocked(&[("p", 5), ("q", 1)]),
+        );
         assert_eq!(plan.created[0].state, ReservationState::Rejected);
         assert!(plan.stock.is_empty());
         let plan = run(&[created("a", &[("p", 1), ("ghost", 1)])], stocked(&[("p", 5)]));
-        assert_eq!(plan.answers[0].outcome, InventoryOutcome::Rejected { reason: FailureReason::UnknownProduct });
+        assert_eq!(
+            plan.answers[0].outcome,
+            InventoryOutcome::Rejected {
+                reason: FailureReason::UnknownProduct
+            }
+        );
         assert!(plan.stock.is_empty());
     }
 
@@ -264,27 +328,49 @@ mod tests {
 
     #[test]
     fn repeats_change_nothing() {
-        let plan = run(&[created("a", &[("p", 1)]), created("a", &[("p", 1)])], stocked(&[("p", 5)]));
+        let plan = run(
+            &[created("a", &[("p", 1)]), created("a", &[("p", 1)])],
+            stocked(&[("p", 5)]),
+        );
         assert_eq!((plan.created.len(), plan.answers.len()), (1, 1));
         let mut known = stocked(&[("p", 5)]);
-        known.reservations.insert(OrderId::new("a"), Held { items: vec![], state: ReservationState::Confirmed });
-        let plan = run(&[created("a", &[("p", 1)]), ended("a", OrderStatus::Cancelled)], known);
+        known.reservations.insert(
+            OrderId::new("a"),
+            Held {
+                items: vec![],
+                state: ReservationState::Confirmed,
+            },
+        );
+        let plan = run(
+            &[created("a", &[("p", 1)]), ended("a", OrderStatus::Cancelled)],
+            known,
+        );
         assert!(plan.created.is_empty() && plan.answers.is_empty() && plan.moved.is_empty());
     }
 
     #[test]
     fn units_follow_their_order() {
-        let batch = [created("a", &[("p", 2)]), ended("a", OrderStatus::Confirmed), ended("a", OrderStatus::Confirmed)];
+        let batch = [
+            created("a", &[("p", 2)]),
+            ended("a", OrderStatus::Confirmed),
+            ended("a", OrderStatus::Confirmed),
+        ];
         let plan = run(&batch, stocked(&[("p", 5)]));
         assert_eq!(counts(&plan, "p"), (3, 0, 2));
         assert_eq!(plan.created[0].state, ReservationState::Confirmed);
-        let plan = run(&[created("a", &[("p", 2)]), ended("a", OrderStatus::Expired)], stocked(&[("p", 5)]));
+        let plan = run(
+            &[created("a", &[("p", 2)]), ended("a", OrderStatus::Expired)],
+            stocked(&[("p", 5)]),
+        );
         assert_eq!(counts(&plan, "p"), (5, 0, 0));
     }
 
     #[test]
     fn a_cancellation_that_comes_first_wins() {
-        let plan = run(&[ended("a", OrderStatus::Cancelled), created("a", &[("p", 2)])], stocked(&[("p", 5)]));
+        let plan = run(
+            &[ended("a", OrderStatus::Cancelled), created("a", &[("p", 2)])],
+            stocked(&[("p", 5)]),
+        );
         assert!(plan.stock.is_empty() && plan.answers.is_empty());
         assert_eq!(plan.created[0].state, ReservationState::Released);
     }

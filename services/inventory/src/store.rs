@@ -77,8 +77,17 @@ impl Store {
 
     async fn create_indexes(&self) -> Result<(), Error> {
         let unique = IndexOptions::builder().unique(true).build();
-        self.products.create_index(IndexModel::builder().keys(doc! {"sku": 1}).options(unique).build()).await?;
-        let expiring = IndexModel::builder().keys(doc! {"state": 1, "expiresAt": 1}).build();
+        self.products
+            .create_index(
+                IndexModel::builder()
+                    .keys(doc! {"sku": 1})
+                    .options(unique)
+                    .build(),
+            )
+            .await?;
+        let expiring = IndexModel::builder()
+            .keys(doc! {"state": 1, "expiresAt": 1})
+            .build();
         self.reservations.create_index(expiring).await?;
         Ok(())
     }
@@ -88,7 +97,12 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn all_products(&self) -> Result<Vec<Product>, Error> {
-        self.products.find(doc! {}).sort(doc! {"_id": 1}).await?.try_collect().await
+        self.products
+            .find(doc! {})
+            .sort(doc! {"_id": 1})
+            .await?
+            .try_collect()
+            .await
     }
 
     /// A page of products in the order of their ids.
@@ -97,7 +111,13 @@ impl Store {
     /// The driver's.
     pub async fn page(&self, after: Option<String>, limit: i64) -> Result<Vec<Product>, Error> {
         let filter = after.map_or_else(Document::new, |id| doc! {"_id": {"$gt": id}});
-        self.products.find(filter).sort(doc! {"_id": 1}).limit(limit).await?.try_collect().await
+        self.products
+            .find(filter)
+            .sort(doc! {"_id": 1})
+            .limit(limit)
+            .await?
+            .try_collect()
+            .await
     }
 
     /// One product.
@@ -112,9 +132,15 @@ impl Store {
     ///
     /// # Errors
     /// The driver's, or a broken stock account.
-    pub async fn known(&self, session: &mut ClientSession, messages: &[Message]) -> Result<Known, StoreError> {
+    pub async fn known(
+        &self,
+        session: &mut ClientSession,
+        messages: &[Message],
+    ) -> Result<Known, StoreError> {
         let orders: BTreeSet<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
-        let reservations = self.reservations_of(session, orders.into_iter().collect()).await?;
+        let reservations = self
+            .reservations_of(session, orders.into_iter().collect())
+            .await?;
         let mut products: BTreeSet<ProductId> = BTreeSet::new();
         for held in reservations.values() {
             products.extend(held.items.iter().map(|item| item.product_id.clone()));
@@ -133,10 +159,25 @@ impl Store {
         session: &mut ClientSession,
         orders: Vec<&str>,
     ) -> Result<HashMap<OrderId, Held>, Error> {
-        let mut cursor =
-            self.reservations.find(doc! {"_id": {"$in": orders}}).batch_size(2_000).session(&mut *session).await?;
+        let mut cursor = self
+            .reservations
+            .find(doc! {"_id": {"$in": orders}})
+            .batch_size(2_000)
+            .session(&mut *session)
+            .await?;
         let found: Vec<Reservation> = cursor.stream(session).try_collect().await?;
-        Ok(found.into_iter().map(|r| (r.order, Held { items: r.items, state: r.state })).collect())
+        Ok(found
+            .into_iter()
+            .map(|r| {
+                (
+                    r.order,
+                    Held {
+                        items: r.items,
+                        state: r.state,
+                    },
+                )
+            })
+            .collect())
     }
 
     /// The stock accounts of some products, read in a transaction.
@@ -152,7 +193,11 @@ impl Store {
             return Ok(Default::default());
         }
         let ids: Vec<&str> = products.iter().map(ProductId::as_str).collect();
-        let mut cursor = self.products.find(doc! {"_id": {"$in": ids}}).session(&mut *session).await?;
+        let mut cursor = self
+            .products
+            .find(doc! {"_id": {"$in": ids}})
+            .session(&mut *session)
+            .await?;
         let found: Vec<Product> = cursor.stream(session).try_collect().await?;
         let mut stock = std::collections::BTreeMap::new();
         for product in found {
@@ -173,12 +218,19 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), Error> {
         if !plan.created.is_empty() {
-            let new = plan.created.iter().map(|reservation| stored(reservation, origin, now));
+            let new = plan
+                .created
+                .iter()
+                .map(|reservation| stored(reservation, origin, now));
             self.reservations.insert_many(new).session(&mut *session).await?;
         }
         for target in [ReservationState::Confirmed, ReservationState::Released] {
-            let orders: Vec<&str> =
-                plan.moved.iter().filter(|(_, state)| **state == target).map(|(order, _)| order.as_str()).collect();
+            let orders: Vec<&str> = plan
+                .moved
+                .iter()
+                .filter(|(_, state)| **state == target)
+                .map(|(order, _)| order.as_str())
+                .collect();
             if !orders.is_empty() {
                 self.reservations
                     .update_many(

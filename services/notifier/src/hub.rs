@@ -25,10 +25,17 @@ pub const MOST_SOCKETS: usize = 20_000;
 
 static SOCKETS: LazyLock<IntGauge> =
     LazyLock::new(|| must(register_int_gauge!("quicksale_sockets", "Open WebSockets.")));
-static PUSHED: LazyLock<IntCounter> =
-    LazyLock::new(|| must(register_int_counter!("quicksale_pushed_total", "Notifications handed to sockets.")));
+static PUSHED: LazyLock<IntCounter> = LazyLock::new(|| {
+    must(register_int_counter!(
+        "quicksale_pushed_total",
+        "Notifications handed to sockets."
+    ))
+});
 static CUT_OFF: LazyLock<IntCounter> = LazyLock::new(|| {
-    must(register_int_counter!("quicksale_sockets_cut_off_total", "Sockets closed because they did not keep up."))
+    must(register_int_counter!(
+        "quicksale_sockets_cut_off_total",
+        "Sockets closed because they did not keep up."
+    ))
 });
 
 /// The sockets of this process.
@@ -69,7 +76,12 @@ impl Hub {
         state.open += 1;
         SOCKETS.inc();
         state.sockets.entry(user.clone()).or_default().push((id, send));
-        let recent = state.recent.iter().filter(|(_, n)| n.user_id == *user).map(|(_, n)| n.clone()).collect();
+        let recent = state
+            .recent
+            .iter()
+            .filter(|(_, n)| n.user_id == *user)
+            .map(|(_, n)| n.clone())
+            .collect();
         Some(Registration { id, pushes, recent })
     }
 
@@ -91,12 +103,17 @@ impl Hub {
         let mut state = self.lock();
         let now = Instant::now();
         while state.recent.len() >= MOST_RECENT
-            || state.recent.front().is_some_and(|(at, _)| now.duration_since(*at) > RECENT)
+            || state
+                .recent
+                .front()
+                .is_some_and(|(at, _)| now.duration_since(*at) > RECENT)
         {
             state.recent.pop_front();
         }
         state.recent.push_back((now, notification.clone()));
-        let Some(sockets) = state.sockets.get_mut(&notification.user_id) else { return };
+        let Some(sockets) = state.sockets.get_mut(&notification.user_id) else {
+            return;
+        };
         sockets.retain(|(_, socket)| match socket.try_send(notification.clone()) {
             Ok(()) => {
                 PUSHED.inc();
@@ -136,8 +153,10 @@ mod tests {
     #[test]
     fn pushes_reach_the_users_sockets_and_nobody_elses() {
         let hub = Hub::default();
-        let (mut ada, mut bob) =
-            (hub.register(&UserId::new("ada")).unwrap(), hub.register(&UserId::new("bob")).unwrap());
+        let (mut ada, mut bob) = (
+            hub.register(&UserId::new("ada")).unwrap(),
+            hub.register(&UserId::new("bob")).unwrap(),
+        );
         hub.push(&about("ada", 1));
         assert_eq!(ada.pushes.try_recv().unwrap().id, "0001");
         assert!(bob.pushes.try_recv().is_err());
@@ -156,6 +175,9 @@ mod tests {
         for _ in 0..QUEUE {
             slow.pushes.try_recv().unwrap();
         }
-        assert_eq!(slow.pushes.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+        assert_eq!(
+            slow.pushes.try_recv(),
+            Err(mpsc::error::TryRecvError::Disconnected)
+        );
     }
 }

@@ -57,9 +57,17 @@ pub fn build(deps: Dependencies) -> Service {
     let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
     let recorder = Arc::new(record::Record::new(store.clone()));
     let worker = LaneWorker::new(settings, deps.database, recorder, deps.health.clone());
-    let prepare =
-        store::prepare(store.clone(), deps.health.gate("notification indexes"), deps.stop.clone());
-    let tail = tail::run(Arc::clone(&hub), deps.kafka, deps.config.kafka.clone(), deps.stop.clone());
+    let prepare = store::prepare(
+        store.clone(),
+        deps.health.gate("notification indexes"),
+        deps.stop.clone(),
+    );
+    let tail = tail::run(
+        Arc::clone(&hub),
+        deps.kafka,
+        deps.config.kafka.clone(),
+        deps.stop.clone(),
+    );
     let state = routes::Notifier {
         store,
         hub,
@@ -72,5 +80,8 @@ pub fn build(deps: Dependencies) -> Service {
         ("notification lanes", worker.run(deps.stop).boxed()),
         ("notification tail", tail.boxed()),
     ];
-    Service { router: routes::router(state), tasks }
+    Service {
+        router: routes::router(state),
+        tasks,
+    }
 }

@@ -36,7 +36,9 @@ impl Handler for Record {
         messages: &'s [Message],
     ) -> BoxFuture<'s, Result<(), ApplyError>> {
         async move {
-            self.store.add(session, messages.iter().filter_map(Notification::of).collect()).await?;
+            self.store
+                .add(session, messages.iter().filter_map(Notification::of).collect())
+                .await?;
             Ok(())
         }
         .boxed()

@@ -86,9 +86,13 @@ async fn connect(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let token = query.token.as_deref().or_else(|| bearer_token(&headers)).ok_or_else(|| {
-        Problem::unauthenticated("Pass the access token as ?token= or in the Authorization header.")
-    })?;
+    let token = query
+        .token
+        .as_deref()
+        .or_else(|| bearer_token(&headers))
+        .ok_or_else(|| {
+            Problem::unauthenticated("Pass the access token as ?token= or in the Authorization header.")
+        })?;
     let identity = notifier.authority.identify(token)?;
     let upgrade = upgrade.map_err(|error| Problem::field("Upgrade", error.body_text()))?;
     let registration = notifier.hub.register(&identity.user).ok_or_else(Problem::busy)?;
@@ -151,11 +155,16 @@ async fn list(
     let (limit, before) = (query.limit()?, query.after()?);
     let (store, user) = (notifier.store.clone(), caller.0.user);
     let found = mongo::detached(async move {
-        store.page(&user, before, i64::from(limit) + 1).await.map_err(MongoError::from)
+        store
+            .page(&user, before, i64::from(limit) + 1)
+            .await
+            .map_err(MongoError::from)
     })
     .await
     .map_err(|error| busy(&error))?;
-    Ok(Json(Page::cut(found, limit, |n: &Notification| n.id.clone()).map(NotificationView::from)))
+    Ok(Json(
+        Page::cut(found, limit, |n: &Notification| n.id.clone()).map(NotificationView::from),
+    ))
 }
 
 /// Marks one of your notifications as read.

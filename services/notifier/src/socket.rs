@@ -1,6 +1,9 @@
 //! One buyer's WebSocket.
 
-use crate::{hub::{Hub, Registration}, store::{Notification, Store}};
+use crate::{
+    hub::{Hub, Registration},
+    store::{Notification, Store},
+};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use platform::{
     backends::mongo::{self, MongoError},
@@ -84,7 +87,10 @@ impl Session {
         let (user, id) = (self.identity.user.clone(), registration.id);
         let hub = Arc::clone(&self.hub);
         if let End::Close(code, reason) = self.converse(&mut socket, registration).await {
-            let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+            let close = Message::Close(Some(CloseFrame {
+                code,
+                reason: reason.into(),
+            }));
             let _gone = tokio::time::timeout(SEND_DEADLINE, socket.send(close)).await;
         }
         hub.leave(&user, id);
@@ -140,7 +146,13 @@ impl Session {
 
     async fn missed(&self) -> Result<Vec<Notification>, MongoError> {
         let (store, user, after) = (self.store.clone(), self.identity.user.clone(), self.after.clone());
-        mongo::detached(async move { store.missed(&user, after.as_deref()).await.map_err(MongoError::from) }).await
+        mongo::detached(async move {
+            store
+                .missed(&user, after.as_deref())
+                .await
+                .map_err(MongoError::from)
+        })
+        .await
     }
 }
 

@@ -40,7 +40,9 @@ pub struct Notification {
 impl Notification {
     /// The notification that a message amounts to.
     pub fn of(message: &Message) -> Option<Self> {
-        let Payload::OrderStatus(change) = &message.payload else { return None };
+        let Payload::OrderStatus(change) = &message.payload else {
+            return None;
+        };
         Some(Self {
             id: message.id.clone(),
             user_id: change.user_id.clone(),
@@ -62,7 +64,9 @@ pub struct Store {
 impl Store {
     /// The collection in a sale's database.
     pub fn new(database: &Database) -> Self {
-        Self { notifications: database.collection("notifications") }
+        Self {
+            notifications: database.collection("notifications"),
+        }
     }
 
     /// Adds those that are not there yet, in the caller's transaction.
@@ -71,8 +75,12 @@ impl Store {
     /// The driver's.
     pub async fn add(&self, session: &mut ClientSession, new: Vec<Notification>) -> Result<(), Error> {
         let ids: Vec<&str> = new.iter().map(|n| n.id.as_str()).collect();
-        let mut cursor =
-            self.notifications.find(doc! {"_id": {"$in": ids}}).batch_size(2_000).session(&mut *session).await?;
+        let mut cursor = self
+            .notifications
+            .find(doc! {"_id": {"$in": ids}})
+            .batch_size(2_000)
+            .session(&mut *session)
+            .await?;
         let known: Vec<Notification> = cursor.stream(session).try_collect().await?;
         let mut seen: HashSet<String> = known.into_iter().map(|n| n.id).collect();
         let fresh: Vec<Notification> = new.into_iter().filter(|n| seen.insert(n.id.clone())).collect();
@@ -91,19 +99,36 @@ impl Store {
             Some(id) => doc! {"userId": user.as_str(), "_id": {"$gt": id}},
             None => doc! {"userId": user.as_str(), "read": false},
         };
-        self.notifications.find(filter).sort(doc! {"_id": 1}).limit(MISSED).await?.try_collect().await
+        self.notifications
+            .find(filter)
+            .sort(doc! {"_id": 1})
+            .limit(MISSED)
+            .await?
+            .try_collect()
+            .await
     }
 
     /// A page of a user's notifications, newest first.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn page(&self, user: &UserId, before: Option<String>, limit: i64) -> Result<Vec<Notification>, Error> {
+    pub async fn page(
+        &self,
+        user: &UserId,
+        before: Option<String>,
+        limit: i64,
+    ) -> Result<Vec<Notification>, Error> {
         let mut filter: Document = doc! {"userId": user.as_str()};
         if let Some(id) = before {
             filter.insert("_id", doc! {"$lt": id});
         }
-        self.notifications.find(filter).sort(doc! {"_id": -1}).limit(limit).await?.try_collect().await
+        self.notifications
+            .find(filter)
+            .sort(doc! {"_id": -1})
+            .limit(limit)
+            .await?
+            .try_collect()
+            .await
     }
 
     /// Marks one of a user's notifications as read.
@@ -112,7 +137,10 @@ impl Store {
     /// The driver's.
     pub async fn read(&self, user: &UserId, id: &str) -> Result<Option<Notification>, Error> {
         self.notifications
-            .find_one_and_update(doc! {"_id": id, "userId": user.as_str()}, doc! {"$set": {"read": true}})
+            .find_one_and_update(
+                doc! {"_id": id, "userId": user.as_str()},
+                doc! {"$set": {"read": true}},
+            )
             .return_document(mongodb::options::ReturnDocument::After)
             .await
     }
@@ -123,7 +151,10 @@ impl Store {
     /// The driver's.
     pub async fn read_all(&self, user: &UserId) -> Result<u64, Error> {
         let unread = doc! {"userId": user.as_str(), "read": false};
-        let done = self.notifications.update_many(unread, doc! {"$set": {"read": true}}).await?;
+        let done = self
+            .notifications
+            .update_many(unread, doc! {"$set": {"read": true}})
+            .await?;
         Ok(done.modified_count)
     }
 }

@@ -77,7 +77,11 @@ async fn read(
     }
 }
 
-async fn connect(credentials: &KafkaCredentials, topic: &str, partition: i32) -> Result<PartitionClient, KafkaError> {
+async fn connect(
+    credentials: &KafkaCredentials,
+    topic: &str,
+    partition: i32,
+) -> Result<PartitionClient, KafkaError> {
     let client = credentials.connect().await?;
     if !kafka::topics(&client).await?.contains_key(topic) {
         return Err(KafkaError::NoTopic(topic.to_owned()));

@@ -8,10 +8,16 @@ use crate::{
     document::Order,
     store::{Quota, Store, quota_id},
 };
-use events::{Message, Payload, message::{OrderCreated, OrderedItem}};
+use events::{
+    Message, Payload,
+    message::{OrderCreated, OrderedItem},
+};
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
-use mongodb::{ClientSession, bson::{DateTime, doc}};
+use mongodb::{
+    ClientSession,
+    bson::{DateTime, doc},
+};
 use platform::{
     backends::mongo::{self, MongoError, TransientError},
     control::Control,
@@ -51,8 +57,12 @@ static BATCH_SIZE: LazyLock<Histogram> = LazyLock::new(|| {
         vec![1.0, 4.0, 16.0, 64.0, 256.0, 512.0]
     ))
 });
-static ACCEPTED: LazyLock<IntCounter> =
-    LazyLock::new(|| must(register_int_counter!("quicksale_orders_accepted_total", "Orders accepted.")));
+static ACCEPTED: LazyLock<IntCounter> = LazyLock::new(|| {
+    must(register_int_counter!(
+        "quicksale_orders_accepted_total",
+        "Orders accepted."
+    ))
+});
 
 /// An order as it was asked for, checked and priced.
 #[derive(Debug, Clone)]
@@ -130,7 +140,11 @@ impl Acceptor {
 }
 
 /// The acceptor and the committer that serves it until the process ends.
-pub fn start(store: Store, control: Control, stop: CancellationToken) -> (Acceptor, impl Future<Output = ()>) {
+pub fn start(
+    store: Store,
+    control: Control,
+    stop: CancellationToken,
+) -> (Acceptor, impl Future<Output = ()>) {
     let (queue, waiting) = mpsc::channel(QUEUE);
     (Acceptor { queue }, commit_loop(store, control, waiting, stop))
 }
@@ -186,7 +200,10 @@ async fn commit(store: Store, admission: Admission, now: Timestamp, wishes: Vec<
         .await;
         match written {
             Ok(answers) => {
-                let accepted = answers.iter().filter(|a| matches!(a, Answer::Accepted(_))).count();
+                let accepted = answers
+                    .iter()
+                    .filter(|a| matches!(a, Answer::Accepted(_)))
+                    .count();
                 ACCEPTED.inc_by(accepted as u64);
                 return answers;
             }
@@ -229,14 +246,25 @@ async fn write(
     now: Timestamp,
     wishes: &[Wish],
 ) -> Result<Vec<Answer>, Conflict> {
-    let ids: Vec<OrderId> = wishes.iter().map(|w| OrderId::derive(&w.user, &w.idempotency_key)).collect();
-    let known = store.orders_in(session, &ids.iter().map(OrderId::as_str).collect::<Vec<_>>()).await?;
+    let ids: Vec<OrderId> = wishes
+        .iter()
+        .map(|w| OrderId::derive(&w.user, &w.idempotency_key))
+        .collect();
+    let known = store
+        .orders_in(session, &ids.iter().map(OrderId::as_str).collect::<Vec<_>>())
+        .await?;
     let quotas = read_quotas(store, session, wishes).await?;
     let decided = decide(wishes, &ids, known, &quotas, admission, now);
     let fresh: Vec<&Order> = decided
         .answers
         .iter()
-        .filter_map(|answer| if let Answer::Accepted(order) = answer { Some(order) } else { None })
+        .filter_map(|answer| {
+            if let Answer::Accepted(order) = answer {
+                Some(order)
+            } else {
+                None
+            }
+        })
         .collect();
     if fresh.is_empty() {
         return Ok(decided.answers);
@@ -249,8 +277,10 @@ async fn write(
 }
 
 fn created(order: &Order, now: Timestamp) -> Message {
-    let item =
-        |item: &PricedItem| OrderedItem { product_id: item.product_id.clone(), quantity: item.quantity };
+    let item = |item: &PricedItem| OrderedItem {
+        product_id: item.product_id.clone(),
+        quantity: item.quantity,
+    };
     let payload = Payload::OrderCreated(OrderCreated {
         user_id: order.user_id.clone(),
         items: order.items.iter().map(item).collect(),
@@ -276,7 +306,12 @@ async fn read_quotas(
         return Ok(HashMap::new());
     }
     let ids: Vec<String> = ids.into_iter().collect();
-    let mut cursor = store.quotas.find(doc! {"_id": {"$in": ids}}).batch_size(2_000).session(&mut *session).await?;
+    let mut cursor = store
+        .quotas
+        .find(doc! {"_id": {"$in": ids}})
+        .batch_size(2_000)
+        .session(&mut *session)
+        .await?;
     let found: Vec<Quota> = cursor.stream(session).try_collect().await?;
     Ok(found.into_iter().map(|quota| (quota.id, quota.held)).collect())
 }
@@ -289,11 +324,18 @@ async fn write_quotas(
 ) -> Result<(), Conflict> {
     let (known, new): (Vec<_>, Vec<_>) = taken.iter().partition(|(id, _)| before.contains_key(*id));
     if !new.is_empty() {
-        let new = new.into_iter().map(|(id, held)| Quota { id: id.clone(), held: *held });
+        let new = new.into_iter().map(|(id, held)| Quota {
+            id: id.clone(),
+            held: *held,
+        });
         store.quotas.insert_many(new).session(&mut *session).await?;
     }
     for (id, units) in known {
-        store.quotas.update_one(doc! {"_id": id}, doc! {"$inc": {"held": units}}).session(&mut *session).await?;
+        store
+            .quotas
+            .update_one(doc! {"_id": id}, doc! {"$inc": {"held": units}})
+            .session(&mut *session)
+            .await?;
     }
     Ok(())
 }
@@ -340,10 +382,16 @@ fn decide(
     Decided { answers, taken }
 }
 
-fn take_quota(wish: &Wish, quotas: &HashMap<String, i64>, taken: &mut BTreeMap<String, i64>) -> Result<(), Answer> {
+fn take_quota(
+    wish: &Wish,
+    quotas: &HashMap<String, i64>,
+    taken: &mut BTreeMap<String, i64>,
+) -> Result<(), Answer> {
     let mut wanted: BTreeMap<String, i64> = BTreeMap::new();
     for item in &wish.items {
-        let Some(limit) = item.limit_per_customer else { continue };
+        let Some(limit) = item.limit_per_customer else {
+            continue;
+        };
         let id = quota_id(&wish.user, &item.priced.product_id);
         let held = quotas.get(&id).copied().unwrap_or(0)
             + taken.get(&id).copied().unwrap_or(0)
@@ -355,7 +403,10 @@ fn take_quota(wish: &Wish, quotas: &HashMap<String, i64>, taken: &mut BTreeMap<S
             u64::try_from(units).unwrap_or(u64::MAX),
         );
         if !within {
-            return Err(Answer::CustomerLimit { sku: item.priced.sku.as_str().to_owned(), limit });
+            return Err(Answer::CustomerLimit {
+                sku: item.priced.sku.as_str().to_owned(),
+                limit,
+            });
         }
         *wanted.entry(id).or_default() += units;
     }
@@ -398,7 +449,10 @@ mod tests {
         Wish {
             user: UserId::new(user),
             idempotency_key: key.into(),
-            items: vec![WishedItem { priced, limit_per_customer: limit }],
+            items: vec![WishedItem {
+                priced,
+                limit_per_customer: limit,
+            }],
             total: Money::from_minor(100 * units),
             body_hash: format!("p:{units}"),
             traceparent: None,
@@ -406,14 +460,29 @@ mod tests {
     }
 
     fn run(wishes: &[Wish], quotas: &[(&str, i64)], admission: Admission) -> Decided {
-        let ids: Vec<_> = wishes.iter().map(|w| OrderId::derive(&w.user, &w.idempotency_key)).collect();
+        let ids: Vec<_> = wishes
+            .iter()
+            .map(|w| OrderId::derive(&w.user, &w.idempotency_key))
+            .collect();
         let quotas = quotas.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        decide(wishes, &ids, HashMap::new(), &quotas, admission, Timestamp::UNIX_EPOCH)
+        decide(
+            wishes,
+            &ids,
+            HashMap::new(),
+            &quotas,
+            admission,
+            Timestamp::UNIX_EPOCH,
+        )
     }
 
     #[test]
     fn a_key_makes_one_order_even_inside_of_a_batch() {
-        let wishes = [wish("u", "k", 1, None), wish("u", "k", 1, None), wish("u", "k", 2, None), wish("v", "k", 1, None)];
+        let wishes = [
+            wish("u", "k", 1, None),
+            wish("u", "k", 1, None),
+            wish("u", "k", 2, None),
+            wish("v", "k", 1, None),
+        ];
         let answers = run(&wishes, &[], Admission::Open).answers;
         assert!(matches!(answers[0], Answer::Accepted(_)));
         assert!(matches!(answers[1], Answer::Replayed(_)));
@@ -423,10 +492,17 @@ mod tests {
 
     #[test]
     fn the_limit_counts_earlier_orders_and_those_of_the_batch() {
-        let wishes = [wish("u", "a", 1, Some(2)), wish("u", "b", 1, Some(2)), wish("u", "c", 1, Some(2))];
+        let wishes = [
+            wish("u", "a", 1, Some(2)),
+            wish("u", "b", 1, Some(2)),
+            wish("u", "c", 1, Some(2)),
+        ];
         let decided = run(&wishes, &[], Admission::Open);
         assert!(matches!(decided.answers[1], Answer::Accepted(_)));
-        assert!(matches!(decided.answers[2], Answer::CustomerLimit { limit: 2, .. }));
+        assert!(matches!(
+            decided.answers[2],
+            Answer::CustomerLimit { limit: 2, .. }
+        ));
         assert_eq!(decided.taken["u/p"], 2);
         let decided = run(&wishes, &[("u/p", 2)], Admission::Open);
         assert!(matches!(decided.answers[0], Answer::CustomerLimit { .. }));

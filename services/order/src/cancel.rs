@@ -3,7 +3,10 @@
 use crate::{document::Order, follow::status_message, store::Store};
 use futures::FutureExt;
 use jiff::Timestamp;
-use mongodb::{ClientSession, bson::{DateTime, doc}};
+use mongodb::{
+    ClientSession,
+    bson::{DateTime, doc},
+};
 use platform::backends::mongo::{self, MongoError, TransientError};
 use sale::{OrderId, UserId, order::OrderStatus};
 
@@ -65,7 +68,11 @@ async fn cancel_in(
     };
     let Some(state) = order.state().cancelled() else {
         let cancelled = order.status == OrderStatus::Cancelled;
-        return Ok(if cancelled { Cancelled::Done(order) } else { Cancelled::Final(order) });
+        return Ok(if cancelled {
+            Cancelled::Done(order)
+        } else {
+            Cancelled::Final(order)
+        });
     };
     order.status = state.status;
     order.inventory_status = state.inventory;
@@ -83,6 +90,9 @@ async fn cancel_in(
         .session(&mut *session)
         .await?;
     store.return_quota(session, &order.user_id, &order.items).await?;
-    store.outbox.append(session, &[status_message(&order, now)]).await?;
+    store
+        .outbox
+        .append(session, &[status_message(&order, now)])
+        .await?;
     Ok(Cancelled::Done(order))
 }

@@ -83,7 +83,10 @@ struct ProductJson {
 impl Catalogue {
     /// An empty catalogue that reads from inventory.
     pub fn new(inventory: Url, currency: Currency) -> Self {
-        let client = reqwest::Client::builder().timeout(DEADLINE).build().unwrap_or_default();
+        let client = reqwest::Client::builder()
+            .timeout(DEADLINE)
+            .build()
+            .unwrap_or_default();
         Self {
             shared: Arc::new(Shared {
                 products: ArcSwapOption::empty(),
@@ -112,12 +115,20 @@ impl Catalogue {
             *refreshed = Some(Instant::now());
         }
         drop(refreshed);
-        let missing = if self.shared.products.load().is_some() { Missing::Unknown } else { Missing::NotLoaded };
+        let missing = if self.shared.products.load().is_some() {
+            Missing::Unknown
+        } else {
+            Missing::NotLoaded
+        };
         self.known(&id).ok_or(missing)
     }
 
     fn known(&self, id: &ProductId) -> Option<PricedProduct> {
-        self.shared.products.load().as_ref().and_then(|products| products.get(id).cloned())
+        self.shared
+            .products
+            .load()
+            .as_ref()
+            .and_then(|products| products.get(id).cloned())
     }
 
     /// Reads the catalogue again and again until the process ends.
@@ -161,7 +172,15 @@ impl Catalogue {
             if let Some(cursor) = &cursor {
                 url.query_pairs_mut().append_pair("cursor", cursor);
             }
-            let page: PageOfProducts = self.shared.client.get(url).send().await?.error_for_status()?.json().await?;
+            let page: PageOfProducts = self
+                .shared
+                .client
+                .get(url)
+                .send()
+                .await?
+                .error_for_status()?
+                .json()
+                .await?;
             for product in page.items {
                 let Ok(price) = product.price.money(self.shared.currency) else {
                     tracing::error!(sku = %product.sku, "price is not in the sale's currency; product left out");

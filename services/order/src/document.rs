@@ -44,7 +44,10 @@ pub struct Order {
 impl Order {
     /// The part that the rules look at.
     pub fn state(&self) -> OrderState {
-        OrderState { status: self.status, inventory: self.inventory_status }
+        OrderState {
+            status: self.status,
+            inventory: self.inventory_status,
+        }
     }
 
     /// The order as the API shows it.

@@ -1,13 +1,19 @@
 //! The lane handler: moves orders on by what inventory says.
 
-use crate::{document::{self, Order}, store::Store};
+use crate::{
+    document::{self, Order},
+    store::Store,
+};
 use events::{
     Message, Payload, Topic,
     lanes::{ApplyError, Handler},
     message::OrderStatusChanged,
 };
 use futures::{FutureExt, future::BoxFuture};
-use mongodb::{ClientSession, bson::{self, DateTime, doc}};
+use mongodb::{
+    ClientSession,
+    bson::{self, DateTime, doc},
+};
 use platform::clock::Clock;
 use sale::{
     OrderId,
@@ -34,7 +40,11 @@ struct Step {
 impl Follow {
     /// A handler on a store.
     pub fn new(store: Store, confirmation: Confirmation, clock: Clock) -> Self {
-        Self { store, confirmation, clock }
+        Self {
+            store,
+            confirmation,
+            clock,
+        }
     }
 
     /// The steps of a batch, and the orders as they are after it. An answer about an order that is not there belongs
@@ -42,9 +52,15 @@ impl Follow {
     fn steps(&self, messages: &[Message], orders: &mut HashMap<OrderId, Order>) -> Vec<Step> {
         let mut steps = Vec::new();
         for message in messages {
-            let Payload::InventoryResult(outcome) = &message.payload else { continue };
-            let Some(order) = orders.get_mut(&message.order_id) else { continue };
-            let Some(to) = order.state().after(*outcome, self.confirmation) else { continue };
+            let Payload::InventoryResult(outcome) = &message.payload else {
+                continue;
+            };
+            let Some(order) = orders.get_mut(&message.order_id) else {
+                continue;
+            };
+            let Some(to) = order.state().after(*outcome, self.confirmation) else {
+                continue;
+            };
             let reason = match outcome {
                 InventoryOutcome::Rejected { reason } => Some(*reason),
                 _ => None,
@@ -52,7 +68,11 @@ impl Follow {
             order.status = to.status;
             order.inventory_status = to.inventory;
             order.reason = reason;
-            steps.push(Step { order: order.id.clone(), to, reason });
+            steps.push(Step {
+                order: order.id.clone(),
+                to,
+                reason,
+            });
         }
         steps
     }
@@ -113,9 +133,13 @@ impl Handler for Follow {
             let now = self.clock.now();
             let mut news = Vec::with_capacity(steps.len());
             for step in steps.iter().filter(|step| step.to.status.is_terminal()) {
-                let Some(order) = orders.get(&step.order) else { continue };
+                let Some(order) = orders.get(&step.order) else {
+                    continue;
+                };
                 if step.to.status != OrderStatus::Confirmed {
-                    self.store.return_quota(session, &order.user_id, &order.items).await?;
+                    self.store
+                        .return_quota(session, &order.user_id, &order.items)
+                        .await?;
                 }
                 news.push(status_message(order, now));
             }

@@ -59,14 +59,27 @@ pub fn build(deps: Dependencies) -> Service {
     let store = store::Store::new(&deps.database);
     let catalogue = catalogue::Catalogue::new(deps.config.upstreams.inventory.clone(), deps.config.currency);
     let (acceptor, accepting) = accept::start(store.clone(), deps.control.clone(), deps.stop.clone());
-    let handler = Arc::new(follow::Follow::new(store.clone(), deps.config.confirmation, Clock::System));
+    let handler = Arc::new(follow::Follow::new(
+        store.clone(),
+        deps.config.confirmation,
+        Clock::System,
+    ));
     let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
     let worker = LaneWorker::new(settings, deps.database.clone(), handler, deps.health.clone());
-    let prepare =
-        store::prepare(store.clone(), deps.health.gate("order indexes"), deps.stop.clone());
-    let refresh = catalogue.clone().refresh_until(deps.health.gate("catalogue"), deps.stop.clone());
-    let settlement =
-        settlement::Settlement::new(store.clone(), deps.database, deps.kafka, deps.config.kafka.topic_prefix.clone());
+    let prepare = store::prepare(
+        store.clone(),
+        deps.health.gate("order indexes"),
+        deps.stop.clone(),
+    );
+    let refresh = catalogue
+        .clone()
+        .refresh_until(deps.health.gate("catalogue"), deps.stop.clone());
+    let settlement = settlement::Settlement::new(
+        store.clone(),
+        deps.database,
+        deps.kafka,
+        deps.config.kafka.topic_prefix.clone(),
+    );
     let state = routes::Orders {
         store,
         catalogue,
@@ -82,5 +95,8 @@ pub fn build(deps: Dependencies) -> Service {
         ("order lanes", worker.run(deps.stop).boxed()),
         ("order catalogue", refresh.boxed()),
     ];
-    Service { router: routes::router(state), tasks }
+    Service {
+        router: routes::router(state),
+        tasks,
+    }
 }

@@ -3,10 +3,16 @@
 use crate::store::Store;
 use events::lag;
 use futures::TryStreamExt;
-use mongodb::{Database, bson::{Document, doc}};
+use mongodb::{
+    Database,
+    bson::{Document, doc},
+};
 use platform::backends::{kafka::KafkaCredentials, mongo::MongoError};
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
@@ -47,7 +53,13 @@ pub struct Settlement {
 impl Settlement {
     /// Looks into a sale's database and topics.
     pub fn new(store: Store, database: Database, kafka: KafkaCredentials, prefix: String) -> Self {
-        Self { store, database, kafka, prefix, last: Arc::default() }
+        Self {
+            store,
+            database,
+            kafka,
+            prefix,
+            last: Arc::default(),
+        }
     }
 
     /// The numbers now.
@@ -71,22 +83,46 @@ impl Settlement {
         let orders = self.orders().await.map_err(MongoError::from)?;
         let outbox = self.store.outbox.len().await.map_err(MongoError::from)?;
         let lag = lag::total(&self.database, &self.kafka, &self.prefix).await?;
-        Ok(Numbers { outbox, lag, ..orders })
+        Ok(Numbers {
+            outbox,
+            lag,
+            ..orders
+        })
     }
 
     async fn orders(&self) -> mongodb::error::Result<Numbers> {
         let by_status = vec![doc! {"$group": {"_id": "$status", "orders": {"$sum": 1}}}];
-        let rows: Vec<Document> = self.store.orders.aggregate(by_status).await?.try_collect().await?;
+        let rows: Vec<Document> = self
+            .store
+            .orders
+            .aggregate(by_status)
+            .await?
+            .try_collect()
+            .await?;
         let of = |status: &str| -> u64 {
-            let row = rows.iter().find(|row| row.get_str("_id").is_ok_and(|s| s == status));
+            let row = rows
+                .iter()
+                .find(|row| row.get_str("_id").is_ok_and(|s| s == status));
             let count = row.and_then(|row| {
-                row.get_i32("orders").map(i64::from).or_else(|_| row.get_i64("orders")).ok()
+                row.get_i32("orders")
+                    .map(i64::from)
+                    .or_else(|_| row.get_i64("orders"))
+                    .ok()
             });
             count.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
         };
         let (pending, confirmed, failed) = (of("PENDING"), of("CONFIRMED"), of("FAILED"));
         let (cancelled, expired) = (of("CANCELLED"), of("EXPIRED"));
         let accepted = pending + confirmed + failed + cancelled + expired;
-        Ok(Numbers { accepted, pending, confirmed, failed, cancelled, expired, outbox: 0, lag: 0 })
+        Ok(Numbers {
+            accepted,
+            pending,
+            confirmed,
+            failed,
+            cancelled,
+            expired,
+            outbox: 0,
+            lag: 0,
+        })
     }
 }

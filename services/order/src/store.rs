@@ -49,7 +49,10 @@ impl After {
     /// Reads a key back.
     pub fn parse(key: &str) -> Option<Self> {
         let (millis, id) = key.split_once(':')?;
-        Some(Self { created_at: DateTime::from_millis(millis.parse().ok()?), id: id.to_owned() })
+        Some(Self {
+            created_at: DateTime::from_millis(millis.parse().ok()?),
+            id: id.to_owned(),
+        })
     }
 }
 
@@ -65,7 +68,9 @@ impl Store {
     }
 
     async fn create_indexes(&self) -> Result<(), Error> {
-        let by_user = IndexModel::builder().keys(doc! {"userId": 1, "createdAt": -1, "_id": -1}).build();
+        let by_user = IndexModel::builder()
+            .keys(doc! {"userId": 1, "createdAt": -1, "_id": -1})
+            .build();
         self.orders.create_index(by_user).await.map(drop)
     }
 
@@ -81,7 +86,12 @@ impl Store {
     ///
     /// # Errors
     /// The driver's.
-    pub async fn page(&self, user: Option<&UserId>, after: Option<After>, limit: i64) -> Result<Vec<Order>, Error> {
+    pub async fn page(
+        &self,
+        user: Option<&UserId>,
+        after: Option<After>,
+        limit: i64,
+    ) -> Result<Vec<Order>, Error> {
         let mut filter = Document::new();
         if let Some(user) = user {
             filter.insert("userId", user.as_str());
@@ -95,7 +105,13 @@ impl Store {
                 ],
             );
         }
-        self.orders.find(filter).sort(doc! {"createdAt": -1, "_id": -1}).limit(limit).await?.try_collect().await
+        self.orders
+            .find(filter)
+            .sort(doc! {"createdAt": -1, "_id": -1})
+            .limit(limit)
+            .await?
+            .try_collect()
+            .await
     }
 
     /// Some orders, read in a transaction.
@@ -107,8 +123,12 @@ impl Store {
         session: &mut ClientSession,
         ids: &[&str],
     ) -> Result<HashMap<OrderId, Order>, Error> {
-        let mut cursor =
-            self.orders.find(doc! {"_id": {"$in": ids}}).batch_size(2_000).session(&mut *session).await?;
+        let mut cursor = self
+            .orders
+            .find(doc! {"_id": {"$in": ids}})
+            .batch_size(2_000)
+            .session(&mut *session)
+            .await?;
         let found: Vec<Order> = cursor.stream(session).try_collect().await?;
         Ok(found.into_iter().map(|order| (order.id.clone(), order)).collect())
     }

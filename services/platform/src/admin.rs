@@ -4,7 +4,11 @@
 use crate::{
     control::Control,
     health::Health,
-    http::{Json, authorization::{Authority, Caller}, problem::Problem},
+    http::{
+        Json,
+        authorization::{Authority, Caller},
+        problem::Problem,
+    },
     metrics,
     tokens::Role,
 };
@@ -58,18 +62,26 @@ pub fn routes(health: Health) -> Router {
 
 /// `PUT /control` takes a newer document, `GET /control` tells which one is in force; both for services only.
 pub fn control_routes(endpoint: ControlEndpoint) -> Router {
-    Router::new().route("/control", get(show).put(replace)).with_state(endpoint)
+    Router::new()
+        .route("/control", get(show).put(replace))
+        .with_state(endpoint)
 }
 
 fn report(problems: &[String]) -> (StatusCode, String) {
     if problems.is_empty() {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", problems.join("\n")))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{}\n", problems.join("\n")),
+        )
     }
 }
 
-async fn show(State(endpoint): State<ControlEndpoint>, caller: Caller) -> Result<Json<ControlReceipt>, Problem> {
+async fn show(
+    State(endpoint): State<ControlEndpoint>,
+    caller: Caller,
+) -> Result<Json<ControlReceipt>, Problem> {
     caller.require(&[Role::Service])?;
     Ok(Json(receipt(&endpoint, endpoint.control.current().version)))
 }
@@ -85,5 +97,8 @@ async fn replace(
 }
 
 fn receipt(endpoint: &ControlEndpoint, version: u64) -> ControlReceipt {
-    ControlReceipt { version, refused: endpoint.refused.load(Ordering::Relaxed) }
+    ControlReceipt {
+        version,
+        refused: endpoint.refused.load(Ordering::Relaxed),
+    }
 }

@@ -152,7 +152,10 @@ impl Config {
     /// [`ConfigError`], naming the file or key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
+        let text = std::fs::read(path).map_err(|source| ConfigError::Read {
+            path: name.clone(),
+            source,
+        })?;
         let config: Self =
             serde_json::from_slice(&text).map_err(|source| ConfigError::Parse { path: name, source })?;
         config.validate()?;
@@ -160,7 +163,12 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        let value = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.to_owned() });
+        let value = |key, problem: &str| {
+            Err(ConfigError::Value {
+                key,
+                problem: problem.to_owned(),
+            })
+        };
         if self.kafka.partitions < 1 {
             return value("kafka.partitions", "must be at least 1");
         }
@@ -169,7 +177,10 @@ impl Config {
         }
         for proxy in &self.http.trusted_proxies {
             if crate::http::client_address::Network::parse(proxy).is_none() {
-                return value("http.trustedProxies", &format!("has {proxy:?}; write a network such as 10.0.0.0/8"));
+                return value(
+                    "http.trustedProxies",
+                    &format!("has {proxy:?}; write a network such as 10.0.0.0/8"),
+                );
             }
         }
         Ok(())

@@ -33,7 +33,10 @@ pub struct ControlFileError {
 impl Control {
     /// Starts from a document.
     pub fn new(document: ControlDocument, clock: Clock) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(document)), clock }
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(document)),
+            clock,
+        }
     }
 
     /// Starts from the mounted file.
@@ -71,7 +74,11 @@ impl Control {
         });
         let now = self.current.load();
         if now.version != before.version {
-            tracing::info!(from = before.version, to = now.version, "control document changed");
+            tracing::info!(
+                from = before.version,
+                to = now.version,
+                "control document changed"
+            );
         }
         now.version
     }
@@ -102,8 +109,10 @@ impl Control {
 }
 
 fn read_document(path: &Path) -> Result<ControlDocument, ControlFileError> {
-    let fail =
-        |problem: String| ControlFileError { path: path.display().to_string(), problem };
+    let fail = |problem: String| ControlFileError {
+        path: path.display().to_string(),
+        problem,
+    };
     let text = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
     serde_json::from_slice(&text).map_err(|e| fail(e.to_string()))
 }
@@ -116,7 +125,10 @@ mod tests {
 
     #[test]
     fn only_a_newer_document_of_the_same_sale_is_taken() {
-        let sale = SaleId { namespace: "shop".into(), name: "laptops".into() };
+        let sale = SaleId {
+            namespace: "shop".into(),
+            name: "laptops".into(),
+        };
         let mut document = ControlDocument::open_now(sale, Timestamp::UNIX_EPOCH);
         document.version = 5;
         let control = Control::new(document.clone(), Clock::System);

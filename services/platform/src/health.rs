@@ -37,19 +37,28 @@ pub struct Heartbeat {
 impl Health {
     /// A process that is ready once every gate is released, until it is asked to stop.
     pub fn new(stop: CancellationToken) -> Self {
-        Self { state: Arc::default(), stop }
+        Self {
+            state: Arc::default(),
+            stop,
+        }
     }
 
     /// Keeps the process from being ready until the gate is released.
     pub fn gate(&self, name: &'static str) -> ReadinessGate {
         self.lock().waiting_for.insert(name, ());
-        ReadinessGate { name, health: self.clone() }
+        ReadinessGate {
+            name,
+            health: self.clone(),
+        }
     }
 
     /// Makes the process count as dead when the loop has not turned for `at_most`.
     pub fn heartbeat(&self, name: &'static str, at_most: Duration) -> Heartbeat {
         self.lock().loops.insert(name, (Instant::now(), at_most));
-        Heartbeat { name, health: self.clone() }
+        Heartbeat {
+            name,
+            health: self.clone(),
+        }
     }
 
     /// Why the process is not ready; empty when it is.
@@ -57,7 +66,11 @@ impl Health {
         if self.stop.is_cancelled() {
             return vec!["stopping".to_owned()];
         }
-        self.lock().waiting_for.keys().map(|name| format!("waiting for {name}")).collect()
+        self.lock()
+            .waiting_for
+            .keys()
+            .map(|name| format!("waiting for {name}"))
+            .collect()
     }
 
     /// Which loops are stuck; empty when the process is alive.

@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 ///
 /// # Panics
 /// When the metric's name or labels are not valid or are taken.
-#[expect(clippy::panic, reason = "a wrong metric definition must fail the first start, not hide")]
+#[expect(
+    clippy::panic,
+    reason = "a wrong metric definition must fail the first start, not hide"
+)]
 pub fn must<T>(metric: prometheus::Result<T>) -> T {
     metric.unwrap_or_else(|error| panic!("metric definition: {error}"))
 }
@@ -19,7 +22,9 @@ pub static HTTP_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
         "quicksale_http_request_duration_seconds",
         "Seconds from a request's arrival to its answer.",
         &["service", "method", "route", "status"],
-        vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
+        vec![
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
+        ]
     ))
 });
 

@@ -14,12 +14,19 @@ pub struct Backoff {
 impl Backoff {
     /// A schedule that starts around `first` and never waits longer than `most`.
     pub fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, attempt: 0 }
+        Self {
+            first,
+            most,
+            attempt: 0,
+        }
     }
 
     /// The next wait.
     pub fn next_wait(&mut self) -> Duration {
-        let ceiling = self.first.saturating_mul(1 << self.attempt.min(16)).min(self.most);
+        let ceiling = self
+            .first
+            .saturating_mul(1 << self.attempt.min(16))
+            .min(self.most);
         self.attempt = self.attempt.saturating_add(1);
         // At least a tenth of the ceiling: a wait of nothing would make a busy loop of a failing call.
         ceiling.mul_f64(rand::random::<f64>().max(0.1))

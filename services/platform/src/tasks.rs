@@ -27,7 +27,10 @@ impl Default for Tasks {
 impl Tasks {
     /// No tasks yet.
     pub fn new() -> Self {
-        Self { running: JoinSet::new(), stop: CancellationToken::new() }
+        Self {
+            running: JoinSet::new(),
+            stop: CancellationToken::new(),
+        }
     }
 
     /// Cancelled when the process should end. Tasks look at it between two pieces of work.
@@ -87,7 +90,8 @@ impl Tasks {
 /// the right thing too.
 async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -18,7 +18,9 @@ pub fn init(format: LogFormat) {
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true)).try_init(),
-        LogFormat::Text => registry.with(fmt::layer().compact().with_target(false)).try_init(),
+        LogFormat::Text => registry
+            .with(fmt::layer().compact().with_target(false))
+            .try_init(),
     };
     if let Err(error) = started {
         tracing::debug!(%error, "logging was already started");

@@ -111,7 +111,9 @@ impl KeyPair {
     pub fn generate() -> Result<Self, KeyError> {
         use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey, pkcs8::spki::der::pem::LineEnding};
         let key = SigningKey::from_bytes(&rand::random::<[u8; 32]>());
-        let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(content("the new signing key"))?;
+        let pem = key
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(content("the new signing key"))?;
         Ok(Self {
             private_pem: pem.to_string(),
             jwks_json: jwks_of(key.verifying_key().as_bytes()).to_string(),
@@ -132,11 +134,17 @@ fn key_id(public: &[u8; 32]) -> String {
 }
 
 fn content<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> KeyError {
-    move |error| KeyError::Content { what, problem: error.to_string() }
+    move |error| KeyError::Content {
+        what,
+        problem: error.to_string(),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
-    std::fs::read(path).map_err(|source| KeyError::Read { path: path.display().to_string(), source })
+    std::fs::read(path).map_err(|source| KeyError::Read {
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 /// Signs tokens.
@@ -147,7 +155,9 @@ pub struct Signer {
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signer").field("kid", &self.header.kid).finish_non_exhaustive()
+        f.debug_struct("Signer")
+            .field("kid", &self.header.kid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,7 +198,12 @@ impl Signer {
     /// # Errors
     /// [`KeyError::Content`] when signing fails.
     pub fn service_token(&self, caller: &str, now: Timestamp) -> Result<String, KeyError> {
-        self.sign(&UserId::new(format!("service:{caller}")), Role::Service, now, SERVICE_TOKEN_TTL)
+        self.sign(
+            &UserId::new(format!("service:{caller}")),
+            Role::Service,
+            now,
+            SERVICE_TOKEN_TTL,
+        )
     }
 
     fn sign(&self, user: &UserId, role: Role, now: Timestamp, ttl: Duration) -> Result<String, KeyError> {
@@ -215,7 +230,9 @@ pub struct Verifier {
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Verifier").field("keys", &self.keys.keys()).finish_non_exhaustive()
+        f.debug_struct("Verifier")
+            .field("keys", &self.keys.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -229,7 +246,11 @@ impl Verifier {
         let set: JwkSet = serde_json::from_slice(json).map_err(content(what))?;
         let mut keys = HashMap::new();
         for jwk in &set.keys {
-            let kid = jwk.common.key_id.clone().ok_or_else(|| content(what)("a key has no kid"))?;
+            let kid = jwk
+                .common
+                .key_id
+                .clone()
+                .ok_or_else(|| content(what)("a key has no kid"))?;
             keys.insert(kid, DecodingKey::from_jwk(jwk).map_err(content(what))?);
         }
         if keys.is_empty() {
@@ -284,12 +305,19 @@ impl Verifier {
 
     fn verify_signature(&self, token: &str) -> Result<Identity, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
-        let key = header.kid.and_then(|kid| self.keys.get(&kid)).ok_or(TokenError::Invalid)?;
+        let key = header
+            .kid
+            .and_then(|kid| self.keys.get(&kid))
+            .ok_or(TokenError::Invalid)?;
         let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
         let expires_at = Timestamp::from_second(claims.exp).map_err(|_| TokenError::Invalid)?;
-        Ok(Identity { user: claims.sub, role: claims.role, expires_at })
+        Ok(Identity {
+            user: claims.sub,
+            role: claims.role,
+            expires_at,
+        })
     }
 }
 
@@ -315,7 +343,10 @@ mod tests {
             let identity = verifier.verify(&token, now).unwrap();
             assert_eq!((identity.user.as_str(), identity.role), ("u1", Role::Admin));
         }
-        assert_eq!(verifier.verify(&token, now + ACCESS_TOKEN_TTL), Err(TokenError::Expired));
+        assert_eq!(
+            verifier.verify(&token, now + ACCESS_TOKEN_TTL),
+            Err(TokenError::Expired)
+        );
     }
 
     #[test]
@@ -325,14 +356,21 @@ mod tests {
         let now = Timestamp::from_second(1_000_000).unwrap();
         let good = signer.access_token(&UserId::new("u1"), Role::Buyer, now).unwrap();
         let mut parts = good.split('.');
-        let (header, claims, signature) =
-            (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+        let (header, claims, signature) = (
+            parts.next().unwrap(),
+            parts.next().unwrap(),
+            parts.next().unwrap(),
+        );
         let admin = BASE64_URL_SAFE_NO_PAD.encode(
-            String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap().replace("buyer", "admin"),
+            String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap())
+                .unwrap()
+                .replace("buyer", "admin"),
         );
         let none = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
         let forged = [
-            stranger.access_token(&UserId::new("u1"), Role::Admin, now).unwrap(),
+            stranger
+                .access_token(&UserId::new("u1"), Role::Admin, now)
+                .unwrap(),
             format!("{header}.{admin}.{signature}"),
             format!("{none}.{claims}."),
             format!("{none}.{admin}.{signature}"),
@@ -351,10 +389,15 @@ mod tests {
         let jwks: serde_json::Value = serde_json::from_str(&pair.jwks_json).unwrap();
         let mut header = Header::new(Algorithm::HS256);
         header.kid = jwks["keys"][0]["kid"].as_str().map(str::to_owned);
-        let secret = BASE64_URL_SAFE_NO_PAD.decode(jwks["keys"][0]["x"].as_str().unwrap()).unwrap();
+        let secret = BASE64_URL_SAFE_NO_PAD
+            .decode(jwks["keys"][0]["x"].as_str().unwrap())
+            .unwrap();
         let claims = serde_json::json!({"sub": "u", "role": "admin", "iss": ISSUER, "aud": AUDIENCE,
                                         "iat": 0, "exp": 9_999_999_999_i64});
         let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&secret)).unwrap();
-        assert_eq!(verifier.verify(&token, Timestamp::UNIX_EPOCH), Err(TokenError::Invalid));
+        assert_eq!(
+            verifier.verify(&token, Timestamp::UNIX_EPOCH),
+            Err(TokenError::Invalid)
+        );
     }
 }

@@ -11,7 +11,10 @@ use events::{
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
 use platform::{
-    backends::{kafka::KafkaCredentials, mongo::{self, MongoError}},
+    backends::{
+        kafka::KafkaCredentials,
+        mongo::{self, MongoError},
+    },
     clock::Clock,
     config::Config,
     health::{Health, Heartbeat},
@@ -36,10 +39,16 @@ const LEASE: &str = "processor/outbox/0";
 const STUCK: Duration = Duration::from_secs(120);
 
 static PUBLISHED: LazyLock<IntCounter> = LazyLock::new(|| {
-    must(register_int_counter!("quicksale_outbox_published_total", "Messages that Kafka has acknowledged."))
+    must(register_int_counter!(
+        "quicksale_outbox_published_total",
+        "Messages that Kafka has acknowledged."
+    ))
 });
 static RELAYING: LazyLock<IntGauge> = LazyLock::new(|| {
-    must(register_int_gauge!("quicksale_outbox_relaying", "1 where this process is the relay."))
+    must(register_int_gauge!(
+        "quicksale_outbox_relaying",
+        "1 where this process is the relay."
+    ))
 });
 
 /// What the service is built from.
@@ -92,7 +101,11 @@ impl Relay {
             let wait = match self.turn().await {
                 Ok(0) => {
                     backoff.reset();
-                    if self.leading_since.is_some() { IDLE } else { self.terms.renew_every }
+                    if self.leading_since.is_some() {
+                        IDLE
+                    } else {
+                        self.terms.renew_every
+                    }
                 }
                 Ok(_more_may_be_waiting) => {
                     backoff.reset();
@@ -134,7 +147,11 @@ impl Relay {
         let (outbox, done) = (self.outbox.clone(), published.ids);
         let failed: Vec<String> = match &published.failure {
             None => Vec::new(),
-            Some(_) => entries.into_iter().map(|entry| entry.id).filter(|id| !done.contains(id)).collect(),
+            Some(_) => entries
+                .into_iter()
+                .map(|entry| entry.id)
+                .filter(|id| !done.contains(id))
+                .collect(),
         };
         mongo::detached(async move {
             if !done.is_empty() {
@@ -154,14 +171,21 @@ impl Relay {
 
     /// Whether this replica is the relay, renewing its lease in time.
     async fn lead(&mut self) -> Result<bool, MongoError> {
-        if self.leading_since.is_some_and(|at| at.elapsed() < self.terms.renew_every) {
+        if self
+            .leading_since
+            .is_some_and(|at| at.elapsed() < self.terms.renew_every)
+        {
             return Ok(true);
         }
         let (leases, owner) = (self.leases.clone(), self.owner.clone());
         let (terms, now) = (self.terms, self.clock.now());
-        let lease =
-            mongo::detached(async move { leases.acquire(LEASE, &owner, terms, now).await.map_err(MongoError::from) })
-                .await?;
+        let lease = mongo::detached(async move {
+            leases
+                .acquire(LEASE, &owner, terms, now)
+                .await
+                .map_err(MongoError::from)
+        })
+        .await?;
         self.leading_since = lease.map(|_| Instant::now());
         RELAYING.set(i64::from(lease.is_some()));
         Ok(lease.is_some())

@@ -25,7 +25,10 @@ pub(crate) fn document() -> OpenApi {
     ] {
         document.merge(part);
     }
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .build();
     document
         .components
         .get_or_insert_with(Default::default)

@@ -31,7 +31,9 @@ pub(crate) struct Options {
 /// Runs everything until it is stopped.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     telemetry::init(LogFormat::Text);
-    let dir = options.data_dir.unwrap_or_else(|| std::env::temp_dir().join("quicksale-dev"));
+    let dir = options
+        .data_dir
+        .unwrap_or_else(|| std::env::temp_dir().join("quicksale-dev"));
     let keys = dir.join("keys");
     std::fs::create_dir_all(&keys).with_context(|| format!("cannot create {}", keys.display()))?;
     prepare_keys(&keys)?;
@@ -42,7 +44,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     std::fs::write(&control, serde_json::to_vec_pretty(&document)?)?;
     create_topics(&config).await?;
     let mut process = Process::new(config, &control, keys.clone(), Overrides::default()).await?;
-    process.set_admin(auth::Admin { email: email.clone(), password: password.clone().into() });
+    process.set_admin(auth::Admin {
+        email: email.clone(),
+        password: password.clone().into(),
+    });
     for role in Role::ALL {
         process.add(role).await?;
     }
@@ -51,7 +56,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 fn config() -> anyhow::Result<Config> {
-    let sale = SaleId { namespace: "dev".to_owned(), name: "dev".to_owned() };
+    let sale = SaleId {
+        namespace: "dev".to_owned(),
+        name: "dev".to_owned(),
+    };
     let url = |port: u16| Url::parse(&format!("http://127.0.0.1:{port}"));
     Ok(Config {
         currency: Currency::parse("USD")?,
@@ -99,7 +107,9 @@ fn prepare_admin(dir: &Path) -> anyhow::Result<(String, String)> {
     if let Ok(text) = std::fs::read(&file) {
         let accounts: serde_json::Value = serde_json::from_slice(&text)?;
         let text = |key: &str| accounts[key].as_str().map(str::to_owned);
-        return text("adminEmail").zip(text("adminPassword")).context("accounts.json is incomplete; delete it");
+        return text("adminEmail")
+            .zip(text("adminPassword"))
+            .context("accounts.json is incomplete; delete it");
     }
     let password = uuid::Uuid::new_v4().simple().to_string()[..16].to_owned();
     let email = "admin@quicksale.local".to_owned();
@@ -111,7 +121,11 @@ fn prepare_admin(dir: &Path) -> anyhow::Result<(String, String)> {
 /// What the operator does in a cluster.
 async fn create_topics(config: &Config) -> anyhow::Result<()> {
     let credentials = Credentials::from_env()?;
-    let client = credentials.kafka.connect().await.context("is Kafka running? hack/backends.sh start")?;
+    let client = credentials
+        .kafka
+        .connect()
+        .await
+        .context("is Kafka running? hack/backends.sh start")?;
     let there = kafka::topics(&client).await?;
     let controller = client.controller_client()?;
     for topic in events::topics::all_names(&config.kafka.topic_prefix) {
@@ -144,11 +158,13 @@ async fn welcome(keys: PathBuf, email: String, password: String) {
         }
         Err(error) => tracing::error!("the sample product could not be created: {error:#}"),
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn seed_product(keys: &Path) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(5))
+        .build()?;
     let product = serde_json::json!({
         "sku": "FLASH-LAPTOP-001", "name": "Flash Sale Laptop", "description": "Limited time offer",
         "category": "Electronics", "price": 799.99, "originalPrice": 1299.99, "stock": 50,
@@ -156,7 +172,10 @@ async fn seed_product(keys: &Path) -> anyhow::Result<()> {
     for _attempt in 0..60 {
         let token = Signer::read(keys)?.service_token("dev", jiff::Timestamp::now())?;
         let sent = client
-            .post(format!("http://127.0.0.1:{}/api/inventory/products", ports::INVENTORY))
+            .post(format!(
+                "http://127.0.0.1:{}/api/inventory/products",
+                ports::INVENTORY
+            ))
             .bearer_auth(token)
             .json(&product)
             .send()

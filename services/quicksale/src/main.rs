@@ -80,7 +80,13 @@ async fn main() -> ExitCode {
 
 async fn serve(role: Role, files: Files) -> anyhow::Result<ExitCode> {
     telemetry::init(LogFormat::Json);
-    let Files { config, control, keys, port, admin_port } = files;
+    let Files {
+        config,
+        control,
+        keys,
+        port,
+        admin_port,
+    } = files;
     let mut config = Config::read(&config)?;
     config.http.admin_port = admin_port.unwrap_or(config.http.admin_port);
     let mut process = Process::new(config, &control, keys, Overrides { port }).await?;

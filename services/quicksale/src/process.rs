@@ -33,8 +33,14 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Auth, Self::Inventory, Self::Order, Self::Processor, Self::Notifier, Self::Gateway];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Auth,
+        Self::Inventory,
+        Self::Order,
+        Self::Processor,
+        Self::Notifier,
+        Self::Gateway,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -93,10 +99,20 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let mut tasks = Tasks::new();
         let control = Control::read(control_file, Clock::System)?;
-        tasks.spawn("control file", control.clone().follow_file(control_file.to_owned(), tasks.stop_token()));
+        tasks.spawn(
+            "control file",
+            control
+                .clone()
+                .follow_file(control_file.to_owned(), tasks.stop_token()),
+        );
         let credentials = Credentials::from_env()?;
-        let mongo = backends::mongo::client(&credentials.mongodb_uri).await.context("MONGODB_URI")?;
-        let authority = Authority { verifier: Arc::new(Verifier::read(&keys)?), clock: Clock::System };
+        let mongo = backends::mongo::client(&credentials.mongodb_uri)
+            .await
+            .context("MONGODB_URI")?;
+        let authority = Authority {
+            verifier: Arc::new(Verifier::read(&keys)?),
+            clock: Clock::System,
+        };
         let health = Health::new(tasks.stop_token());
         let name = std::env::var("INSTANCE").unwrap_or_else(|_| "local".to_owned());
         // Unique also when a container is restarted under its old name: the lease of the dead one is not ours.
@@ -155,7 +171,13 @@ impl Process {
             authority: self.authority.clone(),
         };
         let routes = admin::routes(self.health.clone()).merge(admin::control_routes(endpoint));
-        let server = Server::bind("admin", self.config.http.bind, self.config.http.admin_port, routes).await?;
+        let server = Server::bind(
+            "admin",
+            self.config.http.bind,
+            self.config.http.admin_port,
+            routes,
+        )
+        .await?;
         self.tasks.spawn("admin", server.run(self.tasks.stop_token()));
         Ok(self.tasks.run_until_stopped().await)
     }
@@ -246,6 +268,13 @@ impl Process {
 type Built = (Router, Vec<(&'static str, BoxFuture<'static, ()>)>);
 
 fn admin_from_env() -> Option<auth::Admin> {
-    let value = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-    Some(auth::Admin { email: value("ADMIN_EMAIL")?, password: value("ADMIN_PASSWORD")?.into() })
+    let value = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value: &String| !value.is_empty())
+    };
+    Some(auth::Admin {
+        email: value("ADMIN_EMAIL")?,
+        password: value("ADMIN_PASSWORD")?.into(),
+    })
 }

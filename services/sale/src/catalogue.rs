@@ -32,9 +32,9 @@ pub struct PricedItem {
 
 /// The total of an order, `None` when it does not fit the largest amount.
 pub fn total(items: &[PricedItem]) -> Option<Money> {
-    items
-        .iter()
-        .try_fold(Money::from_minor(0), |sum, item| sum.plus(item.price.times(item.quantity.get())?))
+    items.iter().try_fold(Money::from_minor(0), |sum, item| {
+        sum.plus(item.price.times(item.quantity.get())?)
+    })
 }
 
 /// Whether `wanted` more units are within the limit of a customer who already holds or bought `held`.

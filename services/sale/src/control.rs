@@ -41,7 +41,10 @@ pub struct WaitingRoom {
 
 impl Default for WaitingRoom {
     fn default() -> Self {
-        Self { enabled: false, admit_per_second: 500 }
+        Self {
+            enabled: false,
+            admit_per_second: 500,
+        }
     }
 }
 
@@ -102,15 +105,28 @@ mod tests {
     #[test]
     fn times_and_switches_decide() {
         let at = |s| Timestamp::from_second(s).unwrap();
-        let sale = SaleId { namespace: "shop".into(), name: "laptops".into() };
+        let sale = SaleId {
+            namespace: "shop".into(),
+            name: "laptops".into(),
+        };
         let mut doc = ControlDocument::open_now(sale, at(100));
         doc.closes_at = Some(at(200));
-        assert_eq!(doc.admission(at(99)), Admission::NotOpen { opens_at: Some(at(100)) });
+        assert_eq!(
+            doc.admission(at(99)),
+            Admission::NotOpen {
+                opens_at: Some(at(100))
+            }
+        );
         assert_eq!(doc.admission(at(100)), Admission::Open);
         assert_eq!(doc.admission(at(200)), Admission::Closed);
         doc.halted = true;
         assert_eq!(doc.admission(at(150)), Admission::Halted);
-        assert_eq!(doc.admission(at(99)), Admission::NotOpen { opens_at: Some(at(100)) });
+        assert_eq!(
+            doc.admission(at(99)),
+            Admission::NotOpen {
+                opens_at: Some(at(100))
+            }
+        );
         doc.closed = true;
         assert_eq!(doc.admission(at(99)), Admission::Closed);
         doc.closed = false;
@@ -120,7 +136,10 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_refused() {
-        let sale = SaleId { namespace: "shop".into(), name: "laptops".into() };
+        let sale = SaleId {
+            namespace: "shop".into(),
+            name: "laptops".into(),
+        };
         let mut json = serde_json::to_value(ControlDocument::open_now(sale, Timestamp::UNIX_EPOCH)).unwrap();
         assert!(serde_json::from_value::<ControlDocument>(json.clone()).is_ok());
         json["haltd"] = true.into();

@@ -87,7 +87,9 @@ impl Sku {
     /// [`InvalidId`] when the text breaks the rule above.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         let first_ok = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-        let rest_ok = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        let rest_ok = text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
         if first_ok && rest_ok && text.len() <= 64 {
             Ok(Self(text.to_owned()))
         } else {
@@ -196,7 +198,10 @@ mod tests {
 
     #[test]
     fn long_sale_names_get_a_short_unique_database() {
-        let sale = |name: String| SaleId { namespace: "n".repeat(40), name };
+        let sale = |name: String| SaleId {
+            namespace: "n".repeat(40),
+            name,
+        };
         let (a, b) = (sale("x".repeat(60)), sale("x".repeat(59) + "y"));
         assert!(a.database(false).len() <= 63);
         assert_ne!(a.database(false), b.database(false));

@@ -25,7 +25,13 @@ pub enum LimitedRoute {
 
 impl LimitedRoute {
     /// Every route that a FlashSale may name, in the order of the defaults.
-    pub const ALL: [Self; 5] = [Self::Login, Self::Register, Self::Orders, Self::Reserve, Self::Default];
+    pub const ALL: [Self; 5] = [
+        Self::Login,
+        Self::Register,
+        Self::Orders,
+        Self::Reserve,
+        Self::Default,
+    ];
 
     /// The route as a FlashSale writes it.
     pub fn as_str(self) -> &'static str {
@@ -49,7 +55,9 @@ impl LimitedRoute {
             return Self::Default;
         }
         let path = path.strip_suffix('/').unwrap_or(path);
-        Self::parse(path).filter(|route| *route != Self::Default).unwrap_or(Self::Default)
+        Self::parse(path)
+            .filter(|route| *route != Self::Default)
+            .unwrap_or(Self::Default)
     }
 
     /// The limit when a FlashSale names none, in requests for each minute.
@@ -92,7 +100,11 @@ impl RateLimits {
     pub fn with_overrides(overrides: impl IntoIterator<Item = RateLimit>) -> Self {
         let mut limits: Vec<_> = LimitedRoute::ALL
             .into_iter()
-            .map(|route| RateLimit { route, limit: route.default_limit(), window_ms: 60_000 })
+            .map(|route| RateLimit {
+                route,
+                limit: route.default_limit(),
+                window_ms: 60_000,
+            })
             .collect();
         for new in overrides {
             if let Some(old) = limits.iter_mut().find(|old| old.route == new.route) {
@@ -104,11 +116,15 @@ impl RateLimits {
 
     /// The limit of a route.
     pub fn get(&self, route: LimitedRoute) -> RateLimit {
-        self.0.iter().copied().find(|limit| limit.route == route).unwrap_or(RateLimit {
-            route,
-            limit: route.default_limit(),
-            window_ms: 60_000,
-        })
+        self.0
+            .iter()
+            .copied()
+            .find(|limit| limit.route == route)
+            .unwrap_or(RateLimit {
+                route,
+                limit: route.default_limit(),
+                window_ms: 60_000,
+            })
     }
 }
 
@@ -132,7 +148,9 @@ impl Verdict {
 
     /// Whole seconds for a `Retry-After` header: rounded up, so that whoever obeys it is let in.
     pub fn retry_after_seconds(&self) -> u64 {
-        u64::try_from(self.retry_after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
+        u64::try_from(self.retry_after.as_millis().div_ceil(1000))
+            .unwrap_or(u64::MAX)
+            .max(1)
     }
 }
 
@@ -145,14 +163,20 @@ mod tests {
         assert_eq!(LimitedRoute::of("POST", "/api/orders"), LimitedRoute::Orders);
         assert_eq!(LimitedRoute::of("POST", "/api/orders/"), LimitedRoute::Orders);
         assert_eq!(LimitedRoute::of("GET", "/api/orders"), LimitedRoute::Default);
-        assert_eq!(LimitedRoute::of("POST", "/api/orders/1/cancel"), LimitedRoute::Default);
+        assert_eq!(
+            LimitedRoute::of("POST", "/api/orders/1/cancel"),
+            LimitedRoute::Default
+        );
         assert_eq!(LimitedRoute::of("POST", "*"), LimitedRoute::Default);
     }
 
     #[test]
     fn overrides_replace_only_their_route() {
-        let limits =
-            RateLimits::with_overrides([RateLimit { route: LimitedRoute::Orders, limit: 2, window_ms: 1_000 }]);
+        let limits = RateLimits::with_overrides([RateLimit {
+            route: LimitedRoute::Orders,
+            limit: 2,
+            window_ms: 1_000,
+        }]);
         assert_eq!(limits.get(LimitedRoute::Orders).limit, 2);
         assert_eq!(limits.get(LimitedRoute::Login).limit, 5);
         assert_eq!(LimitedRoute::parse("/api/nothing"), None);
@@ -161,7 +185,11 @@ mod tests {
     #[test]
     fn retry_after_never_sends_a_client_back_too_early() {
         let limit = RateLimits::default().get(LimitedRoute::Orders);
-        let verdict = |ms| Verdict { limit, remaining: 0, retry_after: Duration::from_millis(ms) };
+        let verdict = |ms| Verdict {
+            limit,
+            remaining: 0,
+            retry_after: Duration::from_millis(ms),
+        };
         assert_eq!(verdict(1).retry_after_seconds(), 1);
         assert_eq!(verdict(1_001).retry_after_seconds(), 2);
         assert!(verdict(0).allowed());

@@ -11,8 +11,8 @@ pub struct Currency([u8; 3]);
 
 /// Currencies without a minor unit (ISO 4217, exponent 0).
 const NO_DIGITS: &[&str] = &[
-    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF",
-    "XPF",
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF",
+    "XOF", "XPF",
 ];
 /// Currencies with three digits (ISO 4217, exponent 3).
 const THREE_DIGITS: &[&str] = &["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
@@ -215,7 +215,11 @@ mod tests {
 
     #[test]
     fn decimals_are_read_and_written_exactly() {
-        for (text, minor, back) in [("799.99", 79_999, "799.99"), ("800", 80_000, "800.00"), ("0.1", 10, "0.10")] {
+        for (text, minor, back) in [
+            ("799.99", 79_999, "799.99"),
+            ("800", 80_000, "800.00"),
+            ("0.1", 10, "0.10"),
+        ] {
             let money = Money::parse(text, usd()).unwrap();
             assert_eq!(money.minor(), minor);
             assert_eq!(money.decimal(usd()), back);
@@ -228,7 +232,10 @@ mod tests {
 
     #[test]
     fn the_currency_decides_the_digits() {
-        assert!(matches!(Money::parse("12.345", usd()), Err(MoneyError::TooManyDigits { digits: 2, .. })));
+        assert!(matches!(
+            Money::parse("12.345", usd()),
+            Err(MoneyError::TooManyDigits { digits: 2, .. })
+        ));
         let (jpy, kwd) = (Currency::parse("JPY").unwrap(), Currency::parse("KWD").unwrap());
         assert!(Money::parse("12.3", jpy).is_err());
         assert_eq!(Money::parse("12", jpy).unwrap().minor(), 12);
@@ -237,7 +244,19 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,000", "NaN", "99999999999999999999", "1.2.3"] {
+        for bad in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "+1",
+            "1e3",
+            "1,000",
+            "NaN",
+            "99999999999999999999",
+            "1.2.3",
+        ] {
             assert!(Money::parse(bad, usd()).is_err(), "{bad:?}");
         }
         assert!(Currency::parse("usd").is_err());

@@ -125,7 +125,10 @@ pub struct OrderState {
 
 impl OrderState {
     /// A newly accepted order.
-    pub const ACCEPTED: Self = Self { status: OrderStatus::Pending, inventory: InventoryStatus::Pending };
+    pub const ACCEPTED: Self = Self {
+        status: OrderStatus::Pending,
+        inventory: InventoryStatus::Pending,
+    };
 
     /// The state after inventory's answer, or `None` when the answer changes nothing (a repeat, or an answer that
     /// was overtaken by a cancellation). Never leaves a terminal status.
@@ -137,17 +140,31 @@ impl OrderState {
         }
         let next = match (outcome, self.inventory) {
             (InventoryOutcome::Reserved, I::Pending) => match confirmation {
-                Confirmation::Automatic => Self { status: O::Confirmed, inventory: I::Reserved },
-                Confirmation::Payment => Self { status: O::Pending, inventory: I::Reserved },
+                Confirmation::Automatic => Self {
+                    status: O::Confirmed,
+                    inventory: I::Reserved,
+                },
+                Confirmation::Payment => Self {
+                    status: O::Pending,
+                    inventory: I::Reserved,
+                },
             },
-            (InventoryOutcome::Rejected { .. }, I::Pending) => Self { status: O::Failed, inventory: I::Rejected },
-            (InventoryOutcome::Paid, I::Pending | I::Reserved) => Self { status: O::Confirmed, inventory: I::Reserved },
-            (InventoryOutcome::HoldExpired, I::Pending | I::Reserved) => {
-                Self { status: O::Expired, inventory: I::Released }
-            }
-            (InventoryOutcome::Released, I::Pending | I::Reserved) => {
-                Self { status: O::Cancelled, inventory: I::Released }
-            }
+            (InventoryOutcome::Rejected { .. }, I::Pending) => Self {
+                status: O::Failed,
+                inventory: I::Rejected,
+            },
+            (InventoryOutcome::Paid, I::Pending | I::Reserved) => Self {
+                status: O::Confirmed,
+                inventory: I::Reserved,
+            },
+            (InventoryOutcome::HoldExpired, I::Pending | I::Reserved) => Self {
+                status: O::Expired,
+                inventory: I::Released,
+            },
+            (InventoryOutcome::Released, I::Pending | I::Reserved) => Self {
+                status: O::Cancelled,
+                inventory: I::Released,
+            },
             _ => return None,
         };
         Some(next)
@@ -155,8 +172,10 @@ impl OrderState {
 
     /// The state after a cancellation, or `None` when the order is already terminal.
     pub fn cancelled(self) -> Option<Self> {
-        (self.status == OrderStatus::Pending)
-            .then_some(Self { status: OrderStatus::Cancelled, inventory: InventoryStatus::Released })
+        (self.status == OrderStatus::Pending).then_some(Self {
+            status: OrderStatus::Cancelled,
+            inventory: InventoryStatus::Released,
+        })
     }
 }
 
@@ -193,7 +212,9 @@ mod tests {
 
     const OUTCOMES: [Out; 5] = [
         Out::Reserved,
-        Out::Rejected { reason: FailureReason::SoldOut },
+        Out::Rejected {
+            reason: FailureReason::SoldOut,
+        },
         Out::Paid,
         Out::HoldExpired,
         Out::Released,
@@ -201,23 +222,47 @@ mod tests {
 
     #[test]
     fn reserved_confirms_at_once_or_waits_for_payment() {
-        let confirmed = OrderState::ACCEPTED.after(Out::Reserved, Confirmation::Automatic).unwrap();
-        assert_eq!((confirmed.status, confirmed.inventory), (OrderStatus::Confirmed, InventoryStatus::Reserved));
-        let held = OrderState::ACCEPTED.after(Out::Reserved, Confirmation::Payment).unwrap();
-        assert_eq!((held.status, held.inventory), (OrderStatus::Pending, InventoryStatus::Reserved));
-        assert_eq!(held.after(Out::Paid, Confirmation::Payment).unwrap().status, OrderStatus::Confirmed);
-        assert_eq!(held.after(Out::HoldExpired, Confirmation::Payment).unwrap().status, OrderStatus::Expired);
+        let confirmed = OrderState::ACCEPTED
+            .after(Out::Reserved, Confirmation::Automatic)
+            .unwrap();
+        assert_eq!(
+            (confirmed.status, confirmed.inventory),
+            (OrderStatus::Confirmed, InventoryStatus::Reserved)
+        );
+        let held = OrderState::ACCEPTED
+            .after(Out::Reserved, Confirmation::Payment)
+            .unwrap();
+        assert_eq!(
+            (held.status, held.inventory),
+            (OrderStatus::Pending, InventoryStatus::Reserved)
+        );
+        assert_eq!(
+            held.after(Out::Paid, Confirmation::Payment).unwrap().status,
+            OrderStatus::Confirmed
+        );
+        assert_eq!(
+            held.after(Out::HoldExpired, Confirmation::Payment)
+                .unwrap()
+                .status,
+            OrderStatus::Expired
+        );
     }
 
     #[test]
     fn a_repeat_changes_nothing_and_terminal_is_terminal() {
         for confirmation in [Confirmation::Automatic, Confirmation::Payment] {
             for first in OUTCOMES {
-                let Some(state) = OrderState::ACCEPTED.after(first, confirmation) else { continue };
+                let Some(state) = OrderState::ACCEPTED.after(first, confirmation) else {
+                    continue;
+                };
                 assert_eq!(state.after(first, confirmation), None, "{first:?} twice");
                 if state.status.is_terminal() {
                     for second in OUTCOMES {
-                        assert_eq!(state.after(second, confirmation), None, "{first:?} then {second:?}");
+                        assert_eq!(
+                            state.after(second, confirmation),
+                            None,
+                            "{first:?} then {second:?}"
+                        );
                     }
                     assert_eq!(state.cancelled(), None);
                 }

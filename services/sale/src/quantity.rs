@@ -49,7 +49,14 @@ mod tests {
 
     #[test]
     fn only_one_to_a_hundred() {
-        for (n, ok) in [(0, false), (-1, false), (1, true), (100, true), (101, false), (i64::MAX, false)] {
+        for (n, ok) in [
+            (0, false),
+            (-1, false),
+            (1, true),
+            (100, true),
+            (101, false),
+            (i64::MAX, false),
+        ] {
             assert_eq!(Quantity::new(n).is_ok(), ok, "{n}");
         }
     }

@@ -42,12 +42,20 @@ pub enum StockError {
 impl Stock {
     /// A product of which nothing has been sold yet.
     pub fn new(stock: u64) -> Self {
-        Self { stock, reserved: 0, sold: 0 }
+        Self {
+            stock,
+            reserved: 0,
+            sold: 0,
+        }
     }
 
     /// Rebuilds an account from the store. `None` when the three numbers break the equation.
     pub fn from_parts(stock: u64, reserved: u64, sold: u64) -> Option<Self> {
-        (reserved.checked_add(sold)? <= stock).then_some(Self { stock, reserved, sold })
+        (reserved.checked_add(sold)? <= stock).then_some(Self {
+            stock,
+            reserved,
+            sold,
+        })
     }
 
     /// All units, whatever became of them.
@@ -76,7 +84,10 @@ impl Stock {
     /// [`StockError::SoldOut`] when there are not enough.
     pub fn reserve(&mut self, units: u64) -> Result<(), StockError> {
         if units > self.available() {
-            return Err(StockError::SoldOut { available: self.available(), wanted: units });
+            return Err(StockError::SoldOut {
+                available: self.available(),
+                wanted: units,
+            });
         }
         self.reserved += units;
         Ok(())
@@ -118,7 +129,8 @@ impl Stock {
 }
 
 fn leave(held: u64, wanted: u64) -> Result<u64, StockError> {
-    held.checked_sub(wanted).ok_or(StockError::NotHeld { held, wanted })
+    held.checked_sub(wanted)
+        .ok_or(StockError::NotHeld { held, wanted })
 }
 
 #[cfg(test)]
@@ -131,7 +143,10 @@ mod tests {
         s.reserve(30).unwrap();
         s.confirm(10).unwrap();
         s.release(5).unwrap();
-        assert_eq!((s.total(), s.available(), s.reserved(), s.sold()), (50, 25, 15, 10));
+        assert_eq!(
+            (s.total(), s.available(), s.reserved(), s.sold()),
+            (50, 25, 15, 10)
+        );
     }
 
     #[test]
@@ -139,7 +154,13 @@ mod tests {
         let mut s = Stock::new(2);
         s.reserve(2).unwrap();
         let before = s;
-        assert_eq!(s.reserve(1), Err(StockError::SoldOut { available: 0, wanted: 1 }));
+        assert_eq!(
+            s.reserve(1),
+            Err(StockError::SoldOut {
+                available: 0,
+                wanted: 1
+            })
+        );
         assert_eq!(s.confirm(3), Err(StockError::NotHeld { held: 2, wanted: 3 }));
         assert_eq!(s.release(3), Err(StockError::NotHeld { held: 2, wanted: 3 }));
         assert_eq!(s.adjust(-1), Err(StockError::BelowCommitted { committed: 2 }));

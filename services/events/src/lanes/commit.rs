@@ -1,6 +1,9 @@
 //! One batch, one transaction: offsets by compare-and-set, effects, dead letters.
 
-use super::{ApplyError, Handler, LaneStore, fetch::{Fetched, Lane}};
+use super::{
+    ApplyError, Handler, LaneStore,
+    fetch::{Fetched, Lane},
+};
 use crate::{
     dead_letters::{DEAD_LETTERS, DeadLetters, Undeliverable},
     message::Message,
@@ -8,7 +11,10 @@ use crate::{
 };
 use futures::FutureExt;
 use jiff::Timestamp;
-use mongodb::{Client, ClientSession, Database, bson::{DateTime, doc}};
+use mongodb::{
+    Client, ClientSession, Database,
+    bson::{DateTime, doc},
+};
 use platform::backends::mongo;
 use rskafka::record::Record;
 use std::{collections::HashMap, sync::Arc};
@@ -56,9 +62,17 @@ impl<H: Handler> Committer<H> {
         })
         .await?;
         for record in &batch.undeliverable {
-            DEAD_LETTERS.with_label_values(&[record.group, record.topic.plain_name()]).inc();
-            tracing::error!(group = record.group, topic = record.topic.plain_name(), partition = record.partition,
-                            offset = record.offset, reason = record.reason, "message went to the dead letters");
+            DEAD_LETTERS
+                .with_label_values(&[record.group, record.topic.plain_name()])
+                .inc();
+            tracing::error!(
+                group = record.group,
+                topic = record.topic.plain_name(),
+                partition = record.partition,
+                offset = record.offset,
+                reason = record.reason,
+                "message went to the dead letters"
+            );
         }
         self.handler.committed(&batch.messages);
         Ok(count + batch.undeliverable.len())
@@ -80,7 +94,10 @@ impl<H: Handler> Committer<H> {
             self.handler.apply(session, &batch.messages).await?;
         }
         if !batch.undeliverable.is_empty() {
-            let entries = self.dead_letters.bury(session, &batch.undeliverable, DateTime::now()).await?;
+            let entries = self
+                .dead_letters
+                .bury(session, &batch.undeliverable, DateTime::now())
+                .await?;
             self.outbox.append_entries(session, entries).await?;
             self.outbox.append(session, &batch.replies).await?;
         }
@@ -107,8 +124,12 @@ impl<H: Handler> Committer<H> {
     }
 
     fn decode(&self, fetched: &[Fetched], poison: &HashMap<String, String>) -> Batch {
-        let mut batch =
-            Batch { moves: moves(fetched), messages: Vec::new(), undeliverable: Vec::new(), replies: Vec::new() };
+        let mut batch = Batch {
+            moves: moves(fetched),
+            messages: Vec::new(),
+            undeliverable: Vec::new(),
+            replies: Vec::new(),
+        };
         for part in fetched {
             for (offset, record) in &part.records {
                 let reason = match Message::decode(record.value.as_deref(), traceparent(record)) {
@@ -147,12 +168,18 @@ impl<H: Handler> Committer<H> {
     }
 
     /// Tells the lanes that are not ours any more that they are lost, and returns what is left of the batch.
-    pub(super) async fn drop_lost(&self, fetched: Vec<Fetched>) -> Result<Vec<Fetched>, mongodb::error::Error> {
+    pub(super) async fn drop_lost(
+        &self,
+        fetched: Vec<Fetched>,
+    ) -> Result<Vec<Fetched>, mongodb::error::Error> {
         let mut expected: HashMap<Arc<str>, i64> = HashMap::new();
         let mut kept = Vec::with_capacity(fetched.len());
         for part in fetched {
             let stored = self.lanes.current(&part.lane.id).await?;
-            let from = expected.get(&part.lane.id).copied().or(stored.map(|lease| lease.offset));
+            let from = expected
+                .get(&part.lane.id)
+                .copied()
+                .or(stored.map(|lease| lease.offset));
             let ours = stored.is_some_and(|lease| lease.epoch == part.lane.epoch) && from == Some(part.from);
             if ours && !part.lane.lost.is_cancelled() {
                 expected.insert(Arc::clone(&part.lane.id), part.to);
@@ -170,7 +197,10 @@ impl<H: Handler> Committer<H> {
 fn moves(fetched: &[Fetched]) -> Vec<(Lane, i64, i64)> {
     let mut moves: Vec<(Lane, i64, i64)> = Vec::new();
     for part in fetched {
-        match moves.iter_mut().find(|(lane, _, to)| lane.id == part.lane.id && *to == part.from) {
+        match moves
+            .iter_mut()
+            .find(|(lane, _, to)| lane.id == part.lane.id && *to == part.from)
+        {
             Some((_, _, to)) => *to = part.to,
             None => moves.push((part.lane.clone(), part.from, part.to)),
         }
@@ -179,5 +209,8 @@ fn moves(fetched: &[Fetched]) -> Vec<(Lane, i64, i64)> {
 }
 
 fn traceparent(record: &Record) -> Option<String> {
-    record.headers.get("traceparent").and_then(|value| String::from_utf8(value.clone()).ok())
+    record
+        .headers
+        .get("traceparent")
+        .and_then(|value| String::from_utf8(value.clone()).ok())
 }

@@ -79,14 +79,21 @@ async fn read(
             Ok(records) => {
                 backoff.reset();
                 let to = records.last().map_or(next, |(offset, _)| offset + 1);
-                let batch = Fetched { lane: lane.clone(), from: next, to, records };
+                let batch = Fetched {
+                    lane: lane.clone(),
+                    from: next,
+                    to,
+                    records,
+                };
                 next = to;
                 if out.send(batch).await.is_err() {
                     return;
                 }
             }
             Err(error) => {
-                if error.is_offset_out_of_range() && let Some(reader) = &reader {
+                if error.is_offset_out_of_range()
+                    && let Some(reader) = &reader
+                {
                     next = skip_to_what_is_left(reader, &lane, next, &out).await;
                 } else {
                     reader = None;
@@ -100,7 +107,11 @@ async fn read(
     }
 }
 
-async fn connect(credentials: &KafkaCredentials, topic: &str, partition: i32) -> Result<PartitionClient, KafkaError> {
+async fn connect(
+    credentials: &KafkaCredentials,
+    topic: &str,
+    partition: i32,
+) -> Result<PartitionClient, KafkaError> {
     let client = credentials.connect().await?;
     if !kafka::topics(&client).await?.contains_key(topic) {
         return Err(KafkaError::NoTopic(topic.to_owned()));
@@ -111,7 +122,11 @@ async fn connect(credentials: &KafkaCredentials, topic: &str, partition: i32) ->
 async fn fetch(reader: &PartitionClient, from: i64) -> Result<Vec<(i64, Record)>, KafkaError> {
     let poll = reader.fetch_records(from, 1..FETCH_BYTES, LONG_POLL_MS);
     let (records, _high_watermark) = within(CALL_DEADLINE, poll).await?;
-    Ok(records.into_iter().map(|r| (r.offset, r.record)).filter(|(offset, _)| *offset >= from).collect())
+    Ok(records
+        .into_iter()
+        .map(|r| (r.offset, r.record))
+        .filter(|(offset, _)| *offset >= from)
+        .collect())
 }
 
 /// The broker no longer has the offset (retention) or does not have it yet (the topic was made anew). The records
@@ -125,7 +140,12 @@ async fn skip_to_what_is_left(
     match within(CALL_DEADLINE, reader.get_offset(OffsetAt::Earliest)).await {
         Ok(earliest) if earliest != wanted => {
             tracing::error!(lane = %lane.id, wanted, earliest, "records were lost by the broker; going on with what is left");
-            let jump = Fetched { lane: lane.clone(), from: wanted, to: earliest, records: Vec::new() };
+            let jump = Fetched {
+                lane: lane.clone(),
+                from: wanted,
+                to: earliest,
+                records: Vec::new(),
+            };
             if out.send(jump).await.is_err() {
                 return wanted;
             }

@@ -22,7 +22,10 @@ pub struct LeaseTerms {
 
 impl Default for LeaseTerms {
     fn default() -> Self {
-        Self { duration: Duration::from_secs(5), renew_every: Duration::from_secs(1) }
+        Self {
+            duration: Duration::from_secs(5),
+            renew_every: Duration::from_secs(1),
+        }
     }
 }
 
@@ -45,7 +48,9 @@ pub struct LaneStore {
 impl LaneStore {
     /// The lanes in a sale's database.
     pub fn new(database: &Database) -> Self {
-        Self { lanes: database.collection(COLLECTION) }
+        Self {
+            lanes: database.collection(COLLECTION),
+        }
     }
 
     /// The collection, for the compare-and-set inside of a batch's transaction.
@@ -116,7 +121,10 @@ impl LaneStore {
         use futures::TryStreamExt;
         let mine = doc! {"_id": {"$gte": format!("{group}/"), "$lt": format!("{group}0")}, "owner": owner};
         self.lanes
-            .update_many(mine.clone(), doc! {"$set": {"expiresAt": bson_time(now + terms.duration)}})
+            .update_many(
+                mine.clone(),
+                doc! {"$set": {"expiresAt": bson_time(now + terms.duration)}},
+            )
             .await?;
         let held: Vec<Document> = self.lanes.find(mine).await?.try_collect().await?;
         Ok(held
@@ -131,7 +139,10 @@ impl LaneStore {
     /// The driver's.
     pub async fn release(&self, id: &str, owner: &str) -> Result<(), Error> {
         self.lanes
-            .update_one(doc! {"_id": id, "owner": owner}, doc! {"$unset": {"owner": "", "expiresAt": ""}})
+            .update_one(
+                doc! {"_id": id, "owner": owner},
+                doc! {"$unset": {"owner": "", "expiresAt": ""}},
+            )
             .await
             .map(drop)
     }
@@ -141,7 +152,11 @@ impl LaneStore {
     /// # Errors
     /// The driver's.
     pub async fn current(&self, id: &str) -> Result<Option<Lease>, Error> {
-        Ok(self.lanes.find_one(doc! {"_id": id}).await?.map(|lane| lease_of(&lane)))
+        Ok(self
+            .lanes
+            .find_one(doc! {"_id": id})
+            .await?
+            .map(|lane| lease_of(&lane)))
     }
 
     /// Says that a worker of a group is alive, and counts those that are.
@@ -162,7 +177,9 @@ impl LaneStore {
             )
             .upsert(true)
             .await?;
-        self.lanes.count_documents(doc! {"group": group, "aliveUntil": {"$gte": bson_time(now)}}).await
+        self.lanes
+            .count_documents(doc! {"group": group, "aliveUntil": {"$gte": bson_time(now)}})
+            .await
     }
 
     /// Takes a worker off the list, and with it those that have been dead for an hour.
@@ -182,7 +199,10 @@ impl LaneStore {
 }
 
 fn lease_of(lane: &Document) -> Lease {
-    Lease { epoch: lane.get_i64("epoch").unwrap_or(0), offset: lane.get_i64("offset").unwrap_or(0) }
+    Lease {
+        epoch: lane.get_i64("epoch").unwrap_or(0),
+        offset: lane.get_i64("offset").unwrap_or(0),
+    }
 }
 
 fn bson_time(at: Timestamp) -> DateTime {

@@ -45,7 +45,11 @@ pub static HANDLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 
 /// Lanes owned by this process, by group.
 pub static OWNED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    must(register_int_gauge_vec!("quicksale_lanes_owned", "Lanes owned by this process.", &["group"]))
+    must(register_int_gauge_vec!(
+        "quicksale_lanes_owned",
+        "Lanes owned by this process.",
+        &["group"]
+    ))
 });
 
 /// The id of a lane's document.

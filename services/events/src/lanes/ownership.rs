@@ -1,7 +1,10 @@
 //! Which lanes a worker holds: a fair share of them, taken when free, given up when others come.
 
 use super::{
-    LeaseTerms, LaneStore, OWNED, fetch::{self, Fetched, Lane}, lane_id, worker::Settings,
+    LaneStore, LeaseTerms, OWNED,
+    fetch::{self, Fetched, Lane},
+    lane_id,
+    worker::Settings,
 };
 use crate::topics::Topic;
 use platform::{backends::mongo::MongoError, health::Heartbeat};
@@ -32,7 +35,15 @@ impl Ownership {
             .iter()
             .flat_map(|topic| (0..settings.partitions).map(|partition| (*topic, partition)))
             .collect();
-        Self { settings, group, store, all, held: HashMap::new(), readers: JoinSet::new(), out }
+        Self {
+            settings,
+            group,
+            store,
+            all,
+            held: HashMap::new(),
+            readers: JoinSet::new(),
+            out,
+        }
     }
 
     /// Renews, balances and takes over until the process ends, then gives everything up.
@@ -55,7 +66,9 @@ impl Ownership {
                 }
                 Err(_) => {}
             }
-            OWNED.with_label_values(&[self.group]).set(i64::try_from(self.held.len()).unwrap_or(0));
+            OWNED
+                .with_label_values(&[self.group])
+                .set(i64::try_from(self.held.len()).unwrap_or(0));
         }
         self.give_all_up().await;
     }
@@ -63,8 +76,12 @@ impl Ownership {
     async fn balance(&mut self) -> Result<(), MongoError> {
         let (owner, terms) = (self.settings.owner.clone(), self.settings.terms);
         let workers = self.store.enrol(self.group, &owner, terms, self.now()).await?;
-        let still_mine: HashMap<String, i64> =
-            self.store.renew(self.group, &owner, terms, self.now()).await?.into_iter().collect();
+        let still_mine: HashMap<String, i64> = self
+            .store
+            .renew(self.group, &owner, terms, self.now())
+            .await?
+            .into_iter()
+            .collect();
         self.held.retain(|id, lane| {
             let kept = still_mine.get(id) == Some(&lane.epoch) && !lane.lost.is_cancelled();
             if !kept {
@@ -106,8 +123,13 @@ impl Ownership {
 
     fn start(&mut self, id: String, topic: Topic, partition: i32, epoch: i64, offset: i64) {
         tracing::debug!(lane = id, epoch, offset, "lane taken");
-        let lane =
-            Lane { id: Arc::from(id.as_str()), topic, partition, epoch, lost: CancellationToken::new() };
+        let lane = Lane {
+            id: Arc::from(id.as_str()),
+            topic,
+            partition,
+            epoch,
+            lost: CancellationToken::new(),
+        };
         self.readers.spawn(fetch::run(
             lane.clone(),
             offset,
@@ -128,7 +150,11 @@ impl Ownership {
                 return;
             }
         }
-        if let Err(error) = self.store.resign(self.group, &self.settings.owner, self.now()).await {
+        if let Err(error) = self
+            .store
+            .resign(self.group, &self.settings.owner, self.now())
+            .await
+        {
             tracing::debug!(%error, "worker not taken off the list; its entry will run out");
         }
     }

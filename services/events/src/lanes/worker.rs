@@ -1,11 +1,15 @@
 //! The worker of one group in one process: ownership, fetches and the committer.
 
 use super::{
-    ApplyError, HANDLED, Handler, LaneStore, LeaseTerms, commit::Committer, fetch::Fetched, ownership::Ownership,
+    ApplyError, HANDLED, Handler, LaneStore, LeaseTerms, commit::Committer, fetch::Fetched,
+    ownership::Ownership,
 };
 use mongodb::Database;
 use platform::{
-    backends::{kafka::KafkaCredentials, mongo::{MongoError, TransientError}},
+    backends::{
+        kafka::KafkaCredentials,
+        mongo::{MongoError, TransientError},
+    },
     clock::Clock,
     health::{Health, Heartbeat},
     retry::Backoff,
@@ -67,7 +71,12 @@ pub struct LaneWorker<H> {
 impl<H: Handler> LaneWorker<H> {
     /// A worker that has not started yet.
     pub fn new(settings: Settings, database: Database, handler: Arc<H>, health: Health) -> Self {
-        Self { settings, database, handler, health }
+        Self {
+            settings,
+            database,
+            handler,
+            health,
+        }
     }
 
     /// Works until the process ends.
@@ -84,7 +93,10 @@ impl<H: Handler> LaneWorker<H> {
         let committer = Committer::new(&self.database, Arc::clone(&self.handler));
         let heart = self.health.heartbeat(group, STUCK);
         let beat = heart.clone();
-        tokio::join!(ownership.run(stop.clone(), beat), commit_loop(committer, fetched, stop, heart));
+        tokio::join!(
+            ownership.run(stop.clone(), beat),
+            commit_loop(committer, fetched, stop, heart)
+        );
     }
 }
 
@@ -145,7 +157,9 @@ async fn commit_until_done<H: Handler>(
         heart.beat();
         let error = match committer.commit(&batch, &poison).await {
             Ok(records) => {
-                HANDLED.with_label_values(&[committer.handler.group()]).inc_by(records as u64);
+                HANDLED
+                    .with_label_values(&[committer.handler.group()])
+                    .inc_by(records as u64);
                 return;
             }
             Err(error) => error,
@@ -212,7 +226,10 @@ fn is_refusal(error: &MongoError) -> bool {
     match error {
         MongoError::Driver(driver) if !error.is_transient() => matches!(
             driver.kind.as_ref(),
-            ErrorKind::Command(_) | ErrorKind::Write(_) | ErrorKind::InsertMany(_) | ErrorKind::BsonSerialization(_)
+            ErrorKind::Command(_)
+                | ErrorKind::Write(_)
+                | ErrorKind::InsertMany(_)
+                | ErrorKind::BsonSerialization(_)
         ),
         _ => false,
     }

@@ -4,7 +4,11 @@ mod products;
 mod reservations;
 mod stock;
 
-use crate::{gate::Gate, hold::Terms, store::{Store, StoreError}};
+use crate::{
+    gate::Gate,
+    hold::Terms,
+    store::{Store, StoreError},
+};
 use axum::{
     Router,
     extract::FromRef,
@@ -43,8 +47,14 @@ impl FromRef<Inventory> for Authority {
 /// The routes.
 pub fn router(inventory: Inventory) -> Router {
     Router::new()
-        .route("/api/inventory/products", get(products::list).post(products::create))
-        .route("/api/inventory/products/{id}", get(products::show).patch(products::edit))
+        .route(
+            "/api/inventory/products",
+            get(products::list).post(products::create),
+        )
+        .route(
+            "/api/inventory/products/{id}",
+            get(products::show).patch(products::edit),
+        )
         .route("/api/inventory/products/{id}/stock", post(stock::change))
         .route("/api/inventory/reserve", post(reservations::reserve))
         .route("/api/inventory/release", post(reservations::release))

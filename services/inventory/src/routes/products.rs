@@ -7,7 +7,10 @@ use crate::{
 };
 use axum::{extract::State, http::StatusCode};
 use futures::FutureExt;
-use mongodb::{ClientSession, bson::{self, DateTime, doc}};
+use mongodb::{
+    ClientSession,
+    bson::{self, DateTime, doc},
+};
 use platform::{
     backends::mongo::{self, MongoError, TransientError},
     http::{
@@ -85,7 +88,10 @@ pub(super) async fn list(
     let (limit, after) = (query.limit()?, query.after()?);
     let store = inventory.store.clone();
     let found = mongo::detached(async move {
-        store.page(after, i64::from(limit) + 1).await.map_err(StoreError::from)
+        store
+            .page(after, i64::from(limit) + 1)
+            .await
+            .map_err(StoreError::from)
     })
     .await
     .map_err(|e| store_problem(&e))?;
@@ -124,20 +130,32 @@ pub(super) async fn create(
     Json(new): Json<NewProduct>,
 ) -> Result<(StatusCode, Json<Changed>), Problem> {
     caller.require(&[Role::Admin, Role::Service])?;
-    let product = new.check(inventory.currency, DateTime::from_millis(inventory.clock.now().as_millisecond()))?;
+    let product = new.check(
+        inventory.currency,
+        DateTime::from_millis(inventory.clock.now().as_millisecond()),
+    )?;
     let (products, inserted) = (inventory.store.products.clone(), product.clone());
-    mongo::detached(async move { products.insert_one(inserted).await.map_err(MongoError::from) }).await.map_err(
-        |error| {
+    mongo::detached(async move { products.insert_one(inserted).await.map_err(MongoError::from) })
+        .await
+        .map_err(|error| {
             if error.is_duplicate_key() {
-                Problem::new(Code::SkuTaken, format!("There is a product with the SKU {} already.", product.sku))
+                Problem::new(
+                    Code::SkuTaken,
+                    format!("There is a product with the SKU {} already.", product.sku),
+                )
             } else {
                 store_problem(&error.into())
             }
-        },
-    )?;
+        })?;
     tracing::info!(sku = %product.sku, stock = product.stock, "product created");
     let view = product.view(inventory.currency);
-    Ok((StatusCode::CREATED, Json(Changed { message: "Product created".to_owned(), product: view })))
+    Ok((
+        StatusCode::CREATED,
+        Json(Changed {
+            message: "Product created".to_owned(),
+            product: view,
+        }),
+    ))
 }
 
 /// Edits a product. For admins and services.
@@ -161,7 +179,10 @@ pub(super) async fn edit(
         inventory.gate.add(&product.id, product.stock - before).await;
     }
     let product = product.view(inventory.currency);
-    Ok(Json(Changed { message: "Product changed".to_owned(), product }))
+    Ok(Json(Changed {
+        message: "Product changed".to_owned(),
+        product,
+    }))
 }
 
 /// Why an edit in a transaction ended.
@@ -232,11 +253,19 @@ async fn edit_in(
     currency: Currency,
     now: DateTime,
 ) -> Result<(i64, Product), Refusal> {
-    let Some(mut product) = store.products.find_one(doc! {"_id": id.as_str()}).session(&mut *session).await? else {
+    let Some(mut product) = store
+        .products
+        .find_one(doc! {"_id": id.as_str()})
+        .session(&mut *session)
+        .await?
+    else {
         return Err(Problem::not_found("product").into());
     };
     if product.version != edit.version {
-        let detail = format!("The product has version {}; read it again and repeat the edit.", product.version);
+        let detail = format!(
+            "The product has version {}; read it again and repeat the edit.",
+            product.version
+        );
         return Err(Problem::new(Code::StaleVersion, detail).into());
     }
     let before = product.stock;
@@ -264,7 +293,10 @@ impl NewProduct {
         check_text("category", &self.category, 0)?;
         check_limit(self.limit_per_customer)?;
         if !(0..=MOST_STOCK).contains(&self.stock) {
-            return Err(Problem::field("stock", format!("must be from 0 to {MOST_STOCK}, not {}", self.stock)));
+            return Err(Problem::field(
+                "stock",
+                format!("must be from 0 to {MOST_STOCK}, not {}", self.stock),
+            ));
         }
         Ok(Product {
             id: self.sku.product_id(),
@@ -273,7 +305,10 @@ impl NewProduct {
             description: self.description,
             category: self.category,
             price: money("price", &self.price, currency)?,
-            original_price: self.original_price.map(|p| money("originalPrice", &p, currency)).transpose()?,
+            original_price: self
+                .original_price
+                .map(|p| money("originalPrice", &p, currency))
+                .transpose()?,
             stock: self.stock,
             reserved: 0,
             sold: 0,
@@ -287,9 +322,11 @@ impl NewProduct {
 
 impl Edit {
     fn check(&self, currency: Currency) -> Result<(), Problem> {
-        for (field, text, least) in
-            [("name", &self.name, 1), ("description", &self.description, 0), ("category", &self.category, 0)]
-        {
+        for (field, text, least) in [
+            ("name", &self.name, 1),
+            ("description", &self.description, 0),
+            ("category", &self.category, 0),
+        ] {
             if let Some(text) = text {
                 check_text(field, text, least)?;
             }
@@ -302,7 +339,10 @@ impl Edit {
         if let Some(stock) = self.stock
             && !(0..=MOST_STOCK).contains(&stock)
         {
-            return Err(Problem::field("stock", format!("must be from 0 to {MOST_STOCK}, not {stock}")));
+            return Err(Problem::field(
+                "stock",
+                format!("must be from 0 to {MOST_STOCK}, not {stock}"),
+            ));
         }
         check_limit(self.limit_per_customer)
     }
@@ -310,7 +350,9 @@ impl Edit {
     fn apply(&self, product: &mut Product, currency: Currency) -> Result<(), Refusal> {
         if let Some(stock) = self.stock {
             let mut account = product.account().map_err(StoreError::from)?;
-            account.adjust(stock - product.stock).map_err(|e| Problem::new(Code::StockCommitted, e.to_string()))?;
+            account
+                .adjust(stock - product.stock)
+                .map_err(|e| Problem::new(Code::StockCommitted, e.to_string()))?;
             product.stock = stock;
         }
         if let Some(name) = &self.name {
@@ -336,7 +378,9 @@ impl Edit {
 }
 
 fn money(field: &str, number: &JsonDecimal, currency: Currency) -> Result<Money, Problem> {
-    number.money(currency).map_err(|error| Problem::field(field, error.to_string()))
+    number
+        .money(currency)
+        .map_err(|error| Problem::field(field, error.to_string()))
 }
 
 fn check_text(field: &str, text: &str, least: usize) -> Result<(), Problem> {
@@ -344,13 +388,19 @@ fn check_text(field: &str, text: &str, least: usize) -> Result<(), Problem> {
     if (least..=500).contains(&length) {
         Ok(())
     } else {
-        Err(Problem::field(field, format!("must have from {least} to 500 characters, not {length}")))
+        Err(Problem::field(
+            field,
+            format!("must have from {least} to 500 characters, not {length}"),
+        ))
     }
 }
 
 fn check_limit(limit: Option<u32>) -> Result<(), Problem> {
     match limit {
-        Some(0) => Err(Problem::field("limitPerCustomer", "must be at least 1; leave it out for any number")),
+        Some(0) => Err(Problem::field(
+            "limitPerCustomer",
+            "must be at least 1; leave it out for any number",
+        )),
         _ => Ok(()),
     }
 }

@@ -122,20 +122,32 @@ async fn reserve_in(
     let products: BTreeSet<ProductId> = new.items.iter().map(|item| item.product_id.clone()).collect();
     let mut accounts = store.accounts(session, &products).await?;
     for (index, item) in new.items.iter().enumerate() {
-        let account = accounts
-            .get_mut(&item.product_id)
-            .ok_or_else(|| Problem::field(format!("items[{index}].productId"), "is no product of this sale"))?;
+        let account = accounts.get_mut(&item.product_id).ok_or_else(|| {
+            Problem::field(format!("items[{index}].productId"), "is no product of this sale")
+        })?;
         account
             .reserve(u64::from(item.quantity.get()))
             .map_err(|error| Problem::new(Code::SoldOut, format!("Nothing was held: {error}.")))?;
     }
-    let plan = Plan { created: vec![new], stock: accounts, ..Plan::default() };
+    let plan = Plan {
+        created: vec![new],
+        stock: accounts,
+        ..Plan::default()
+    };
     store.write(session, &plan, Origin::Direct, now).await?;
     Ok(ReservationState::Held)
 }
 
-async fn find(store: &Store, session: &mut ClientSession, order: &OrderId) -> Result<Option<Reservation>, Refusal> {
-    Ok(store.reservations.find_one(doc! {"_id": order.as_str()}).session(session).await?)
+async fn find(
+    store: &Store,
+    session: &mut ClientSession,
+    order: &OrderId,
+) -> Result<Option<Reservation>, Refusal> {
+    Ok(store
+        .reservations
+        .find_one(doc! {"_id": order.as_str()})
+        .session(session)
+        .await?)
 }
 
 /// Gives held units back. An order that waits for them is cancelled.
@@ -157,7 +169,11 @@ pub(super) async fn release(
     if !ended {
         return Err(Problem::not_found("held reservation"));
     }
-    Ok(standing("Units were given back", &order, ReservationState::Released))
+    Ok(standing(
+        "Units were given back",
+        &order,
+        ReservationState::Released,
+    ))
 }
 
 /// Confirms held units: those of an order are paid and the order is confirmed, others are sold at once.
@@ -199,16 +215,31 @@ async fn confirm_in(
     if reservation.origin == Origin::Order {
         // Paid: the deadline goes, and the units move when the order itself says that it is confirmed.
         let paid = doc! {"$set": {"expiresAt": null}};
-        store.reservations.update_one(doc! {"_id": order.as_str()}, paid).session(&mut *session).await?;
-        let message = Message::new(order.clone(), now, None, Payload::InventoryResult(InventoryOutcome::Paid));
+        store
+            .reservations
+            .update_one(doc! {"_id": order.as_str()}, paid)
+            .session(&mut *session)
+            .await?;
+        let message = Message::new(
+            order.clone(),
+            now,
+            None,
+            Payload::InventoryResult(InventoryOutcome::Paid),
+        );
         store.outbox.append(session, &[message]).await?;
         return Ok(ReservationState::Held);
     }
-    let products: BTreeSet<ProductId> = reservation.items.iter().map(|item| item.product_id.clone()).collect();
+    let products: BTreeSet<ProductId> = reservation
+        .items
+        .iter()
+        .map(|item| item.product_id.clone())
+        .collect();
     let mut accounts = store.accounts(session, &products).await?;
     for item in &reservation.items {
         if let Some(account) = accounts.get_mut(&item.product_id) {
-            account.confirm(u64::from(item.quantity.get())).map_err(|error| Problem::internal(&error))?;
+            account
+                .confirm(u64::from(item.quantity.get()))
+                .map_err(|error| Problem::internal(&error))?;
         }
     }
     let plan = Plan {
@@ -237,9 +268,17 @@ impl Reserve {
             let product_id = match (&item.product_id, &item.sku) {
                 (Some(id), None) => ProductId::new(id.clone()),
                 (None, Some(sku)) => sku.product_id(),
-                _ => return Err(Problem::field(format!("items[{index}]"), "needs either productId or sku")),
+                _ => {
+                    return Err(Problem::field(
+                        format!("items[{index}]"),
+                        "needs either productId or sku",
+                    ));
+                }
             };
-            Ok(OrderedItem { product_id, quantity: item.quantity })
+            Ok(OrderedItem {
+                product_id,
+                quantity: item.quantity,
+            })
         };
         self.items.iter().enumerate().map(item).collect()
     }

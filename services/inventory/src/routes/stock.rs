@@ -49,9 +49,15 @@ pub(super) async fn change(
 ) -> Result<Json<Changed>, Problem> {
     caller.require(&[Role::Admin, Role::Service])?;
     if delta.abs() > MOST_STOCK {
-        return Err(Problem::field("delta", format!("must be from -{MOST_STOCK} to {MOST_STOCK}, not {delta}")));
+        return Err(Problem::field(
+            "delta",
+            format!("must be from -{MOST_STOCK} to {MOST_STOCK}, not {delta}"),
+        ));
     }
-    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|key| key.to_str().ok())
+        .map(str::to_owned);
     let (store, id) = (inventory.store.clone(), ProductId::new(id));
     let (made, product) = mongo::detached(async move {
         mongo::transaction(&store.clone().client, |session| {
@@ -65,7 +71,10 @@ pub(super) async fn change(
         inventory.gate.add(&product.id, delta).await;
     }
     let product = product.view(inventory.currency);
-    Ok(Json(Changed { message: "Stock changed".to_owned(), product }))
+    Ok(Json(Changed {
+        message: "Stock changed".to_owned(),
+        product,
+    }))
 }
 
 /// Makes the change unless its key shows that it was made; returns whether it was made now.
@@ -76,17 +85,33 @@ async fn change_in(
     key: Option<&str>,
     delta: i64,
 ) -> Result<(bool, Product), Refusal> {
-    let found = store.products.find_one(doc! {"_id": id.as_str()}).session(&mut *session).await?;
+    let found = store
+        .products
+        .find_one(doc! {"_id": id.as_str()})
+        .session(&mut *session)
+        .await?;
     let mut product = found.ok_or_else(|| Problem::not_found("product"))?;
     if let Some(key) = key {
         let mark = doc! {"_id": format!("{id}/{key}")};
-        if store.stock_changes.find_one(mark.clone()).session(&mut *session).await?.is_some() {
+        if store
+            .stock_changes
+            .find_one(mark.clone())
+            .session(&mut *session)
+            .await?
+            .is_some()
+        {
             return Ok((false, product));
         }
-        store.stock_changes.insert_one(mark).session(&mut *session).await?;
+        store
+            .stock_changes
+            .insert_one(mark)
+            .session(&mut *session)
+            .await?;
     }
     let mut account = product.account().map_err(StoreError::from)?;
-    account.adjust(delta).map_err(|error| Problem::new(Code::StockCommitted, format!("The {error}.")))?;
+    account
+        .adjust(delta)
+        .map_err(|error| Problem::new(Code::StockCommitted, format!("The {error}.")))?;
     store.set_account(session, id, &account).await?;
     product.stock += delta;
     Ok((true, product))

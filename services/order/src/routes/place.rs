@@ -82,21 +82,29 @@ pub(super) async fn place(
         body_hash: body_hash(&priced),
         items,
         total,
-        traceparent: headers.get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned),
+        traceparent: headers
+            .get("traceparent")
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned),
     };
     answer(orders.acceptor.accept(wish).await, &orders)
 }
 
 fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {
     let placed = |order: crate::document::Order, message: &str| {
-        let placed = Placed { message: message.to_owned(), order: order.view(orders.currency) };
+        let placed = Placed {
+            message: message.to_owned(),
+            order: order.view(orders.currency),
+        };
         (StatusCode::CREATED, Json(placed)).into_response()
     };
     match answer {
         Answer::Accepted(order) => Ok(placed(order, "Order accepted")),
         Answer::Replayed(order) => {
             let mut response = placed(order, "Order was accepted before");
-            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            response
+                .headers_mut()
+                .insert("idempotency-replayed", HeaderValue::from_static("true"));
             Ok(response)
         }
         Answer::KeyReused => Err(Problem::new(
@@ -120,7 +128,10 @@ fn not_open(admission: Admission) -> Problem {
             problem
         }
         Admission::Closed => Problem::new(Code::SaleClosed, "The sale is over."),
-        Admission::Halted => Problem::new(Code::SaleHalted, "The sale is paused; please come back in a moment."),
+        Admission::Halted => Problem::new(
+            Code::SaleHalted,
+            "The sale is paused; please come back in a moment.",
+        ),
         Admission::Open => Problem::busy(),
     }
 }
@@ -129,32 +140,49 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
     let refuse = |detail: &str| Problem::field("Idempotency-Key", detail);
     let key = headers
         .get("idempotency-key")
-        .ok_or_else(|| refuse("is missing; send a key of your own, such as a UUID, and the same one when you try again"))?
+        .ok_or_else(|| {
+            refuse("is missing; send a key of your own, such as a UUID, and the same one when you try again")
+        })?
         .to_str()
         .map_err(|_| refuse("must be printable ASCII"))?
         .trim();
     if !(1..=LONGEST_KEY).contains(&key.len()) {
-        return Err(refuse(&format!("must have from 1 to {LONGEST_KEY} characters, not {}", key.len())));
+        return Err(refuse(&format!(
+            "must have from 1 to {LONGEST_KEY} characters, not {}",
+            key.len()
+        )));
     }
     Ok(key.to_owned())
 }
 
 async fn price(orders: &Orders, items: &[NewItem]) -> Result<Vec<WishedItem>, Problem> {
     if !(1..=MOST_ITEMS).contains(&items.len()) {
-        return Err(Problem::field("items", format!("must have from 1 to {MOST_ITEMS} entries, not {}", items.len())));
+        return Err(Problem::field(
+            "items",
+            format!("must have from 1 to {MOST_ITEMS} entries, not {}", items.len()),
+        ));
     }
     let mut priced: Vec<WishedItem> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let (named, field) = match (&item.product_id, &item.sku) {
             (Some(id), None) => (Named::Id(ProductId::new(id.clone())), "productId"),
             (None, Some(sku)) => (Named::Sku(sku.clone()), "sku"),
-            _ => return Err(Problem::field(format!("items[{index}]"), "needs either productId or sku, and not both")),
+            _ => {
+                return Err(Problem::field(
+                    format!("items[{index}]"),
+                    "needs either productId or sku, and not both",
+                ));
+            }
         };
         let field = format!("items[{index}].{field}");
-        let product = orders.catalogue.product(&named).await.map_err(|missing| match missing {
-            Missing::Unknown => Problem::field(field.clone(), "is no product of this sale"),
-            Missing::NotLoaded => Problem::busy(),
-        })?;
+        let product = orders
+            .catalogue
+            .product(&named)
+            .await
+            .map_err(|missing| match missing {
+                Missing::Unknown => Problem::field(field.clone(), "is no product of this sale"),
+                Missing::NotLoaded => Problem::busy(),
+            })?;
         if priced.iter().any(|other| other.priced.product_id == product.id) {
             return Err(Problem::field(field, "is named twice; add the quantities up"));
         }
@@ -174,8 +202,10 @@ async fn price(orders: &Orders, items: &[NewItem]) -> Result<Vec<WishedItem>, Pr
 /// What is ordered, whatever the order of its lines; the price is not part of it, since a repeat may come after a
 /// change of price.
 fn body_hash(items: &[PricedItem]) -> String {
-    let mut lines: Vec<String> =
-        items.iter().map(|item| format!("{}={}", item.product_id, item.quantity.get())).collect();
+    let mut lines: Vec<String> = items
+        .iter()
+        .map(|item| format!("{}={}", item.product_id, item.quantity.get()))
+        .collect();
     lines.sort();
     hex::encode(Sha256::digest(lines.join("\n").as_bytes()))
 }

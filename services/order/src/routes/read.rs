@@ -33,11 +33,16 @@ pub(super) async fn list(
     let limit = query.limit()?;
     let after = match query.after()? {
         None => None,
-        Some(key) => Some(After::parse(&key).ok_or_else(|| Problem::field("cursor", "is not a nextCursor of this list"))?),
+        Some(key) => Some(
+            After::parse(&key).ok_or_else(|| Problem::field("cursor", "is not a nextCursor of this list"))?,
+        ),
     };
     let (store, user) = (orders.store.clone(), owner(&caller));
     let found = mongo::detached(async move {
-        store.page(user.as_ref(), after, i64::from(limit) + 1).await.map_err(MongoError::from)
+        store
+            .page(user.as_ref(), after, i64::from(limit) + 1)
+            .await
+            .map_err(MongoError::from)
     })
     .await
     .map_err(|error| busy(&error))?;
@@ -87,20 +92,34 @@ pub(super) async fn cancel(
     match cancelled.map_err(|error| busy(&error))? {
         Cancelled::Done(order) => {
             let order = order.view(orders.currency);
-            Ok(Json(CancelledView { message: "Order cancelled".to_owned(), order }))
+            Ok(Json(CancelledView {
+                message: "Order cancelled".to_owned(),
+                order,
+            }))
         }
         Cancelled::Final(order) => Err(Problem::new(
             Code::OrderFinal,
-            format!("The order is {} already and cannot be cancelled.", order.status.as_str()),
+            format!(
+                "The order is {} already and cannot be cancelled.",
+                order.status.as_str()
+            ),
         )),
         Cancelled::NotFound => Err(Problem::not_found("order")),
     }
 }
 
 /// Numbers of the sale; for services.
-pub(super) async fn settlement(State(orders): State<Orders>, caller: Caller) -> Result<Json<Numbers>, Problem> {
+pub(super) async fn settlement(
+    State(orders): State<Orders>,
+    caller: Caller,
+) -> Result<Json<Numbers>, Problem> {
     caller.require(&[Role::Service, Role::Admin])?;
-    orders.settlement.numbers().await.map(Json).map_err(|error| busy(&error))
+    orders
+        .settlement
+        .numbers()
+        .await
+        .map(Json)
+        .map_err(|error| busy(&error))
 }
 
 /// Whose orders a caller may see: its own, or with `None` everybody's.

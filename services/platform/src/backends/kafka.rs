@@ -95,16 +95,28 @@ impl KafkaCredentials {
             .filter(|broker| !broker.is_empty())
             .collect();
         if brokers.is_empty() {
-            return Err(EnvironmentError::new("KAFKA_BROKERS", "is missing; write host:port, comma-separated"));
+            return Err(EnvironmentError::new(
+                "KAFKA_BROKERS",
+                "is missing; write host:port, comma-separated",
+            ));
         }
         let tls = match get("KAFKA_TLS").as_deref() {
             None | Some("false") => Tls::Off,
-            Some("true") => Tls::On { ca_pem: get("KAFKA_TLS_CA") },
+            Some("true") => Tls::On {
+                ca_pem: get("KAFKA_TLS_CA"),
+            },
             Some(other) => {
-                return Err(EnvironmentError::new("KAFKA_TLS", format!("is {other:?}; write true or false")));
+                return Err(EnvironmentError::new(
+                    "KAFKA_TLS",
+                    format!("is {other:?}; write true or false"),
+                ));
             }
         };
-        Ok(Self { brokers, sasl: sasl(get)?, tls })
+        Ok(Self {
+            brokers,
+            sasl: sasl(get)?,
+            tls,
+        })
     }
 
     /// Connects.
@@ -112,14 +124,14 @@ impl KafkaCredentials {
     /// # Errors
     /// [`KafkaError`].
     pub async fn connect(&self) -> Result<Arc<Client>, KafkaError> {
-        let mut builder = ClientBuilder::new(self.brokers.clone()).client_id("quicksale").backoff_config(
-            rskafka::BackoffConfig {
+        let mut builder = ClientBuilder::new(self.brokers.clone())
+            .client_id("quicksale")
+            .backoff_config(rskafka::BackoffConfig {
                 init_backoff: Duration::from_millis(50),
                 max_backoff: Duration::from_secs(1),
                 base: 2.0,
                 deadline: Some(CALL_DEADLINE),
-            },
-        );
+            });
         if let Some(sasl) = &self.sasl {
             builder = builder.sasl_config(sasl.config());
         }
@@ -131,7 +143,9 @@ impl KafkaCredentials {
 }
 
 fn sasl(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Sasl>, EnvironmentError> {
-    let Some(mechanism) = get("KAFKA_SASL_MECHANISM") else { return Ok(None) };
+    let Some(mechanism) = get("KAFKA_SASL_MECHANISM") else {
+        return Ok(None);
+    };
     let mechanism = match mechanism.as_str() {
         "PLAIN" => Mechanism::Plain,
         "SCRAM-SHA-256" => Mechanism::ScramSha256,
@@ -143,7 +157,8 @@ fn sasl(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Sasl>, Environmen
             ));
         }
     };
-    let need = |name| get(name).ok_or_else(|| EnvironmentError::new(name, "is missing, and a mechanism is set"));
+    let need =
+        |name| get(name).ok_or_else(|| EnvironmentError::new(name, "is missing, and a mechanism is set"));
     Ok(Some(Sasl {
         mechanism,
         username: need("KAFKA_SASL_USERNAME")?,
@@ -153,7 +168,8 @@ fn sasl(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Sasl>, Environmen
 
 impl Sasl {
     fn config(&self) -> SaslConfig {
-        let credentials = SaslCredentials::new(self.username.clone(), self.password.expose_secret().to_owned());
+        let credentials =
+            SaslCredentials::new(self.username.clone(), self.password.expose_secret().to_owned());
         match self.mechanism {
             Mechanism::Plain => SaslConfig::Plain(credentials),
             Mechanism::ScramSha256 => SaslConfig::ScramSha256(credentials),
@@ -164,10 +180,14 @@ impl Sasl {
 
 fn tls_config(ca_pem: Option<&str>) -> Result<rustls::ClientConfig, KafkaError> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     for certificate in CertificateDer::pem_slice_iter(ca_pem.unwrap_or_default().as_bytes()) {
         let certificate = certificate.map_err(|e| KafkaError::Tls(format!("KAFKA_TLS_CA: {e}")))?;
-        roots.add(certificate).map_err(|e| KafkaError::Tls(format!("KAFKA_TLS_CA: {e}")))?;
+        roots
+            .add(certificate)
+            .map_err(|e| KafkaError::Tls(format!("KAFKA_TLS_CA: {e}")))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
@@ -197,7 +217,10 @@ pub async fn within<T>(
 /// [`KafkaError`].
 pub async fn topics(client: &Client) -> Result<BTreeMap<String, Vec<i32>>, KafkaError> {
     let topics = within(CALL_DEADLINE, client.list_topics()).await?;
-    Ok(topics.into_iter().map(|topic| (topic.name, topic.partitions.into_iter().collect())).collect())
+    Ok(topics
+        .into_iter()
+        .map(|topic| (topic.name, topic.partitions.into_iter().collect()))
+        .collect())
 }
 
 /// A client for one partition of a topic that is known to exist: rskafka can loop on cached metadata when it does
@@ -206,7 +229,11 @@ pub async fn topics(client: &Client) -> Result<BTreeMap<String, Vec<i32>>, Kafka
 /// # Errors
 /// [`KafkaError`].
 pub async fn partition(client: &Client, topic: &str, partition: i32) -> Result<PartitionClient, KafkaError> {
-    within(CALL_DEADLINE, client.partition_client(topic, partition, UnknownTopicHandling::Error)).await
+    within(
+        CALL_DEADLINE,
+        client.partition_client(topic, partition, UnknownTopicHandling::Error),
+    )
+    .await
 }
 
 #[cfg(test)]
@@ -215,7 +242,10 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<KafkaCredentials, EnvironmentError> {
         KafkaCredentials::from_lookup(&|name| {
-            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -227,8 +257,14 @@ mod tests {
         for (pairs, name) in [
             (vec![], "KAFKA_BROKERS"),
             (vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_TLS", "yes")], "KAFKA_TLS"),
-            (vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_SASL_MECHANISM", "MAGIC")], "KAFKA_SASL_MECHANISM"),
-            (vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_SASL_MECHANISM", "PLAIN")], "KAFKA_SASL_USERNAME"),
+            (
+                vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_SASL_MECHANISM", "MAGIC")],
+                "KAFKA_SASL_MECHANISM",
+            ),
+            (
+                vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_SASL_MECHANISM", "PLAIN")],
+                "KAFKA_SASL_USERNAME",
+            ),
         ] {
             assert!(read(&pairs).unwrap_err().to_string().contains(name), "{name}");
         }

@@ -31,7 +31,10 @@ pub struct EnvironmentError {
 
 impl EnvironmentError {
     fn new(name: &'static str, problem: impl Into<String>) -> Self {
-        Self { name, problem: problem.into() }
+        Self {
+            name,
+            problem: problem.into(),
+        }
     }
 }
 
@@ -49,7 +52,9 @@ impl Credentials {
     /// # Errors
     /// [`EnvironmentError`], naming the value.
     pub fn from_lookup(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvironmentError> {
-        let need = |name| get(name).ok_or_else(|| EnvironmentError::new(name, "is missing; set it in the backends Secret"));
+        let need = |name| {
+            get(name).ok_or_else(|| EnvironmentError::new(name, "is missing; set it in the backends Secret"))
+        };
         Ok(Self {
             mongodb_uri: need("MONGODB_URI")?.into(),
             kafka: kafka::KafkaCredentials::from_lookup(get)?,

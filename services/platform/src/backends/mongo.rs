@@ -45,9 +45,10 @@ pub fn is_duplicate_key(error: &Error) -> bool {
     use mongodb::error::{ErrorKind, WriteFailure};
     match error.kind.as_ref() {
         ErrorKind::Write(WriteFailure::WriteError(write)) => write.code == 11_000,
-        ErrorKind::InsertMany(many) => {
-            many.write_errors.as_ref().is_some_and(|errors| errors.iter().any(|e| e.code == 11_000))
-        }
+        ErrorKind::InsertMany(many) => many
+            .write_errors
+            .as_ref()
+            .is_some_and(|errors| errors.iter().any(|e| e.code == 11_000)),
         ErrorKind::Command(command) => command.code == 11_000,
         _ => false,
     }
@@ -65,9 +66,11 @@ pub async fn client(uri: &SecretString) -> Result<Client, MongoError> {
     options.connect_timeout.get_or_insert(SERVER_SELECTION);
     options.write_concern.get_or_insert_with(WriteConcern::majority);
     options.read_concern.get_or_insert_with(ReadConcern::majority);
-    options.selection_criteria.get_or_insert(SelectionCriteria::ReadPreference(
-        mongodb::options::ReadPreference::Primary,
-    ));
+    options
+        .selection_criteria
+        .get_or_insert(SelectionCriteria::ReadPreference(
+            mongodb::options::ReadPreference::Primary,
+        ));
     Ok(Client::with_options(options)?)
 }
 
@@ -152,7 +155,11 @@ where
         .read_concern(ReadConcern::snapshot())
         .write_concern(WriteConcern::majority())
         .build();
-    session.start_transaction().with_options(options).await.map_err(driver)?;
+    session
+        .start_transaction()
+        .with_options(options)
+        .await
+        .map_err(driver)?;
     match body(&mut session).await {
         Ok(value) => {
             commit(&mut session).await.map_err(driver)?;

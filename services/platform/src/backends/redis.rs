@@ -5,7 +5,10 @@ use fred::{
     clients::Client,
     error::Error,
     interfaces::ClientLike,
-    types::{Builder, config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, UnresponsiveConfig}},
+    types::{
+        Builder,
+        config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, UnresponsiveConfig},
+    },
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -20,7 +23,10 @@ pub const COMMAND_DEADLINE: Duration = Duration::from_millis(500);
 /// When the URL is not valid.
 pub fn client(url: &SecretString) -> Result<Client, Error> {
     let config = Config::from_url(url.expose_secret())?;
-    let performance = PerformanceConfig { default_command_timeout: COMMAND_DEADLINE, ..Default::default() };
+    let performance = PerformanceConfig {
+        default_command_timeout: COMMAND_DEADLINE,
+        ..Default::default()
+    };
     let connection = ConnectionConfig {
         connection_timeout: Duration::from_secs(2),
         internal_command_timeout: Duration::from_secs(2),

@@ -26,12 +26,16 @@ impl Authority {
     /// # Errors
     /// 401.
     pub fn identify(&self, token: &str) -> Result<Identity, Problem> {
-        self.verifier.verify(token, self.clock.now()).map_err(|error| match error {
-            TokenError::Invalid => Problem::unauthenticated("The access token is not valid; log in again."),
-            TokenError::Expired => {
-                Problem::unauthenticated("The access token has expired; refresh it or log in again.")
-            }
-        })
+        self.verifier
+            .verify(token, self.clock.now())
+            .map_err(|error| match error {
+                TokenError::Invalid => {
+                    Problem::unauthenticated("The access token is not valid; log in again.")
+                }
+                TokenError::Expired => {
+                    Problem::unauthenticated("The access token has expired; refresh it or log in again.")
+                }
+            })
     }
 }
 

@@ -19,7 +19,10 @@ impl Network {
             None => bits,
             Some(text) => text.parse().ok().filter(|p| *p <= bits)?,
         };
-        Some(Self { address: widen(address), prefix: prefix + offset })
+        Some(Self {
+            address: widen(address),
+            prefix: prefix + offset,
+        })
     }
 
     /// Whether the address is inside.

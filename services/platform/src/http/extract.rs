@@ -29,7 +29,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 "Send a JSON body with the header Content-Type: application/json.",
             ));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|refusal| body_problem(&refusal))?;
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|refusal| body_problem(&refusal))?;
         parse(&body).map(Json)
     }
 }
@@ -43,7 +45,10 @@ impl<T: Serialize> IntoResponse for Json<T> {
 /// What to say about a body that could not be read.
 fn body_problem(refusal: &BytesRejection) -> Problem {
     if refusal.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::new(Code::PayloadTooLarge, "The body is larger than this route takes (64 KiB).")
+        Problem::new(
+            Code::PayloadTooLarge,
+            "The body is larger than this route takes (64 KiB).",
+        )
     } else {
         Problem::new(Code::InvalidRequest, "The body could not be read to its end.")
     }
@@ -60,7 +65,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let detail = without_position(&cause.to_string());
         Problem::field(named_field(&path, &detail), detail)
     })?;
-    json.end().map_err(|_| Problem::field("body", "has something after the end of the JSON value"))?;
+    json.end()
+        .map_err(|_| Problem::field("body", "has something after the end of the JSON value"))?;
     Ok(value)
 }
 

@@ -27,7 +27,10 @@ impl PageQuery {
     pub fn limit(&self) -> Result<u32, Problem> {
         match self.limit.unwrap_or(DEFAULT_LIMIT) {
             limit @ 1..=MOST => Ok(limit),
-            other => Err(Problem::field("limit", format!("must be from 1 to {MOST}, not {other}"))),
+            other => Err(Problem::field(
+                "limit",
+                format!("must be from 1 to {MOST}, not {other}"),
+            )),
         }
     }
 
@@ -36,13 +39,20 @@ impl PageQuery {
     /// # Errors
     /// 400 when the cursor was not made by us.
     pub fn after(&self) -> Result<Option<String>, Problem> {
-        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let Some(cursor) = &self.cursor else {
+            return Ok(None);
+        };
         BASE64_URL_SAFE_NO_PAD
             .decode(cursor)
             .ok()
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .map(Some)
-            .ok_or_else(|| Problem::field("cursor", "is not a nextCursor of this list; leave it out to start over"))
+            .ok_or_else(|| {
+                Problem::field(
+                    "cursor",
+                    "is not a nextCursor of this list; leave it out to start over",
+                )
+            })
     }
 }
 
@@ -62,14 +72,19 @@ impl<T> Page<T> {
         let limit = limit as usize;
         let more = items.len() > limit;
         items.truncate(limit);
-        let next_cursor =
-            items.last().filter(|_| more).map(|last| BASE64_URL_SAFE_NO_PAD.encode(key(last)));
+        let next_cursor = items
+            .last()
+            .filter(|_| more)
+            .map(|last| BASE64_URL_SAFE_NO_PAD.encode(key(last)));
         Self { items, next_cursor }
     }
 
     /// The same page of other items.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(f).collect(), next_cursor: self.next_cursor }
+        Page {
+            items: self.items.into_iter().map(f).collect(),
+            next_cursor: self.next_cursor,
+        }
     }
 }
 
@@ -81,15 +96,39 @@ mod tests {
     fn pages_chain_by_cursor() {
         let page = Page::cut(vec![1, 2, 3], 2, i32::to_string);
         assert_eq!(page.items, [1, 2]);
-        let query = PageQuery { limit: None, cursor: page.next_cursor };
+        let query = PageQuery {
+            limit: None,
+            cursor: page.next_cursor,
+        };
         assert_eq!(query.after().unwrap().as_deref(), Some("2"));
         assert!(Page::cut(vec![1, 2], 2, i32::to_string).next_cursor.is_none());
     }
 
     #[test]
     fn limits_and_cursors_are_checked() {
-        assert!(PageQuery { limit: Some(0), cursor: None }.limit().is_err());
-        assert!(PageQuery { limit: Some(101), cursor: None }.limit().is_err());
-        assert!(PageQuery { limit: None, cursor: Some("%%%".into()) }.after().is_err());
+        assert!(
+            PageQuery {
+                limit: Some(0),
+                cursor: None
+            }
+            .limit()
+            .is_err()
+        );
+        assert!(
+            PageQuery {
+                limit: Some(101),
+                cursor: None
+            }
+            .limit()
+            .is_err()
+        );
+        assert!(
+            PageQuery {
+                limit: None,
+                cursor: Some("%%%".into())
+            }
+            .after()
+            .is_err()
+        );
     }
 }

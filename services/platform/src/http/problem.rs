@@ -155,7 +155,10 @@ pub struct Problem {
 impl Problem {
     /// A problem with a detail for people.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let name = serde_json::to_value(code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let name = serde_json::to_value(code)
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default();
         Self {
             kind: format!("urn:quicksale:problem:{name}"),
             title: code.title().to_owned(),
@@ -181,25 +184,36 @@ impl Problem {
     /// 401.
     pub fn unauthenticated(detail: impl Into<String>) -> Self {
         let mut problem = Self::new(Code::Unauthenticated, detail);
-        problem.headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        problem
+            .headers
+            .push((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         problem
     }
 
     /// 404 for a kind of thing.
     pub fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("There is no such {what}, or it is not yours."))
+        Self::new(
+            Code::NotFound,
+            format!("There is no such {what}, or it is not yours."),
+        )
     }
 
     /// 503: nothing was accepted, and the same request may be sent again.
     pub fn busy() -> Self {
-        Self::new(Code::Busy, "A part of the system is not answering. Nothing was accepted; please try again.")
-            .retry_after(1)
+        Self::new(
+            Code::Busy,
+            "A part of the system is not answering. Nothing was accepted; please try again.",
+        )
+        .retry_after(1)
     }
 
     /// 500; the cause is in the log under the request's id and nowhere else.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
-        Self::new(Code::Internal, "The error has been logged under this request's id.")
+        Self::new(
+            Code::Internal,
+            "The error has been logged under this request's id.",
+        )
     }
 
     /// Adds a `Retry-After` in seconds.
@@ -216,7 +230,10 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

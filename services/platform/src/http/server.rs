@@ -1,7 +1,10 @@
 //! The server around every router: request ids, metrics, a bound on bodies, problem documents for whatever goes
 //! wrong outside of a handler, and an end that lets requests finish.
 
-use super::{REQUEST_ID, problem::{Code, Problem}};
+use super::{
+    REQUEST_ID,
+    problem::{Code, Problem},
+};
 use crate::metrics::HTTP_SECONDS;
 use axum::{
     Router,
@@ -43,12 +46,21 @@ impl Server {
     ///
     /// # Errors
     /// [`BindError`] when the port is taken.
-    pub async fn bind(service: &'static str, bind: IpAddr, port: u16, router: Router) -> Result<Self, BindError> {
+    pub async fn bind(
+        service: &'static str,
+        bind: IpAddr,
+        port: u16,
+        router: Router,
+    ) -> Result<Self, BindError> {
         let address = SocketAddr::new(bind, port);
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| BindError { address, source })?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| BindError { address, source })?;
         tracing::info!(service, %address, "listening");
-        Ok(Self { listener, router: wrap(service, router) })
+        Ok(Self {
+            listener,
+            router: wrap(service, router),
+        })
     }
 
     /// The address that was bound: a port of 0 asks for any.
@@ -74,16 +86,24 @@ impl Server {
 /// Adds to a router what every service has, `/health` included.
 fn wrap(service: &'static str, router: Router) -> Router {
     router
-        .route("/health", get(move || async move { axum::Json(serde_json::json!({"status": "ok", "service": service})) }))
+        .route(
+            "/health",
+            get(move || async move { axum::Json(serde_json::json!({"status": "ok", "service": service})) }),
+        )
         .fallback(|| async { Problem::new(Code::NotFound, "There is no such route; see /openapi.json.") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(Code::MethodNotAllowed, "This route does not know the method; see /openapi.json.")
+            Problem::new(
+                Code::MethodNotAllowed,
+                "This route does not know the method; see /openapi.json.",
+            )
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
-            Problem::internal(&"a handler panicked").into_response()
+        .layer(CatchPanicLayer::custom(
+            |_panic: Box<dyn std::any::Any + Send>| Problem::internal(&"a handler panicked").into_response(),
+        ))
+        .layer(middleware::from_fn(move |request, next| {
+            observe(service, request, next)
         }))
-        .layer(middleware::from_fn(move |request, next| observe(service, request, next)))
 }
 
 /// Gives the request an id, measures it, and puts the id into the answer and into its problem document.
@@ -97,7 +117,10 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
         .unwrap_or_else(|| HeaderValue::from_static("unknown"));
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let method = method_label(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched".to_owned(), |p| p.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched".to_owned(), |p| p.as_str().to_owned());
     let begun = Instant::now();
     let mut response = next.run(request).await;
     HTTP_SECONDS
@@ -119,7 +142,10 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
 /// A caller's own request id is kept if it is short and plain, so that it cannot forge log lines.
 fn acceptable(id: &HeaderValue) -> bool {
     let bytes = id.as_bytes();
-    (1..=128).contains(&bytes.len()) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
+    (1..=128).contains(&bytes.len())
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
 }
 
 /// Methods as a label: a made-up method must not make a time series.
