@@ -1,2 +1,45 @@
-//! entry
-fn main() {}
+//! `quicksale-bench`: measures a running QuickSale on loopback.
+//!
+//! - [`scenario`] names what is measured and with how much load;
+//! - [`buyers`] mints a token for each buyer, so that password hashing is no part of what is measured;
+//! - [`load`] fires the orders, in the open loop by a schedule that was fixed in advance;
+//! - [`sample`] listens on the WebSocket of some of the buyers for the end of their orders;
+//! - [`settle`] follows the product until every accepted order has its units, and checks the account;
+//! - [`processes`] reads CPU and memory of every process from `/proc`;
+//! - [`run`] puts one scenario together, [`report`] prints and writes what came of it.
+//!
+//! Latencies count from the moment at which an order was meant to start, so that a system that stalls cannot make the
+//! generator wait and the figures look good.
+
+mod buyers;
+mod client;
+mod environment;
+mod load;
+mod options;
+mod processes;
+mod report;
+mod run;
+mod sample;
+mod scenario;
+mod settle;
+
+use clap::Parser;
+use options::Options;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run::all(&Options::parse()).await {
+        Ok(violations) if violations.is_empty() => ExitCode::SUCCESS,
+        Ok(violations) => {
+            for violation in violations {
+                eprintln!("violated: {violation}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("quicksale-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
