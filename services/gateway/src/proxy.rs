@@ -133,10 +133,15 @@ pub async fn with_whole_body(
     request: Request,
 ) -> Result<(axum::http::request::Parts, bytes::Bytes), Problem> {
     let too_large = || {
-        Problem::new(
+        let mut problem = Problem::new(
             Code::PayloadTooLarge,
             "The body is larger than this route takes (64 KiB).",
-        )
+        );
+        // The rest of the body is not read, so the connection is of no use to anybody.
+        problem
+            .headers
+            .push((header::CONNECTION, HeaderValue::from_static("close")));
+        problem
     };
     let (parts, body) = request.into_parts();
     let announced = parts
