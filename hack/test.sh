@@ -1,53 +1,38 @@
 #!/bin/bash
-# Everything, from formatting to a real cluster and a real browser: test.sh [STAGE...] (`make test`).
+# Everything, from formatting to the services on real backends: test.sh [STAGE...] (`make test`).
 #
-# Without arguments all stages run, in this order: tools format clippy generated shell charts unit integration apiserver
-# e2e browser. A stage that fails does not stop the others. The last line is the sum of all tests that ran.
+# Without arguments all stages run, in this order: tools format clippy generated shell charts unit integration. A stage
+# that fails does not stop the others. The last line is the sum of all tests that ran.
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
-# shellcheck source=hack/registry.sh
-. "$REPO/hack/registry.sh"
 cd "$REPO"
 output=$(mktemp)
 passed=0 failed=0 failures=()
 
 # Ports and directories of their own, so that the tests do not meet `make dev`.
-export QUICKSALE_BACKENDS_DIR=$CACHE/test-backends QUICKSALE_APISERVER_DIR=$CACHE/apiserver-test
-export KAFKA_PORT=19092 KAFKA_CONTROLLER_PORT=19093 MONGODB_PORT=27117 REDIS_PORT=16379 APISERVER_PORT=16443
+export QUICKSALE_BACKENDS_DIR=$CACHE/test-backends
+export KAFKA_PORT=19092 KAFKA_CONTROLLER_PORT=19093 MONGODB_PORT=27117 REDIS_PORT=16379
 export MONGODB_URI="mongodb://127.0.0.1:$MONGODB_PORT/?directConnection=true"
 export KAFKA_BROKERS=127.0.0.1:$KAFKA_PORT KAFKA_TLS=false REDIS_URL=redis://127.0.0.1:$REDIS_PORT
-# The cluster of the end-to-end tests is not the one of `make up`, and their kubeconfig not the user's.
-e2e_cluster=quicksale-e2e e2e_port=18080 e2e_kubeconfig=$CACHE/e2e-kubeconfig
 
-tools() { hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver docker kind helm kubectl chromium; }
+tools() { hack/tools.sh rust-build lint redis kafka mongodb openssl curl helm; }
 format() { hack/lint.sh rust_format; }
 clippy() { hack/lint.sh rust_lints; }
 generated() { hack/lint.sh generated_files; }
 shell() { hack/lint.sh shell_scripts; }
 charts() { hack/lint.sh charts; }
 unit() {
-  cargo test --locked --workspace --exclude quicksale-tests
+  cargo test --locked --workspace --exclude quicksale-tests --no-fail-fast
 }
 integration() {
   hack/backends.sh wipe
   hack/backends.sh start
-  cargo test --locked --package quicksale-tests --test integration
+  cargo build --locked --package quicksale
+  cargo test --locked --package quicksale-tests --test integration -- --test-threads 2
 }
-apiserver() {
-  hack/apiserver.sh start
-  KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig cargo test --locked --package quicksale-tests --test apiserver
-}
-in_e2e_cluster() { CLUSTER=$e2e_cluster INGRESS_PORT=$e2e_port KUBECONFIG=$e2e_kubeconfig "$@"; }
-e2e() {
-  in_e2e_cluster hack/up.sh
-  in_e2e_cluster cargo test --locked --package quicksale-tests --test e2e -- --test-threads 1
-}
-browser() { in_e2e_cluster cargo test --locked --package quicksale-tests --test browser -- --test-threads 1; }
-
 cleanup() {
   hack/backends.sh stop || true
-  hack/apiserver.sh stop || true
   rm -f "$output"
 }
 trap cleanup EXIT
@@ -83,7 +68,7 @@ run() {
 
 case ${1:-} in -h | --help) sed -n '2,5s/^# \?//p' "$0"; exit ;; esac
 stages=("$@")
-[ $# -gt 0 ] || stages=(tools format clippy generated shell charts unit integration apiserver e2e browser)
+[ $# -gt 0 ] || stages=(tools format clippy generated shell charts unit integration)
 for stage in "${stages[@]}"; do
   declare -F "$stage" >/dev/null || die "no stage is called $stage"
   run "$stage"

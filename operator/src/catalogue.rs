@@ -423,7 +423,10 @@ mod tests {
 
     #[test]
     fn prices_are_written_with_the_digits_of_the_currency() {
-        let wanted = ValidProduct { price: Money::from_minor(80_000), ..wanted(1) };
+        let wanted = ValidProduct {
+            price: Money::from_minor(80_000),
+            ..wanted(1)
+        };
         let product = serde_json::to_string(&NewProduct::of(&wanted, usd())).unwrap();
         assert!(product.contains("\"price\":800.00"), "{product}");
     }
@@ -446,7 +449,10 @@ mod tests {
             panic!("{:?}", planned.work)
         };
         let fields = serde_json::to_string(&fields).unwrap();
-        assert_eq!(fields, r#"{"version":3,"price":0.01,"limitPerCustomer":1000000000}"#);
+        assert_eq!(
+            fields,
+            r#"{"version":3,"price":0.01,"limitPerCustomer":1000000000}"#
+        );
     }
 
     #[test]

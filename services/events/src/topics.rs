@@ -61,8 +61,10 @@ pub fn partition_of(key: &str, partitions: i32) -> i32 {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     let partitions = u64::try_from(partitions.max(1)).unwrap_or(1);
-    // The high bits mix better than the low ones.
-    i32::try_from((hash >> 32) % partitions).unwrap_or(0)
+    // Similar keys leave FNV's high bits alike; the finalizer of MurmurHash3 mixes them.
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    i32::try_from((hash >> 33) % partitions).unwrap_or(0)
 }
 
 #[cfg(test)]
