@@ -148,8 +148,53 @@ impl World {
         Ok(())
     }
 
+    /// Where a service's log goes: beside its configuration, or to `QUICKSALE_TEST_LOGS`, where it outlives the test.
     fn log(&self, service: &str) -> PathBuf {
-        self.dir.path().join(format!("{service}.log"))
+        let name = format!("{}-{service}.log", self.config.data.database);
+        std::env::var_os("QUICKSALE_TEST_LOGS").map_or_else(
+            || self.dir.path().join(&name),
+            |dir| PathBuf::from(dir).join(&name),
+        )
+    }
+
+    /// What the database holds of the sale, for the message of a test that failed.
+    pub async fn describe(&self) -> Result<String> {
+        use futures::TryStreamExt;
+        let mut text = format!("database {}", self.config.data.database);
+        for name in ["products", "lanes", "outbox", "dead_letters"] {
+            let all = self
+                .database
+                .collection::<Document>(name)
+                .find(doc! {})
+                .limit(20)
+                .await?;
+            for document in all.try_collect::<Vec<_>>().await? {
+                text += &format!("\n{name}: {document}");
+            }
+        }
+        let pending = doc! {"status": "PENDING"};
+        let pending = self
+            .database
+            .collection::<Document>("orders")
+            .find(pending)
+            .limit(5)
+            .await?;
+        for order in pending.try_collect::<Vec<_>>().await? {
+            let of = doc! {"orderId": order.get("_id")};
+            let reservation = self
+                .database
+                .collection::<Document>("reservations")
+                .find_one(of)
+                .await?;
+            text += &format!("\npending: {order}, its reservation: {reservation:?}");
+        }
+        for status in ["PENDING", "CONFIRMED", "FAILED"] {
+            text += &format!(
+                "\norders {status}: {}",
+                self.count_orders(doc! {"status": status}).await?
+            );
+        }
+        Ok(text)
     }
 
     async fn ready(&self, service: &'static str) -> Result<()> {

@@ -178,7 +178,7 @@ async fn crowd(world: &mut World, sku: &str, kill: &[&'static str]) -> Result<()
         world.url("/api/orders"),
         world.url("/api/sale"),
     );
-    let sku_name = sku.to_owned();
+    let (sku_name, killing) = (sku.to_owned(), !kill.is_empty());
     // A buyer whose request fails tries again with the same key, as the API asks for.
     let buy = move |n: usize, token: String| {
         let (http, url, sku, sale_url) = (http.clone(), url.clone(), sku_name.clone(), sale_url.clone());
@@ -192,8 +192,9 @@ async fn crowd(world: &mut World, sku: &str, kill: &[&'static str]) -> Result<()
                     .json(&body);
                 match sent.send().await.map(|response| response.status().as_u16()) {
                     Ok(201) => return Ok(true),
-                    // The gate may be too low for a moment after a crash: whoever sees units left asks again.
-                    Ok(409) if units_left(&http, &sale_url, &sku).await => {
+                    // A gateway that died between gate and order leaves the gate too low until it is filled again from
+                    // the stock: then the sale page shows units, and whoever sees them asks again.
+                    Ok(409) if killing && units_left(&http, &sale_url, &sku).await => {
                         tokio::time::sleep(Duration::from_millis(1_500)).await;
                     }
                     Ok(409) => return Ok(false),
@@ -243,10 +244,13 @@ async fn three_hundred_buyers_get_fifty_units() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "fails now and then: an order is still PENDING 30 s after a kill; the cause is not found yet"]
 async fn three_hundred_buyers_get_fifty_units_while_every_service_is_killed() -> Result<()> {
     let mut world = World::start().await?;
-    crowd(&mut world, "STORM", &SERVICES).await
+    let sold = crowd(&mut world, "STORM", &SERVICES).await;
+    if sold.is_err() {
+        return sold.context(world.describe().await?);
+    }
+    sold
 }
 
 #[tokio::test]

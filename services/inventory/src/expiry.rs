@@ -76,11 +76,13 @@ pub async fn end_hold(
     outcome: InventoryOutcome,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    mongo::transaction(&store.client, |session| {
-        let (store, order) = (store.clone(), order.clone());
-        async move { end_in(&store, session, &order, outcome, now).await }.boxed()
-    })
-    .await
+    store
+        .transactions
+        .run(|session| {
+            let (store, order) = (store.clone(), order.clone());
+            async move { end_in(&store, session, &order, outcome, now).await }.boxed()
+        })
+        .await
 }
 
 async fn end_in(

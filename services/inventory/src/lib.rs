@@ -21,7 +21,10 @@ use events::lanes::{LaneWorker, Settings};
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
 use platform::{
-    backends::kafka::KafkaCredentials, clock::Clock, config::Config, health::Health,
+    backends::{kafka::KafkaCredentials, mongo::Transactions},
+    clock::Clock,
+    config::Config,
+    health::Health,
     http::authorization::Authority,
 };
 use std::sync::Arc;
@@ -33,6 +36,8 @@ pub struct Dependencies {
     pub config: Config,
     /// The sale's own database.
     pub database: Database,
+    /// Transactions on it.
+    pub transactions: Transactions,
     /// Kafka.
     pub kafka: KafkaCredentials,
     /// Redis.
@@ -57,7 +62,7 @@ pub struct Service {
 
 /// Puts the service together. Nothing is awaited: backends may come later.
 pub fn build(deps: Dependencies) -> Service {
-    let store = store::Store::new(&deps.database);
+    let store = store::Store::new(&deps.database, deps.transactions.clone());
     let gate = gate::Gate::new(deps.redis, &deps.config.redis_prefix);
     let terms = hold::Terms::of(&deps.config);
     let state = routes::Inventory {
@@ -70,7 +75,13 @@ pub fn build(deps: Dependencies) -> Service {
     };
     let handler = Arc::new(settle::Settle::new(store.clone(), terms, Clock::System));
     let settings = Settings::of(&deps.config, deps.kafka, deps.instance);
-    let worker = LaneWorker::new(settings, deps.database, handler, deps.health.clone());
+    let worker = LaneWorker::new(
+        settings,
+        deps.database,
+        deps.transactions,
+        handler,
+        deps.health.clone(),
+    );
     let ready = deps.health.gate("inventory indexes");
     let prepare = store::prepare(store.clone(), ready, deps.stop.clone());
     let tasks = vec![

@@ -8,12 +8,16 @@ use events::{Message, Payload, message::OrderedItem, outbox::Outbox};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::{
-    Client, ClientSession, Collection, Database, IndexModel,
+    ClientSession, Collection, Database, IndexModel,
     bson::{DateTime, Document, doc},
     error::Error,
     options::IndexOptions,
 };
-use platform::{backends::mongo::MongoError, health::ReadinessGate, retry::Backoff};
+use platform::{
+    backends::mongo::{MongoError, Transactions},
+    health::ReadinessGate,
+    retry::Backoff,
+};
 use sale::{OrderId, ProductId, order::ReservationState, stock::Stock};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -54,8 +58,8 @@ pub enum Origin {
 /// The collections of inventory.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// The client, for transactions.
-    pub client: Client,
+    /// Transactions on them.
+    pub transactions: Transactions,
     pub(crate) products: Collection<Product>,
     pub(crate) reservations: Collection<Reservation>,
     /// Keys of stock changes that were made, so that each is made once.
@@ -65,9 +69,9 @@ pub struct Store {
 
 impl Store {
     /// The collections in a sale's database.
-    pub fn new(database: &Database) -> Self {
+    pub fn new(database: &Database, transactions: Transactions) -> Self {
         Self {
-            client: database.client().clone(),
+            transactions,
             products: database.collection("products"),
             reservations: database.collection("reservations"),
             stock_changes: database.collection("stock_changes"),

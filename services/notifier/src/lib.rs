@@ -18,7 +18,10 @@ use events::lanes::{LaneWorker, Settings};
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
 use platform::{
-    backends::kafka::KafkaCredentials, clock::Clock, config::Config, health::Health,
+    backends::{kafka::KafkaCredentials, mongo::Transactions},
+    clock::Clock,
+    config::Config,
+    health::Health,
     http::authorization::Authority,
 };
 use std::sync::Arc;
@@ -30,6 +33,8 @@ pub struct Dependencies {
     pub config: Config,
     /// The sale's own database.
     pub database: Database,
+    /// Transactions on it.
+    pub transactions: Transactions,
     /// Kafka.
     pub kafka: KafkaCredentials,
     /// Verifies tokens.
@@ -56,7 +61,13 @@ pub fn build(deps: Dependencies) -> Service {
     let hub = Arc::new(hub::Hub::default());
     let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
     let recorder = Arc::new(record::Record::new(store.clone()));
-    let worker = LaneWorker::new(settings, deps.database, recorder, deps.health.clone());
+    let worker = LaneWorker::new(
+        settings,
+        deps.database,
+        deps.transactions,
+        recorder,
+        deps.health.clone(),
+    );
     let prepare = store::prepare(
         store.clone(),
         deps.health.gate("notification indexes"),

@@ -19,7 +19,7 @@ use mongodb::{
     bson::{DateTime, doc},
 };
 use platform::{
-    backends::mongo::{self, MongoError, TransientError},
+    backends::mongo::{MongoError, TransientError},
     control::Control,
     metrics::must,
     retry::Backoff,
@@ -193,11 +193,13 @@ async fn commit(store: Store, admission: Admission, now: Timestamp, wishes: Vec<
     let wishes = Arc::new(wishes);
     let mut backoff = Backoff::new(Duration::from_millis(3), Duration::from_millis(100));
     loop {
-        let written = mongo::transaction(&store.client, |session| {
-            let (store, wishes) = (store.clone(), Arc::clone(&wishes));
-            async move { write(&store, session, admission, now, &wishes).await }.boxed()
-        })
-        .await;
+        let written = store
+            .transactions
+            .run(|session| {
+                let (store, wishes) = (store.clone(), Arc::clone(&wishes));
+                async move { write(&store, session, admission, now, &wishes).await }.boxed()
+            })
+            .await;
         match written {
             Ok(answers) => {
                 let accepted = answers

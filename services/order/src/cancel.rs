@@ -7,7 +7,7 @@ use mongodb::{
     ClientSession,
     bson::{DateTime, doc},
 };
-use platform::backends::mongo::{self, MongoError, TransientError};
+use platform::backends::mongo::{MongoError, TransientError};
 use sale::{OrderId, UserId, order::OrderStatus};
 
 /// What a cancellation came to.
@@ -48,11 +48,13 @@ pub async fn cancel(
     user: Option<UserId>,
     now: Timestamp,
 ) -> Result<Cancelled, CancelError> {
-    mongo::transaction(&store.client, |session| {
-        let (store, id, user) = (store.clone(), id.clone(), user.clone());
-        async move { cancel_in(&store, session, &id, user.as_ref(), now).await }.boxed()
-    })
-    .await
+    store
+        .transactions
+        .run(|session| {
+            let (store, id, user) = (store.clone(), id.clone(), user.clone());
+            async move { cancel_in(&store, session, &id, user.as_ref(), now).await }.boxed()
+        })
+        .await
 }
 
 async fn cancel_in(

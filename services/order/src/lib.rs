@@ -20,7 +20,11 @@ use events::lanes::{LaneWorker, Settings};
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
 use platform::{
-    backends::kafka::KafkaCredentials, clock::Clock, config::Config, control::Control, health::Health,
+    backends::{kafka::KafkaCredentials, mongo::Transactions},
+    clock::Clock,
+    config::Config,
+    control::Control,
+    health::Health,
     http::authorization::Authority,
 };
 use std::sync::Arc;
@@ -34,6 +38,8 @@ pub struct Dependencies {
     pub control: Control,
     /// The sale's own database.
     pub database: Database,
+    /// Transactions on it.
+    pub transactions: Transactions,
     /// Kafka.
     pub kafka: KafkaCredentials,
     /// Verifies tokens.
@@ -56,7 +62,7 @@ pub struct Service {
 
 /// Puts the service together. Nothing is awaited: backends may come later.
 pub fn build(deps: Dependencies) -> Service {
-    let store = store::Store::new(&deps.database);
+    let store = store::Store::new(&deps.database, deps.transactions.clone());
     let catalogue = catalogue::Catalogue::new(deps.config.upstreams.inventory.clone(), deps.config.currency);
     let (acceptor, accepting) = accept::start(store.clone(), deps.control.clone(), deps.stop.clone());
     let handler = Arc::new(follow::Follow::new(
@@ -65,7 +71,13 @@ pub fn build(deps: Dependencies) -> Service {
         Clock::System,
     ));
     let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
-    let worker = LaneWorker::new(settings, deps.database.clone(), handler, deps.health.clone());
+    let worker = LaneWorker::new(
+        settings,
+        deps.database.clone(),
+        deps.transactions,
+        handler,
+        deps.health.clone(),
+    );
     let prepare = store::prepare(
         store.clone(),
         deps.health.gate("order indexes"),

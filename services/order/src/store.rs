@@ -4,11 +4,11 @@ use crate::document::Order;
 use events::outbox::Outbox;
 use futures::TryStreamExt;
 use mongodb::{
-    Client, ClientSession, Collection, Database, IndexModel,
+    ClientSession, Collection, Database, IndexModel,
     bson::{DateTime, Document, doc},
     error::Error,
 };
-use platform::{health::ReadinessGate, retry::Backoff};
+use platform::{backends::mongo::Transactions, health::ReadinessGate, retry::Backoff};
 use sale::{OrderId, ProductId, UserId, catalogue::PricedItem};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, time::Duration};
@@ -27,7 +27,7 @@ pub(crate) struct Quota {
 /// The collections of the order service.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(crate) client: Client,
+    pub(crate) transactions: Transactions,
     pub(crate) orders: Collection<Order>,
     pub(crate) quotas: Collection<Quota>,
     pub(crate) outbox: Outbox,
@@ -58,9 +58,9 @@ impl After {
 
 impl Store {
     /// The collections in a sale's database.
-    pub fn new(database: &Database) -> Self {
+    pub fn new(database: &Database, transactions: Transactions) -> Self {
         Self {
-            client: database.client().clone(),
+            transactions,
             orders: database.collection("orders"),
             quotas: database.collection("quotas"),
             outbox: Outbox::new(database),

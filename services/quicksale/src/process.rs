@@ -6,7 +6,7 @@ use axum::Router;
 use futures::future::BoxFuture;
 use platform::{
     admin::{self, ControlEndpoint},
-    backends::{self, Credentials},
+    backends::{self, Credentials, mongo::Transactions},
     clock::Clock,
     config::{Config, ports},
     control::Control,
@@ -53,6 +53,10 @@ impl Role {
         }
     }
 
+    fn uses_transactions(self) -> bool {
+        matches!(self, Self::Inventory | Self::Order | Self::Notifier)
+    }
+
     /// The port of its own, if it has one.
     fn port(self) -> Option<u16> {
         match self {
@@ -81,6 +85,8 @@ pub(crate) struct Process {
     control: Control,
     credentials: Credentials,
     mongo: mongodb::Client,
+    transactions: Transactions,
+    keeps_sessions: bool,
     authority: Authority,
     refused: Arc<AtomicU64>,
     admin: Option<auth::Admin>,
@@ -117,6 +123,8 @@ impl Process {
         let name = std::env::var("INSTANCE").unwrap_or_else(|_| "local".to_owned());
         // Unique also when a container is restarted under its old name: the lease of the dead one is not ours.
         let instance = format!("{name}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        let database = mongo.database(&config.data.database);
+        let transactions = Transactions::new(&database, &instance, Clock::System);
         Ok(Self {
             config,
             overrides,
@@ -124,6 +132,8 @@ impl Process {
             control,
             credentials,
             mongo,
+            transactions,
+            keeps_sessions: false,
             authority,
             refused: Arc::default(),
             admin: admin_from_env(),
@@ -152,6 +162,11 @@ impl Process {
     /// Adds a service and binds its port.
     pub(crate) async fn add(&mut self, role: Role) -> anyhow::Result<()> {
         let (router, tasks) = self.build(role)?;
+        if role.uses_transactions() && !self.keeps_sessions {
+            self.keeps_sessions = true;
+            let keep = self.transactions.clone().keep(self.tasks.stop_token());
+            self.tasks.spawn("sessions", keep);
+        }
         for (name, task) in tasks {
             self.tasks.spawn(name, task);
         }
@@ -201,6 +216,7 @@ impl Process {
                 let service = inventory::build(inventory::Dependencies {
                     config: self.config.clone(),
                     database,
+                    transactions: self.transactions.clone(),
                     kafka: self.credentials.kafka.clone(),
                     redis: backends::redis::client(&self.credentials.redis_url).context("REDIS_URL")?,
                     authority: self.authority.clone(),
@@ -215,6 +231,7 @@ impl Process {
                     config: self.config.clone(),
                     control: self.control.clone(),
                     database,
+                    transactions: self.transactions.clone(),
                     kafka: self.credentials.kafka.clone(),
                     authority: self.authority.clone(),
                     health: self.health.clone(),
@@ -238,6 +255,7 @@ impl Process {
                 let service = notifier::build(notifier::Dependencies {
                     config: self.config.clone(),
                     database,
+                    transactions: self.transactions.clone(),
                     kafka: self.credentials.kafka.clone(),
                     authority: self.authority.clone(),
                     health: self.health.clone(),

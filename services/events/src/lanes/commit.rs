@@ -12,16 +12,16 @@ use crate::{
 use futures::FutureExt;
 use jiff::Timestamp;
 use mongodb::{
-    Client, ClientSession, Database,
+    ClientSession, Database,
     bson::{DateTime, doc},
 };
-use platform::backends::mongo;
+use platform::backends::mongo::Transactions;
 use rskafka::record::Record;
 use std::{collections::HashMap, sync::Arc};
 
 /// Writes batches of one group.
 pub(super) struct Committer<H> {
-    pub(super) client: Client,
+    pub(super) transactions: Transactions,
     pub(super) lanes: LaneStore,
     pub(super) outbox: Outbox,
     pub(super) dead_letters: DeadLetters,
@@ -38,9 +38,9 @@ struct Batch {
 }
 
 impl<H: Handler> Committer<H> {
-    pub(super) fn new(database: &Database, handler: Arc<H>) -> Self {
+    pub(super) fn new(database: &Database, transactions: Transactions, handler: Arc<H>) -> Self {
         Self {
-            client: database.client().clone(),
+            transactions,
             lanes: LaneStore::new(database),
             outbox: Outbox::new(database),
             dead_letters: DeadLetters::new(database),
@@ -56,11 +56,12 @@ impl<H: Handler> Committer<H> {
     ) -> Result<usize, ApplyError> {
         let batch = Arc::new(self.decode(fetched, poison));
         let count = batch.messages.len();
-        mongo::transaction(&self.client, |session| {
-            let (batch, this) = (Arc::clone(&batch), self.parts());
-            async move { this.write(session, &batch).await }.boxed()
-        })
-        .await?;
+        self.transactions
+            .run(|session| {
+                let (batch, this) = (Arc::clone(&batch), self.parts());
+                async move { this.write(session, &batch).await }.boxed()
+            })
+            .await?;
         for record in &batch.undeliverable {
             DEAD_LETTERS
                 .with_label_values(&[record.group, record.topic.plain_name()])
@@ -80,7 +81,7 @@ impl<H: Handler> Committer<H> {
 
     fn parts(&self) -> Self {
         Self {
-            client: self.client.clone(),
+            transactions: self.transactions.clone(),
             lanes: self.lanes.clone(),
             outbox: self.outbox.clone(),
             dead_letters: self.dead_letters.clone(),

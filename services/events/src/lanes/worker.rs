@@ -8,7 +8,7 @@ use mongodb::Database;
 use platform::{
     backends::{
         kafka::KafkaCredentials,
-        mongo::{MongoError, TransientError},
+        mongo::{MongoError, Transactions, TransientError},
     },
     clock::Clock,
     health::{Health, Heartbeat},
@@ -64,16 +64,24 @@ impl Settings {
 pub struct LaneWorker<H> {
     settings: Settings,
     database: Database,
+    transactions: Transactions,
     handler: Arc<H>,
     health: Health,
 }
 
 impl<H: Handler> LaneWorker<H> {
     /// A worker that has not started yet.
-    pub fn new(settings: Settings, database: Database, handler: Arc<H>, health: Health) -> Self {
+    pub fn new(
+        settings: Settings,
+        database: Database,
+        transactions: Transactions,
+        handler: Arc<H>,
+        health: Health,
+    ) -> Self {
         Self {
             settings,
             database,
+            transactions,
             handler,
             health,
         }
@@ -90,7 +98,7 @@ impl<H: Handler> LaneWorker<H> {
             LaneStore::new(&self.database),
             out,
         );
-        let committer = Committer::new(&self.database, Arc::clone(&self.handler));
+        let committer = Committer::new(&self.database, self.transactions, Arc::clone(&self.handler));
         let heart = self.health.heartbeat(group, STUCK);
         let beat = heart.clone();
         tokio::join!(

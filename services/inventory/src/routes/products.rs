@@ -238,11 +238,13 @@ async fn edit_once(
     currency: Currency,
     now: DateTime,
 ) -> Result<(i64, Product), Refusal> {
-    mongo::transaction(&store.client, |session| {
-        let (store, id, edit) = (store.clone(), id.clone(), edit.clone());
-        async move { edit_in(&store, session, &id, &edit, currency, now).await }.boxed()
-    })
-    .await
+    store
+        .transactions
+        .run(|session| {
+            let (store, id, edit) = (store.clone(), id.clone(), edit.clone());
+            async move { edit_in(&store, session, &id, &edit, currency, now).await }.boxed()
+        })
+        .await
 }
 
 async fn edit_in(

@@ -94,17 +94,20 @@ pub(super) async fn reserve(
     let expires_at = now + inventory.terms.ttl;
     let (store, id) = (inventory.store.clone(), order.clone());
     let state = mongo::detached(async move {
-        mongo::transaction(&store.clone().client, |session| {
-            let new = NewReservation {
-                order: id.clone(),
-                items: items.clone(),
-                state: ReservationState::Held,
-                expires_at: Some(expires_at),
-            };
-            let store = store.clone();
-            async move { reserve_in(&store, session, new, now).await }.boxed()
-        })
-        .await
+        store
+            .clone()
+            .transactions
+            .run(|session| {
+                let new = NewReservation {
+                    order: id.clone(),
+                    items: items.clone(),
+                    state: ReservationState::Held,
+                    expires_at: Some(expires_at),
+                };
+                let store = store.clone();
+                async move { reserve_in(&store, session, new, now).await }.boxed()
+            })
+            .await
     })
     .await?;
     Ok(standing("Units are held", &order, state))
@@ -189,11 +192,14 @@ pub(super) async fn confirm(
     let order = named(&which.order_id)?;
     let (store, id, now) = (inventory.store.clone(), order.clone(), inventory.clock.now());
     let state = mongo::detached(async move {
-        mongo::transaction(&store.clone().client, |session| {
-            let (store, id) = (store.clone(), id.clone());
-            async move { confirm_in(&store, session, &id, now).await }.boxed()
-        })
-        .await
+        store
+            .clone()
+            .transactions
+            .run(|session| {
+                let (store, id) = (store.clone(), id.clone());
+                async move { confirm_in(&store, session, &id, now).await }.boxed()
+            })
+            .await
     })
     .await?;
     Ok(standing("Confirmed", &order, state))

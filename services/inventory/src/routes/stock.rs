@@ -60,11 +60,14 @@ pub(super) async fn change(
         .map(str::to_owned);
     let (store, id) = (inventory.store.clone(), ProductId::new(id));
     let (made, product) = mongo::detached(async move {
-        mongo::transaction(&store.clone().client, |session| {
-            let (store, id, key) = (store.clone(), id.clone(), key.clone());
-            async move { change_in(&store, session, &id, key.as_deref(), delta).await }.boxed()
-        })
-        .await
+        store
+            .clone()
+            .transactions
+            .run(|session| {
+                let (store, id, key) = (store.clone(), id.clone(), key.clone());
+                async move { change_in(&store, session, &id, key.as_deref(), delta).await }.boxed()
+            })
+            .await
     })
     .await?;
     if made {

@@ -1,11 +1,14 @@
-//! MongoDB: connections, deadlines, and transactions that are retried within bounds.
+//! MongoDB: connections and deadlines; [`Transactions`] for work that must happen whole.
 
-use crate::retry::Backoff;
-use futures::future::BoxFuture;
+mod sessions;
+mod transactions;
+
+pub use transactions::{Transactions, TransientError};
+
 use mongodb::{
-    Client, ClientSession, Database,
-    error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
-    options::{ClientOptions, ReadConcern, SelectionCriteria, TransactionOptions, WriteConcern},
+    Client, Database,
+    error::Error,
+    options::{ClientOptions, ReadConcern, SelectionCriteria, WriteConcern},
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{future::Future, time::Duration};
@@ -16,8 +19,6 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
 const SERVER_SELECTION: Duration = Duration::from_secs(3);
 /// Connections of a process when the URI names no `maxPoolSize`: the committers use few, readers the rest.
 const POOL_SIZE: u32 = 64;
-/// Attempts at one transaction before its caller hears of the conflict.
-const TRANSACTION_ATTEMPTS: u32 = 12;
 
 /// Why a piece of database work failed.
 #[derive(Debug, thiserror::Error)]
@@ -104,87 +105,5 @@ where
         Ok(Ok(result)) => result,
         Ok(Err(panicked)) => Err(MongoError::Panicked(panicked.to_string()).into()),
         Err(_) => Err(MongoError::Deadline(CALL_DEADLINE).into()),
-    }
-}
-
-/// Runs `body` in a transaction with snapshot reads and a majority commit, again from the start when the server
-/// reports a conflict, a bounded number of times with jitter. `body` must have no effect outside of its session.
-///
-/// A commit whose outcome is unknown is sent again: committing twice is safe.
-///
-/// # Errors
-/// Whatever `body` returns, or the driver's error after the last attempt.
-pub async fn transaction<T, E, F>(client: &Client, mut body: F) -> Result<T, E>
-where
-    E: From<MongoError> + TransientError,
-    F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
-{
-    let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(200));
-    loop {
-        let error = match attempt(client, &mut body).await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        if !error.is_transient() || backoff.attempts() >= TRANSACTION_ATTEMPTS {
-            return Err(error);
-        }
-        tokio::time::sleep(backoff.next_wait()).await;
-    }
-}
-
-/// Tells whether running the same transaction again can help.
-pub trait TransientError {
-    /// Whether the server labelled the error as transient.
-    fn is_transient(&self) -> bool;
-}
-
-impl TransientError for MongoError {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Driver(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR))
-    }
-}
-
-async fn attempt<T, E, F>(client: &Client, body: &mut F) -> Result<T, E>
-where
-    E: From<MongoError>,
-    F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
-{
-    let driver = |error: Error| E::from(MongoError::Driver(error));
-    let mut session = client.start_session().await.map_err(driver)?;
-    let options = TransactionOptions::builder()
-        .read_concern(ReadConcern::snapshot())
-        .write_concern(WriteConcern::majority())
-        .build();
-    session
-        .start_transaction()
-        .with_options(options)
-        .await
-        .map_err(driver)?;
-    match body(&mut session).await {
-        Ok(value) => {
-            commit(&mut session).await.map_err(driver)?;
-            Ok(value)
-        }
-        Err(error) => {
-            if let Err(abort) = session.abort_transaction().await {
-                tracing::debug!(%abort, "the server ends the aborted transaction by itself");
-            }
-            Err(error)
-        }
-    }
-}
-
-async fn commit(session: &mut ClientSession) -> Result<(), Error> {
-    let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
-    loop {
-        match session.commit_transaction().await {
-            Err(error)
-                if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
-                    && backoff.attempts() < TRANSACTION_ATTEMPTS =>
-            {
-                tokio::time::sleep(backoff.next_wait()).await;
-            }
-            done => return done,
-        }
     }
 }

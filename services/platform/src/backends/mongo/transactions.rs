@@ -1,0 +1,125 @@
+//! Transactions that are retried within bounds, and whose locks do not outlive their process for long.
+
+use super::{MongoError, sessions::Register};
+use crate::{clock::Clock, retry::Backoff};
+use futures::future::BoxFuture;
+use mongodb::{
+    Client, ClientSession, Database,
+    error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+    options::{ReadConcern, TransactionOptions, WriteConcern},
+};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Attempts at one transaction before its caller hears of the conflict.
+const ATTEMPTS: u32 = 12;
+
+/// Runs the transactions of a process on a sale's database.
+///
+/// A process that dies in the middle of a transaction leaves its locks behind until the server gives the transaction
+/// up, after a minute unless it is told otherwise (`transactionLifetimeLimitSeconds`). So each process writes down
+/// under which sessions it works, and the others end the sessions of one that is dead; see [`Self::keep`].
+#[derive(Debug, Clone)]
+pub struct Transactions {
+    client: Client,
+    register: Arc<Register>,
+}
+
+/// Tells whether running the same transaction again can help.
+pub trait TransientError {
+    /// Whether the server labelled the error as transient.
+    fn is_transient(&self) -> bool;
+}
+
+impl TransientError for MongoError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Driver(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR))
+    }
+}
+
+impl Transactions {
+    /// For the process `instance`, whose name no other process has or had.
+    pub fn new(database: &Database, instance: impl Into<String>, clock: Clock) -> Self {
+        Self {
+            client: database.client().clone(),
+            register: Arc::new(Register::new(database, instance.into(), clock)),
+        }
+    }
+
+    /// Says that this process lives, and ends the transactions of those that do not, until the process ends.
+    /// Must run beside all use of [`Self::run`].
+    pub async fn keep(self, stop: CancellationToken) {
+        self.register.keep(&self.client, stop).await;
+    }
+
+    /// Runs `body` in a transaction with snapshot reads and a majority commit, again from the start when the server
+    /// reports a conflict, a bounded number of times with jitter. `body` must have no effect outside of its session.
+    ///
+    /// A commit whose outcome is unknown is sent again: committing twice is safe.
+    ///
+    /// # Errors
+    /// Whatever `body` returns, or the driver's error after the last attempt.
+    pub async fn run<T, E, F>(&self, mut body: F) -> Result<T, E>
+    where
+        E: From<MongoError> + TransientError,
+        F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
+    {
+        let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(200));
+        loop {
+            let error = match self.attempt(&mut body).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            if !error.is_transient() || backoff.attempts() >= ATTEMPTS {
+                return Err(error);
+            }
+            tokio::time::sleep(backoff.next_wait()).await;
+        }
+    }
+
+    async fn attempt<T, E, F>(&self, body: &mut F) -> Result<T, E>
+    where
+        E: From<MongoError>,
+        F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
+    {
+        let driver = |error: Error| E::from(MongoError::Driver(error));
+        let mut session = self.client.start_session().await.map_err(driver)?;
+        self.register.note(session.id()).await.map_err(driver)?;
+        let options = TransactionOptions::builder()
+            .read_concern(ReadConcern::snapshot())
+            .write_concern(WriteConcern::majority())
+            .build();
+        session
+            .start_transaction()
+            .with_options(options)
+            .await
+            .map_err(driver)?;
+        match body(&mut session).await {
+            Ok(value) => {
+                commit(&mut session).await.map_err(driver)?;
+                Ok(value)
+            }
+            Err(error) => {
+                if let Err(abort) = session.abort_transaction().await {
+                    tracing::debug!(%abort, "the server ends the aborted transaction by itself");
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn commit(session: &mut ClientSession) -> Result<(), Error> {
+    let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
+    loop {
+        match session.commit_transaction().await {
+            Err(error)
+                if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+                    && backoff.attempts() < ATTEMPTS =>
+            {
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+            done => return done,
+        }
+    }
+}
