@@ -1,3 +1,7 @@
-//! Tools of the tests: a running sale of its own, and conditions that are waited for.
+//! Tools of the tests: a running sale of its own, a cluster to apply FlashSales to, a buyer's view of either, and
+//! conditions that are waited for.
 
+pub mod cluster;
+pub mod scenarios;
+pub mod shop;
 pub mod world;

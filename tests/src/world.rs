@@ -1,6 +1,7 @@
 //! A sale of its own: every service as a process of its own, on free ports, with its own database, topics and keys, on
 //! the backends that the caller has started.
 
+use crate::{scenarios::Login, shop::Shop};
 use anyhow::{Context, Result, bail};
 use events::topics::all_names;
 use jiff::Timestamp;
@@ -11,14 +12,15 @@ use mongodb::{
 use platform::{
     backends::{Credentials, kafka, mongo},
     config::{Config, Data, Http, Kafka, Upstreams, paths},
-    tokens::{KeyPair, Role, Signer},
+    tokens::KeyPair,
 };
-use sale::{Currency, SaleId, UserId, control::ControlDocument, order::Confirmation};
+use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
 use std::{
     collections::BTreeMap,
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 use url::Url;
@@ -40,10 +42,9 @@ pub struct World {
     pub config: Config,
     /// Its own database.
     pub database: Database,
-    /// A client without any defaults.
-    pub http: reqwest::Client,
+    /// What buyers see of it.
+    pub shop: Arc<Shop>,
     dir: tempfile::TempDir,
-    signer: Signer,
     running: BTreeMap<&'static str, Child>,
     ports: BTreeMap<&'static str, (u16, u16)>,
 }
@@ -64,12 +65,10 @@ impl World {
         )?;
         create_topics(&credentials, &config).await?;
         let client = mongo::client(&credentials.mongodb_uri).await?;
+        let gateway = ([127, 0, 0, 1], ports["gateway"].0).into();
         let mut world = Self {
             database: client.database(&config.data.database),
-            http: reqwest::Client::builder()
-                .timeout(Duration::from_secs(20))
-                .build()?,
-            signer: Signer::from_pem(&pair.private_pem)?,
+            shop: Arc::new(Shop::new("127.0.0.1", gateway, &pair.private_pem)?),
             running: BTreeMap::new(),
             config,
             dir,
@@ -84,6 +83,14 @@ impl World {
             world.ready(service).await?;
         }
         Ok(world)
+    }
+
+    /// The admin that every world has.
+    pub fn admin() -> Login {
+        Login {
+            email: ADMIN_EMAIL.to_owned(),
+            password: ADMIN_PASSWORD.to_owned(),
+        }
     }
 
     /// Writes the control document with a change; the services take it because its version is higher.
@@ -201,6 +208,7 @@ impl World {
         let url = format!("http://127.0.0.1:{}/readyz", self.ports[service].1);
         let is_ready = async || {
             Ok(self
+                .shop
                 .http
                 .get(&url)
                 .send()
@@ -222,77 +230,6 @@ impl World {
             child.wait()?;
         }
         self.spawn(service)
-    }
-
-    /// The address of a path at the gateway.
-    pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.ports["gateway"].0)
-    }
-
-    /// The address of the WebSocket at the gateway.
-    pub fn socket_url(&self, token: &str) -> String {
-        format!("ws://127.0.0.1:{}/ws?token={token}", self.ports["gateway"].0)
-    }
-
-    /// An access token of somebody: accounts cost a password hash each, and a crowd needs none.
-    pub fn token(&self, user: &str, role: Role) -> Result<String> {
-        Ok(self
-            .signer
-            .access_token(&UserId::new(user), role, Timestamp::now())?)
-    }
-
-    /// Signs with the sale's own key, at any time.
-    pub fn token_at(&self, user: &str, at: Timestamp) -> Result<String> {
-        Ok(self.signer.access_token(&UserId::new(user), Role::Buyer, at)?)
-    }
-
-    /// Sends JSON to the gateway and returns status, headers and body.
-    pub async fn send(
-        &self,
-        method: reqwest::Method,
-        path: &str,
-        token: Option<&str>,
-        body: Option<serde_json::Value>,
-    ) -> Result<Answer> {
-        let mut request = self.http.request(method, self.url(path));
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        Answer::of(request.send().await?).await
-    }
-
-    /// Creates a product as an admin and returns its id.
-    pub async fn product(&self, sku: &str, stock: u32, limit: Option<u32>) -> Result<String> {
-        let admin = self.token("an-admin", Role::Admin)?;
-        let body = serde_json::json!({"sku": sku, "name": sku, "price": 799.99, "stock": stock, "limitPerCustomer": limit});
-        let answer = self
-            .send(
-                reqwest::Method::POST,
-                "/api/inventory/products",
-                Some(&admin),
-                Some(body),
-            )
-            .await?;
-        answer.expect(201)?;
-        Ok(answer.json["product"]["_id"]
-            .as_str()
-            .context("no _id")?
-            .to_owned())
-    }
-
-    /// Orders units of a product.
-    pub async fn order(&self, user: &str, key: &str, sku: &str, quantity: u32) -> Result<Answer> {
-        let items = serde_json::json!({"items": [{"sku": sku, "quantity": quantity}]});
-        let request = self
-            .http
-            .post(self.url("/api/orders"))
-            .bearer_auth(self.token(user, Role::Buyer)?)
-            .header("idempotency-key", key)
-            .json(&items);
-        Answer::of(request.send().await?).await
     }
 
     /// Orders with a status.
@@ -362,57 +299,6 @@ impl Drop for World {
             let _already_gone = child.kill();
             let _already_gone = child.wait();
         }
-    }
-}
-
-/// An answer, read whole.
-#[derive(Debug)]
-pub struct Answer {
-    /// Status.
-    pub status: u16,
-    /// Headers.
-    pub headers: reqwest::header::HeaderMap,
-    /// Body as text.
-    pub text: String,
-    /// Body as JSON; null when it is none.
-    pub json: serde_json::Value,
-}
-
-impl Answer {
-    /// Reads an answer.
-    pub async fn of(response: reqwest::Response) -> Result<Self> {
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await?;
-        let json = serde_json::from_str(&text).unwrap_or_default();
-        Ok(Self {
-            status,
-            headers,
-            text,
-            json,
-        })
-    }
-
-    /// Fails unless the status is this one.
-    pub fn expect(&self, status: u16) -> Result<&Self> {
-        if self.status != status {
-            bail!("expected {status}, got {}: {}", self.status, self.text);
-        }
-        Ok(self)
-    }
-
-    /// Fails unless it is a problem document with this status and code.
-    pub fn expect_problem(&self, status: u16, code: &str) -> Result<&Self> {
-        self.expect(status)?;
-        let kind = self
-            .headers
-            .get("content-type")
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default();
-        if self.json["code"] != code || kind != "application/problem+json" || self.json["requestId"].is_null()
-        {
-            bail!("expected a problem {code}, got {kind}: {}", self.text);
-        }
-        Ok(self)
     }
 }
 

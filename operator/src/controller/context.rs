@@ -35,20 +35,26 @@ pub struct Context {
 
 impl Context {
     /// Nothing is known yet.
-    pub fn new(client: Client, settings: Settings, clock: Clock) -> Self {
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(client: Client, settings: Settings, clock: Clock) -> Result<Self, reqwest::Error> {
         let reporter = Reporter {
             controller: "quicksale-operator".into(),
             instance: Some(settings.identity.clone()),
         };
-        Self {
+        // A connection that is kept stays with the replica it was made to, or with whatever answered before the
+        // Service had any; a new one for each of the few calls goes to a replica that is there now.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+        Ok(Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             settings,
-            http: reqwest::Client::new(),
+            http,
             backends: Backends::default(),
             clock,
             backoffs: Mutex::default(),
-        }
+        })
     }
 
     /// How long to wait after an error of this sale. Each has a schedule of its own: a sale that fails for hours

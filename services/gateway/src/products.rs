@@ -58,6 +58,8 @@ impl Products {
     pub fn new(inventory: Url) -> Self {
         let client = reqwest::Client::builder()
             .timeout(DEADLINE)
+            // A kept connection would stay with one replica, or with what answered before there was any.
+            .pool_max_idle_per_host(0)
             .build()
             .unwrap_or_default();
         Self {

@@ -104,10 +104,14 @@ impl Child {
     /// Whether the object in the cluster is as it should be: its hash is this one's and every field that is wanted is
     /// there. Fields that others added are theirs.
     pub fn is_met_by(&self, live: &DynamicObject) -> bool {
-        let Ok(live) = serde_json::to_value(live) else {
+        let (Ok(live), Some(wanted)) = (serde_json::to_value(live), self.json.as_object()) else {
             return false;
         };
-        contains(&live, &self.json)
+        // The items of a list do not repeat their type.
+        wanted
+            .iter()
+            .filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"))
+            .all(|(key, wanted)| live.get(key).is_some_and(|live| contains(live, wanted)))
     }
 }
 

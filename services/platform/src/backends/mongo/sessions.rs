@@ -114,7 +114,7 @@ impl Register {
                     .await;
                 match ended {
                     Ok(_) => {
-                        tracing::info!(process = ?process.get("_id"), "ended the sessions of a dead process")
+                        tracing::info!(process = ?process.get("_id"), "ended the sessions of a dead process");
                     }
                     Err(_) if is_older(&process, now - SURELY_OVER) => {}
                     Err(error) => return Err(error),

@@ -1,0 +1,119 @@
+//! An API server to apply FlashSales to: the one that `KUBECONFIG` leads to.
+
+use anyhow::{Context, Result, bail};
+use crds::FlashSale;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Resource,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+    core::ApiResource,
+};
+use serde_json::{Value, json};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+/// A client and a namespace of the test's own.
+pub struct Cluster {
+    /// The client.
+    pub client: Client,
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl Cluster {
+    /// Connects, and makes a namespace whose name begins with `prefix`.
+    pub async fn with_namespace(prefix: &str) -> Result<Self> {
+        let client = Client::try_default().await.context(
+            "KUBECONFIG must lead to a running API server: hack/apiserver.sh start, or hack/up.sh",
+        )?;
+        let namespace = format!("{prefix}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        let new: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
+        Api::<Namespace>::all(client.clone())
+            .create(&PostParams::default(), &new)
+            .await?;
+        Ok(Self { client, namespace })
+    }
+
+    /// Objects of a kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn raw_sales(&self) -> Api<DynamicObject> {
+        let resource = ApiResource::erase::<FlashSale>(&());
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    /// Creates a FlashSale with this spec.
+    pub async fn sell(&self, name: &str, spec: &Value) -> Result<()> {
+        let sale = json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": name, "namespace": self.namespace}, "spec": spec,
+        });
+        let sale: DynamicObject = serde_json::from_value(sale)?;
+        self.raw_sales().create(&PostParams::default(), &sale).await?;
+        Ok(())
+    }
+
+    /// Changes a FlashSale by a merge patch of its spec.
+    pub async fn edit(&self, name: &str, spec: &Value) -> Result<()> {
+        let patch = json!({"spec": spec});
+        self.raw_sales()
+            .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await?;
+        Ok(())
+    }
+
+    /// A FlashSale as it stands.
+    pub async fn sale(&self, name: &str) -> Result<FlashSale> {
+        Ok(self.api::<FlashSale>().get(name).await?)
+    }
+}
+
+/// What the API server said to something that it refused.
+pub fn refusal(result: Result<()>) -> Result<String> {
+    let Err(error) = result else {
+        bail!("the API server took it");
+    };
+    match error.downcast::<kube::Error>()? {
+        kube::Error::Api(status) => Ok(status.message),
+        other => bail!("not a refusal: {other}"),
+    }
+}
+
+/// The spec of a small sale of one product.
+pub fn small_sale() -> Value {
+    json!({
+        "products": [{"sku": "A-1", "name": "A thing", "price": "799.99", "stock": 50, "limitPerCustomer": 1}],
+        "kafka": {"partitions": 2},
+        "services": {"gateway": {"replicas": {"min": 1}}},
+    })
+}
+
+/// Runs a command with an input and returns its output; fails with what it said.
+pub fn command(program: &str, arguments: &[&str], input: &str) -> Result<String> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{program} is not installed: hack/tools.sh {program}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!(
+            "{program} {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

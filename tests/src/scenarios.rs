@@ -1,0 +1,200 @@
+//! What must go the same way wherever a sale runs: as processes on loopback, or as pods behind an ingress.
+
+use crate::{
+    shop::{Shop, next_update},
+    world::eventually,
+};
+use anyhow::{Context, Result, ensure};
+use futures::future::join_all;
+use platform::tokens::Role;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+/// How long the books may take to close.
+pub const SETTLED: Duration = Duration::from_secs(30);
+
+/// Somebody who can log in.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Address.
+    pub email: String,
+    /// Password.
+    pub password: String,
+}
+
+/// One buyer's way from the registration to the unit: register, a product at 799.99, an order under the key
+/// `order-001`, CONFIRMED / RESERVED, and the message on the WebSocket. Returns the buyer's token and the order's id.
+pub async fn seed_flow(shop: &Shop, admin: &Login, sku: &str) -> Result<(String, String)> {
+    let buyer = json!({
+        "email": format!("{}@example.com", uuid::Uuid::new_v4().simple()),
+        "password": "correct horse battery", "firstName": "Ada", "lastName": "Lovelace",
+    });
+    let registered = shop
+        .send(Method::POST, "/api/auth/register", None, Some(buyer))
+        .await?;
+    registered.expect(201)?;
+    let token = text(&registered.json["accessToken"])?;
+    let login = json!({"email": admin.email, "password": admin.password});
+    let login = shop
+        .send(Method::POST, "/api/auth/login", None, Some(login))
+        .await?;
+    let admin = text(&login.expect(200)?.json["accessToken"])?;
+
+    let product =
+        json!({"sku": sku, "name": "Flash Sale Laptop", "price": 799.99, "originalPrice": 1300, "stock": 50});
+    let create = async |token: &str| {
+        let path = "/api/inventory/products";
+        shop.send(Method::POST, path, Some(token), Some(product.clone()))
+            .await
+    };
+    create(&token).await?.expect_problem(403, "forbidden")?;
+    let created = create(&admin).await?;
+    created.expect(201)?;
+    ensure!(
+        created.text.contains("\"price\":799.99") && created.text.contains("\"originalPrice\":1300.00"),
+        "{}",
+        created.text
+    );
+    create(&admin).await?.expect_problem(409, "sku_taken")?;
+
+    let mut socket = shop.socket(&token).await?;
+    let items = json!([{"productId": created.json["product"]["_id"], "quantity": 1}]);
+    let placed = shop.place(&token, "order-001", items).await?;
+    placed.expect(201)?;
+    ensure!(placed.json["order"]["status"] == "PENDING", "{}", placed.text);
+    ensure!(placed.text.contains("\"totalAmount\":799.99"), "{}", placed.text);
+    let id = text(&placed.json["order"]["_id"])?;
+
+    let update = next_update(&mut socket).await?;
+    ensure!(
+        update["type"] == "order.update"
+            && update["data"]["orderId"] == json!(id)
+            && update["data"]["status"] == "CONFIRMED"
+            && update["data"]["message"].is_string(),
+        "{update}"
+    );
+    let read = shop
+        .send(Method::GET, &format!("/api/orders/{id}"), Some(&token), None)
+        .await?;
+    ensure!(
+        read.json["status"] == "CONFIRMED" && read.json["inventoryStatus"] == "RESERVED",
+        "{}",
+        read.text
+    );
+    let stranger = shop.token("stranger", Role::Buyer)?;
+    shop.send(Method::GET, &format!("/api/orders/{id}"), Some(&stranger), None)
+        .await?
+        .expect_problem(404, "not_found")?;
+    eventually(SETTLED, "the unit is sold", async || {
+        let product = shop.shown(sku).await?;
+        Ok(product["sold"] == 1 && product["reserved"] == 0 && product["available"] == 49)
+    })
+    .await?;
+    Ok((token, id))
+}
+
+fn text(value: &Value) -> Result<String> {
+    Ok(value
+        .as_str()
+        .context("no text where one was expected")?
+        .to_owned())
+}
+
+/// How buyers take a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Buyers {
+    /// Whoever hears `sold_out` goes away.
+    Believing,
+    /// Whoever hears `sold_out` and sees units on the sale page asks again: a gateway that died between gate and
+    /// order leaves the gate too low until it is filled again from the stock.
+    Insisting,
+}
+
+/// 300 buyers at once, one unit each, while `meanwhile` happens; a buyer whose request fails tries again with the
+/// same key, as the API asks for. Then every accepted order comes to an end, exactly `stock` of them well, and the
+/// books close.
+pub async fn crowd(
+    shop: &Arc<Shop>,
+    sku: &str,
+    stock: usize,
+    buyers: Buyers,
+    meanwhile: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let running: Vec<_> = (0..300)
+        .map(|n| {
+            let (shop, sku) = (Arc::clone(shop), sku.to_owned());
+            tokio::spawn(async move { buy(&shop, &sku, n, buyers).await })
+        })
+        .collect();
+    meanwhile.await?;
+    let mut orders = Vec::new();
+    for buyer in join_all(running).await {
+        orders.extend(buyer??);
+    }
+    let mut confirmed = 0;
+    for (user, id) in &orders {
+        let token = shop.token(user, Role::Buyer)?;
+        let path = format!("/api/orders/{id}");
+        let looked = async || {
+            let answer = shop.send(Method::GET, &path, Some(&token), None).await?;
+            Ok::<_, anyhow::Error>(answer.expect(200)?.json["status"].clone())
+        };
+        eventually(SETTLED, &format!("order {id} has come to an end"), async || {
+            Ok(looked().await? != "PENDING")
+        })
+        .await?;
+        let last = looked().await?;
+        ensure!(last == "CONFIRMED" || last == "FAILED", "order {id} is {last}");
+        confirmed += usize::from(last == "CONFIRMED");
+    }
+    ensure!(
+        confirmed == stock,
+        "{confirmed} of {} accepted orders are confirmed, and {stock} units were for sale",
+        orders.len()
+    );
+    eventually(SETTLED, "all units are sold and none is held", async || {
+        let product = shop.shown(sku).await?;
+        Ok(product["sold"] == json!(stock) && product["reserved"] == 0)
+    })
+    .await
+}
+
+/// Tries to buy one unit; returns the buyer's name and the order if it was accepted.
+async fn buy(shop: &Shop, sku: &str, n: usize, buyers: Buyers) -> Result<Option<(String, String)>> {
+    let user = format!("{sku}-buyer-{n}");
+    for _ in 0..60 {
+        let Ok(answer) = shop.order(&user, &format!("{sku}-{n}"), sku, 1).await else {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            continue;
+        };
+        match answer.status {
+            201 => return Ok(Some((user, text(&answer.json["order"]["_id"])?))),
+            409 if buyers == Buyers::Insisting && units_left(shop, &user, sku).await => {
+                tokio::time::sleep(Duration::from_millis(1_500)).await;
+            }
+            409 => return Ok(None),
+            // Ten tries a minute for each buyer.
+            429 if buyers == Buyers::Insisting => tokio::time::sleep(Duration::from_secs(5)).await,
+            // 502 to 504 and 404 are what an ingress says while no gateway is there.
+            404 | 502 | 503 | 504 => tokio::time::sleep(Duration::from_secs(1)).await,
+            _ => anyhow::bail!("buyer {n} got {}: {}", answer.status, answer.text),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the sale page shows units of a product; a page that does not answer says nothing.
+async fn units_left(shop: &Shop, user: &str, sku: &str) -> bool {
+    let Ok(token) = shop.token(user, Role::Buyer) else {
+        return false;
+    };
+    let Ok(page) = shop.send(Method::GET, "/api/sale", Some(&token), None).await else {
+        return true;
+    };
+    let products = page.json["products"].as_array().cloned().unwrap_or_default();
+    page.status != 200
+        || products
+            .iter()
+            .any(|p| p["sku"] == sku && p["available"].as_i64().is_some_and(|n| n > 0))
+}

@@ -1,0 +1,254 @@
+//! The chart's life: every test of this program begins with it, because the others need what it installs.
+
+use anyhow::{Context, Result, ensure};
+use crds::FlashSale;
+use kube::{Api, Client};
+use platform::backends::Credentials;
+use quicksale_tests::cluster::{Cluster, command, small_sale};
+use serde_json::json;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+use tokio::sync::OnceCell;
+
+/// The operator's namespace.
+pub(crate) const NAMESPACE: &str = "quicksale-system";
+const RELEASE: [&str; 3] = ["quicksale", "--namespace", NAMESPACE];
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn chart(name: &str) -> String {
+    repository().join("charts").join(name).display().to_string()
+}
+
+fn helm(arguments: &[&str]) -> Result<String> {
+    command("helm", arguments, "")
+}
+
+/// Lets the API server check manifests without keeping them.
+fn dry_run(namespace: &str, manifests: &str) -> Result<String> {
+    let arguments = [
+        "--namespace",
+        namespace,
+        "apply",
+        "--dry-run=server",
+        "--filename",
+        "-",
+    ];
+    command("kubectl", &arguments, manifests)
+}
+
+/// Installs the chart and the backends' Secret, and starts the operator with the rights that the chart gives it. Done
+/// once for all tests; on the way the chart is upgraded, uninstalled and installed again.
+pub(crate) async fn installed() -> Result<()> {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    INSTALLED.get_or_try_init(install).await.map(drop)
+}
+
+async fn install() -> Result<()> {
+    for namespace in [NAMESPACE, "quicksale-backends", "shop"] {
+        let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        command("kubectl", &["apply", "--filename", "-"], &manifest.to_string())?;
+    }
+    let template = helm(&[
+        "template",
+        "quicksale",
+        &chart("quicksale"),
+        "--namespace",
+        NAMESPACE,
+    ])?;
+    let checked = dry_run(NAMESPACE, &template)?;
+    ensure!(
+        checked.contains("deployment.apps/quicksale-operator"),
+        "{checked}"
+    );
+    let backends = helm(&[
+        "template",
+        "backends",
+        &chart("backends"),
+        "--namespace",
+        "quicksale-backends",
+    ])?;
+    dry_run("quicksale-backends", &backends)?;
+
+    let upgrade = ["upgrade", "--install"];
+    let path = chart("quicksale");
+    let install = [&upgrade[..], &RELEASE, &[&path]].concat();
+    helm(&install)?;
+    samples_pass()?;
+    let before = Cluster::with_namespace("kept").await?;
+    before.sell("kept", &small_sale()).await?;
+    helm(&[&install[..], &["--set", "replicas=1"]].concat())?;
+    let replicas = [
+        "--namespace",
+        NAMESPACE,
+        "get",
+        "deployment",
+        "quicksale-operator",
+        "--output",
+    ];
+    let replicas = command(
+        "kubectl",
+        &[&replicas[..], &["jsonpath={.spec.replicas}"]].concat(),
+        "",
+    )?;
+    ensure!(
+        replicas == "1",
+        "an upgrade did not change the replicas: {replicas}"
+    );
+    helm(&[&["uninstall"], &RELEASE[..]].concat())?;
+    let left = command(
+        "kubectl",
+        &[
+            "--namespace",
+            NAMESPACE,
+            "get",
+            "deployments,serviceaccounts",
+            "--output",
+            "name",
+        ],
+        "",
+    )?;
+    ensure!(!left.contains("quicksale-operator"), "left behind: {left}");
+    before
+        .sale("kept")
+        .await
+        .context("a sale must outlive the chart's uninstallation")?;
+    helm(&install)?;
+    backends_secret()?;
+    start_operator()
+}
+
+fn samples_pass() -> Result<()> {
+    for sample in ["laptops", "scheduled", "rehearsal"] {
+        let file = repository().join("config/samples").join(format!("{sample}.yaml"));
+        dry_run("shop", &std::fs::read_to_string(&file)?).with_context(|| sample.to_owned())?;
+    }
+    Ok(())
+}
+
+/// The backends that the tests were started with.
+fn backends_secret() -> Result<()> {
+    Credentials::from_env().context("hack/backends.sh start")?;
+    let names = ["MONGODB_URI", "KAFKA_BROKERS", "KAFKA_TLS", "REDIS_URL"];
+    let data: serde_json::Map<_, _> = names
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?.into())))
+        .collect();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "stringData": data,
+        "metadata": {"name": "quicksale-backends", "namespace": "quicksale-backends"},
+    });
+    command("kubectl", &["apply", "--filename", "-"], &secret.to_string()).map(drop)
+}
+
+/// A kubeconfig with nothing but the rights of the operator's service account.
+fn operators_kubeconfig() -> Result<PathBuf> {
+    let arguments = ["--namespace", NAMESPACE, "create", "token", "quicksale-operator"];
+    let token = command("kubectl", &arguments, "")?;
+    let whole = command(
+        "kubectl",
+        &[
+            "config",
+            "view",
+            "--raw",
+            "--flatten",
+            "--minify",
+            "--output",
+            "json",
+        ],
+        "",
+    )?;
+    let mut config: serde_json::Value = serde_json::from_str(&whole)?;
+    config["users"][0]["user"] = json!({"token": token.trim()});
+    let file = std::env::temp_dir().join(format!("quicksale-operator-{}.kubeconfig", std::process::id()));
+    std::fs::write(&file, config.to_string())?;
+    Ok(file)
+}
+
+/// Runs the operator outside of the cluster: this API server has no nodes.
+fn start_operator() -> Result<()> {
+    let config = operators_kubeconfig()?;
+    let mut operator = operator_command(&config, "shared");
+    let started = std::sync::mpsc::channel();
+    // A process ends with the thread that started it; this thread lasts as long as the tests.
+    std::thread::spawn(move || {
+        let _nobody_waits = started.0.send(operator.spawn());
+        loop {
+            std::thread::park();
+        }
+    });
+    started.1.recv()??;
+    Ok(())
+}
+
+/// The operator's executable with a kubeconfig and a name.
+pub(crate) fn operator_command(kubeconfig: &Path, identity: &str) -> Command {
+    let executable = std::env::var_os("QUICKSALE_OPERATOR_BIN").map_or_else(
+        || repository().join("target/x86_64-unknown-linux-gnu/debug/quicksale-operator"),
+        PathBuf::from,
+    );
+    let log = std::env::var_os("QUICKSALE_TEST_LOGS").map_or_else(std::env::temp_dir, PathBuf::from);
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log.join(format!("quicksale-operator-{identity}.log")));
+    let output = || {
+        log.as_ref()
+            .ok()
+            .and_then(|file| file.try_clone().ok())
+            .map_or_else(Stdio::null, Stdio::from)
+    };
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL"])
+        .arg(executable)
+        .env("KUBECONFIG", kubeconfig)
+        .env("POD_NAME", identity)
+        .env("POD_NAMESPACE", NAMESPACE)
+        .env("QUICKSALE_IMAGE", "quicksale:test")
+        .env("QUICKSALE_ADMIN_PORT", free_port().to_string())
+        .stdin(Stdio::null())
+        .stdout(output())
+        .stderr(output());
+    command
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map_or(0, |address| address.port())
+}
+
+#[tokio::test]
+async fn the_chart_installs_upgrades_and_uninstalls_and_keeps_the_sales() -> Result<()> {
+    installed().await?;
+    let all: Api<FlashSale> = Api::all(Client::try_default().await?);
+    let kept = all.list(&kube::api::ListParams::default()).await?;
+    ensure!(
+        kept.items
+            .iter()
+            .any(|sale| sale.metadata.name.as_deref() == Some("kept"))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn values_that_no_template_reads_are_refused() -> Result<()> {
+    for (value, named) in [
+        ("replica=3", "replica"),
+        ("replicas=0", "replicas"),
+        ("image.tagg=x", "tagg"),
+    ] {
+        let refused = helm(&["template", "quicksale", &chart("quicksale"), "--set", value]);
+        let sentence = refused
+            .err()
+            .with_context(|| format!("{value} was taken"))?
+            .to_string();
+        ensure!(sentence.contains(named), "{value}: {sentence}");
+    }
+    Ok(())
+}

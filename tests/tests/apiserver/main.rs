@@ -1,0 +1,7 @@
+//! FlashSales on a real API server without nodes: what it refuses, what the operator makes, how the chart behaves.
+//!
+//! `hack/test.sh apiserver` starts the server and the backends.
+
+mod chart;
+mod operator;
+mod refusals;

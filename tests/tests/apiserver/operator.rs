@@ -1,0 +1,354 @@
+//! What the operator makes of a FlashSale, keeps, and takes away. There are no nodes, so its Deployments never get
+//! ready and no sale opens here; `e2e` goes on from there.
+
+use super::chart::{installed, operator_command};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Event, Secret, Service},
+    networking::v1::{Ingress, NetworkPolicy},
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use platform::backends::{Credentials, kafka};
+use quicksale_tests::{
+    cluster::{Cluster, small_sale},
+    world::eventually,
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, time::Duration};
+
+/// How long the operator may take for what needs no pods.
+const SOON: Duration = Duration::from_secs(30);
+const COMPONENTS: [&str; 6] = ["auth", "gateway", "inventory", "notifier", "order", "processor"];
+
+/// A sale whose objects have been made.
+async fn sale_in_the_making(prefix: &str, spec: &Value) -> Result<Cluster> {
+    installed().await?;
+    let cluster = Cluster::with_namespace(prefix).await?;
+    cluster.sell("shoes", spec).await?;
+    eventually(SOON, "the services are deployed", async || {
+        Ok(cluster
+            .api::<Deployment>()
+            .list(&ListParams::default())
+            .await?
+            .items
+            .len()
+            == COMPONENTS.len())
+    })
+    .await?;
+    Ok(cluster)
+}
+
+/// The names of all objects of a kind.
+async fn names<K>(api: Api<K>) -> Result<BTreeSet<String>>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let list = api.list(&ListParams::default()).await?;
+    Ok(list.items.iter().map(ResourceExt::name_any).collect())
+}
+
+async fn condition(cluster: &Cluster, kind: &str) -> Result<Option<(String, String)>> {
+    let status = cluster.sale("shoes").await?.status.unwrap_or_default();
+    let found = status.conditions.into_iter().find(|c| c.type_ == kind);
+    Ok(found.map(|c| (c.status, c.message)))
+}
+
+/// Names of the topics that Kafka has.
+async fn topics(prefix: &str) -> Result<Vec<String>> {
+    let client = Credentials::from_env()?.kafka.connect().await?;
+    let all = kafka::topics(&client).await?;
+    Ok(all.into_keys().filter(|name| name.starts_with(prefix)).collect())
+}
+
+#[tokio::test]
+async fn a_sale_gets_all_it_needs() -> Result<()> {
+    let mut spec = small_sale();
+    spec["ingress"] = json!({"host": "shoes.example.com", "className": "traefik"});
+    let cluster = sale_in_the_making("makes", &spec).await?;
+    let deployments = cluster.api::<Deployment>();
+    for component in COMPONENTS {
+        let deployment = deployments.get(&format!("shoes-{component}")).await?;
+        let pod = deployment
+            .spec
+            .context("no spec")?
+            .template
+            .spec
+            .context("no pod")?;
+        let container = &pod.containers[0];
+        let security = container
+            .security_context
+            .as_ref()
+            .context("no security context")?;
+        ensure!(security.read_only_root_filesystem == Some(true), "{component}");
+        ensure!(security.allow_privilege_escalation == Some(false), "{component}");
+        ensure!(
+            pod.security_context
+                .is_some_and(|c| c.run_as_non_root == Some(true)),
+            "{component}"
+        );
+        ensure!(pod.automount_service_account_token == Some(false), "{component}");
+        ensure!(
+            container.liveness_probe.is_some() && container.readiness_probe.is_some(),
+            "{component}"
+        );
+        ensure!(
+            container.resources.as_ref().is_some_and(|r| r.requests.is_some()),
+            "{component}"
+        );
+    }
+    let expected: BTreeSet<_> = ["auth", "gateway", "inventory", "notifier", "order"]
+        .map(|component| format!("shoes-{component}"))
+        .into();
+    eventually(
+        SOON,
+        "the services, policies and the ingress are there",
+        async || {
+            Ok(names(cluster.api::<Service>()).await? == expected
+                && names(cluster.api::<NetworkPolicy>()).await?.len() == COMPONENTS.len()
+                && names(cluster.api::<Ingress>()).await? == BTreeSet::from(["shoes".to_owned()]))
+        },
+    )
+    .await?;
+    let maps = names(cluster.api::<ConfigMap>()).await?;
+    ensure!(
+        maps.contains("shoes-config") && maps.contains("shoes-control"),
+        "{maps:?}"
+    );
+    let secrets = names(cluster.api::<Secret>()).await?;
+    ensure!(secrets.contains("shoes-signing-keys"), "{secrets:?}");
+    let prefix = format!("{}.shoes.", cluster.namespace);
+    eventually(SOON, "the six topics exist", async || {
+        Ok(topics(&prefix).await?.len() == 6)
+    })
+    .await?;
+    eventually(
+        SOON,
+        "the conditions say what is there and what is not",
+        async || {
+            let is = async |kind, value: &str| {
+                Ok::<_, anyhow::Error>(
+                    condition(&cluster, kind)
+                        .await?
+                        .is_some_and(|(status, _)| status == value),
+                )
+            };
+            Ok(is("BackendsReachable", "True").await?
+                && is("TopicsReady", "True").await?
+                && is("WorkloadsReady", "False").await?
+                && is("Ready", "False").await?)
+        },
+    )
+    .await?;
+    eventually(SOON, "an event says so", async || {
+        let events = cluster.api::<Event>().list(&ListParams::default()).await?;
+        Ok(events
+            .items
+            .iter()
+            .any(|event| event.reason.as_deref() == Some("Warming")))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_deleted_or_edited_by_hand_comes_back() -> Result<()> {
+    let cluster = sale_in_the_making("repairs", &small_sale()).await?;
+    let (deployments, services, maps) = (
+        cluster.api::<Deployment>(),
+        cluster.api::<Service>(),
+        cluster.api::<ConfigMap>(),
+    );
+    eventually(SOON, "all is made", async || {
+        Ok(services.get_opt("shoes-order").await?.is_some())
+    })
+    .await?;
+    let background = DeleteParams::background();
+    let gone = [
+        deployments
+            .delete("shoes-order", &background)
+            .await?
+            .left()
+            .and_then(|o| o.metadata.uid),
+        services
+            .delete("shoes-order", &background)
+            .await?
+            .left()
+            .and_then(|o| o.metadata.uid),
+        maps.delete("shoes-control", &background)
+            .await?
+            .left()
+            .and_then(|o| o.metadata.uid),
+    ];
+    let image =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "auth", "image": "evil:1"}]}}}});
+    deployments
+        .patch("shoes-auth", &PatchParams::default(), &Patch::Strategic(&image))
+        .await?;
+    eventually(SOON, "the deleted ones are back", async || {
+        let back = [
+            deployments
+                .get_opt("shoes-order")
+                .await?
+                .and_then(|o| o.metadata.uid),
+            services
+                .get_opt("shoes-order")
+                .await?
+                .and_then(|o| o.metadata.uid),
+            maps.get_opt("shoes-control").await?.and_then(|o| o.metadata.uid),
+        ];
+        Ok(back
+            .iter()
+            .zip(&gone)
+            .all(|(new, old)| new.is_some() && new != old))
+    })
+    .await?;
+    eventually(SOON, "the edited one is as it was", async || {
+        let auth = deployments.get("shoes-auth").await?;
+        let pod = auth.spec.and_then(|spec| spec.template.spec).context("no pod")?;
+        Ok(pod
+            .containers
+            .iter()
+            .all(|c| c.image.as_deref() == Some("quicksale:test")))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn edits_of_the_sale_are_carried_out() -> Result<()> {
+    let mut spec = small_sale();
+    spec["ingress"] = json!({"host": "shoes.example.com"});
+    let cluster = sale_in_the_making("edits", &spec).await?;
+    let control = async || -> Result<Value> {
+        let map = cluster.api::<ConfigMap>().get("shoes-control").await?;
+        let text = map
+            .data
+            .unwrap_or_default()
+            .remove("control.json")
+            .context("no control.json")?;
+        Ok(serde_json::from_str(&text)?)
+    };
+    let before = control().await?;
+    let change = json!({
+        "services": {"gateway": {"replicas": {"min": 3}}},
+        "rateLimits": [{"route": "/api/orders", "limit": 77, "window": "30s"}],
+        "ingress": null,
+    });
+    eventually(SOON, "the ingress is made", async || {
+        Ok(!names(cluster.api::<Ingress>()).await?.is_empty())
+    })
+    .await?;
+    cluster.edit("shoes", &change).await?;
+    eventually(
+        SOON,
+        "replicas and limit are changed and the ingress is pruned",
+        async || {
+            let gateway = cluster.api::<Deployment>().get("shoes-gateway").await?;
+            let now = control().await?;
+            Ok(gateway.spec.and_then(|spec| spec.replicas) == Some(3)
+                && now.to_string().contains("77")
+                && now["version"].as_u64() > before["version"].as_u64()
+                && names(cluster.api::<Ingress>()).await?.is_empty())
+        },
+    )
+    .await?;
+    ensure!(!before.to_string().contains("77"), "{before}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_sale_takes_what_it_made_with_it() -> Result<()> {
+    for policy in ["Retain", "Delete"] {
+        let mut spec = small_sale();
+        spec["deletionPolicy"] = json!(policy);
+        let cluster = sale_in_the_making("goes", &spec).await?;
+        let prefix = format!("{}.shoes.", cluster.namespace);
+        eventually(SOON, "the topics exist", async || {
+            Ok(topics(&prefix).await?.len() == 6)
+        })
+        .await?;
+        let sale = cluster.sale("shoes").await?;
+        ensure!(sale.finalizers().iter().any(|name| name == "quicksale.io/drain"));
+        cluster
+            .api::<crds::FlashSale>()
+            .delete("shoes", &DeleteParams::default())
+            .await?;
+        eventually(SOON, "the sale is gone", async || {
+            Ok(cluster.api::<crds::FlashSale>().get_opt("shoes").await?.is_none())
+        })
+        .await?;
+        ensure!(names(cluster.api::<Deployment>()).await?.is_empty());
+        ensure!(names(cluster.api::<Service>()).await?.is_empty());
+        ensure!(
+            names(cluster.api::<ConfigMap>())
+                .await?
+                .iter()
+                .all(|name| !name.starts_with("shoes"))
+        );
+        ensure!(names(cluster.api::<Secret>()).await?.is_empty());
+        let left = if policy == "Delete" { 0 } else { 6 };
+        eventually(SOON, "the topics are as the policy says", async || {
+            Ok(topics(&prefix).await?.len() == left)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_named_and_stops_no_other_sale() -> Result<()> {
+    let mut spec = small_sale();
+    spec["backendsSecretRef"] = json!({"name": "not-there"});
+    installed().await?;
+    let cluster = Cluster::with_namespace("secretless").await?;
+    cluster.sell("shoes", &spec).await?;
+    eventually(SOON, "the condition says what to do", async || {
+        Ok(condition(&cluster, "BackendsReachable")
+            .await?
+            .is_some_and(|(status, message)| {
+                status == "False" && message.contains("create it, or name another in spec.backendsSecretRef")
+            }))
+    })
+    .await?;
+    sale_in_the_making("beside", &small_sale()).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_standby_takes_over_when_the_leader_dies() -> Result<()> {
+    installed().await?;
+    let cluster = Cluster::with_namespace("leads").await?;
+    let kubeconfig = std::env::var("KUBECONFIG").context("KUBECONFIG is not set")?;
+    let start = |identity: &str| {
+        let mut command = operator_command(kubeconfig.as_ref(), identity);
+        command
+            .env("POD_NAMESPACE", &cluster.namespace)
+            .env("QUICKSALE_WATCH_NAMESPACE", &cluster.namespace)
+            .spawn()
+    };
+    let holder = async || {
+        let lease = cluster.api::<Lease>().get_opt("quicksale-operator").await?;
+        Ok::<_, anyhow::Error>(
+            lease
+                .and_then(|lease| lease.spec)
+                .and_then(|spec| spec.holder_identity),
+        )
+    };
+    let mut first = start("first")?;
+    eventually(SOON, "the first leads", async || {
+        Ok(holder().await?.as_deref() == Some("first"))
+    })
+    .await?;
+    let mut second = start("second")?;
+    first.kill()?;
+    first.wait()?;
+    let taken = eventually(SOON, "the second leads", async || {
+        Ok(holder().await?.as_deref() == Some("second"))
+    })
+    .await;
+    second.kill()?;
+    second.wait()?;
+    taken
+}

@@ -1,0 +1,9 @@
+//! Sales on a real cluster, through its ingress: `hack/test.sh e2e` brings the cluster up first.
+//!
+//! `KUBECONFIG` leads to the cluster and `INGRESS_PORT` to its ingress on loopback. Run with one thread: the sales share
+//! a small machine.
+
+mod browser;
+mod sale;
+mod selling;
+mod watching;
