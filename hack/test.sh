@@ -1,8 +1,8 @@
 #!/bin/bash
 # Everything, from formatting to the services on real backends: test.sh [STAGE...] (`make test`).
 #
-# Without arguments all stages run, in this order: tools format clippy generated shell charts unit integration. A stage
-# that fails does not stop the others. The last line is the sum of all tests that ran.
+# Without arguments all stages run, in this order: tools format clippy generated shell charts unit integration
+# faults apiserver e2e. A stage that fails does not stop the others. The last line is the sum of all tests that ran.
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
@@ -13,10 +13,14 @@ passed=0 failed=0 failures=()
 # Ports and directories of their own, so that the tests do not meet `make dev`.
 export QUICKSALE_BACKENDS_DIR=$CACHE/test-backends
 export KAFKA_PORT=19092 KAFKA_CONTROLLER_PORT=19093 MONGODB_PORT=27117 REDIS_PORT=16379
+export QUICKSALE_APISERVER_DIR=$CACHE/apiserver-test
 export MONGODB_URI="mongodb://127.0.0.1:$MONGODB_PORT/?directConnection=true"
 export KAFKA_BROKERS=127.0.0.1:$KAFKA_PORT KAFKA_TLS=false REDIS_URL=redis://127.0.0.1:$REDIS_PORT
 
-tools() { hack/tools.sh rust-build lint redis kafka mongodb openssl curl helm; }
+tools() {
+  hack/docker.sh start
+  hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm chromium
+}
 format() { hack/lint.sh rust_format; }
 clippy() { hack/lint.sh rust_lints; }
 generated() { hack/lint.sh generated_files; }
@@ -31,8 +35,30 @@ integration() {
   cargo build --locked --package quicksale
   cargo test --locked --package quicksale-tests --test integration -- --test-threads 2
 }
+# These stop the backends that all tests share.
+faults() {
+  hack/backends.sh start
+  cargo build --locked --package quicksale
+  cargo test --locked --package quicksale-tests --test faults -- --test-threads 1
+}
+apiserver() {
+  hack/backends.sh start
+  hack/apiserver.sh start
+  cargo build --locked --package operator
+  KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig cargo test --locked --package quicksale-tests --test apiserver
+  hack/apiserver.sh stop
+}
+# On a cluster of its own; it stays for the next run, and `hack/test.sh down` removes it.
+e2e() {
+  hack/backends.sh stop
+  export CLUSTER=quicksale-e2e INGRESS_PORT=18080 KUBECONFIG=$CACHE/e2e-kubeconfig
+  hack/up.sh
+  cargo test --locked --package quicksale-tests --test e2e -- --test-threads 1
+}
+down() { CLUSTER=quicksale-e2e KUBECONFIG=$CACHE/e2e-kubeconfig hack/down.sh; }
 cleanup() {
   hack/backends.sh stop || true
+  hack/apiserver.sh stop || true
   rm -f "$output"
 }
 trap cleanup EXIT
@@ -68,7 +94,7 @@ run() {
 
 case ${1:-} in -h | --help) sed -n '2,5s/^# \?//p' "$0"; exit ;; esac
 stages=("$@")
-[ $# -gt 0 ] || stages=(tools format clippy generated shell charts unit integration)
+[ $# -gt 0 ] || stages=(tools format clippy generated shell charts unit integration faults apiserver e2e)
 for stage in "${stages[@]}"; do
   declare -F "$stage" >/dev/null || die "no stage is called $stage"
   run "$stage"

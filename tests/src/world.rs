@@ -232,6 +232,16 @@ impl World {
         self.spawn(service)
     }
 
+    /// Fails if a process has ended by itself.
+    pub fn all_still_run(&mut self) -> Result<()> {
+        for (service, process) in &mut self.running {
+            if let Some(status) = process.try_wait()? {
+                bail!("{service} has ended with {status}");
+            }
+        }
+        Ok(())
+    }
+
     /// Orders with a status.
     pub async fn count_orders(&self, filter: Document) -> Result<u64> {
         Ok(self

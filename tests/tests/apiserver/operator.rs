@@ -110,7 +110,7 @@ async fn a_sale_gets_all_it_needs() -> Result<()> {
         async || {
             Ok(names(cluster.api::<Service>()).await? == expected
                 && names(cluster.api::<NetworkPolicy>()).await?.len() == COMPONENTS.len()
-                && names(cluster.api::<Ingress>()).await? == BTreeSet::from(["shoes".to_owned()]))
+                && names(cluster.api::<Ingress>()).await? == BTreeSet::from(["shoes-ingress".to_owned()]))
         },
     )
     .await?;

@@ -140,6 +140,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_object_from_a_list_has_no_type_and_meets_what_is_wanted() {
+        let child = Child {
+            kind: Kind::ConfigMap,
+            name: "a".into(),
+            json: json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}),
+        };
+        let listed = |value: &str| -> DynamicObject {
+            serde_json::from_value(json!({"metadata": {"name": "a"}, "data": {"k": value}})).unwrap()
+        };
+        assert!(child.is_met_by(&listed("v")));
+        assert!(!child.is_met_by(&listed("other")));
+    }
+
+    #[test]
     fn what_others_added_does_not_matter_and_what_is_wanted_does() {
         let live = json!({"spec": {"replicas": 2, "selector": {"a": "b"}, "added": true}, "ports": [{"port": 1, "protocol": "TCP"}]});
         assert!(contains(

@@ -1,0 +1,113 @@
+//! A backend dies, and comes back ten seconds later, while orders trickle in. These tests stop what all tests share, so
+//! they run alone: `hack/test.sh faults`.
+
+use anyhow::{Context, Result, ensure};
+use futures::future::join_all;
+use quicksale_tests::{
+    cluster::command,
+    scenarios::SETTLED,
+    shop::{Answer, Shop},
+    world::{World, eventually},
+};
+use serde_json::json;
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// How long the backend is away.
+const AWAY: Duration = Duration::from_secs(10);
+/// Between two orders.
+const TRICKLE: Duration = Duration::from_millis(100);
+
+fn backends(verb: &str, name: &str) -> Result<()> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/backends.sh");
+    command(&script.display().to_string(), &[verb, name], "").map(drop)
+}
+
+/// What became of one order of the trickle.
+async fn attempt(shop: &Shop, n: usize) -> Result<Option<String>> {
+    let key = format!("trickle-{n}");
+    let answer: Answer = shop.order(&key, &key, "DRIP", 1).await?;
+    if answer.status == 201 {
+        let id = answer.json["order"]["_id"].as_str().context("no _id")?;
+        return Ok(Some(id.to_owned()));
+    }
+    answer.expect_problem(503, "busy")?;
+    ensure!(answer.headers.contains_key("retry-after"), "no Retry-After");
+    Ok(None)
+}
+
+/// One order every 100 ms until `during` is done.
+async fn trickle(shop: &Arc<Shop>, during: impl Future<Output = Result<()>>) -> Result<Vec<Option<String>>> {
+    let (sent, mut orders) = (std::cell::RefCell::new(Vec::new()), Vec::new());
+    let sending = async {
+        for n in 0.. {
+            let shop = Arc::clone(shop);
+            sent.borrow_mut()
+                .push(tokio::spawn(async move { attempt(&shop, n).await }));
+            tokio::time::sleep(TRICKLE).await;
+        }
+    };
+    tokio::select! {
+        () = sending => {}
+        done = during => done?,
+    }
+    for attempt in join_all(sent.into_inner()).await {
+        orders.push(attempt??);
+    }
+    Ok(orders)
+}
+
+async fn survives_without(backend: &str) -> Result<()> {
+    let mut world = World::start().await?;
+    world.shop.product("DRIP", 100_000, None).await?;
+    let shop = Arc::clone(&world.shop);
+    let away = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        backends("kill", backend)?;
+        tokio::time::sleep(AWAY).await;
+        backends("start", backend)?;
+        eventually(SETTLED, "orders are taken again", async || {
+            let key = uuid::Uuid::new_v4().to_string();
+            Ok(shop.order(&key, &key, "DRIP", 1).await?.status == 201)
+        })
+        .await
+    };
+    let orders = trickle(&world.shop, away).await?;
+    let accepted: Vec<&String> = orders.iter().flatten().collect();
+    ensure!(accepted.len() > 5, "only {} orders were accepted", accepted.len());
+    let settled = eventually(SETTLED, "every accepted order is confirmed", async || {
+        let confirmed = world
+            .count_orders(mongodb::bson::doc! {"_id": {"$in": &accepted}, "status": "CONFIRMED"})
+            .await?;
+        Ok(confirmed == accepted.len() as u64)
+    })
+    .await;
+    if settled.is_err() {
+        return settled.context(world.describe().await?);
+    }
+    // Who was told to come back is served now, under the same key.
+    if let Some(turned_away) = orders.iter().position(Option::is_none) {
+        ensure!(attempt(&world.shop, turned_away).await?.is_some());
+    }
+    world.all_still_run()?;
+    eventually(SETTLED, "the books close", async || {
+        let product = world.shop.shown("DRIP").await?;
+        Ok(product["reserved"] == json!(0))
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+#[tokio::test]
+async fn kafka_is_away_for_ten_seconds() -> Result<()> {
+    survives_without("kafka").await
+}
+
+#[tokio::test]
+async fn mongodb_is_away_for_ten_seconds() -> Result<()> {
+    survives_without("mongodb").await
+}
+
+#[tokio::test]
+async fn redis_is_away_for_ten_seconds() -> Result<()> {
+    survives_without("redis").await
+}
