@@ -17,7 +17,7 @@ binaries=${CARGO_TARGET_DIR:-$REPO/target}/x86_64-unknown-linux-gnu/release
 
 "$REPO/hack/tools.sh" rust-build redis kafka mongodb curl
 say "building (about 10 min the first time)"
-(cd "$REPO" && cargo build --release --locked -p quicksale -p quicksale-bench)
+(cd "$REPO" && cargo build --release --locked --bin quicksale --bin quicksale-bench)
 case " $* " in *" --help "*) exec "$binaries/quicksale-bench" --help ;; esac
 
 mkdir -p "$services"

@@ -27,25 +27,25 @@ generated() { hack/lint.sh generated_files; }
 shell() { hack/lint.sh shell_scripts; }
 charts() { hack/lint.sh charts; }
 unit() {
-  cargo test --locked --workspace --exclude quicksale-tests --no-fail-fast
+  cargo test --locked --workspace --lib --bins --no-fail-fast
 }
 integration() {
   hack/backends.sh wipe
   hack/backends.sh start
-  cargo build --locked --package quicksale
-  cargo test --locked --package quicksale-tests --test integration -- --test-threads 2
+  cargo build --locked --bin quicksale
+  cargo test --locked --test integration -- --test-threads 2
 }
 # These stop the backends that all tests share.
 faults() {
   hack/backends.sh start
-  cargo build --locked --package quicksale
-  cargo test --locked --package quicksale-tests --test faults -- --test-threads 1
+  cargo build --locked --bin quicksale
+  cargo test --locked --test faults -- --test-threads 1
 }
 apiserver() {
   hack/backends.sh start
   hack/apiserver.sh start
-  cargo build --locked --package operator
-  KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig cargo test --locked --package quicksale-tests --test apiserver
+  cargo build --locked --bin quicksale-operator
+  KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig cargo test --locked --test apiserver
   hack/apiserver.sh stop
 }
 # On a cluster of its own; it stays for the next run, and `hack/test.sh down` removes it.
@@ -53,7 +53,7 @@ e2e() {
   hack/backends.sh stop
   export CLUSTER=quicksale-e2e INGRESS_PORT=18080 KUBECONFIG=$CACHE/e2e-kubeconfig
   hack/up.sh
-  cargo test --locked --package quicksale-tests --test e2e -- --test-threads 1
+  cargo test --locked --test e2e -- --test-threads 1
 }
 down() { CLUSTER=quicksale-e2e KUBECONFIG=$CACHE/e2e-kubeconfig hack/down.sh; }
 cleanup() {
