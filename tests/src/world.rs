@@ -50,11 +50,16 @@ pub struct World {
 }
 
 impl World {
-    /// Starts a sale that is open.
+    /// Starts a sale that is open and confirms by itself.
     pub async fn start() -> Result<Self> {
+        Self::start_with(Confirmation::Automatic).await
+    }
+
+    /// Starts a sale that is open.
+    pub async fn start_with(confirmation: Confirmation) -> Result<Self> {
         let ports = free_ports()?;
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
-        let config = config(&name, &ports)?;
+        let config = config(&name, &ports, confirmation)?;
         let dir = tempfile::tempdir()?;
         let pair = KeyPair::generate()?;
         std::fs::write(dir.path().join(paths::SIGNING_KEY_FILE), &pair.private_pem)?;
@@ -359,7 +364,11 @@ fn free_ports() -> Result<BTreeMap<&'static str, (u16, u16)>> {
         .collect()
 }
 
-fn config(name: &str, ports: &BTreeMap<&'static str, (u16, u16)>) -> Result<Config> {
+fn config(
+    name: &str,
+    ports: &BTreeMap<&'static str, (u16, u16)>,
+    confirmation: Confirmation,
+) -> Result<Config> {
     let sale = SaleId {
         namespace: "test".to_owned(),
         name: name.to_owned(),
@@ -367,7 +376,7 @@ fn config(name: &str, ports: &BTreeMap<&'static str, (u16, u16)>) -> Result<Conf
     let url = |service: &str| Url::parse(&format!("http://127.0.0.1:{}", ports[service].0));
     Ok(Config {
         currency: Currency::parse("USD")?,
-        confirmation: Confirmation::Automatic,
+        confirmation,
         reservation_ttl_seconds: 600,
         data: Data {
             database: sale.database(false),

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use quicksale_tests::{
     cluster::command,
-    scenarios::SETTLED,
+    scenarios::{Buyers, SETTLED, crowd},
     shop::{Answer, Shop},
     world::{World, eventually},
 };
@@ -110,4 +110,20 @@ async fn mongodb_is_away_for_ten_seconds() -> Result<()> {
 #[tokio::test]
 async fn redis_is_away_for_ten_seconds() -> Result<()> {
     survives_without("redis").await
+}
+
+#[tokio::test]
+async fn an_emptied_redis_costs_nothing_but_speed() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("FLUSHED", 50, Some(1)).await?;
+    let port = std::env::var("REDIS_PORT").context("REDIS_PORT is not set")?;
+    let flush = async {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            command("redis-cli", &["-p", &port, "flushall"], "")?;
+        }
+        Ok(())
+    };
+    crowd(&world.shop, "FLUSHED", 50, Buyers::Insisting, flush).await?;
+    world.check_conservation().await
 }

@@ -11,7 +11,10 @@ use quicksale_tests::{
     world::{ADMIN_EMAIL, ADMIN_PASSWORD, SERVICES, World, eventually},
 };
 use reqwest::Method;
-use sale::limits::{LimitedRoute, RateLimit, RateLimits};
+use sale::{
+    limits::{LimitedRoute, RateLimit, RateLimits},
+    order::Confirmation,
+};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -291,4 +294,119 @@ async fn a_spent_refresh_token_ends_its_family() -> Result<()> {
         .await?
         .expect_problem(401, "unauthenticated")?;
     Ok(())
+}
+
+#[tokio::test]
+async fn several_items_are_held_whole_or_not_at_all() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("MANY", 50, None).await?;
+    shop.product("FEW", 3, None).await?;
+    let both = json!([{"sku": "MANY", "quantity": 2}, {"sku": "FEW", "quantity": 1}]);
+    let tokens = (0..20).map(|n| shop.token(&format!("u{n}"), Role::Buyer));
+    let tokens: Vec<String> = tokens.collect::<Result<_>>()?;
+    for answer in join_all(tokens.iter().map(|token| shop.place(token, "k", both.clone()))).await {
+        let answer = answer?;
+        if answer.status != 201 {
+            answer.expect_problem(409, "sold_out")?;
+        }
+    }
+    eventually(
+        SETTLED,
+        "three orders took both, and the others nothing",
+        async || {
+            let (many, few) = (shop.shown("MANY").await?, shop.shown("FEW").await?);
+            Ok((&many["sold"], &many["reserved"]) == (&json!(6), &json!(0))
+                && (&few["sold"], &few["reserved"]) == (&json!(3), &json!(0))
+                && world.count_orders(doc! {"status": "PENDING"}).await? == 0)
+        },
+    )
+    .await?;
+    world.check_conservation().await
+}
+
+#[tokio::test]
+async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("HELD", 1, Some(1)).await?;
+    let placed = shop.order("ada", "first", "HELD", 1).await?;
+    let id = placed.expect(201)?.json["order"]["_id"]
+        .as_str()
+        .context("no _id")?
+        .to_owned();
+    let ada = shop.token("ada", Role::Buyer)?;
+    let path = format!("/api/orders/{id}");
+    eventually(
+        SETTLED,
+        "the unit is held and waits for its payment",
+        async || {
+            let order = shop.send(Method::GET, &path, Some(&ada), None).await?;
+            Ok(order.json["status"] == "PENDING" && order.json["inventoryStatus"] == "RESERVED")
+        },
+    )
+    .await?;
+    shop.order("bob", "k", "HELD", 1)
+        .await?
+        .expect_problem(409, "sold_out")?;
+    let bob = shop.token("bob", Role::Buyer)?;
+    let cancel = format!("{path}/cancel");
+    shop.send(Method::POST, &cancel, Some(&bob), None)
+        .await?
+        .expect_problem(404, "not_found")?;
+    let cancelled = shop.send(Method::POST, &cancel, Some(&ada), None).await?;
+    assert_eq!(cancelled.expect(200)?.json["status"], "CANCELLED");
+    eventually(
+        SETTLED,
+        "the unit can be ordered again, by the same buyer",
+        async || Ok(shop.order("ada", "second", "HELD", 1).await?.status == 201),
+    )
+    .await?;
+    world.check_conservation().await
+}
+
+#[tokio::test]
+async fn what_is_no_message_goes_to_the_dead_letters_and_the_lane_moves_on() -> Result<()> {
+    use events::topics::Topic;
+    use platform::backends::{Credentials, kafka};
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("P", 50, None).await?;
+    let client = Credentials::from_env()?.kafka.connect().await?;
+    let topic = format!(
+        "{}{}",
+        world.config.kafka.topic_prefix,
+        Topic::OrderCreated.plain_name()
+    );
+    for partition in 0..world.config.kafka.partitions {
+        let lane = kafka::partition(&client, &topic, partition).await?;
+        let garbage = rskafka::record::Record {
+            key: None,
+            value: Some(b"{\"v\":99".to_vec()),
+            headers: std::collections::BTreeMap::new(),
+            timestamp: rskafka::chrono::Utc::now(),
+        };
+        let sent = lane.produce(
+            vec![garbage],
+            rskafka::client::partition::Compression::NoCompression,
+        );
+        kafka::within(Duration::from_secs(10), sent).await?;
+    }
+    let letters = world
+        .database
+        .collection::<mongodb::bson::Document>("dead_letters");
+    let all = u64::try_from(world.config.kafka.partitions)?;
+    eventually(SETTLED, "each garbage is kept with its reason", async || {
+        let kept = doc! {"reason": {"$regex": "not a message"}, "group": "inventory"};
+        Ok(letters.count_documents(kept).await? == all)
+    })
+    .await?;
+    for n in 0..8 {
+        shop.order(&format!("u{n}"), "k", "P", 1).await?.expect(201)?;
+    }
+    eventually(SETTLED, "the orders behind it are confirmed", async || {
+        Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 8)
+    })
+    .await?;
+    world.check_conservation().await
 }

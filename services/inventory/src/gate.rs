@@ -66,6 +66,13 @@ impl Gate {
         }
     }
 
+    /// Opens the gate of a new product at once. Best effort: [`keep`] mends the rest.
+    pub async fn open(&self, product: &ProductId, units: i64) {
+        if let Err(error) = self.fill(product, units).await {
+            tracing::debug!(%error, "gate not opened; it will be set right");
+        }
+    }
+
     async fn fill(&self, product: &ProductId, available: i64) -> Result<(), Error> {
         let expiry = Some(Expiration::EX(TTL_SECONDS));
         self.redis

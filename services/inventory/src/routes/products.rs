@@ -148,6 +148,7 @@ pub(super) async fn create(
             }
         })?;
     tracing::info!(sku = %product.sku, stock = product.stock, "product created");
+    inventory.gate.open(&product.id, product.stock).await;
     let view = product.view(inventory.currency);
     Ok((
         StatusCode::CREATED,
