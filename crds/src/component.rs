@@ -100,7 +100,7 @@ impl Services {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSize {
-    /// How many replicas there are.
+    /// How many replicas there are; 2 of the gateway and 1 of every other service when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
     /// What each replica asks for and may use; cpu 25m and memory 64Mi, at most memory 256Mi, when left out.

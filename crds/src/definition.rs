@@ -1,6 +1,6 @@
-//! The custom resource definition as YAML, for `kubectl apply` and for the chart.
+//! The custom resource definition as YAML, for `kubectl apply` and for the chart, and the files that are generated.
 
-use crate::FlashSale;
+use crate::{FlashSale, reference};
 use kube::CustomResourceExt;
 
 /// Where the definition is written, from the repository's root.
@@ -55,12 +55,24 @@ fn yaml(definition: &serde_json::Value) -> Result<String, DefinitionError> {
     Ok(format!("{HEADER}{text}"))
 }
 
-/// Writes both files below the repository's root.
+/// Every generated file: its path from the repository's root, and its text.
+///
+/// # Errors
+/// [`DefinitionError`].
+pub fn files() -> Result<[(&'static str, String); 3], DefinitionError> {
+    Ok([
+        (PLAIN_PATH, plain()?),
+        (CHART_PATH, chart()?),
+        (reference::PATH, reference::markdown()),
+    ])
+}
+
+/// Writes every generated file below the repository's root.
 ///
 /// # Errors
 /// [`DefinitionError`].
 pub fn write(root: &std::path::Path) -> Result<(), DefinitionError> {
-    for (path, text) in [(PLAIN_PATH, plain()?), (CHART_PATH, chart()?)] {
+    for (path, text) in files()? {
         std::fs::write(root.join(path), text).map_err(|source| DefinitionError::Write {
             path: path.to_owned(),
             source,
@@ -76,7 +88,7 @@ mod tests {
     #[test]
     fn the_files_are_up_to_date() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for (path, text) in [(PLAIN_PATH, plain().unwrap()), (CHART_PATH, chart().unwrap())] {
+        for (path, text) in files().unwrap() {
             let written = std::fs::read_to_string(root.join(path)).unwrap_or_default();
             assert!(written == text, "{path} is out of date; run `make generate`");
         }

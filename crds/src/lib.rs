@@ -3,11 +3,12 @@
 //! - [`flashsale`] is the resource as people write it; the custom resource definition is generated from it;
 //! - [`rules`] holds the CEL rules, each with the sentence that its refusal shows;
 //! - [`status`] is what the operator reports;
+//! - [`reference`] writes all of them down as `docs/flashsale.md`;
 //! - [`valid`] checks the same rules once more in Rust and turns the strings into values. An object may be older than
 //!   a rule, so the operator never builds from an unchecked spec.
 //!
-//! A new field gets a doc comment (it becomes `kubectl explain`), a default, a rule with a sentence where it can be
-//! wrong, its counterpart in [`valid`], a line in `docs/flashsale.md`, and `make generate`.
+//! A new field gets a doc comment (it becomes `kubectl explain` and a line of the reference), a default, a rule with a
+//! sentence where it can be wrong, its counterpart in [`valid`], and `make generate`.
 
 #![allow(
     unreachable_pub,
@@ -19,6 +20,7 @@ pub mod definition;
 pub mod duration;
 pub mod flashsale;
 pub mod product;
+pub mod reference;
 pub mod rules;
 pub mod status;
 pub mod traffic;
