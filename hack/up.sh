@@ -35,6 +35,16 @@ open_sample_sale() {
   }
 }
 
+# The way from this host to the sale: the ingress controller notices a new sale a moment later than the operator.
+reach_sample_sale() {
+  local deadline=$((SECONDS + 60))
+  until curl --fail --silent --max-time 2 --output /dev/null \
+    --resolve "laptops.localhost:$port:127.0.0.1" "http://laptops.localhost:$port/api/sale"; do
+    [ $SECONDS -lt $deadline ] || die "the sale is Live, and http://laptops.localhost:$port does not lead to it: kubectl --context kind-$cluster --namespace traefik logs deployment/traefik"
+    sleep 1
+  done
+}
+
 admin() { kubectl_here --namespace quicksale-system get secret quicksale-admin --output "jsonpath={.data.$1}" | base64 -d; }
 
 print_what_to_try() {
@@ -61,4 +71,5 @@ image=$("$REPO/hack/image.sh")
 "$REPO/hack/backends-chart.sh"
 install_operator "$image"
 open_sample_sale
+reach_sample_sale
 print_what_to_try
