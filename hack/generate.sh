@@ -1,5 +1,7 @@
 #!/bin/bash
-# Writes the files that are generated from the Rust types (the CRD and its reference): `make generate`.
+# Writes the files that are generated from the Rust code: the CRD, its reference, the reference of the API.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo run --quiet --locked --package crds --bin generate
+api=$(cargo run --quiet --locked --package quicksale -- openapi --markdown)
+printf '%s\n' "$api" >docs/api.md

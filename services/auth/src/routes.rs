@@ -73,19 +73,25 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Registration {
+    /// Names the account; upper and lower case are the same.
     #[schema(example = "ada@example.com")]
     email: String,
     /// 8 to 128 characters.
     #[schema(value_type = String)]
     password: SecretString,
+    /// 1 to 100 characters.
     first_name: String,
+    /// 1 to 100 characters.
     last_name: String,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Login {
+    /// The account's address.
+    #[schema(example = "ada@example.com")]
     email: String,
+    /// The account's password.
     #[schema(value_type = String)]
     password: SecretString,
 }
@@ -93,6 +99,7 @@ struct Login {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Refresh {
+    /// The newest refresh token of the session.
     refresh_token: String,
 }
 
@@ -100,20 +107,28 @@ struct Refresh {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct UserView {
+    /// Opaque id.
     #[serde(rename = "_id")]
     id: String,
+    /// In lower case.
     email: String,
+    /// First name.
     first_name: String,
+    /// Last name.
     last_name: String,
     /// buyer or admin.
     #[schema(value_type = String)]
     role: Role,
+    /// RFC 3339.
     created_at: String,
 }
 
+/// An account and the tokens of a new session.
 #[derive(Debug, Serialize, ToSchema)]
 struct LoggedIn {
+    /// For people.
     message: String,
+    /// The account.
     user: UserView,
     #[serde(flatten)]
     tokens: Pair,
@@ -134,8 +149,8 @@ impl From<&User> for UserView {
 
 /// Makes a buyer's account.
 #[utoipa::path(post, path = "/api/auth/register", tag = "auth", request_body = Registration,
-    responses((status = 201, body = LoggedIn), (status = 400, body = Problem),
-              (status = 409, body = Problem, description = "email_taken"), (status = 429, body = Problem)))]
+    responses((status = 201, body = LoggedIn, description = "The account is made, and its buyer is logged in"),
+              (status = 409, body = Problem, description = "email_taken")))]
 async fn register(
     State(auth): State<Auth>,
     Json(new): Json<Registration>,
@@ -182,7 +197,8 @@ async fn register(
 
 /// Logs in.
 #[utoipa::path(post, path = "/api/auth/login", tag = "auth", request_body = Login,
-    responses((status = 200, body = LoggedIn), (status = 401, body = Problem), (status = 429, body = Problem)))]
+    responses((status = 200, body = LoggedIn, description = "Logged in"),
+              (status = 401, body = Problem, description = "unauthenticated: the address or the password is not right")))]
 async fn login(State(auth): State<Auth>, Json(login): Json<Login>) -> Result<Json<LoggedIn>, Problem> {
     let email = Email::parse(&login.email)?;
     let store = auth.store.clone();
@@ -204,7 +220,9 @@ async fn login(State(auth): State<Auth>, Json(login): Json<Login>) -> Result<Jso
 
 /// Exchanges a refresh token for a new pair; the old one is spent.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", request_body = Refresh,
-    responses((status = 200, body = Pair), (status = 401, body = Problem)))]
+    responses((status = 200, body = Pair, description = "The new pair"),
+              (status = 401, body = Problem, description = "unauthenticated: spent, ended or too old. \
+               Sending a spent token ends its session")))]
 async fn refresh(State(auth): State<Auth>, Json(old): Json<Refresh>) -> Result<Json<Pair>, Problem> {
     auth.sessions
         .refresh(&old.refresh_token, auth.clock.now())
@@ -214,7 +232,8 @@ async fn refresh(State(auth): State<Auth>, Json(old): Json<Refresh>) -> Result<J
 
 /// Ends the session of a refresh token.
 #[utoipa::path(post, path = "/api/auth/logout", tag = "auth", request_body = Refresh, security(("bearer" = [])),
-    responses((status = 204), (status = 401, body = Problem)))]
+    responses((status = 204, description = "The session's refresh tokens are gone; its access token lasts until it \
+               expires")))]
 async fn logout(
     State(auth): State<Auth>,
     _caller: Caller,
@@ -226,7 +245,8 @@ async fn logout(
 
 /// The caller's account.
 #[utoipa::path(get, path = "/api/auth/me", tag = "auth", security(("bearer" = [])),
-    responses((status = 200, body = UserView), (status = 401, body = Problem)))]
+    responses((status = 200, body = UserView, description = "The account"),
+              (status = 404, body = Problem, description = "not_found: the token is of no account, such as a service's")))]
 async fn me(State(auth): State<Auth>, caller: Caller) -> Result<Json<UserView>, Problem> {
     let (store, id) = (auth.store.clone(), caller.0.user);
     let user = mongo::detached(async move { store.user(&id).await.map_err(MongoError::from) })
@@ -237,7 +257,8 @@ async fn me(State(auth): State<Auth>, caller: Caller) -> Result<Json<UserView>, 
 }
 
 /// The public keys that tokens are signed with, as a JWK set.
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", responses((status = 200)))]
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth",
+    responses((status = 200, body = Object, description = "A JWK set (RFC 7517)")))]
 async fn jwks(State(auth): State<Auth>) -> Json<serde_json::Value> {
     Json(auth.authority.verifier.jwks().clone())
 }

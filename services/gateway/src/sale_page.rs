@@ -27,7 +27,8 @@ pub(crate) struct SaleView {
 }
 
 /// The sale, its times by the server's clock, and what is left.
-#[utoipa::path(get, path = "/api/sale", tag = "sale", responses((status = 200, body = SaleView)))]
+#[utoipa::path(get, path = "/api/sale", tag = "sale",
+    responses((status = 200, body = SaleView, description = "The sale now")))]
 pub(crate) async fn show(State(gateway): State<Gateway>) -> Json<SaleView> {
     let control = gateway.control.current();
     Json(SaleView {

@@ -79,7 +79,9 @@ struct ConnectQuery {
 
 /// A WebSocket with `{"type":"order.update","data":{orderId,status,message},"id"}` for each change of your orders.
 #[utoipa::path(get, path = "/ws", tag = "notifications", params(ConnectQuery),
-    responses((status = 101), (status = 401, body = Problem), (status = 503, body = Problem)))]
+    security(("bearer" = []), ("token" = [])),
+    responses((status = 101, description = "The WebSocket"),
+              (status = 503, body = Problem, description = "busy: there are as many sockets as this process takes")))]
 async fn connect(
     State(notifier): State<Notifier>,
     Query(query): Query<ConnectQuery>,
@@ -119,14 +121,21 @@ async fn connect(
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct NotificationView {
+    /// Opaque id; later ones sort after earlier ones.
     #[serde(rename = "_id")]
     id: String,
+    /// order.update.
     #[serde(rename = "type")]
     kind: String,
+    /// The order.
     order_id: String,
+    /// The order's status.
     status: String,
+    /// A sentence for the buyer.
     message: String,
+    /// Whether it was marked as read.
     read: bool,
+    /// RFC 3339.
     created_at: String,
 }
 
@@ -146,7 +155,7 @@ impl From<Notification> for NotificationView {
 
 /// Your notifications, newest first.
 #[utoipa::path(get, path = "/api/notifications", tag = "notifications", security(("bearer" = [])), params(PageQuery),
-    responses((status = 200, body = Page<NotificationView>), (status = 401, body = Problem)))]
+    responses((status = 200, body = Page<NotificationView>, description = "A page of notifications")))]
 async fn list(
     State(notifier): State<Notifier>,
     caller: Caller,
@@ -170,7 +179,8 @@ async fn list(
 /// Marks one of your notifications as read.
 #[utoipa::path(patch, path = "/api/notifications/{id}/read", tag = "notifications", security(("bearer" = [])),
     params(("id" = String, Path, description = "The notification's _id")),
-    responses((status = 200, body = NotificationView), (status = 404, body = Problem)))]
+    responses((status = 200, body = NotificationView, description = "The notification as it is now"),
+              (status = 404, body = Problem, description = "not_found")))]
 async fn read(
     State(notifier): State<Notifier>,
     caller: Caller,
@@ -187,12 +197,13 @@ async fn read(
 /// How many were marked.
 #[derive(Debug, Serialize, ToSchema)]
 struct Updated {
+    /// Notifications that were unread.
     updated: u64,
 }
 
 /// Marks all of your notifications as read.
 #[utoipa::path(post, path = "/api/notifications/read-all", tag = "notifications", security(("bearer" = [])),
-    responses((status = 200, body = Updated), (status = 401, body = Problem)))]
+    responses((status = 200, body = Updated, description = "How many were marked")))]
 async fn read_all(State(notifier): State<Notifier>, caller: Caller) -> Result<Json<Updated>, Problem> {
     let (store, user) = (notifier.store.clone(), caller.0.user);
     let updated = mongo::detached(async move { store.read_all(&user).await.map_err(MongoError::from) })

@@ -2,6 +2,7 @@
 //! in one process.
 
 mod api_document;
+mod api_reference;
 mod dev;
 mod process;
 
@@ -38,7 +39,11 @@ enum Command {
     /// Everything in one process on loopback, for development.
     Dev(dev::Options),
     /// Prints the OpenAPI document.
-    Openapi,
+    Openapi {
+        /// As a reference for people instead of JSON.
+        #[arg(long)]
+        markdown: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -70,7 +75,7 @@ async fn main() -> ExitCode {
         Command::Processor(files) => serve(Role::Processor, files).await,
         Command::Notifier(files) => serve(Role::Notifier, files).await,
         Command::Dev(options) => dev::run(options).await,
-        Command::Openapi => api_document::print(),
+        Command::Openapi { markdown } => api_document::print(markdown),
     };
     done.unwrap_or_else(|error| {
         eprintln!("quicksale: {error:#}");

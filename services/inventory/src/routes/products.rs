@@ -35,17 +35,22 @@ pub(super) struct NewProduct {
     /// 1 to 64 letters, digits, '.', '_' or '-'.
     #[schema(value_type = String, example = "FLASH-LAPTOP-001")]
     sku: Sku,
+    /// The name that buyers see, 1 to 500 characters.
     name: String,
+    /// At most 500 characters.
     #[serde(default)]
     description: String,
+    /// At most 500 characters.
     #[serde(default)]
     category: String,
+    /// Price of a unit, with no more digits than the currency has.
     #[schema(value_type = f64, example = 799.99)]
     price: JsonDecimal,
+    /// Price before the sale.
     #[serde(default)]
     #[schema(value_type = Option<f64>, example = 1299.99)]
     original_price: Option<JsonDecimal>,
-    /// Units for sale.
+    /// Units for sale, 0 to 1,000,000,000.
     stock: i64,
     /// Units a customer may buy, from 1; left out for any number.
     #[serde(default)]
@@ -58,14 +63,21 @@ pub(super) struct NewProduct {
 pub(super) struct Edit {
     /// The version that the edit was made from.
     version: i64,
+    /// 1 to 500 characters.
     name: Option<String>,
+    /// At most 500 characters.
     description: Option<String>,
+    /// At most 500 characters.
     category: Option<String>,
+    /// Price of a unit.
     #[schema(value_type = Option<f64>)]
     price: Option<JsonDecimal>,
+    /// Price before the sale.
     #[schema(value_type = Option<f64>)]
     original_price: Option<JsonDecimal>,
+    /// Units for sale; not less than those held and sold.
     stock: Option<i64>,
+    /// Units a customer may buy, from 1.
     limit_per_customer: Option<u32>,
 }
 
@@ -80,7 +92,7 @@ pub(super) struct Changed {
 
 /// Products, in a stable order.
 #[utoipa::path(get, path = "/api/inventory/products", tag = "inventory", params(PageQuery),
-    responses((status = 200, body = Page<ProductView>), (status = 400, body = Problem)))]
+    responses((status = 200, body = Page<ProductView>, description = "A page of products")))]
 pub(super) async fn list(
     State(inventory): State<Inventory>,
     Query(query): Query<PageQuery>,
@@ -102,7 +114,8 @@ pub(super) async fn list(
 /// One product.
 #[utoipa::path(get, path = "/api/inventory/products/{id}", tag = "inventory",
     params(("id" = String, Path, description = "The product's _id")),
-    responses((status = 200, body = ProductView), (status = 404, body = Problem)))]
+    responses((status = 200, body = ProductView, description = "The product"),
+              (status = 404, body = Problem, description = "not_found")))]
 pub(super) async fn show(
     State(inventory): State<Inventory>,
     Path(id): Path<String>,
@@ -119,10 +132,10 @@ pub(super) async fn find(store: &Store, id: ProductId) -> Result<Product, Proble
         .ok_or_else(|| Problem::not_found("product"))
 }
 
-/// Creates a product. For admins and services.
+/// Creates a product.
 #[utoipa::path(post, path = "/api/inventory/products", tag = "inventory", request_body = NewProduct,
-    security(("bearer" = [])),
-    responses((status = 201, body = Changed), (status = 400, body = Problem), (status = 403, body = Problem),
+    security(("bearer" = ["admin", "service"])),
+    responses((status = 201, body = Changed, description = "The product"),
               (status = 409, body = Problem, description = "sku_taken")))]
 pub(super) async fn create(
     State(inventory): State<Inventory>,
@@ -159,10 +172,11 @@ pub(super) async fn create(
     ))
 }
 
-/// Edits a product. For admins and services.
+/// Edits a product.
 #[utoipa::path(patch, path = "/api/inventory/products/{id}", tag = "inventory", request_body = Edit,
-    security(("bearer" = [])), params(("id" = String, Path, description = "The product's _id")),
-    responses((status = 200, body = Changed), (status = 400, body = Problem), (status = 404, body = Problem),
+    security(("bearer" = ["admin", "service"])), params(("id" = String, Path, description = "The product's _id")),
+    responses((status = 200, body = Changed, description = "The product as it is now"),
+              (status = 404, body = Problem, description = "not_found"),
               (status = 409, body = Problem, description = "stale_version, stock_committed")))]
 pub(super) async fn edit(
     State(inventory): State<Inventory>,

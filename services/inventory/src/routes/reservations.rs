@@ -35,6 +35,7 @@ use utoipa::ToSchema;
 pub(super) struct Reserve {
     /// Names the reservation; reserving twice under one id reserves once.
     order_id: String,
+    /// 1 to 100 lines.
     items: Vec<Item>,
 }
 
@@ -56,6 +57,7 @@ struct Item {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Which {
+    /// The id that the units are held under.
     order_id: String,
 }
 
@@ -63,7 +65,9 @@ pub(super) struct Which {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Standing {
+    /// For people.
     message: String,
+    /// The id that the units are held under.
     order_id: String,
     /// HELD, CONFIRMED or RELEASED.
     state: String,
@@ -79,9 +83,9 @@ fn standing(message: &str, order: &OrderId, state: ReservationState) -> Json<Sta
 
 /// Holds units, whole or not at all.
 #[utoipa::path(post, path = "/api/inventory/reserve", tag = "inventory", request_body = Reserve,
-    security(("bearer" = [])),
-    responses((status = 200, body = Standing), (status = 403, body = Problem),
-              (status = 409, body = Problem, description = "sold_out")))]
+    security(("bearer" = ["admin", "service"])),
+    responses((status = 200, body = Standing, description = "Where the reservation stands"),
+              (status = 409, body = Problem, description = "sold_out: nothing is held")))]
 pub(super) async fn reserve(
     State(inventory): State<Inventory>,
     caller: Caller,
@@ -155,8 +159,9 @@ async fn find(
 
 /// Gives held units back. An order that waits for them is cancelled.
 #[utoipa::path(post, path = "/api/inventory/release", tag = "inventory", request_body = Which,
-    security(("bearer" = [])),
-    responses((status = 200, body = Standing), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    security(("bearer" = ["admin", "service"])),
+    responses((status = 200, body = Standing, description = "Where the reservation stands"),
+              (status = 404, body = Problem, description = "not_found: nothing is held under this id")))]
 pub(super) async fn release(
     State(inventory): State<Inventory>,
     caller: Caller,
@@ -181,8 +186,9 @@ pub(super) async fn release(
 
 /// Confirms held units: those of an order are paid and the order is confirmed, others are sold at once.
 #[utoipa::path(post, path = "/api/inventory/confirm", tag = "inventory", request_body = Which,
-    security(("bearer" = [])),
-    responses((status = 200, body = Standing), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    security(("bearer" = ["admin", "service"])),
+    responses((status = 200, body = Standing, description = "Where the reservation stands"),
+              (status = 404, body = Problem, description = "not_found: nothing is held under this id")))]
 pub(super) async fn confirm(
     State(inventory): State<Inventory>,
     caller: Caller,

@@ -32,13 +32,13 @@ pub(super) struct Delta {
     delta: i64,
 }
 
-/// Adds or takes away units. With an Idempotency-Key the change is made once, however often it is sent. For admins
-/// and services.
+/// Adds or takes away units. With an Idempotency-Key the change is made once, however often it is sent.
 #[utoipa::path(post, path = "/api/inventory/products/{id}/stock", tag = "inventory", request_body = Delta,
-    security(("bearer" = [])),
+    security(("bearer" = ["admin", "service"])),
     params(("id" = String, Path, description = "The product's _id"),
            ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless")),
-    responses((status = 200, body = Changed), (status = 404, body = Problem),
+    responses((status = 200, body = Changed, description = "The product as it is now"),
+              (status = 404, body = Problem, description = "not_found"),
               (status = 409, body = Problem, description = "stock_committed")))]
 pub(super) async fn change(
     State(inventory): State<Inventory>,

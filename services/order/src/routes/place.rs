@@ -34,6 +34,7 @@ const MOST_ITEMS: usize = 100;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewOrder {
+    /// 1 to 100 lines, each of another product.
     items: Vec<NewItem>,
 }
 
@@ -54,7 +55,9 @@ struct NewItem {
 /// The answer to an accepted order.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Placed {
+    /// For people.
     message: String,
+    /// The order.
     order: OrderView,
 }
 
@@ -62,10 +65,8 @@ pub(super) struct Placed {
 #[utoipa::path(post, path = "/api/orders", tag = "orders", request_body = NewOrder, security(("bearer" = [])),
     params(("Idempotency-Key" = String, Header, description = "1 to 255 printable characters; one key makes one order")),
     responses((status = 201, body = Placed, description = "Accepted; for a repeat, with Idempotency-Replayed: true"),
-        (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 409, body = Problem, description = "sold_out, sale_not_open, sale_closed, sale_halted, customer_limit"),
-        (status = 422, body = Problem, description = "idempotency_key_reused"), (status = 429, body = Problem),
-        (status = 503, body = Problem)))]
+        (status = 422, body = Problem, description = "idempotency_key_reused")))]
 pub(super) async fn place(
     State(orders): State<Orders>,
     caller: Caller,

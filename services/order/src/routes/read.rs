@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 /// Your orders, newest first; an admin sees everybody's.
 #[utoipa::path(get, path = "/api/orders", tag = "orders", security(("bearer" = [])), params(PageQuery),
-    responses((status = 200, body = Page<OrderView>), (status = 401, body = Problem)))]
+    responses((status = 200, body = Page<OrderView>, description = "A page of orders")))]
 pub(super) async fn list(
     State(orders): State<Orders>,
     caller: Caller,
@@ -50,10 +50,11 @@ pub(super) async fn list(
     Ok(Json(page.map(|order: Order| order.view(orders.currency))))
 }
 
-/// One order of yours.
+/// One order of yours; an admin sees everybody's.
 #[utoipa::path(get, path = "/api/orders/{id}", tag = "orders", security(("bearer" = [])),
     params(("id" = String, Path, description = "The order's _id")),
-    responses((status = 200, body = OrderView), (status = 404, body = Problem)))]
+    responses((status = 200, body = OrderView, description = "The order"),
+              (status = 404, body = Problem, description = "not_found")))]
 pub(super) async fn show(
     State(orders): State<Orders>,
     caller: Caller,
@@ -71,14 +72,17 @@ pub(super) async fn show(
 /// The answer to a cancellation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CancelledView {
+    /// For people.
     message: String,
+    /// The order.
     order: OrderView,
 }
 
 /// Calls an order off while it is PENDING.
 #[utoipa::path(post, path = "/api/orders/{id}/cancel", tag = "orders", security(("bearer" = [])),
     params(("id" = String, Path, description = "The order's _id")),
-    responses((status = 200, body = CancelledView), (status = 404, body = Problem),
+    responses((status = 200, body = CancelledView, description = "The cancelled order"),
+              (status = 404, body = Problem, description = "not_found"),
               (status = 409, body = Problem, description = "order_final")))]
 pub(super) async fn cancel(
     State(orders): State<Orders>,
