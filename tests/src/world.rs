@@ -173,12 +173,12 @@ impl World {
     pub async fn describe(&self) -> Result<String> {
         use futures::TryStreamExt;
         let mut text = format!("database {}", self.config.data.database);
-        for name in ["products", "lanes", "outbox", "dead_letters"] {
+        for name in ["products", "leases", "lanes", "outbox", "dead_letters"] {
             let all = self
                 .database
                 .collection::<Document>(name)
                 .find(doc! {})
-                .limit(20)
+                .limit(40)
                 .await?;
             for document in all.try_collect::<Vec<_>>().await? {
                 text += &format!("\n{name}: {document}");

@@ -179,16 +179,16 @@ impl Relay {
         }
         let (leases, owner) = (self.leases.clone(), self.owner.clone());
         let (terms, now) = (self.terms, self.clock.now());
-        let lease = mongo::detached(async move {
+        let leads = mongo::detached(async move {
             leases
-                .acquire(LEASE, &owner, terms, now)
+                .hold(LEASE, &owner, terms, now)
                 .await
                 .map_err(MongoError::from)
         })
         .await?;
-        self.leading_since = lease.map(|_| Instant::now());
-        RELAYING.set(i64::from(lease.is_some()));
-        Ok(lease.is_some())
+        self.leading_since = leads.then(Instant::now);
+        RELAYING.set(i64::from(leads));
+        Ok(leads)
     }
 }
 

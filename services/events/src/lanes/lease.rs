@@ -1,6 +1,6 @@
-//! Lane documents: leases, epochs and offsets.
+//! Who owns a lane, and how far it is.
 
-use super::COLLECTION;
+use super::{COLLECTION, LEASES};
 use jiff::Timestamp;
 use mongodb::{
     Collection, Database,
@@ -29,7 +29,7 @@ impl Default for LeaseTerms {
     }
 }
 
-/// A lease that was acquired: the fencing token and where to go on.
+/// A lane that was acquired: the fencing token and where to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// Grows with every change of owner.
@@ -38,27 +38,33 @@ pub struct Lease {
     pub offset: i64,
 }
 
-/// The leases of one sale. Clocks of different workers only decide how soon a lease changes hands; that two owners
-/// never both write is decided by the epoch.
+/// The leases and lanes of one sale.
+///
+/// A lease says who should work and is renewed every second; a lane says how far the work is and is written in the
+/// transactions of the batches. They are two documents, so that a renewal and a batch never wait for each other. Clocks
+/// of different workers only decide how soon a lease changes hands; that two owners never both write is decided by the
+/// lane's epoch.
 #[derive(Debug, Clone)]
 pub struct LaneStore {
+    leases: Collection<Document>,
     lanes: Collection<Document>,
 }
 
 impl LaneStore {
-    /// The lanes in a sale's database.
+    /// The leases and lanes in a sale's database.
     pub fn new(database: &Database) -> Self {
         Self {
+            leases: database.collection(LEASES),
             lanes: database.collection(COLLECTION),
         }
     }
 
-    /// The collection, for the compare-and-set inside of a batch's transaction.
+    /// The lanes, for the compare-and-set inside of a batch's transaction.
     pub(super) fn collection(&self) -> &Collection<Document> {
         &self.lanes
     }
 
-    /// Takes a lease that nobody holds, or `None` when somebody does.
+    /// Takes a lane whose lease nobody holds, or `None` when somebody does.
     ///
     /// # Errors
     /// The driver's.
@@ -69,42 +75,93 @@ impl LaneStore {
         terms: LeaseTerms,
         now: Timestamp,
     ) -> Result<Option<Lease>, Error> {
-        let filter = doc! {"_id": id, "$or": [
-            {"owner": owner},
-            {"owner": {"$exists": false}},
-            {"expiresAt": {"$lt": bson_time(now)}},
-        ]};
-        let change = doc! {
-            "$set": {"owner": owner, "expiresAt": bson_time(now + terms.duration)},
-            "$inc": {"epoch": 1_i64},
-        };
-        let taken = self
-            .lanes
-            .find_one_and_update(filter, change)
-            .return_document(ReturnDocument::After)
-            .await?;
-        if let Some(lane) = taken {
-            return Ok(Some(lease_of(&lane)));
+        match self.take_lease(id, owner, terms, now).await? {
+            Some(epoch) => self.open_lane(id, owner, epoch).await,
+            None => Ok(None),
         }
-        self.create(id, owner, terms, now).await
     }
 
-    async fn create(
+    /// Takes or renews a lease that no lane belongs to; returns whether it is ours.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn hold(
         &self,
         id: &str,
         owner: &str,
         terms: LeaseTerms,
         now: Timestamp,
-    ) -> Result<Option<Lease>, Error> {
-        let new = doc! {
-            "_id": id, "owner": owner, "epoch": 1_i64, "offset": 0_i64,
-            "expiresAt": bson_time(now + terms.duration),
+    ) -> Result<bool, Error> {
+        Ok(self.take_lease(id, owner, terms, now).await?.is_some())
+    }
+
+    async fn take_lease(
+        &self,
+        id: &str,
+        owner: &str,
+        terms: LeaseTerms,
+        now: Timestamp,
+    ) -> Result<Option<i64>, Error> {
+        let filter = doc! {"_id": id, "$or": [
+            {"owner": owner},
+            {"owner": {"$exists": false}},
+            {"expiresAt": {"$lt": bson_time(now)}},
+        ]};
+        let until = bson_time(now + terms.duration);
+        let change = doc! {
+            "$set": {"owner": owner, "expiresAt": until},
+            "$inc": {"epoch": 1_i64},
         };
-        match self.lanes.insert_one(new).await {
-            Ok(_) => Ok(Some(Lease { epoch: 1, offset: 0 })),
+        let taken = self
+            .leases
+            .find_one_and_update(filter, change)
+            .return_document(ReturnDocument::After)
+            .await?;
+        if let Some(lease) = taken {
+            return Ok(Some(lease.get_i64("epoch").unwrap_or(0)));
+        }
+        let new = doc! {"_id": id, "owner": owner, "epoch": 1_i64, "expiresAt": until};
+        match self.leases.insert_one(new).await {
+            Ok(_) => Ok(Some(1)),
             Err(error) if is_duplicate_key(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes our epoch into the lane: from here on the owner before us can commit nothing.
+    async fn open_lane(&self, id: &str, owner: &str, epoch: i64) -> Result<Option<Lease>, Error> {
+        let opened = self
+            .lanes
+            .find_one_and_update(
+                doc! {"_id": id, "epoch": {"$lt": epoch}},
+                doc! {"$set": {"epoch": epoch}},
+            )
+            .return_document(ReturnDocument::After)
+            .await?;
+        if let Some(lane) = opened {
+            return Ok(Some(lease_of(&lane)));
+        }
+        let new = doc! {"_id": id, "epoch": epoch, "offset": 0_i64};
+        match self.lanes.insert_one(new).await {
+            Ok(_) => Ok(Some(Lease { epoch, offset: 0 })),
+            Err(error) if is_duplicate_key(&error) => {
+                self.catch_up(id, owner).await?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A lane with a later epoch than its lease: somebody was quicker, or the lease was lost and began anew. The next
+    /// time the lease's epoch is later again.
+    async fn catch_up(&self, id: &str, owner: &str) -> Result<(), Error> {
+        if let Some(lane) = self.current(id).await? {
+            let change = doc! {"$max": {"epoch": lane.epoch}};
+            self.leases
+                .update_one(doc! {"_id": id, "owner": owner}, change)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Extends every lease of an owner and returns the ids and epochs that it still holds.
@@ -120,16 +177,21 @@ impl LaneStore {
     ) -> Result<Vec<(String, i64)>, Error> {
         use futures::TryStreamExt;
         let mine = doc! {"_id": {"$gte": format!("{group}/"), "$lt": format!("{group}0")}, "owner": owner};
-        self.lanes
+        self.leases
             .update_many(
                 mine.clone(),
                 doc! {"$set": {"expiresAt": bson_time(now + terms.duration)}},
             )
             .await?;
-        let held: Vec<Document> = self.lanes.find(mine).await?.try_collect().await?;
+        let held: Vec<Document> = self.leases.find(mine).await?.try_collect().await?;
         Ok(held
             .into_iter()
-            .filter_map(|lane| Some((lane.get_str("_id").ok()?.to_owned(), lane.get_i64("epoch").ok()?)))
+            .filter_map(|lease| {
+                Some((
+                    lease.get_str("_id").ok()?.to_owned(),
+                    lease.get_i64("epoch").ok()?,
+                ))
+            })
             .collect())
     }
 
@@ -138,7 +200,7 @@ impl LaneStore {
     /// # Errors
     /// The driver's.
     pub async fn release(&self, id: &str, owner: &str) -> Result<(), Error> {
-        self.lanes
+        self.leases
             .update_one(
                 doc! {"_id": id, "owner": owner},
                 doc! {"$unset": {"owner": "", "expiresAt": ""}},
@@ -147,7 +209,7 @@ impl LaneStore {
             .map(drop)
     }
 
-    /// The lease as it stands, whoever holds it.
+    /// The lane as it stands, whoever owns it.
     ///
     /// # Errors
     /// The driver's.
@@ -170,14 +232,14 @@ impl LaneStore {
         terms: LeaseTerms,
         now: Timestamp,
     ) -> Result<u64, Error> {
-        self.lanes
+        self.leases
             .update_one(
                 doc! {"_id": format!("worker:{group}/{owner}")},
                 doc! {"$set": {"group": group, "aliveUntil": bson_time(now + terms.duration)}},
             )
             .upsert(true)
             .await?;
-        self.lanes
+        self.leases
             .count_documents(doc! {"group": group, "aliveUntil": {"$gte": bson_time(now)}})
             .await
     }
@@ -188,7 +250,7 @@ impl LaneStore {
     /// The driver's.
     pub async fn resign(&self, group: &str, owner: &str, now: Timestamp) -> Result<(), Error> {
         let long_dead = bson_time(now - Duration::from_secs(3_600));
-        self.lanes
+        self.leases
             .delete_many(doc! {"$or": [
                 {"_id": format!("worker:{group}/{owner}")},
                 {"group": group, "aliveUntil": {"$lt": long_dead}},

@@ -1,7 +1,7 @@
 //! Lanes: who reads which partition, how far it got, and how a batch takes effect exactly once.
 //!
-//! A group's workers share the partitions of its topics. Each partition has a document in the `lanes` collection
-//! with its owner, an epoch that grows with every change of owner, and the offset of the next record. A batch is one
+//! A group's workers share the partitions of its topics. Each partition has a lease, which its owner renews, and a
+//! document in the `lanes` collection with an epoch that grows with every owner and the offset of the next record. A batch is one
 //! transaction: the handler's effects, and for each lane a compare-and-set of `{epoch, offset}`. So
 //!
 //! - a crash before the commit leaves no effect, and the records are read again;
@@ -31,8 +31,10 @@ use platform::metrics::must;
 use prometheus::{IntCounterVec, IntGaugeVec, register_int_counter_vec, register_int_gauge_vec};
 use std::sync::LazyLock;
 
-/// Collection of lanes and of the workers that share them.
+/// Collection of lanes: how far each is.
 pub const COLLECTION: &str = "lanes";
+/// Collection of leases: who should work, and which workers there are.
+const LEASES: &str = "leases";
 
 /// Records that took effect, by group.
 pub static HANDLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
