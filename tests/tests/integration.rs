@@ -355,7 +355,7 @@ async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
         .await?
         .expect_problem(404, "not_found")?;
     let cancelled = shop.send(Method::POST, &cancel, Some(&ada), None).await?;
-    assert_eq!(cancelled.expect(200)?.json["status"], "CANCELLED");
+    assert_eq!(cancelled.expect(200)?.json["order"]["status"], "CANCELLED");
     eventually(
         SETTLED,
         "the unit can be ordered again, by the same buyer",
