@@ -330,6 +330,16 @@ async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
     let world = World::start_with(Confirmation::Payment).await?;
     let shop = &world.shop;
     shop.product("HELD", 1, Some(1)).await?;
+    // Ada asks again and again until the gate has the unit back.
+    let often = RateLimit {
+        route: LimitedRoute::Orders,
+        limit: 1_000,
+        window_ms: 60_000,
+    };
+    world.control(
+        |c| c.rate_limits = RateLimits::with_overrides([often]),
+        &world.current_control()?,
+    )?;
     let placed = shop.order("ada", "first", "HELD", 1).await?;
     let id = placed.expect(201)?.json["order"]["_id"]
         .as_str()
@@ -406,6 +416,38 @@ async fn what_is_no_message_goes_to_the_dead_letters_and_the_lane_moves_on() -> 
     }
     eventually(SETTLED, "the orders behind it are confirmed", async || {
         Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 8)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// Batches of several lanes commit while leases are renewed, for several renewals.
+#[tokio::test]
+async fn two_thousand_orders_in_a_row_all_come_to_an_end() -> Result<()> {
+    use futures::{StreamExt, TryStreamExt, stream};
+    let world = World::start().await?;
+    world.shop.product("STREAM", 10_000, None).await?;
+    stream::iter(0..2_000)
+        .map(|n| {
+            let shop = &world.shop;
+            async move {
+                let answer = shop.order(&format!("u{n}"), "k", "STREAM", 1).await?;
+                answer.expect(201).map(drop)
+            }
+        })
+        .buffer_unordered(32)
+        .try_collect::<Vec<()>>()
+        .await?;
+    let confirmed = doc! {"status": "CONFIRMED"};
+    let settled = eventually(SETTLED, "all orders are confirmed", async || {
+        Ok(world.count_orders(confirmed.clone()).await? == 2_000)
+    })
+    .await;
+    if settled.is_err() {
+        return settled.context(world.describe().await?);
+    }
+    eventually(SETTLED, "all units are sold", async || {
+        Ok(world.shop.shown("STREAM").await?["sold"] == 2_000)
     })
     .await?;
     world.check_conservation().await
