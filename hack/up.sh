@@ -13,9 +13,6 @@ kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
 install_operator() {
   local image=$1
   "$REPO/hack/cluster.sh" load "$image"
-  # Helm installs the files in crds/ once and leaves them alone after that.
-  [ ! -d "$REPO/charts/quicksale/crds" ] ||
-    kubectl_here apply --server-side --force-conflicts --filename "$REPO/charts/quicksale/crds" >/dev/null
   helm upgrade --install quicksale "$REPO/charts/quicksale" --kube-context "kind-$cluster" \
     --namespace quicksale-system --create-namespace \
     --set image.repository="${image%:*}" --set-string image.tag="${image#*:}" --set image.pullPolicy=IfNotPresent \
