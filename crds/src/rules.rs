@@ -196,6 +196,15 @@ pub fn rate_limits_unique() -> Rule {
     )
 }
 
+/// Nobody is promised a waiting room that does not exist.
+pub fn no_waiting_room() -> Rule {
+    rule(
+        "!self",
+        "spec.waitingRoom.enabled is not available in this version; leave it out, and bound the crowd by \
+         spec.rateLimits",
+    )
+}
+
 /// The waiting room lets somebody in.
 pub fn admit_per_second() -> Rule {
     rule(

@@ -30,10 +30,11 @@ fn one_minute() -> DurationText {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingRoom {
-    /// Whether there is one.
+    /// Whether there is one. Not available in this version: the API server refuses `true`.
     #[serde(default)]
+    #[x_kube(validation = rules::no_waiting_room())]
     pub enabled: bool,
-    /// Orders admitted for each second, over all replicas.
+    /// Orders to admit for each second, over all replicas.
     #[serde(default = "five_hundred")]
     #[x_kube(validation = rules::admit_per_second())]
     pub admit_per_second: i64,

@@ -230,6 +230,9 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         "spec.reservationTtl must be longer than 0s".to_owned()
     });
     let retain_for = duration("spec.retainFor", &spec.retain_for, findings);
+    findings.require(!spec.waiting_room.enabled, || {
+        "spec.waitingRoom.enabled is not available in this version; leave it out".to_owned()
+    });
     let admit = u32::try_from(spec.waiting_room.admit_per_second).unwrap_or(0);
     findings.require(admit > 0, || {
         "spec.waitingRoom.admitPerSecond must be at least 1".to_owned()

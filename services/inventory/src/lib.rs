@@ -21,7 +21,10 @@ use events::lanes::{LaneWorker, Settings};
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
 use platform::{
-    backends::{kafka::KafkaCredentials, mongo::Transactions},
+    backends::{
+        kafka::KafkaCredentials,
+        mongo::{self, Transactions},
+    },
     clock::Clock,
     config::Config,
     health::Health,
@@ -82,8 +85,8 @@ pub fn build(deps: Dependencies) -> Service {
         handler,
         deps.health.clone(),
     );
-    let ready = deps.health.gate("inventory indexes");
-    let prepare = store::prepare(store.clone(), ready, deps.stop.clone());
+    let (indexes, ready) = (store.clone(), deps.health.gate("inventory indexes"));
+    let prepare = mongo::prepare(move || indexes.clone().create_indexes(), ready, deps.stop.clone());
     let tasks = vec![
         ("inventory indexes", prepare.boxed()),
         ("inventory lanes", worker.run(deps.stop.clone()).boxed()),

@@ -13,18 +13,10 @@ use mongodb::{
     error::Error,
     options::IndexOptions,
 };
-use platform::{
-    backends::mongo::{MongoError, Transactions},
-    health::ReadinessGate,
-    retry::Backoff,
-};
+use platform::backends::mongo::{MongoError, Transactions};
 use sale::{OrderId, ProductId, order::ReservationState, stock::Stock};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
-use tokio_util::sync::CancellationToken;
+use std::collections::{BTreeSet, HashMap};
 
 /// A reservation in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,7 +71,11 @@ impl Store {
         }
     }
 
-    async fn create_indexes(&self) -> Result<(), Error> {
+    /// Creates the indexes; those that exist stay.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn create_indexes(self) -> Result<(), Error> {
         let unique = IndexOptions::builder().unique(true).build();
         self.products
             .create_index(
@@ -309,21 +305,4 @@ impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         Self::Mongo(MongoError::Driver(error))
     }
-}
-
-/// Creates the indexes as soon as the database answers, then lasts as long as the process.
-pub async fn prepare(store: Store, ready: ReadinessGate, stop: CancellationToken) {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-    loop {
-        match store.create_indexes().await {
-            Ok(()) => break,
-            Err(error) => tracing::warn!(%error, "cannot create indexes yet; trying on"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(backoff.next_wait()) => {}
-        }
-    }
-    ready.release();
-    stop.cancelled().await;
 }

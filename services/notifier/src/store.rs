@@ -7,11 +7,9 @@ use mongodb::{
     bson::{DateTime, Document, doc},
     error::Error,
 };
-use platform::{health::ReadinessGate, retry::Backoff};
 use sale::{OrderId, UserId, order::OrderStatus};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, time::Duration};
-use tokio_util::sync::CancellationToken;
+use std::collections::HashSet;
 
 /// Missed notifications sent to a socket at once; older ones are read through the list.
 const MISSED: i64 = 200;
@@ -145,6 +143,15 @@ impl Store {
             .await
     }
 
+    /// Creates the index; one that exists stays.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn create_indexes(self) -> Result<(), Error> {
+        let by_user = IndexModel::builder().keys(doc! {"userId": 1, "_id": -1}).build();
+        self.notifications.create_index(by_user).await.map(drop)
+    }
+
     /// Marks all of a user's notifications as read and counts those that were not.
     ///
     /// # Errors
@@ -157,22 +164,4 @@ impl Store {
             .await?;
         Ok(done.modified_count)
     }
-}
-
-/// Creates the index as soon as the database answers, then lasts as long as the process.
-pub async fn prepare(store: Store, ready: ReadinessGate, stop: CancellationToken) {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-    loop {
-        let by_user = IndexModel::builder().keys(doc! {"userId": 1, "_id": -1}).build();
-        match store.notifications.create_index(by_user).await {
-            Ok(_) => break,
-            Err(error) => tracing::warn!(%error, "cannot create indexes yet; trying on"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(backoff.next_wait()) => {}
-        }
-    }
-    ready.release();
-    stop.cancelled().await;
 }

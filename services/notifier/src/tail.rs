@@ -4,11 +4,11 @@
 use crate::{hub::Hub, store::Notification};
 use events::{Message, Topic};
 use platform::{
-    backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+    backends::kafka::{CALL_DEADLINE, KafkaCredentials, KafkaError, within},
     config::Kafka,
     retry::Backoff,
 };
-use rskafka::client::partition::{OffsetAt, PartitionClient};
+use rskafka::client::partition::OffsetAt;
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,7 @@ async fn read(
     next: &mut Option<i64>,
     backoff: &mut Backoff,
 ) -> Result<std::convert::Infallible, KafkaError> {
-    let reader = connect(credentials, topic, partition).await?;
+    let reader = credentials.reader(topic, partition).await?;
     let mut at = match *next {
         Some(at) => at,
         None => within(CALL_DEADLINE, reader.get_offset(OffsetAt::Latest)).await?,
@@ -75,16 +75,4 @@ async fn read(
             }
         }
     }
-}
-
-async fn connect(
-    credentials: &KafkaCredentials,
-    topic: &str,
-    partition: i32,
-) -> Result<PartitionClient, KafkaError> {
-    let client = credentials.connect().await?;
-    if !kafka::topics(&client).await?.contains_key(topic) {
-        return Err(KafkaError::NoTopic(topic.to_owned()));
-    }
-    kafka::partition(&client, topic, partition).await
 }

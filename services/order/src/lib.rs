@@ -20,7 +20,10 @@ use events::lanes::{LaneWorker, Settings};
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
 use platform::{
-    backends::{kafka::KafkaCredentials, mongo::Transactions},
+    backends::{
+        kafka::KafkaCredentials,
+        mongo::{self, Transactions},
+    },
     clock::Clock,
     config::Config,
     control::Control,
@@ -78,8 +81,9 @@ pub fn build(deps: Dependencies) -> Service {
         handler,
         deps.health.clone(),
     );
-    let prepare = store::prepare(
-        store.clone(),
+    let indexes = store.clone();
+    let prepare = mongo::prepare(
+        move || indexes.clone().create_indexes(),
         deps.health.gate("order indexes"),
         deps.stop.clone(),
     );

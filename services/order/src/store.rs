@@ -8,11 +8,10 @@ use mongodb::{
     bson::{DateTime, Document, doc},
     error::Error,
 };
-use platform::{backends::mongo::Transactions, health::ReadinessGate, retry::Backoff};
+use platform::backends::mongo::Transactions;
 use sale::{OrderId, ProductId, UserId, catalogue::PricedItem};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, time::Duration};
-use tokio_util::sync::CancellationToken;
+use std::collections::HashMap;
 
 /// Units of one product that one customer holds or bought. Only products with a limit have them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,7 +66,11 @@ impl Store {
         }
     }
 
-    async fn create_indexes(&self) -> Result<(), Error> {
+    /// Creates the indexes; those that exist stay.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn create_indexes(self) -> Result<(), Error> {
         let by_user = IndexModel::builder()
             .keys(doc! {"userId": 1, "createdAt": -1, "_id": -1})
             .build();
@@ -160,21 +163,4 @@ impl Store {
 /// The id of a quota.
 pub(crate) fn quota_id(user: &UserId, product: &ProductId) -> String {
     format!("{user}/{product}")
-}
-
-/// Creates the indexes as soon as the database answers, then lasts as long as the process.
-pub async fn prepare(store: Store, ready: ReadinessGate, stop: CancellationToken) {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-    loop {
-        match store.create_indexes().await {
-            Ok(()) => break,
-            Err(error) => tracing::warn!(%error, "cannot create indexes yet; trying on"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(backoff.next_wait()) => {}
-        }
-    }
-    ready.release();
-    stop.cancelled().await;
 }

@@ -101,6 +101,11 @@ async fn nonsense_is_refused_by_a_sentence() -> Result<()> {
             "without port or path",
         ),
         (
+            with("/waitingRoom", json!({"enabled": true}))?,
+            "spec.waitingRoom.enabled is not available",
+            "leave it out",
+        ),
+        (
             with("/reservationTtl", json!("0s"))?,
             "spec.reservationTtl must be",
             "write one such as 10m",

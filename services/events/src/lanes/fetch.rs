@@ -2,7 +2,7 @@
 
 use crate::topics::Topic;
 use platform::{
-    backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+    backends::kafka::{CALL_DEADLINE, KafkaCredentials, KafkaError, within},
     retry::Backoff,
 };
 use rskafka::{
@@ -66,7 +66,7 @@ async fn read(
     loop {
         let fetched = match &reader {
             Some(reader) => fetch(reader, next).await,
-            None => match connect(&credentials, &topic, lane.partition).await {
+            None => match credentials.reader(&topic, lane.partition).await {
                 Ok(new) => {
                     reader = Some(new);
                     continue;
@@ -105,18 +105,6 @@ async fn read(
             }
         }
     }
-}
-
-async fn connect(
-    credentials: &KafkaCredentials,
-    topic: &str,
-    partition: i32,
-) -> Result<PartitionClient, KafkaError> {
-    let client = credentials.connect().await?;
-    if !kafka::topics(&client).await?.contains_key(topic) {
-        return Err(KafkaError::NoTopic(topic.to_owned()));
-    }
-    kafka::partition(&client, topic, partition).await
 }
 
 async fn fetch(reader: &PartitionClient, from: i64) -> Result<Vec<(i64, Record)>, KafkaError> {

@@ -140,6 +140,18 @@ impl KafkaCredentials {
         }
         within(CALL_DEADLINE, builder.build()).await.map(Arc::new)
     }
+
+    /// A connection of its own to read a partition with: producing and long-polling must not share one.
+    ///
+    /// # Errors
+    /// [`KafkaError::NoTopic`] while there is no such topic, or another [`KafkaError`].
+    pub async fn reader(&self, topic: &str, partition: i32) -> Result<PartitionClient, KafkaError> {
+        let client = self.connect().await?;
+        if !topics(&client).await?.contains_key(topic) {
+            return Err(KafkaError::NoTopic(topic.to_owned()));
+        }
+        self::partition(&client, topic, partition).await
+    }
 }
 
 fn sasl(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Sasl>, EnvironmentError> {

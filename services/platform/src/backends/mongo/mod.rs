@@ -5,6 +5,7 @@ mod transactions;
 
 pub use transactions::{Transactions, TransientError};
 
+use crate::{health::ReadinessGate, retry::Backoff};
 use mongodb::{
     Client, Database,
     error::Error,
@@ -86,6 +87,29 @@ pub async fn ping(database: &Database) -> Result<(), MongoError> {
         Ok(())
     })
     .await
+}
+
+/// Prepares a database, such as its indexes, as soon as it answers, then lasts as long as the process.
+pub async fn prepare<F>(
+    mut work: impl FnMut() -> F,
+    ready: ReadinessGate,
+    stop: tokio_util::sync::CancellationToken,
+) where
+    F: Future<Output = Result<(), Error>>,
+{
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        match work().await {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(%error, "cannot create indexes yet; trying on"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
+    }
+    ready.release();
+    stop.cancelled().await;
 }
 
 /// Runs database work in a task of its own and waits for it within [`CALL_DEADLINE`].
