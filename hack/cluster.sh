@@ -15,13 +15,16 @@ cluster=${CLUSTER:-quicksale} port=${INGRESS_PORT:-8080}
 node=$cluster-control-plane
 
 kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
-exists() { kind get clusters 2>/dev/null | grep -qx "$cluster"; }
+exists() { kind get clusters 2>/dev/null | grep -x "$cluster" >/dev/null; }
 
 # healthy: whether the node is Ready, giving a cluster that is coming back some time for that.
 healthy() {
   [ "$(docker inspect --format '{{.State.Running}}' "$node" 2>/dev/null)" = true ] || docker start "$node" >/dev/null || return 1
   # Where the host's port leads is fixed when a cluster is made.
-  [ "$(docker port "$node" 30080/tcp 2>/dev/null)" = "127.0.0.1:$port" ] || return 1
+  local leads
+  leads=$(docker port "$node" 30080/tcp 2>/dev/null) || return 1
+  [ "$leads" = "127.0.0.1:$port" ] ||
+    die "the cluster $cluster has its ingress on $leads, and not on port $port: remove it first (make down), or leave INGRESS_PORT as it was"
   kind export kubeconfig --name "$cluster" >/dev/null 2>&1 || return 1
   local deadline=$((SECONDS + 60))
   until kubectl_here --request-timeout=5s get --raw /readyz >/dev/null 2>&1; do

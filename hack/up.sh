@@ -23,6 +23,14 @@ install_operator() {
 }
 
 open_sample_sale() {
+  local image=$1 sells
+  # A sale that is open keeps the image it was opened with: a new build is seen in a new sale.
+  sells=$(kubectl_here --namespace shop get deployment laptops-gateway --ignore-not-found \
+    --output 'jsonpath={.spec.template.spec.containers[0].image}')
+  if [ -n "$sells" ] && [ "$sells" != "$image" ]; then
+    say "the sample sale runs an older build: replacing it (about 1 min)"
+    kubectl_here --namespace shop delete flashsale/laptops --timeout 180s >/dev/null
+  fi
   kubectl_here create namespace shop --dry-run=client --output yaml | kubectl_here apply --filename - >/dev/null
   kubectl_here apply --filename "$REPO/config/samples/laptops.yaml" >/dev/null
   say "waiting for the sample sale to be Live (about 1 min)"
@@ -67,6 +75,6 @@ registry_answers || true # asked once, here, for all the scripts that follow
 image=$("$REPO/hack/image.sh")
 "$REPO/hack/backends-chart.sh"
 install_operator "$image"
-open_sample_sale
+open_sample_sale "$image"
 reach_sample_sale
 print_what_to_try

@@ -41,6 +41,8 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
+    validation = rules::real_time("opensAt"),
+    validation = rules::real_time("closesAt"),
     validation = rules::closes_after_opening(),
     validation = rules::price_digits("price"),
     validation = rules::price_digits("originalPrice")

@@ -50,6 +50,15 @@ pub fn closes_after_opening() -> Rule {
     .field_path(".closesAt")
 }
 
+/// A time that everybody reads as the same moment: the format alone admits offsets such as +99:00.
+pub fn real_time(field: &str) -> Rule {
+    rule(
+        format!("!has(self.{field}) || self.{field} > timestamp('2000-01-01T00:00:00Z')"),
+        format!("spec.{field} must be a time in RFC 3339 after the year 2000; write one such as 2026-12-01T12:00:00Z"),
+    )
+    .field_path(format!(".{field}"))
+}
+
 /// There is something to sell.
 pub fn products_not_empty() -> Rule {
     rule(

@@ -1,7 +1,7 @@
 //! A sale of its own: every service as a process of its own, on free ports, with its own database, topics and keys, on
 //! the backends that the caller has started.
 
-use crate::{scenarios::Login, shop::Shop};
+use crate::{cluster::command, scenarios::Login, shop::Shop};
 use anyhow::{Context, Result, bail};
 use events::topics::all_names;
 use jiff::Timestamp;
@@ -31,6 +31,8 @@ pub const SERVICES: [&str; 6] = ["auth", "inventory", "order", "processor", "not
 pub const ADMIN_EMAIL: &str = "admin@example.com";
 /// Password of that admin.
 pub const ADMIN_PASSWORD: &str = "an admin's password";
+/// What the name of a service's second process ends with.
+const SECOND: &str = "-2";
 /// Partitions of each topic.
 const PARTITIONS: i32 = 4;
 /// How long a process may take to be ready.
@@ -128,7 +130,7 @@ impl World {
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .arg(executable())
-            .arg(service)
+            .arg(service.trim_end_matches(SECOND))
             .args([
                 "--port",
                 &port.to_string(),
@@ -235,6 +237,30 @@ impl World {
             child.wait()?;
         }
         self.spawn(service)
+    }
+
+    /// Starts a second process of a service, under a name such as `order-2`. Requests go to the first; the lanes are
+    /// shared.
+    pub async fn second(&mut self, name: &'static str) -> Result<()> {
+        let ports = free_ports()?[name.trim_end_matches(SECOND)];
+        self.ports.insert(name, ports);
+        self.spawn(name)?;
+        self.ready(name).await
+    }
+
+    /// Stops a process in the middle of whatever it does, without it noticing.
+    pub fn freeze(&self, service: &str) -> Result<()> {
+        self.signal(service, "-STOP")
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self, service: &str) -> Result<()> {
+        self.signal(service, "-CONT")
+    }
+
+    fn signal(&self, service: &str, signal: &str) -> Result<()> {
+        let process = self.running.get(service).context("no such process")?;
+        command("kill", &[signal, &process.id().to_string()], "").map(drop)
     }
 
     /// Fails if a process has ended by itself.

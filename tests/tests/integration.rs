@@ -452,3 +452,44 @@ async fn two_thousand_orders_in_a_row_all_come_to_an_end() -> Result<()> {
     .await?;
     world.check_conservation().await
 }
+
+/// A process that slept through the loss of its lanes wakes up in the middle of what it did, and may write none of it.
+#[tokio::test]
+async fn a_frozen_replica_that_wakes_up_changes_nothing() -> Result<()> {
+    let mut world = World::start().await?;
+    let shop = Arc::clone(&world.shop);
+    shop.product("FROZEN", 10_000, None).await?;
+    let buy = async |name: &str, count: usize| -> Result<()> {
+        let orders = (0..count).map(|n| {
+            let user = format!("{name}-{n}");
+            let shop = &shop;
+            async move { shop.order(&user, "k", "FROZEN", 1).await?.expect(201).map(drop) }
+        });
+        join_all(orders).await.into_iter().collect()
+    };
+    let all_confirmed = async |world: &World, count: u64| {
+        eventually(SETTLED, "all orders are confirmed", async || {
+            Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == count)
+        })
+        .await
+    };
+    buy("before", 50).await?;
+    world.freeze("inventory")?;
+    buy("while", 100).await?;
+    // The order service asks the frozen process for no product that it knows already.
+    world.second("inventory-2").await?;
+    all_confirmed(&world, 150)
+        .await
+        .context(world.describe().await?)?;
+    world.thaw("inventory")?;
+    buy("after", 50).await?;
+    all_confirmed(&world, 200)
+        .await
+        .context(world.describe().await?)?;
+    eventually(SETTLED, "all units are sold", async || {
+        Ok(shop.shown("FROZEN").await?["sold"] == 200)
+    })
+    .await?;
+    world.all_still_run()?;
+    world.check_conservation().await
+}

@@ -4,18 +4,32 @@ use super::build::{Child, MANAGER};
 use super::fetch::Observed;
 use crate::deadline::{ApiError, within};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams},
     core::DynamicObject,
 };
 
 /// Why an object could not be applied.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot apply the {kind} {name}: {source}")]
-pub struct ApplyError {
-    kind: String,
-    name: String,
-    source: ApiError,
+pub enum ApplyError {
+    /// The API server refused or did not answer.
+    #[error("cannot apply the {kind} {name}: {source}")]
+    Api {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// Why.
+        source: ApiError,
+    },
+    /// Somebody else made an object of that name.
+    #[error("the {kind} {name} is there already and was not made for this sale; rename it or the sale")]
+    NameTaken {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// Applies one object unless it is already as it should be; returns whether it was written.
@@ -30,22 +44,34 @@ pub async fn apply(
     observed: &Observed,
     child: &Child,
 ) -> Result<bool, ApplyError> {
-    if observed
-        .child(child.kind, &child.name)
-        .is_some_and(|live| child.is_met_by(live))
-    {
+    let live = observed.child(child.kind, &child.name);
+    if live.is_some_and(|live| child.is_met_by(live)) {
         return Ok(false);
     }
     let resource = child.kind.api_resource();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let params = PatchParams::apply(MANAGER).force();
-    within(api.patch(&child.name, &params, &Patch::Apply(&child.json)))
+    let failed = |source| ApplyError::Api {
+        kind: resource.kind.clone(),
+        name: child.name.clone(),
+        source,
+    };
+    if live.is_none() {
+        let stranger = within(api.get_opt(&child.name)).await.map_err(failed)?;
+        if stranger.is_some_and(|object| !child.is_for_the_same_sale(&object)) {
+            return Err(ApplyError::NameTaken {
+                kind: resource.kind.clone(),
+                name: child.name.clone(),
+            });
+        }
+    }
+    let applied = within(api.patch(&child.name, &params, &Patch::Apply(&child.json)))
         .await
-        .map_err(|source| ApplyError {
-            kind: resource.kind.clone(),
-            name: child.name.clone(),
-            source,
-        })?;
-    tracing::info!(kind = resource.kind, name = child.name, namespace, "applied");
-    Ok(true)
+        .map_err(failed)?;
+    // The API server may have found that nothing differs.
+    let changed = live.is_none_or(|live| live.resource_version() != applied.resource_version());
+    if changed {
+        tracing::info!(kind = resource.kind, name = child.name, namespace, "applied");
+    }
+    Ok(changed)
 }

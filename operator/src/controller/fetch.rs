@@ -97,6 +97,27 @@ pub async fn newest(client: &Client, sale: &FlashSale) -> Result<Option<FlashSal
     within(api.get_opt(&sale.name_any())).await
 }
 
+/// Every other FlashSale that the operator looks after.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn others(
+    client: &Client,
+    settings: &Settings,
+    sale: &FlashSale,
+) -> Result<Vec<FlashSale>, ApiError> {
+    let api: Api<FlashSale> = match &settings.watch_namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let list = within(api.list(&ListParams::default())).await?;
+    Ok(list
+        .items
+        .into_iter()
+        .filter(|other| other.uid() != sale.uid())
+        .collect())
+}
+
 async fn children(
     client: &Client,
     namespace: &str,

@@ -116,10 +116,15 @@ async fn reconcile_newest(cached: &FlashSale, context: &Context) -> Result<Actio
         return Ok(Action::await_change());
     };
     let observed = fetch::fetch(&context.client, &context.settings, &sale).await?;
-    let valid = validate::validate(&sale);
-    if sale.meta().deletion_timestamp.is_some()
-        && let Some(action) = delete(context, &sale, valid.as_ref().ok(), &observed).await?
-    {
+    let deleting = sale.meta().deletion_timestamp.is_some();
+    let phase = sale.status.clone().unwrap_or_default().phase();
+    let mut valid = validate::validate(&sale);
+    // A sale that is open has shown that its topics are its own.
+    if deleting || matches!(phase, Phase::Pending | Phase::Warming) {
+        let others = fetch::others(&context.client, &context.settings, &sale).await?;
+        valid = valid.and_then(|valid| validate::owns_its_topics(&sale, valid, &others));
+    }
+    if deleting && let Some(action) = delete(context, &sale, valid.as_ref().ok(), &observed).await? {
         return Ok(action);
     }
     match valid {
@@ -193,6 +198,10 @@ async fn step(
 ) -> Result<Action, Error> {
     let now = context.clock.now();
     let mut status = sale.status.clone().unwrap_or_default();
+    // An opening that was taken out of the spec; one that we decided on is never in the future.
+    if valid.opens_at.is_none() && status.opens_at.is_some_and(|at| at > now) {
+        status.opens_at = None;
+    }
     let deleting = sale.meta().deletion_timestamp.is_some();
     if !deleting {
         cleanup::hold(context, sale).await?;

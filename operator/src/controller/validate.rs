@@ -6,7 +6,7 @@ use super::{
     status::{self, Finding},
 };
 use crds::{FlashSale, ValidSale, status::ConditionType, valid::Invalid};
-use kube::runtime::events::EventType;
+use kube::{ResourceExt, runtime::events::EventType};
 
 /// The checked sale: the API server checks the same rules, but an object may be older than a rule.
 ///
@@ -14,6 +14,38 @@ use kube::runtime::events::EventType;
 /// [`Invalid`], with a sentence for each finding.
 pub fn validate(sale: &FlashSale) -> Result<ValidSale, Invalid> {
     ValidSale::try_from(sale)
+}
+
+/// Refuses a sale whose topics belong to another: each would take the other's messages for its own, and the end of one
+/// would delete the topics of both. The sale that was there first keeps them.
+///
+/// # Errors
+/// [`Invalid`].
+pub fn owns_its_topics(
+    sale: &FlashSale,
+    valid: ValidSale,
+    others: &[FlashSale],
+) -> Result<ValidSale, Invalid> {
+    let age = |sale: &FlashSale| (sale.creation_timestamp().map(|at| at.0), sale.uid());
+    let backends = |sale: &ValidSale| {
+        let own = sale.backends_secret.as_ref();
+        own.map(|name| (sale.id.namespace.clone(), name.clone()))
+    };
+    let owner = others
+        .iter()
+        .filter(|other| age(other) < age(sale))
+        .find_map(|other| {
+            let other = ValidSale::try_from(other).ok()?;
+            let same = other.topics.prefix == valid.topics.prefix && backends(&other) == backends(&valid);
+            same.then_some(other.id)
+        });
+    match owner {
+        None => Ok(valid),
+        Some(owner) => Err(Invalid(vec![format!(
+            "spec.kafka.topicPrefix: the topics {}* belong to the sale {} in {}; choose another prefix",
+            valid.topics.prefix, owner.name, owner.namespace
+        )])),
+    }
 }
 
 /// Says what is wrong and leaves everything as it is: an open sale goes on as it was last valid.

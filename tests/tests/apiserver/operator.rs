@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use platform::backends::{Credentials, kafka};
 use quicksale_tests::{
@@ -344,11 +344,79 @@ async fn a_standby_takes_over_when_the_leader_dies() -> Result<()> {
     let mut second = start("second")?;
     first.kill()?;
     first.wait()?;
-    let taken = eventually(SOON, "the second leads", async || {
+    // The dead leader's Lease runs out after 15 s.
+    let taken = eventually(Duration::from_secs(60), "the second leads", async || {
         Ok(holder().await?.as_deref() == Some("second"))
     })
     .await;
     second.kill()?;
     second.wait()?;
     taken
+}
+
+#[tokio::test]
+async fn two_sales_never_share_topics() -> Result<()> {
+    let cluster = sale_in_the_making("shares", &small_sale()).await?;
+    let prefix = format!("{}.shoes.", cluster.namespace);
+    eventually(SOON, "the topics exist", async || {
+        Ok(topics(&prefix).await?.len() == 6)
+    })
+    .await?;
+    let mut spec = small_sale();
+    spec["kafka"] = json!({"partitions": 2, "topicPrefix": prefix});
+    spec["deletionPolicy"] = json!("Delete");
+    cluster.sell("thief", &spec).await?;
+    eventually(SOON, "the second is told whose topics they are", async || {
+        let status = cluster.sale("thief").await?.status.unwrap_or_default();
+        Ok(status.message.is_some_and(|m| {
+            m.contains("spec.kafka.topicPrefix") && m.contains("shares") && m.contains("shoes")
+        }))
+    })
+    .await?;
+    let sales = cluster.api::<crds::FlashSale>();
+    sales.delete("thief", &DeleteParams::default()).await?;
+    eventually(SOON, "the second is gone", async || {
+        Ok(sales.get_opt("thief").await?.is_none())
+    })
+    .await?;
+    ensure!(
+        topics(&prefix).await?.len() == 6,
+        "the topics of the first are gone"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_left_alone() -> Result<()> {
+    installed().await?;
+    let cluster = Cluster::with_namespace("stranger").await?;
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shoes-config"}, "data": {"theirs": "1"}});
+    let maps = cluster.api::<ConfigMap>();
+    maps.create(&PostParams::default(), &serde_json::from_value(theirs)?)
+        .await?;
+    cluster.sell("shoes", &small_sale()).await?;
+    eventually(SOON, "the sale says whose name is taken", async || {
+        Ok(condition(&cluster, "Degraded")
+            .await?
+            .is_some_and(|(status, message)| {
+                status == "True" && message.contains("shoes-config is there already")
+            }))
+    })
+    .await?;
+    let data = maps.get("shoes-config").await?.data.unwrap_or_default();
+    ensure!(data.len() == 1 && data.contains_key("theirs"), "{data:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn amounts_are_understood_however_they_are_written() -> Result<()> {
+    let mut spec = small_sale();
+    spec["services"]["auth"] = json!({"resources": {"requests": {"cpu": "0.5", "memory": "1024Mi"}}});
+    let cluster = sale_in_the_making("amounts", &spec).await?;
+    let auth = cluster.api::<Deployment>().get("shoes-auth").await?;
+    let pod = auth.spec.and_then(|spec| spec.template.spec).context("no pod")?;
+    let resources = pod.containers[0].resources.clone().context("no resources")?;
+    ensure!(resources.requests.unwrap_or_default()["memory"].0 == "1Gi");
+    ensure!(!resources.limits.unwrap_or_default().contains_key("memory"));
+    Ok(())
 }

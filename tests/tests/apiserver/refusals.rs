@@ -101,6 +101,11 @@ async fn nonsense_is_refused_by_a_sentence() -> Result<()> {
             "without port or path",
         ),
         (
+            with("/opensAt", json!("2026-12-01T12:00:00+99:00"))?,
+            "opensAt",
+            "",
+        ),
+        (
             with("/waitingRoom", json!({"enabled": true}))?,
             "spec.waitingRoom.enabled is not available",
             "leave it out",
@@ -183,6 +188,38 @@ async fn what_buyers_rely_on_cannot_change_under_them() -> Result<()> {
             refused.contains(said) && refused.contains("apply a new one"),
             "{refused}"
         );
+    }
+    let open = json!({"status": {"phase": "Live", "products": [
+        {"sku": "A-1", "stock": 50, "available": 20, "reserved": 10, "sold": 20},
+    ]}});
+    let another = json!([{"sku": "B-1", "name": "B", "price": "1.00", "stock": 50}]);
+    let less =
+        json!([{"sku": "A-1", "name": "A thing", "price": "799.99", "stock": 29, "limitPerCustomer": 1}]);
+    for (change, said) in [
+        (
+            json!({"opensAt": "2126-12-01T12:00:00Z"}),
+            "spec.opensAt cannot change once the sale is open",
+        ),
+        (
+            json!({"products": another}),
+            "sku cannot change or go away once the sale is open",
+        ),
+        (
+            json!({"products": less}),
+            "stock must not be less than the units reserved and sold",
+        ),
+    ] {
+        // The operator may write its own view of the status in between.
+        eventually(Duration::from_secs(30), said, async || {
+            let sales = cluster.api::<crds::FlashSale>();
+            let merge = kube::api::Patch::Merge(&open);
+            sales
+                .patch_status("fixed", &kube::api::PatchParams::default(), &merge)
+                .await?;
+            let refused = refusal(cluster.edit("fixed", &change).await)?;
+            Ok(refused.contains(said))
+        })
+        .await?;
     }
     Ok(())
 }

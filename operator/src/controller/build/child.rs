@@ -1,6 +1,6 @@
 //! An object that the operator makes, whatever its kind.
 
-use super::labels::{APPLIED_HASH, all_labels};
+use super::labels::{APPLIED_HASH, MANAGED_BY_LABEL, SALE_LABEL, all_labels};
 use crds::{FlashSale, ValidSale};
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -10,7 +10,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Resource,
+    Resource, ResourceExt,
     core::{ApiResource, DynamicObject},
 };
 use serde_json::{Value, json};
@@ -101,6 +101,14 @@ impl Child {
         Self { kind, name, json }
     }
 
+    /// Whether an object was made for the sale that this one is for, or for one of the same name before it.
+    pub fn is_for_the_same_sale(&self, object: &DynamicObject) -> bool {
+        [MANAGED_BY_LABEL, SALE_LABEL].into_iter().all(|label| {
+            let wanted = self.json["metadata"]["labels"][label].as_str();
+            wanted.is_some() && object.labels().get(label).map(String::as_str) == wanted
+        })
+    }
+
     /// Whether the object in the cluster is as it should be: its hash is this one's and every field that is wanted is
     /// there. Fields that others added are theirs.
     pub fn is_met_by(&self, live: &DynamicObject) -> bool {
@@ -131,13 +139,62 @@ fn contains(live: &Value, wanted: &Value) -> bool {
                     .zip(wanted)
                     .all(|(live, wanted)| contains(live, wanted))
         }
+        (Value::String(live), Value::String(wanted)) => live == wanted || same_quantity(live, wanted),
         _ => live == wanted,
     }
+}
+
+/// Whether two texts are the same quantity: the API server writes `1024Mi` as `1Gi` and `0.5` as `500m`.
+fn same_quantity(a: &str, b: &str) -> bool {
+    matches!((quantity(a), quantity(b)), (Some(a), Some(b)) if a == b)
+}
+
+/// A Kubernetes quantity in thousandths; `None` for any other text, and for what has no exact thousandths.
+fn quantity(text: &str) -> Option<i128> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits);
+    let (numerator, denominator): (i128, i128) = match suffix {
+        "m" => (1, 1_000),
+        "" => (1, 1),
+        "k" => (1_000, 1),
+        "M" => (1_000_000, 1),
+        "G" => (1_000_000_000, 1),
+        "T" => (1_000_000_000_000, 1),
+        "Ki" => (1 << 10, 1),
+        "Mi" => (1 << 20, 1),
+        "Gi" => (1 << 30, 1),
+        "Ti" => (1 << 40, 1),
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let value: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let thousandths = value.checked_mul(numerator)?.checked_mul(1_000)?;
+    let divisor = scale.checked_mul(denominator)?;
+    (thousandths % divisor == 0).then(|| thousandths / divisor)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantities_are_compared_by_value() {
+        for (a, b) in [("0.5", "500m"), ("1024Mi", "1Gi"), ("1000m", "1"), ("2", "2.0")] {
+            assert!(same_quantity(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("1Gi", "1G"),
+            ("1", "2"),
+            ("x", "x1"),
+            ("http", "https"),
+            ("", "0."),
+        ] {
+            assert!(!same_quantity(a, b), "{a} {b}");
+        }
+    }
 
     #[test]
     fn an_object_from_a_list_has_no_type_and_meets_what_is_wanted() {

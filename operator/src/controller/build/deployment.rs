@@ -162,8 +162,18 @@ fn resources(wanted: &Resources) -> Value {
         }
         amounts
     };
+    // Whoever asks for memory knows how much is needed; our limit might be less than that, which is no pod at all.
+    let asks_for_memory = wanted
+        .requests
+        .as_ref()
+        .is_some_and(|amounts| amounts.memory.is_some());
+    let default_limits: &[_] = if asks_for_memory {
+        &[]
+    } else {
+        &[("memory", "256Mi")]
+    };
     json!({
         "requests": merge(&[("cpu", "25m"), ("memory", "64Mi")], wanted.requests.as_ref()),
-        "limits": merge(&[("memory", "256Mi")], wanted.limits.as_ref()),
+        "limits": merge(default_limits, wanted.limits.as_ref()),
     })
 }
