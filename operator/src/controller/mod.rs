@@ -209,6 +209,7 @@ async fn step(
     let phase = status.phase();
     let rollout = Rollout::prepare(context, valid, &status, observed, deleting, now)?;
     let outcome = rollout.carry_out(context, observed).await?;
+    let failure = outcome.failure.map(Error::from);
     let selling = matches!(phase, Phase::Warming | Phase::Live | Phase::Draining);
     let knowledge = if selling {
         let known = evidence::gather(
@@ -232,11 +233,12 @@ async fn step(
     if let Some(known) = &knowledge {
         known.record_numbers(&mut status, &outcome.receipts);
         findings.extend(known.findings());
-        evidence = evidence_of(known, evidence, outcome.deployments_changed);
+        let unsettled = outcome.deployments_changed || failure.is_some();
+        evidence = evidence_of(known, evidence, unsettled);
     }
     let next = phase::next(phase, &schedule(valid, &status), &evidence, now);
     take(next, &mut status, now);
-    findings.extend(summary(&status, &evidence));
+    findings.extend(summary(&status, &evidence, failure.as_ref()));
     describe(valid, &mut status);
     if status.phase() == Phase::Ended {
         finish(context, valid, &mut status, observed, now).await?;
@@ -246,6 +248,9 @@ async fn step(
     status::record(&mut status, &findings, generation, now);
     status::write(&context.client, sale, &status).await?;
     tell(context, sale, &status, next).await;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
     let write_first = knowledge
         .as_ref()
         .is_some_and(|k| k.catalogue.as_ref().is_ok_and(|c| c.must_write_first));
@@ -261,13 +266,13 @@ async fn step(
     }))
 }
 
-fn evidence_of(known: &Knowledge, evidence: Evidence, deployments_changed: bool) -> Evidence {
+fn evidence_of(known: &Knowledge, evidence: Evidence, unsettled: bool) -> Evidence {
     let catalogue = known.catalogue.as_ref().ok();
     Evidence {
         backends_reachable: known.backends.unreachable.as_ref().is_some_and(Vec::is_empty),
         topics_ready: known.backends.topics.is_ok(),
-        // What was read before a Deployment was changed says nothing about it.
-        workloads_ready: known.rolled_out.len() == crds::Component::ALL.len() && !deployments_changed,
+        // What was read before a Deployment was changed, or while one was refused, says nothing about it.
+        workloads_ready: known.rolled_out.len() == crds::Component::ALL.len() && !unsettled,
         catalogue_ready: catalogue.is_some_and(|c| c.is_ready()),
         sold_out: catalogue.is_some_and(|c| c.sold_out),
         settled: known.settlement.as_ref().is_ok_and(|s| s.is_settled()),
@@ -330,7 +335,7 @@ fn halted(sale: &ValidSale) -> Finding {
 }
 
 /// Ready and Degraded follow from the others.
-fn summary(status: &FlashSaleStatus, evidence: &Evidence) -> [Finding; 2] {
+fn summary(status: &FlashSaleStatus, evidence: &Evidence, failure: Option<&Error>) -> [Finding; 2] {
     let complete = evidence.ready_to_sell() && evidence.control_in_force;
     let (ready, reason, message) = match status.phase() {
         Phase::Pending => (false, "WaitingForWarmUp", "the warm-up has not begun"),
@@ -354,14 +359,20 @@ fn summary(status: &FlashSaleStatus, evidence: &Evidence) -> [Finding; 2] {
         Phase::Ended => (true, "Ended", "every order is settled"),
     };
     let impaired = status.phase() == Phase::Live && !complete;
-    let degraded = if impaired {
-        ("Impaired", message)
-    } else {
-        ("AsExpected", "nothing that should work is missing")
+    let degraded = match failure {
+        // In the words of the report that follows, or the condition would change to and fro.
+        Some(error) => Finding::new(ConditionType::Degraded, true, error.reason(), error.to_string()),
+        None if impaired => Finding::new(ConditionType::Degraded, true, "Impaired", message),
+        None => Finding::new(
+            ConditionType::Degraded,
+            false,
+            "AsExpected",
+            "nothing that should work is missing",
+        ),
     };
     [
         Finding::new(ConditionType::Ready, ready, reason, message),
-        Finding::new(ConditionType::Degraded, impaired, degraded.0, degraded.1),
+        degraded,
     ]
 }
 

@@ -39,6 +39,8 @@ pub struct Outcome {
     pub receipts: Receipts,
     /// Whether a Deployment was written.
     pub deployments_changed: bool,
+    /// The first object that could not be applied; those after it were tried all the same.
+    pub failure: Option<ApplyError>,
 }
 
 impl Rollout {
@@ -98,28 +100,25 @@ impl Rollout {
             apply(&context.client, &self.namespace, observed, control).await?;
             let push = push::push(&context.http, &self.token, &observed.pods, &self.control);
             let (receipts, applied) = tokio::join!(push, self.apply_all(context, observed, rest));
-            outcome = Outcome {
-                receipts,
-                deployments_changed: applied?,
-            };
+            outcome = Outcome { receipts, ..applied };
         }
         prune(&context.client, &self.namespace, observed, &self.objects).await?;
         Ok(outcome)
     }
 
-    /// Applies in order; returns whether a Deployment was written.
-    async fn apply_all(
-        &self,
-        context: &Context,
-        observed: &Observed,
-        objects: &[Child],
-    ) -> Result<bool, ApplyError> {
-        let mut deployments_changed = false;
+    /// Applies in order. An object that the API server refuses must not hold up the rest of the sale.
+    async fn apply_all(&self, context: &Context, observed: &Observed, objects: &[Child]) -> Outcome {
+        let mut outcome = Outcome::default();
         for child in objects {
-            let changed = apply(&context.client, &self.namespace, observed, child).await?;
-            deployments_changed |= changed && child.kind == Kind::Deployment;
+            match apply(&context.client, &self.namespace, observed, child).await {
+                Ok(changed) => outcome.deployments_changed |= changed && child.kind == Kind::Deployment,
+                Err(error) => {
+                    tracing::warn!(%error, "not applied");
+                    outcome.failure.get_or_insert(error);
+                }
+            }
         }
-        Ok(deployments_changed)
+        outcome
     }
 }
 
