@@ -493,3 +493,34 @@ async fn a_frozen_replica_that_wakes_up_changes_nothing() -> Result<()> {
     world.all_still_run()?;
     world.check_conservation().await
 }
+
+/// A process that dies in the middle of a transaction leaves a lock on the product behind. MongoDB alone would keep it
+/// for a minute.
+#[tokio::test]
+async fn the_locks_of_a_dead_process_are_released() -> Result<()> {
+    use mongodb::bson::DateTime;
+    let world = World::start().await?;
+    world.shop.product("LOCKED", 50, None).await?;
+    let of_the_dead =
+        platform::backends::mongo::client(&platform::backends::Credentials::from_env()?.mongodb_uri).await?;
+    let mut session = of_the_dead.start_session().await?;
+    let dead = doc! {
+        "_id": "a-dead-process", "ids": [session.id().clone()],
+        "aliveUntil": DateTime::from_millis(Timestamp::now().as_millisecond() + 1_000),
+    };
+    session.start_transaction().await?;
+    of_the_dead
+        .database(&world.config.data.database)
+        .collection::<mongodb::bson::Document>("products")
+        .update_one(doc! {"sku": "LOCKED"}, doc! {"$set": {"name": "never committed"}})
+        .session(&mut session)
+        .await?;
+    world.database.collection("sessions").insert_one(dead).await?;
+    world.shop.order("ada", "k", "LOCKED", 1).await?.expect(201)?;
+    eventually(SETTLED, "the order gets past the lock", async || {
+        Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 1)
+    })
+    .await?;
+    assert_eq!(world.shop.shown("LOCKED").await?["name"], "LOCKED");
+    world.check_conservation().await
+}
