@@ -3,6 +3,7 @@
 #
 # Without arguments all stages run, in this order: tools format clippy generated shell charts unit integration
 # faults apiserver e2e. A stage that fails does not stop the others. The last line is the sum of all tests that ran.
+# `test.sh down` removes the cluster that the e2e stage leaves for the next run.
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
@@ -92,7 +93,10 @@ run() {
   fi
 }
 
-case ${1:-} in -h | --help) sed -n '2,5s/^# \?//p' "$0"; exit ;; esac
+case ${1:-} in
+  -h | --help) sed -n '2,6s/^# \?//p' "$0"; exit ;;
+  down) down; exit ;;
+esac
 stages=("$@")
 [ $# -gt 0 ] || stages=(tools format clippy generated shell charts unit integration faults apiserver e2e)
 for stage in "${stages[@]}"; do
