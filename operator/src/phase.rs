@@ -102,10 +102,15 @@ fn warming(schedule: &Schedule, evidence: &Evidence, now: Timestamp) -> Step {
         return Step::Stay;
     }
     match opening {
-        None => Step::DecideOpening(now),
+        None => Step::DecideOpening(whole_second(now)),
         Some(at) if now >= at && evidence.control_in_force => Step::Enter(Phase::Live),
         Some(_) => Step::Stay,
     }
+}
+
+/// Times that people read have no fractions.
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// When the services start; `None` for at once.
@@ -241,7 +246,8 @@ mod tests {
     #[test]
     fn a_sale_without_a_time_opens_when_it_is_ready_and_the_doors_know() {
         let mut open_ended = schedule(None, None);
-        let step = next(Phase::Warming, &open_ended, &ALL_GOOD, at(5));
+        let a_moment_later = at(5) + Duration::from_millis(7);
+        let step = next(Phase::Warming, &open_ended, &ALL_GOOD, a_moment_later);
         assert_eq!(step, Step::DecideOpening(at(5)));
         open_ended.opened_at = Some(at(5));
         let unheard = Evidence {

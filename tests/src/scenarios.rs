@@ -9,7 +9,7 @@ use futures::future::join_all;
 use platform::tokens::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 /// How long the books may take to close.
 pub const SETTLED: Duration = Duration::from_secs(30);
@@ -134,17 +134,7 @@ pub async fn crowd(
     }
     let mut confirmed = 0;
     for id in &orders {
-        let path = format!("/api/orders/{id}");
-        let looked = async || {
-            let token = shop.observer()?;
-            let answer = shop.send(Method::GET, &path, Some(&token), None).await?;
-            Ok::<_, anyhow::Error>(answer.expect(200)?.json["status"].clone())
-        };
-        eventually(SETTLED, &format!("order {id} has come to an end"), async || {
-            Ok(looked().await? != "PENDING")
-        })
-        .await?;
-        let last = looked().await?;
+        let last = end_of(shop, id).await?;
         ensure!(last == "CONFIRMED" || last == "FAILED", "order {id} is {last}");
         confirmed += usize::from(last == "CONFIRMED");
     }
@@ -158,6 +148,21 @@ pub async fn crowd(
         Ok(product["sold"] == json!(stock) && product["reserved"] == 0)
     })
     .await
+}
+
+/// Waits until an order has come to an end, and returns its status.
+async fn end_of(shop: &Shop, id: &str) -> Result<String> {
+    let path = format!("/api/orders/{id}");
+    let end = RefCell::new(None);
+    eventually(SETTLED, &format!("order {id} has come to an end"), async || {
+        let token = shop.observer()?;
+        let answer = shop.send(Method::GET, &path, Some(&token), None).await?;
+        let status = text(&answer.expect(200)?.json["status"])?;
+        *end.borrow_mut() = Some(status).filter(|status| status != "PENDING");
+        Ok(end.borrow().is_some())
+    })
+    .await?;
+    end.into_inner().context("it has ended")
 }
 
 /// Tries to buy one unit; returns the order if it was accepted.

@@ -91,13 +91,10 @@ impl Knowledge {
     /// The conditions that follow.
     pub fn findings(&self) -> Vec<Finding> {
         use ConditionType as C;
-        let unreachable = self
-            .backends
-            .unreachable
-            .clone()
-            .unwrap_or_else(|| vec!["no answer yet".to_owned()]);
-        let mut findings = vec![
-            match unreachable.as_slice() {
+        let mut findings = Vec::new();
+        // While nobody has looked, as after a start of the operator, what was found before stands.
+        if let Some(unreachable) = &self.backends.unreachable {
+            findings.push(match unreachable.as_slice() {
                 [] => Finding::new(
                     C::BackendsReachable,
                     true,
@@ -105,13 +102,13 @@ impl Knowledge {
                     "MongoDB, Kafka and Redis answer",
                 ),
                 sentences => Finding::new(C::BackendsReachable, false, "NoAnswer", sentences.join("; ")),
-            },
-            match &self.backends.topics {
+            });
+            findings.push(match &self.backends.topics {
                 Ok(()) => Finding::new(C::TopicsReady, true, "TopicsExist", "every topic exists"),
                 Err(sentence) => Finding::new(C::TopicsReady, false, "TopicsMissing", sentence.as_str()),
-            },
-            self.workloads(),
-        ];
+            });
+        }
+        findings.push(self.workloads());
         match &self.catalogue {
             Err(error) => findings.push(Finding::new(
                 C::CatalogReady,

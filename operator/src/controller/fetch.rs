@@ -45,7 +45,7 @@ pub struct ObservedPod {
     pub name: String,
     /// What it runs.
     pub component: String,
-    /// Where it is, once it runs and until it is told to stop.
+    /// Where it is, once it runs.
     pub address: Option<IpAddr>,
     /// Whether it takes requests.
     pub ready: bool,
@@ -147,7 +147,8 @@ async fn pods(client: &Client, namespace: &str, sale: &str) -> Result<Vec<Observ
 
 fn observed_pod(pod: &Pod) -> ObservedPod {
     let status = pod.status.clone().unwrap_or_default();
-    let runs = status.phase.as_deref() == Some("Running") && pod.metadata.deletion_timestamp.is_none();
+    // A pod that is told to go still takes requests for some seconds, so it counts like any other until it stops.
+    let runs = status.phase.as_deref() == Some("Running");
     let ready = status
         .conditions
         .unwrap_or_default()

@@ -7,6 +7,7 @@ use super::{
 };
 use crds::{FlashSale, ValidSale, status::ConditionType, valid::Invalid};
 use kube::{ResourceExt, runtime::events::EventType};
+use sale::phase::Phase;
 
 /// The checked sale: the API server checks the same rules, but an object may be older than a rule.
 ///
@@ -17,7 +18,8 @@ pub fn validate(sale: &FlashSale) -> Result<ValidSale, Invalid> {
 }
 
 /// Refuses a sale whose topics belong to another: each would take the other's messages for its own, and the end of one
-/// would delete the topics of both. The sale that was there first keeps them.
+/// would delete the topics of both. Who has begun to use them keeps them; among those that have not, who was there first.
+/// (Creation times have a resolution of one second, so they alone cannot tell.)
 ///
 /// # Errors
 /// [`Invalid`].
@@ -26,14 +28,18 @@ pub fn owns_its_topics(
     valid: ValidSale,
     others: &[FlashSale],
 ) -> Result<ValidSale, Invalid> {
-    let age = |sale: &FlashSale| (sale.creation_timestamp().map(|at| at.0), sale.uid());
+    let rank = |sale: &FlashSale| {
+        let phase = sale.status.as_ref().and_then(|status| status.phase);
+        let waits = matches!(phase, None | Some(Phase::Pending));
+        (waits, sale.creation_timestamp().map(|at| at.0), sale.uid())
+    };
     let backends = |sale: &ValidSale| {
         let own = sale.backends_secret.as_ref();
         own.map(|name| (sale.id.namespace.clone(), name.clone()))
     };
     let owner = others
         .iter()
-        .filter(|other| age(other) < age(sale))
+        .filter(|other| rank(other) < rank(sale))
         .find_map(|other| {
             let other = ValidSale::try_from(other).ok()?;
             let same = other.topics.prefix == valid.topics.prefix && backends(&other) == backends(&valid);
@@ -74,4 +80,52 @@ pub async fn report(context: &Context, sale: &FlashSale, invalid: &Invalid) -> R
     }
     status::write(&context.client, sale, &status).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sale(name: &str, uid: &str, created: &str, phase: Option<&str>) -> FlashSale {
+        let json = json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": name, "namespace": "shop", "uid": uid, "generation": 1, "creationTimestamp": created},
+            "spec": {
+                "products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}],
+                "kafka": {"topicPrefix": "same."},
+            },
+            "status": {"phase": phase},
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn may_use(sale: &FlashSale, other: &FlashSale) -> bool {
+        let valid = validate(sale).unwrap();
+        owns_its_topics(sale, valid, std::slice::from_ref(other)).is_ok()
+    }
+
+    #[test]
+    fn exactly_one_of_two_sales_gets_the_topics() {
+        let (noon, later) = ("2026-12-01T12:00:00Z", "2026-12-01T12:00:01Z");
+        let (first, second) = (sale("a", "2", noon, None), sale("b", "1", later, None));
+        assert!(may_use(&first, &second) && !may_use(&second, &first));
+        let in_the_same_second = sale("b", "1", noon, None);
+        assert!(may_use(&in_the_same_second, &first) && !may_use(&first, &in_the_same_second));
+    }
+
+    #[test]
+    fn who_has_begun_keeps_the_topics() {
+        let noon = "2026-12-01T12:00:00Z";
+        for phase in ["Warming", "Live", "Draining", "Ended"] {
+            let begun = sale("a", "2", noon, Some(phase));
+            for waiting in [None, Some("Pending")] {
+                let new = sale("b", "1", noon, waiting);
+                assert!(
+                    may_use(&begun, &new) && !may_use(&new, &begun),
+                    "{phase} {waiting:?}"
+                );
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A request meets, in this order: [`cors`], the rate [`limiter`], for orders the sale's clock and the [`gate`], and
 //! the [`proxy`] that takes it to its service. [`sale_page`] answers `GET /api/sale` from memory, [`upgrade`] passes
-//! WebSockets on where there is no ingress.
+//! WebSockets on where there is no ingress. [`warm_up`] keeps a process that has just started out of the way.
 
 pub mod cors;
 pub mod gate;
@@ -14,6 +14,7 @@ pub mod sale_page;
 pub mod subject;
 pub mod traceparent;
 pub mod upgrade;
+mod warm_up;
 
 use axum::{
     Router,
@@ -27,6 +28,7 @@ use futures::{FutureExt, future::BoxFuture};
 use platform::{
     config::Config,
     control::Control,
+    health::Health,
     http::{
         authorization::Authority,
         client_address::Network,
@@ -49,6 +51,8 @@ pub struct Dependencies {
     pub authority: Authority,
     /// Counts refused orders.
     pub refused: Arc<AtomicU64>,
+    /// Health of the process.
+    pub health: Health,
     /// Cancelled when the process ends.
     pub stop: CancellationToken,
 }
@@ -81,6 +85,12 @@ pub(crate) struct Gateway {
 pub fn build(deps: Dependencies, extra: Router) -> Service {
     let config = deps.config;
     let products = products::Products::new(config.upstreams.inventory.clone());
+    let warming = warm_up::run(
+        deps.redis.clone(),
+        products.clone(),
+        deps.health.gate("Redis and products"),
+        deps.stop.clone(),
+    );
     let gateway = Gateway {
         control: deps.control,
         authority: deps.authority,
@@ -115,7 +125,10 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .with_state(gateway)
         .merge(extra)
         .layer(cors::layer(&config.http.cors_origins));
-    let tasks = vec![("gateway products", products.refresh_until(deps.stop).boxed())];
+    let tasks = vec![
+        ("gateway products", products.refresh_until(deps.stop).boxed()),
+        ("gateway warm-up", warming.boxed()),
+    ];
     Service { router, tasks }
 }
 

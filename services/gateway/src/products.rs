@@ -1,6 +1,6 @@
 //! The product list in memory, as inventory last told it.
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use sale::money::JsonDecimal;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
@@ -48,7 +48,7 @@ struct PageOfProducts {
 /// The list.
 #[derive(Debug, Clone)]
 pub struct Products {
-    list: Arc<ArcSwap<Vec<Product>>>,
+    list: Arc<ArcSwapOption<Vec<Product>>>,
     client: reqwest::Client,
     inventory: Url,
 }
@@ -69,9 +69,14 @@ impl Products {
         }
     }
 
-    /// The list as it was last read.
+    /// The list as it was last read; empty while it never was.
     pub fn list(&self) -> Arc<Vec<Product>> {
-        self.list.load_full()
+        self.list.load_full().unwrap_or_default()
+    }
+
+    /// Whether the list has been read.
+    pub fn are_known(&self) -> bool {
+        self.list.load().is_some()
     }
 
     /// Reads the list again and again until the process ends.
@@ -84,7 +89,7 @@ impl Products {
                 _ = tick.tick() => {}
             }
             match self.read().await {
-                Ok(products) => self.list.store(Arc::new(products)),
+                Ok(products) => self.list.store(Some(Arc::new(products))),
                 Err(error) => tracing::debug!(%error, "inventory does not answer; the list stays as it is"),
             }
         }

@@ -8,7 +8,7 @@ use std::{future::Future, process::ExitCode, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How long tasks get to finish what they have begun. Kubernetes kills after 30 s; the rest is for the log.
+/// How long tasks get to finish what they have begun. Kubernetes kills a second later; that is for the log.
 pub const GRACE: Duration = Duration::from_secs(25);
 
 /// Owns every long-running task of a process.

@@ -272,6 +272,7 @@ impl Process {
                         redis: backends::redis::client(&self.credentials.redis_url).context("REDIS_URL")?,
                         authority: self.authority.clone(),
                         refused: Arc::clone(&self.refused),
+                        health: self.health.clone(),
                         stop,
                     },
                     api_document::routes(),

@@ -14,8 +14,11 @@ use platform::config::{paths, ports};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-/// Seconds from SIGTERM to SIGKILL: a process gets 25 s to finish what it has begun.
-const GRACE_SECONDS: i64 = 30;
+/// Seconds between the decision that a pod goes and its SIGTERM. For that long it still takes requests: everyone who
+/// sends it any (kube-proxy, the ingress controller) hears of the decision at the same time as the pod does.
+const FAREWELL_SECONDS: i64 = 4;
+/// Seconds from the decision to SIGKILL: after the farewell a process gets 25 s to finish what it has begun.
+const GRACE_SECONDS: i64 = FAREWELL_SECONDS + 26;
 
 pub(super) fn deployment(plan: &Plan<'_>, component: Component) -> Child {
     let name = component.as_str();
@@ -98,6 +101,7 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "startupProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 120},
         "livenessProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "admin"}, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 2},
+        "lifecycle": {"preStop": {"sleep": {"seconds": FAREWELL_SECONDS}}},
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },
