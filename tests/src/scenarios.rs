@@ -181,8 +181,12 @@ async fn buy(shop: &Shop, sku: &str, n: usize, buyers: Buyers) -> Result<Option<
             409 => return Ok(None),
             // Ten tries a minute for each buyer.
             429 if buyers == Buyers::Insisting => tokio::time::sleep(Duration::from_secs(5)).await,
-            // 502 to 504 and 404 are what an ingress says while no gateway is there.
-            404 | 502 | 503 | 504 => tokio::time::sleep(Duration::from_secs(1)).await,
+            // What an ingress says while no gateway is there, or when one dies in the middle of a request: a page of its
+            // own, where the shop would send a problem document.
+            404 | 500 | 502 | 504 if answer.json.is_null() => {
+                tokio::time::sleep(Duration::from_secs(1)).await
+            }
+            503 => tokio::time::sleep(Duration::from_secs(1)).await,
             _ => anyhow::bail!("buyer {n} got {}: {}", answer.status, answer.text),
         }
     }

@@ -108,7 +108,7 @@ impl Knowledge {
                 Err(sentence) => Finding::new(C::TopicsReady, false, "TopicsMissing", sentence.as_str()),
             });
         }
-        findings.push(self.workloads());
+        findings.push(workloads(&self.rolled_out));
         match &self.catalogue {
             Err(error) => findings.push(Finding::new(
                 C::CatalogReady,
@@ -150,28 +150,9 @@ impl Knowledge {
         findings
     }
 
-    fn workloads(&self) -> Finding {
-        let missing: Vec<_> = Component::ALL
-            .into_iter()
-            .filter(|c| !self.rolled_out.contains(c))
-            .map(Component::as_str)
-            .collect();
-        if missing.is_empty() {
-            Finding::new(
-                ConditionType::WorkloadsReady,
-                true,
-                "RolledOut",
-                "every service is rolled out",
-            )
-        } else {
-            let message = format!("waiting for {}", missing.join(", "));
-            Finding::new(ConditionType::WorkloadsReady, false, "RollingOut", message)
-        }
-    }
-
     /// Writes the numbers that are known into the status; what is not known stays as it was.
     pub fn record_numbers(&self, status: &mut FlashSaleStatus, receipts: &Receipts) {
-        status.ready = Some(format!("{}/{}", self.rolled_out.len(), Component::ALL.len()));
+        status.ready = Some(ready(&self.rolled_out));
         if let Ok(catalogue) = &self.catalogue {
             status.products.clone_from(&catalogue.products);
             status.stock = Some(catalogue.products.iter().map(|p| p.stock).sum());
@@ -192,5 +173,40 @@ impl Knowledge {
             },
             Err(_) => OrderNumbers { rejected, ..before },
         });
+    }
+}
+
+/// What is known of a sale that is over: whether the services that readers need are there.
+pub fn afterwards(observed: &Observed, sale: &str, status: &mut FlashSaleStatus) -> Finding {
+    let rolled_out = observed.rolled_out(sale);
+    status.ready = Some(ready(&rolled_out));
+    if observed.images(sale).is_empty() {
+        let message = "the services were removed at the end of spec.retainFor";
+        return Finding::new(ConditionType::WorkloadsReady, false, "Removed", message);
+    }
+    workloads(&rolled_out)
+}
+
+/// How many of the services are rolled out, as people read it.
+fn ready(rolled_out: &BTreeSet<Component>) -> String {
+    format!("{}/{}", rolled_out.len(), Component::ALL.len())
+}
+
+fn workloads(rolled_out: &BTreeSet<Component>) -> Finding {
+    let missing: Vec<_> = Component::ALL
+        .into_iter()
+        .filter(|c| !rolled_out.contains(c))
+        .map(Component::as_str)
+        .collect();
+    if missing.is_empty() {
+        Finding::new(
+            ConditionType::WorkloadsReady,
+            true,
+            "RolledOut",
+            "every service is rolled out",
+        )
+    } else {
+        let message = format!("waiting for {}", missing.join(", "));
+        Finding::new(ConditionType::WorkloadsReady, false, "RollingOut", message)
     }
 }

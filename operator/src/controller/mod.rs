@@ -236,6 +236,9 @@ async fn step(
         let unsettled = outcome.deployments_changed || failure.is_some();
         evidence = evidence_of(known, evidence, unsettled);
     }
+    if phase == Phase::Ended {
+        findings.push(evidence::afterwards(observed, &valid.id.name, &mut status));
+    }
     let next = phase::next(phase, &schedule(valid, &status), &evidence, now);
     take(next, &mut status, now);
     findings.extend(summary(&status, &evidence, failure.as_ref()));
