@@ -184,7 +184,7 @@ async fn buy(shop: &Shop, sku: &str, n: usize, buyers: Buyers) -> Result<Option<
             // What an ingress says while no gateway is there, or when one dies in the middle of a request: a page of its
             // own, where the shop would send a problem document.
             404 | 500 | 502 | 504 if answer.json.is_null() => {
-                tokio::time::sleep(Duration::from_secs(1)).await
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
             503 => tokio::time::sleep(Duration::from_secs(1)).await,
             _ => anyhow::bail!("buyer {n} got {}: {}", answer.status, answer.text),

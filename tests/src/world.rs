@@ -1,7 +1,11 @@
 //! A sale of its own: every service as a process of its own, on free ports, with its own database, topics and keys, on
 //! the backends that the caller has started.
 
-use crate::{cluster::command, scenarios::Login, shop::Shop};
+use crate::{
+    cluster::command,
+    scenarios::{Login, SETTLED},
+    shop::Shop,
+};
 use anyhow::{Context, Result, bail};
 use events::topics::all_names;
 use jiff::Timestamp;
@@ -211,7 +215,8 @@ impl World {
         Ok(text)
     }
 
-    async fn ready(&self, service: &'static str) -> Result<()> {
+    /// Waits until a service says that it is ready.
+    pub async fn ready(&self, service: &'static str) -> Result<()> {
         let url = format!("http://127.0.0.1:{}/readyz", self.ports[service].1);
         let is_ready = async || {
             Ok(self
@@ -282,9 +287,27 @@ impl World {
             .await?)
     }
 
-    /// Checks that nothing was lost or made up: the stock equation, and that reserved and sold are the sums of what
-    /// is held and confirmed. Only meaningful once the sale is settled.
+    /// Checks that nothing was lost or made up: no count is ever below zero or above stock, and reserved and sold come
+    /// to be the sums of what is held and confirmed, once what is on its way has arrived.
     pub async fn check_conservation(&self) -> Result<()> {
+        let end = tokio::time::Instant::now() + SETTLED;
+        loop {
+            let differences = self.differences().await?;
+            if differences.is_empty() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > end {
+                bail!("after {SETTLED:?} still: {}", differences.join("; "));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Products whose counts are not the sums of reservations and orders.
+    ///
+    /// # Errors
+    /// A count that no way through the system may ever pass through.
+    async fn differences(&self) -> Result<Vec<String>> {
         use futures::TryStreamExt;
         let all = async |name: &str| -> Result<Vec<Document>> {
             Ok(self
@@ -316,6 +339,7 @@ impl World {
             all("reservations").await?,
             all("orders").await?,
         );
+        let mut differences = Vec::new();
         for product in products {
             let id = product.get_str("_id")?;
             let number = |key: &str| product.get_i64(key);
@@ -324,13 +348,17 @@ impl World {
                 units(&reservations, id, ("state", "HELD")),
                 units(&orders, id, ("status", "CONFIRMED")),
             );
-            if reserved < 0 || sold < 0 || reserved + sold > stock || reserved != held || sold != confirmed {
-                bail!(
-                    "product {id}: stock {stock}, reserved {reserved} (held {held}), sold {sold} (confirmed {confirmed})"
-                );
+            let counts = format!(
+                "product {id}: stock {stock}, reserved {reserved} (held {held}), sold {sold} (confirmed {confirmed})"
+            );
+            if reserved < 0 || sold < 0 || reserved + sold > stock {
+                bail!(counts);
+            }
+            if reserved != held || sold != confirmed {
+                differences.push(counts);
             }
         }
-        Ok(())
+        Ok(differences)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The services as processes of their own, on real backends.
 
 use anyhow::{Context, Result};
-use futures::future::join_all;
+use futures::future::{join_all, select};
 use jiff::Timestamp;
 use mongodb::bson::doc;
 use platform::tokens::Role;
@@ -17,6 +17,11 @@ use sale::{
 };
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
+
+/// A buyer who has ordered nothing before: what was accepted once under a key is answered like that ever after.
+fn somebody() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
 
 #[tokio::test]
 async fn the_seed_flow() -> Result<()> {
@@ -232,7 +237,7 @@ async fn limits_and_the_clock_follow_the_control_document() -> Result<()> {
     eventually(within, "orders are refused while halted", async || {
         Ok(world
             .shop
-            .order("bob", "h", "P", 1)
+            .order(&somebody(), "h", "P", 1)
             .await?
             .expect_problem(409, "sale_halted")
             .is_ok())
@@ -244,7 +249,7 @@ async fn limits_and_the_clock_follow_the_control_document() -> Result<()> {
         &world.current_control()?,
     )?;
     eventually(within, "orders are refused before the opening", async || {
-        let answer = world.shop.order("eve", "o", "P", 1).await?;
+        let answer = world.shop.order(&somebody(), "o", "P", 1).await?;
         Ok(answer.expect_problem(409, "sale_not_open").is_ok() && answer.json["opensAt"].is_string())
     })
     .await?;
@@ -252,7 +257,7 @@ async fn limits_and_the_clock_follow_the_control_document() -> Result<()> {
     eventually(within, "orders are refused after the end", async || {
         Ok(world
             .shop
-            .order("joe", "c", "P", 1)
+            .order(&somebody(), "c", "P", 1)
             .await?
             .expect_problem(409, "sale_closed")
             .is_ok())
@@ -491,6 +496,57 @@ async fn a_frozen_replica_that_wakes_up_changes_nothing() -> Result<()> {
     })
     .await?;
     world.all_still_run()?;
+    world.check_conservation().await
+}
+
+/// Whether the order was accepted before its gateway died is for the order service to say, not for a gate at zero.
+#[tokio::test]
+async fn a_buyer_whose_gateway_died_gets_the_unit_it_had_taken() -> Result<()> {
+    let mut world = World::start().await?;
+    let shop = Arc::clone(&world.shop);
+    shop.product("LAST", 1, None).await?;
+    shop.order("eve", "k", "LAST", 2)
+        .await?
+        .expect_problem(409, "sold_out")?;
+    world.freeze("order")?;
+    let order = |user: &'static str| {
+        let shop = Arc::clone(&shop);
+        Box::pin(async move { (user, shop.order(user, "k", "LAST", 1).await) })
+    };
+    let (first, waiting) = select(order("ada"), order("bob")).await.factor_first();
+    let (refused, answer) = first;
+    answer?.expect_problem(409, "sold_out")?;
+    world.kill_and_restart("gateway")?;
+    let (holder, answer) = waiting.await;
+    assert!(answer.is_err(), "{holder} got an answer from a dead gateway");
+    assert_ne!(holder, refused);
+    world.ready("gateway").await?;
+    world.thaw("order")?;
+
+    shop.order(holder, "k", "LAST", 1).await?.expect(201)?;
+    shop.order(refused, "k", "LAST", 1)
+        .await?
+        .expect_problem(409, "sold_out")?;
+    world.check_conservation().await
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_after_the_end_and_a_new_order_is_not() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("LATE", 50, None).await?;
+    shop.order("ada", "k", "LATE", 1).await?.expect(201)?;
+    world.control(|c| c.closed = true, &world.current_control()?)?;
+    eventually(Duration::from_secs(2), "new orders are refused", async || {
+        let answer = shop.order(&somebody(), "k", "LATE", 1).await?;
+        Ok(answer.expect_problem(409, "sale_closed").is_ok())
+    })
+    .await?;
+    let repeat = shop.order("ada", "k", "LATE", 1).await?;
+    assert_eq!(repeat.expect(201)?.headers["idempotency-replayed"], "true");
+    shop.order("ada", "another", "LATE", 1)
+        .await?
+        .expect_problem(409, "sale_closed")?;
     world.check_conservation().await
 }
 

@@ -1,33 +1,40 @@
 //! The gate: turns buyers away by a count in Redis before anything is written elsewhere. Inventory keeps the counts;
 //! see its module of the same name. A missing count lets everybody through: correctness never depends on the gate.
+//!
+//! With the units goes a marker that says whose they are: the idempotency key's. A buyer whose answer was lost, because
+//! a gateway died or the order service did not answer in time, sends the order again with its key, and passes: the
+//! order service knows whether it took the order the first time. Without the marker such a buyer could be told "sold
+//! out" of an order that was accepted. Units whose buyer never comes back are found by inventory like any difference.
 
 use fred::{
     clients::Client,
     error::Error,
     interfaces::{KeysInterface, LuaInterface},
-    types::Expiration,
 };
 use sale::{ProductId, UserId};
 use sha2::{Digest, Sha256};
 
-/// How long it is remembered that a key made an order.
+/// How long it is remembered that a key may have made an order.
 const MARKER_SECONDS: i64 = 24 * 3_600;
 
-/// KEYS: the marker, then a count for each product. ARGV: the units of each.
+/// KEYS: the marker, then a count for each product. ARGV: the marker's seconds, then the units of each product.
 /// Returns 1 when units were taken, 2 when the order may pass without taking, 0 when it is refused.
 const TAKE: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end
 for i = 2, #KEYS do
   local left = redis.call('GET', KEYS[i])
-  if left and tonumber(left) < tonumber(ARGV[i - 1]) then return 0 end
+  if left and tonumber(left) < tonumber(ARGV[i]) then return 0 end
 end
 for i = 2, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i - 1]) end
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i]) end
 end
+redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])
 return 1
 ";
+/// KEYS: the marker, then a count for each product. ARGV: 1 to drop the marker, then the units of each product.
 const GIVE_BACK: &str = r"
-for i = 1, #KEYS do
+if ARGV[1] == '1' then redis.call('DEL', KEYS[1]) end
+for i = 2, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[i]) end
 end
 return 1
@@ -43,12 +50,36 @@ pub struct Gate {
 /// What the gate says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
-    /// Units were taken; give them back unless a new order comes of it.
+    /// Units were taken and the key was marked.
     Taken,
-    /// The key has made an order before: pass, nothing was taken.
+    /// The key was marked before: pass, nothing was taken.
     Repeat,
     /// No units are left.
     Refused,
+}
+
+/// What became of an order that had taken units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was accepted: the units are its own.
+    Accepted,
+    /// Its key had made an order before, which has its units: these are too many.
+    Known,
+    /// It was refused for good.
+    Refused,
+    /// Nobody can say: no answer, or one that promises nothing.
+    Unknown,
+}
+
+/// An order as the gate sees it.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Who orders.
+    pub user: UserId,
+    /// The idempotency key.
+    pub key: String,
+    /// Units of each product; every product once.
+    pub wanted: Vec<(ProductId, u32)>,
 }
 
 impl Gate {
@@ -60,13 +91,6 @@ impl Gate {
         }
     }
 
-    fn keys(&self, wanted: &[(ProductId, u32)]) -> Vec<String> {
-        wanted
-            .iter()
-            .map(|(product, _)| format!("{}gate:{product}", self.prefix))
-            .collect()
-    }
-
     fn marker(&self, user: &UserId, key: &str) -> String {
         let mut hash = Sha256::new();
         hash.update((user.as_str().len() as u64).to_be_bytes());
@@ -75,20 +99,24 @@ impl Gate {
         format!("{}idem:{}", self.prefix, hex::encode(hash.finalize()))
     }
 
-    /// Takes the units of an order, all or none.
+    /// The marker and the counts that an order touches.
+    fn keys(&self, attempt: &Attempt) -> Vec<String> {
+        let counts = attempt
+            .wanted
+            .iter()
+            .map(|(product, _)| format!("{}gate:{product}", self.prefix));
+        std::iter::once(self.marker(&attempt.user, &attempt.key))
+            .chain(counts)
+            .collect()
+    }
+
+    /// Takes the units of an order, all or none, and marks its key.
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn take(
-        &self,
-        user: &UserId,
-        key: &str,
-        wanted: &[(ProductId, u32)],
-    ) -> Result<Passage, Error> {
-        let mut keys = vec![self.marker(user, key)];
-        keys.extend(self.keys(wanted));
-        let units: Vec<i64> = wanted.iter().map(|(_, units)| i64::from(*units)).collect();
-        let said: i64 = self.redis.eval(TAKE, keys, units).await?;
+    pub async fn take(&self, attempt: &Attempt) -> Result<Passage, Error> {
+        let arguments = arguments(MARKER_SECONDS, attempt);
+        let said: i64 = self.redis.eval(TAKE, self.keys(attempt), arguments).await?;
         Ok(match said {
             1 => Passage::Taken,
             2 => Passage::Repeat,
@@ -96,24 +124,31 @@ impl Gate {
         })
     }
 
-    /// Gives units back. Best effort: inventory sets the count right.
-    pub async fn give_back(&self, wanted: &[(ProductId, u32)]) {
-        let units: Vec<i64> = wanted.iter().map(|(_, units)| i64::from(*units)).collect();
-        let given: Result<i64, Error> = self.redis.eval(GIVE_BACK, self.keys(wanted), units).await;
+    /// Whether a key was marked, and so may have made an order.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn knows(&self, user: &UserId, key: &str) -> Result<bool, Error> {
+        let found: i64 = self.redis.exists(self.marker(user, key)).await?;
+        Ok(found > 0)
+    }
+
+    /// Gives back what an order took and does not need. Best effort: inventory sets the counts right.
+    pub async fn settle(&self, attempt: &Attempt, outcome: Outcome) {
+        let drop_marker = match outcome {
+            Outcome::Accepted | Outcome::Unknown => return,
+            Outcome::Known => 0,
+            Outcome::Refused => 1,
+        };
+        let arguments = arguments(drop_marker, attempt);
+        let given: Result<i64, Error> = self.redis.eval(GIVE_BACK, self.keys(attempt), arguments).await;
         if let Err(error) = given {
             tracing::debug!(%error, "units not given back to the gate; it will be set right");
         }
     }
+}
 
-    /// Remembers that a key made an order, so that its repeat passes a closed gate. Best effort.
-    pub async fn mark(&self, user: &UserId, key: &str) {
-        let expiry = Some(Expiration::EX(MARKER_SECONDS));
-        let marked: Result<(), Error> = self
-            .redis
-            .set(self.marker(user, key), 1, expiry, None, false)
-            .await;
-        if let Err(error) = marked {
-            tracing::debug!(%error, "order not marked in the gate");
-        }
-    }
+fn arguments(first: i64, attempt: &Attempt) -> Vec<i64> {
+    let units = attempt.wanted.iter().map(|(_, units)| i64::from(*units));
+    std::iter::once(first).chain(units).collect()
 }

@@ -1,6 +1,10 @@
 //! `POST /api/orders`: the sale's clock and the gate stand before the order service.
 
-use crate::{Gateway, gate::Passage, proxy, subject};
+use crate::{
+    Gateway,
+    gate::{Attempt, Outcome, Passage},
+    proxy, subject,
+};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -83,34 +87,24 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
     let user = gateway.authority.identify(token)?.user;
     let client = subject::address(&request, &gateway.trusted);
     let (parts, body) = proxy::with_whole_body(request).await?;
-    check_clock(gateway)?;
     let key = idempotency_key(&parts.headers);
-    let wanted = wanted(&body);
-    let passage = match (&key, &wanted) {
-        (Some(key), Some(wanted)) => pass(gateway, &user, key, wanted).await?,
+    check_clock(gateway, &user, key.as_deref()).await?;
+    let attempt = match (key, wanted(&body)) {
+        (Some(key), Some(wanted)) => Some(Attempt { user, key, wanted }),
         // The order service says what is wrong with it, exactly.
-        _ => Passage::Repeat,
+        _ => None,
+    };
+    let taken = match attempt {
+        Some(attempt) => pass(gateway, attempt).await?,
+        None => None,
     };
     let forwarded = Request::from_parts(parts, Body::from(body));
     let gateway = gateway.clone();
     // In a task of its own: what was taken from the gate is given back also when the buyer hangs up.
     let work = async move {
         let answered = gateway.proxy.send(forwarded, client).await;
-        let accepted = answered
-            .as_ref()
-            .is_ok_and(|response| response.status() == StatusCode::CREATED);
-        let replayed = answered
-            .as_ref()
-            .is_ok_and(|r| r.headers().contains_key("idempotency-replayed"));
-        if let (Passage::Taken, Some(wanted)) = (passage, &wanted)
-            && (!accepted || replayed)
-        {
-            gateway.gate.give_back(wanted).await;
-        }
-        if let (true, Some(key)) = (accepted, &key)
-            && passage == Passage::Taken
-        {
-            gateway.gate.mark(&user, key).await;
+        if let Some(attempt) = taken {
+            gateway.gate.settle(&attempt, outcome(&answered)).await;
         }
         answered
     };
@@ -119,40 +113,62 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
         .map_err(|error| Problem::internal(&error))?
 }
 
-fn check_clock(gateway: &Gateway) -> Result<(), Problem> {
-    match gateway.control.admission() {
-        Admission::Open => Ok(()),
-        Admission::NotOpen { opens_at } => {
-            let detail = match opens_at {
-                Some(at) => format!("The sale opens at {at}."),
-                None => "The sale has not opened yet.".to_owned(),
-            };
-            let mut problem = Problem::new(Code::SaleNotOpen, detail);
-            problem.opens_at = opens_at.map(|at| at.to_string());
-            Err(problem)
-        }
-        Admission::Closed => Err(Problem::new(Code::SaleClosed, "The sale is over.")),
-        Admission::Halted => Err(Problem::new(
-            Code::SaleHalted,
-            "The sale is paused; please come back in a moment.",
-        )),
+/// What the order service's answer says of an order.
+fn outcome(answered: &Result<Response, Problem>) -> Outcome {
+    let Ok(response) = answered else {
+        return Outcome::Unknown;
+    };
+    match response.status() {
+        StatusCode::CREATED if response.headers().contains_key("idempotency-replayed") => Outcome::Known,
+        StatusCode::CREATED => Outcome::Accepted,
+        // The key has made another order.
+        StatusCode::UNPROCESSABLE_ENTITY => Outcome::Known,
+        status if status.is_client_error() => Outcome::Refused,
+        _ => Outcome::Unknown,
     }
 }
 
-async fn pass(
-    gateway: &Gateway,
-    user: &UserId,
-    key: &str,
-    wanted: &[(ProductId, u32)],
-) -> Result<Passage, Problem> {
-    match gateway.gate.take(user, key, wanted).await {
-        Ok(Passage::Refused) => Err(Problem::new(Code::SoldOut, "No units are left.")),
-        Ok(passage) => Ok(passage),
-        Err(error) => {
-            tracing::debug!(%error, "the gate is not available");
-            Err(Problem::busy())
-        }
+/// Refuses orders outside the sale's times, but not the repeat of one that may have been accepted: its answer is what
+/// became of it.
+async fn check_clock(gateway: &Gateway, user: &UserId, key: Option<&str>) -> Result<(), Problem> {
+    let admission = gateway.control.admission();
+    let Some(refusal) = Problem::outside_the_sale(admission) else {
+        return Ok(());
+    };
+    if let Admission::NotOpen { .. } = admission {
+        return Err(refusal);
     }
+    match key {
+        Some(key)
+            if gateway
+                .gate
+                .knows(user, key)
+                .await
+                .map_err(|error| unavailable(&error))? =>
+        {
+            Ok(())
+        }
+        _ => Err(refusal),
+    }
+}
+
+/// Lets an order through the gate; the attempt comes back if it took units.
+async fn pass(gateway: &Gateway, attempt: Attempt) -> Result<Option<Attempt>, Problem> {
+    match gateway
+        .gate
+        .take(&attempt)
+        .await
+        .map_err(|error| unavailable(&error))?
+    {
+        Passage::Taken => Ok(Some(attempt)),
+        Passage::Repeat => Ok(None),
+        Passage::Refused => Err(Problem::new(Code::SoldOut, "No units are left.")),
+    }
+}
+
+fn unavailable(error: &fred::error::Error) -> Problem {
+    tracing::debug!(%error, "the gate is not available");
+    Problem::busy()
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Option<String> {
@@ -181,6 +197,31 @@ fn wanted(body: &[u8]) -> Option<Vec<(ProductId, u32)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_are_kept_unless_the_answer_says_that_they_are_not_needed() {
+        let answer = |status: u16| {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response
+        };
+        let mut replayed = answer(201);
+        replayed
+            .headers_mut()
+            .insert("idempotency-replayed", "true".parse().unwrap());
+        for (answered, meaning) in [
+            (Ok(answer(201)), Outcome::Accepted),
+            (Ok(replayed), Outcome::Known),
+            (Ok(answer(422)), Outcome::Known),
+            (Ok(answer(400)), Outcome::Refused),
+            (Ok(answer(409)), Outcome::Refused),
+            (Ok(answer(500)), Outcome::Unknown),
+            (Ok(answer(503)), Outcome::Unknown),
+            (Err(Problem::busy()), Outcome::Unknown),
+        ] {
+            assert_eq!(outcome(&answered), meaning, "{answered:?}");
+        }
+    }
 
     #[test]
     fn a_body_that_parses_tells_its_units() {

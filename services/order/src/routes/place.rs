@@ -19,7 +19,6 @@ use platform::http::{
 use sale::{
     ProductId, Quantity, Sku,
     catalogue::{PricedItem, total},
-    control::Admission,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -116,24 +115,8 @@ fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {
             Code::CustomerLimit,
             format!("Each customer may buy {limit} of {sku}, and your orders reach that already."),
         )),
-        Answer::NotOpen(admission) => Err(not_open(admission)),
+        Answer::NotOpen(admission) => Err(Problem::outside_the_sale(admission).unwrap_or_else(Problem::busy)),
         Answer::Busy => Err(Problem::busy()),
-    }
-}
-
-fn not_open(admission: Admission) -> Problem {
-    match admission {
-        Admission::NotOpen { opens_at } => {
-            let mut problem = Problem::new(Code::SaleNotOpen, "The sale has not opened yet.");
-            problem.opens_at = opens_at.map(|at| at.to_string());
-            problem
-        }
-        Admission::Closed => Problem::new(Code::SaleClosed, "The sale is over."),
-        Admission::Halted => Problem::new(
-            Code::SaleHalted,
-            "The sale is paused; please come back in a moment.",
-        ),
-        Admission::Open => Problem::busy(),
     }
 }
 

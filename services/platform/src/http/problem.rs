@@ -5,6 +5,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use sale::control::Admission;
 use serde::{Deserialize, Serialize};
 
 /// The stable codes. Clients branch on these; titles and details are for people and may change.
@@ -51,7 +52,7 @@ pub enum Code {
     RateLimited,
     /// 500: our fault.
     Internal,
-    /// 503: try again; see `Retry-After`. Nothing was accepted.
+    /// 503: try again, an order with the same key; see `Retry-After`.
     Busy,
 }
 
@@ -198,11 +199,34 @@ impl Problem {
         )
     }
 
-    /// 503: nothing was accepted, and the same request may be sent again.
+    /// What is said of an order outside the sale's times, or `None` while the sale is open.
+    pub fn outside_the_sale(admission: Admission) -> Option<Self> {
+        match admission {
+            Admission::Open => None,
+            Admission::NotOpen { opens_at } => {
+                let detail = opens_at.map_or_else(
+                    || "The sale has not opened yet.".to_owned(),
+                    |at| format!("The sale opens at {at}."),
+                );
+                let mut problem = Self::new(Code::SaleNotOpen, detail);
+                problem.opens_at = opens_at.map(|at| at.to_string());
+                Some(problem)
+            }
+            Admission::Closed => Some(Self::new(Code::SaleClosed, "The sale is over.")),
+            Admission::Halted => Some(Self::new(
+                Code::SaleHalted,
+                "The sale is paused; please come back in a moment.",
+            )),
+        }
+    }
+
+    /// 503: the same request may be sent again. An order sent again with its key is never made twice, whatever became
+    /// of the first try.
     pub fn busy() -> Self {
         Self::new(
             Code::Busy,
-            "A part of the system is not answering. Nothing was accepted; please try again.",
+            "A part of the system is not answering. Please try again; an order sent again with the same Idempotency-Key \
+             is never made twice.",
         )
         .retry_after(1)
     }
