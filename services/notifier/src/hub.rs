@@ -34,7 +34,7 @@ static PUSHED: LazyLock<IntCounter> = LazyLock::new(|| {
 static CUT_OFF: LazyLock<IntCounter> = LazyLock::new(|| {
     must(register_int_counter!(
         "quicksale_sockets_cut_off_total",
-        "Sockets closed because they did not keep up."
+        "Sockets closed because they did not keep up, or pushes may have been missed."
     ))
 });
 
@@ -96,6 +96,12 @@ impl Hub {
                 state.sockets.remove(user);
             }
         }
+    }
+
+    /// Ends all sockets, since pushes may have been missed: they reconnect and read the store.
+    pub fn cut_off_all(&self) {
+        let sockets = std::mem::take(&mut self.lock().sockets);
+        CUT_OFF.inc_by(sockets.values().map(|of_one| of_one.len() as u64).sum());
     }
 
     /// Hands a notification to its user's sockets.
@@ -163,6 +169,22 @@ mod tests {
         let late = hub.register(&UserId::new("ada")).unwrap();
         assert_eq!(late.recent.len(), 1);
         assert!(hub.register(&UserId::new("bob")).unwrap().recent.is_empty());
+    }
+
+    #[test]
+    fn all_are_cut_off_and_who_comes_back_is_served() {
+        let hub = Hub::default();
+        let user = UserId::new("ada");
+        let mut before = hub.register(&user).unwrap();
+        hub.cut_off_all();
+        assert_eq!(
+            before.pushes.try_recv(),
+            Err(mpsc::error::TryRecvError::Disconnected)
+        );
+        let mut after = hub.register(&user).unwrap();
+        hub.leave(&user, before.id);
+        hub.push(&about("ada", 1));
+        assert!(after.pushes.try_recv().is_ok());
     }
 
     #[test]

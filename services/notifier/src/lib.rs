@@ -81,6 +81,7 @@ pub fn build(deps: Dependencies) -> Service {
         Arc::clone(&hub),
         deps.kafka,
         deps.config.kafka.clone(),
+        deps.health.gate("the end of order.status"),
         deps.stop.clone(),
     );
     let state = routes::Notifier {

@@ -114,7 +114,7 @@ impl Session {
             tokio::select! {
                 () = self.stop.cancelled() => return End::Close(close::RESTART, "restarting; connect again"),
                 pushed = registration.pushes.recv() => match pushed {
-                    None => return End::Close(close::TRY_AGAIN, "too slow; connect again"),
+                    None => return End::Close(close::TRY_AGAIN, "updates were missed; connect again"),
                     Some(notification) => {
                         if sent.len() > 1_000 {
                             sent.clear();
