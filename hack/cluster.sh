@@ -79,7 +79,10 @@ up() {
 }
 
 down() {
-  docker info >/dev/null 2>&1 && have kind && exists || return 0
+  { have docker && have kind; } || return 0
+  # A cluster outlives the daemon that ran it.
+  "$REPO/hack/docker.sh" start
+  exists || return 0
   kind delete cluster --name "$cluster" >/dev/null 2>&1
   say "cluster $cluster deleted"
 }

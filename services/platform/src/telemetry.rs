@@ -1,5 +1,6 @@
 //! Logs: one JSON object a line, filtered by `RUST_LOG`.
 
+use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// How log lines are written.
@@ -19,7 +20,12 @@ pub fn init(format: LogFormat) {
     let started = match format {
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true)).try_init(),
         LogFormat::Text => registry
-            .with(fmt::layer().compact().with_target(false))
+            .with(
+                fmt::layer()
+                    .compact()
+                    .with_target(false)
+                    .with_ansi(std::io::stdout().is_terminal()),
+            )
             .try_init(),
     };
     if let Err(error) = started {
