@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use futures::future::{join_all, select};
 use jiff::Timestamp;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
     scenarios::{Buyers, SETTLED, crowd, seed_flow},
@@ -528,6 +528,36 @@ async fn a_buyer_whose_gateway_died_gets_the_unit_it_had_taken() -> Result<()> {
         .await?
         .expect_problem(409, "sold_out")?;
     world.check_conservation().await
+}
+
+/// What a dead notifier had not stored is stored only when its leases are over; a socket does not wait for that.
+#[tokio::test]
+async fn an_update_that_a_dead_notifier_left_behind_reaches_a_new_socket() -> Result<()> {
+    let mut world = World::start().await?;
+    let shop = Arc::clone(&world.shop);
+    shop.product("TOLD", 5, None).await?;
+    world.freeze("notifier")?;
+    let placed = shop.order("ada", "k", "TOLD", 1).await?;
+    placed.expect(201)?;
+    eventually(
+        SETTLED,
+        "the order is confirmed and all is published",
+        async || {
+            let waiting = world
+                .database
+                .collection::<Document>("outbox")
+                .count_documents(doc! {});
+            Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 1 && waiting.await? == 0)
+        },
+    )
+    .await?;
+    world.kill_and_restart("notifier")?;
+    world.ready("notifier").await?;
+    let mut socket = shop.socket(&shop.token("ada", Role::Buyer)?).await?;
+    let update = next_update(&mut socket).await?;
+    assert_eq!(update["data"]["orderId"], placed.json["order"]["_id"]);
+    assert_eq!(update["data"]["status"], "CONFIRMED");
+    Ok(())
 }
 
 #[tokio::test]

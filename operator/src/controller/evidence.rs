@@ -181,7 +181,7 @@ pub fn afterwards(observed: &Observed, sale: &str, status: &mut FlashSaleStatus)
     let rolled_out = observed.rolled_out(sale);
     status.ready = Some(ready(&rolled_out));
     if observed.images(sale).is_empty() {
-        let message = "the services were removed at the end of spec.retainFor";
+        let message = "the services were removed: nobody reads this sale any more";
         return Finding::new(ConditionType::WorkloadsReady, false, "Removed", message);
     }
     workloads(&rolled_out)

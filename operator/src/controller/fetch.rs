@@ -1,8 +1,8 @@
 //! Reads what the API server knows about a sale: the only reads of a reconciliation.
 
 use super::build::{
-    ADMIN, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, Image, Kind, MANAGER, SIGNING_KEYS, config_map,
-    control_map, object_name, sale_selector,
+    ADMIN, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image, Kind, MANAGER, SIGNING_KEYS,
+    config_map, control_map, object_name, sale_selector,
 };
 use crate::{
     deadline::{ApiError, within},
@@ -10,6 +10,7 @@ use crate::{
 };
 use crds::{Component, FlashSale};
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject};
 use platform::{
@@ -55,7 +56,12 @@ pub struct ObservedPod {
 ///
 /// # Errors
 /// [`ApiError`]: a part that could not be read is not the same as a part that is not there.
-pub async fn fetch(client: &Client, settings: &Settings, sale: &FlashSale) -> Result<Observed, ApiError> {
+pub async fn fetch(
+    client: &Client,
+    settings: &Settings,
+    sale: &FlashSale,
+    now: Timestamp,
+) -> Result<Observed, ApiError> {
     let namespace = sale.namespace().unwrap_or_default();
     let backends = match &sale.spec.backends_secret_ref {
         Some(reference) => (namespace.clone(), reference.name.clone()),
@@ -67,7 +73,7 @@ pub async fn fetch(client: &Client, settings: &Settings, sale: &FlashSale) -> Re
     let name = sale.name_any();
     let (children, pods, backends, admin) = tokio::try_join!(
         children(client, &namespace, sale),
-        pods(client, &namespace, &name),
+        pods(client, &namespace, &name, now),
         secret(client, &backends.0, &backends.1),
         secret(client, &settings.namespace, &settings.admin_secret),
     )?;
@@ -139,16 +145,20 @@ async fn children(
         .collect())
 }
 
-async fn pods(client: &Client, namespace: &str, sale: &str) -> Result<Vec<ObservedPod>, ApiError> {
+async fn pods(
+    client: &Client,
+    namespace: &str,
+    sale: &str,
+    now: Timestamp,
+) -> Result<Vec<ObservedPod>, ApiError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = within(api.list(&ListParams::default().labels(&sale_selector(sale)))).await?;
-    Ok(list.items.iter().map(observed_pod).collect())
+    Ok(list.items.iter().map(|pod| observed_pod(pod, now)).collect())
 }
 
-fn observed_pod(pod: &Pod) -> ObservedPod {
+fn observed_pod(pod: &Pod, now: Timestamp) -> ObservedPod {
     let status = pod.status.clone().unwrap_or_default();
-    // A pod that is told to go still takes requests for some seconds, so it counts like any other until it stops.
-    let runs = status.phase.as_deref() == Some("Running");
+    let runs = status.phase.as_deref() == Some("Running") && !has_bidden_farewell(pod, now);
     let ready = status
         .conditions
         .unwrap_or_default()
@@ -160,6 +170,16 @@ fn observed_pod(pod: &Pod) -> ObservedPod {
         address: status.pod_ip.and_then(|ip| ip.parse().ok()).filter(|_| runs),
         ready: ready && runs,
     }
+}
+
+/// Whether a pod that was told to go has been told long enough ago to take no more requests.
+fn has_bidden_farewell(pod: &Pod, now: Timestamp) -> bool {
+    let grace = SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(0));
+    pod.metadata
+        .deletion_timestamp
+        .as_ref()
+        // The timestamp is when the grace is over.
+        .is_some_and(|killed_at| now.duration_since(killed_at.0) + grace >= FAREWELL)
 }
 
 async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Option<SecretData>, ApiError> {

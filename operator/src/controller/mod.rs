@@ -115,7 +115,7 @@ async fn reconcile_newest(cached: &FlashSale, context: &Context) -> Result<Actio
     let Some(sale) = fetch::newest(&context.client, cached).await? else {
         return Ok(Action::await_change());
     };
-    let observed = fetch::fetch(&context.client, &context.settings, &sale).await?;
+    let observed = fetch::fetch(&context.client, &context.settings, &sale, context.clock.now()).await?;
     let deleting = sale.meta().deletion_timestamp.is_some();
     let phase = sale.status.clone().unwrap_or_default().phase();
     let mut valid = validate::validate(&sale);
@@ -421,7 +421,12 @@ async fn tell(context: &Context, sale: &FlashSale, status: &FlashSaleStatus, ste
         // What is not ready at first is no news, unless it is something that others have to provide.
         let news = was != is || (old.is_none() && condition.type_ == "BackendsReachable");
         if told && news {
-            let type_ = if is { EventType::Normal } else { EventType::Warning };
+            let planned = is || status.phase() == Phase::Ended;
+            let type_ = if planned {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            };
             let reason = if is { &condition.type_ } else { &condition.reason };
             context
                 .event(sale, type_, "Look", reason, condition.message.clone())

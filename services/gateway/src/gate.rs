@@ -20,7 +20,10 @@ const MARKER_SECONDS: i64 = 24 * 3_600;
 /// KEYS: the marker, then a count for each product. ARGV: the marker's seconds, then the units of each product.
 /// Returns 1 when units were taken, 2 when the order may pass without taking, 0 when it is refused.
 const TAKE: &str = r"
-if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('SET', KEYS[1], 'repeated', 'KEEPTTL')
+  return 2
+end
 for i = 2, #KEYS do
   local left = redis.call('GET', KEYS[i])
   if left and tonumber(left) < tonumber(ARGV[i]) then return 0 end
@@ -28,12 +31,13 @@ end
 for i = 2, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i]) end
 end
-redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])
+redis.call('SET', KEYS[1], 'once', 'EX', ARGV[1])
 return 1
 ";
 /// KEYS: the marker, then a count for each product. ARGV: 1 to drop the marker, then the units of each product.
+/// A marker that a repeat has used stays: the repeat may be accepted where the first try was refused.
 const GIVE_BACK: &str = r"
-if ARGV[1] == '1' then redis.call('DEL', KEYS[1]) end
+if ARGV[1] == '1' and redis.call('GET', KEYS[1]) == 'once' then redis.call('DEL', KEYS[1]) end
 for i = 2, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[i]) end
 end
@@ -65,7 +69,7 @@ pub enum Outcome {
     Accepted,
     /// Its key had made an order before, which has its units: these are too many.
     Known,
-    /// It was refused for good.
+    /// It was refused, or never reached the order service.
     Refused,
     /// Nobody can say: no answer, or one that promises nothing.
     Unknown,

@@ -3,7 +3,8 @@
 use crate::{
     Gateway,
     gate::{Attempt, Outcome, Passage},
-    proxy, subject,
+    proxy::{self, NoAnswer},
+    subject,
 };
 use axum::{
     body::Body,
@@ -108,15 +109,18 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
         }
         answered
     };
-    tokio::spawn(work)
+    let answered = tokio::spawn(work)
         .await
-        .map_err(|error| Problem::internal(&error))?
+        .map_err(|error| Problem::internal(&error))?;
+    Ok(answered?)
 }
 
 /// What the order service's answer says of an order.
-fn outcome(answered: &Result<Response, Problem>) -> Outcome {
-    let Ok(response) = answered else {
-        return Outcome::Unknown;
+fn outcome(answered: &Result<Response, NoAnswer>) -> Outcome {
+    let response = match answered {
+        Ok(response) => response,
+        Err(NoAnswer::NotSent(_)) => return Outcome::Refused,
+        Err(NoAnswer::Lost) => return Outcome::Unknown,
     };
     match response.status() {
         StatusCode::CREATED if response.headers().contains_key("idempotency-replayed") => Outcome::Known,
@@ -217,7 +221,8 @@ mod tests {
             (Ok(answer(409)), Outcome::Refused),
             (Ok(answer(500)), Outcome::Unknown),
             (Ok(answer(503)), Outcome::Unknown),
-            (Err(Problem::busy()), Outcome::Unknown),
+            (Err(NoAnswer::NotSent(Problem::busy())), Outcome::Refused),
+            (Err(NoAnswer::Lost), Outcome::Unknown),
         ] {
             assert_eq!(outcome(&answered), meaning, "{answered:?}");
         }

@@ -46,6 +46,24 @@ pub struct Proxy {
     upstreams: Upstreams,
 }
 
+/// Why a service gave no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// The request never reached it: 404 for a path that belongs to no service, 503 without a connection.
+    NotSent(Problem),
+    /// It may have done what was asked: 503.
+    Lost,
+}
+
+impl From<NoAnswer> for Problem {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::NotSent(problem) => problem,
+            NoAnswer::Lost => Self::busy(),
+        }
+    }
+}
+
 impl Proxy {
     /// A proxy to a sale's services.
     pub fn new(upstreams: &Upstreams) -> Self {
@@ -79,15 +97,17 @@ impl Proxy {
     /// Sends a request whose body is here already.
     ///
     /// # Errors
-    /// 404 for a path that belongs to no service, 503 when the service does not answer.
-    pub async fn send(&self, mut request: Request, client: IpAddr) -> Result<Response, Problem> {
+    /// [`NoAnswer`].
+    pub async fn send(&self, mut request: Request, client: IpAddr) -> Result<Response, NoAnswer> {
         let path = request.uri().path();
-        let upstream = self.upstream(path).ok_or_else(|| Problem::not_found("route"))?;
+        let upstream = self
+            .upstream(path)
+            .ok_or_else(|| NoAnswer::NotSent(Problem::not_found("route")))?;
         let target = request.uri().path_and_query().map_or(path, |p| p.as_str());
         let base = upstream.as_str().trim_end_matches('/');
         let uri: Uri = format!("{base}{target}")
             .parse()
-            .map_err(|error| Problem::internal(&error))?;
+            .map_err(|error| NoAnswer::NotSent(Problem::internal(&error)))?;
         *request.uri_mut() = uri;
         prepare(request.headers_mut(), client);
         let answered = tokio::time::timeout(ANSWER, self.client.request(request)).await;
@@ -95,11 +115,15 @@ impl Proxy {
             Ok(Ok(response)) => response.map(Body::new),
             Ok(Err(error)) => {
                 tracing::warn!(%error, service = %upstream, "a service does not answer");
-                return Err(Problem::busy());
+                return Err(if error.is_connect() {
+                    NoAnswer::NotSent(Problem::busy())
+                } else {
+                    NoAnswer::Lost
+                });
             }
             Err(_) => {
                 tracing::warn!(service = %upstream, "a service did not answer in time");
-                return Err(Problem::busy());
+                return Err(NoAnswer::Lost);
             }
         };
         for name in &HOP_BY_HOP {
@@ -164,10 +188,10 @@ pub(crate) async fn forward(State(gateway): State<Gateway>, request: Request) ->
     let client = subject::address(&request, &gateway.trusted);
     let forwarded = async {
         let (parts, body) = with_whole_body(request).await?;
-        gateway
+        let sent = gateway
             .proxy
-            .send(Request::from_parts(parts, Body::from(body)), client)
-            .await
+            .send(Request::from_parts(parts, Body::from(body)), client);
+        Ok::<_, Problem>(sent.await?)
     };
     forwarded.await.unwrap_or_else(IntoResponse::into_response)
 }

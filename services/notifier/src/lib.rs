@@ -1,7 +1,7 @@
 //! The notifier: tells every buyer what became of the order.
 //!
 //! - [`store`] keeps notifications; [`record`] is the lane handler that writes them, once;
-//! - [`tail`] reads every partition in every replica, from now on, and feeds [`hub`], which pushes to the sockets of
+//! - [`tail`] reads every partition in every replica, from where it is stored up to, and feeds [`hub`], which pushes to the sockets of
 //!   this process;
 //! - [`socket`] is one buyer's WebSocket: what was missed first, then what happens;
 //! - [`routes`] is the HTTP API.
@@ -14,7 +14,7 @@ pub mod store;
 pub mod tail;
 
 use axum::Router;
-use events::lanes::{LaneWorker, Settings};
+use events::lanes::{LaneStore, LaneWorker, Settings};
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
 use platform::{
@@ -60,13 +60,14 @@ pub struct Service {
 
 /// Puts the service together. Nothing is awaited: backends may come later.
 pub fn build(deps: Dependencies) -> Service {
-    let store = store::Store::new(&deps.database);
+    let database = deps.database;
+    let store = store::Store::new(&database);
     let hub = Arc::new(hub::Hub::default());
     let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
     let recorder = Arc::new(record::Record::new(store.clone()));
     let worker = LaneWorker::new(
         settings,
-        deps.database,
+        database.clone(),
         deps.transactions,
         recorder,
         deps.health.clone(),
@@ -79,9 +80,10 @@ pub fn build(deps: Dependencies) -> Service {
     );
     let tail = tail::run(
         Arc::clone(&hub),
+        LaneStore::new(&database),
         deps.kafka,
         deps.config.kafka.clone(),
-        deps.health.gate("the end of order.status"),
+        deps.health.gate("where order.status is stored up to"),
         deps.stop.clone(),
     );
     let state = routes::Notifier {

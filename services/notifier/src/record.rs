@@ -8,6 +8,9 @@ use events::{
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
 
+/// The group that stores notifications.
+pub(crate) const GROUP: &str = "notifier";
+
 /// Writes `order.status` to the store.
 #[derive(Debug)]
 pub struct Record {
@@ -23,7 +26,7 @@ impl Record {
 
 impl Handler for Record {
     fn group(&self) -> &'static str {
-        "notifier"
+        GROUP
     }
 
     fn topics(&self) -> &'static [Topic] {

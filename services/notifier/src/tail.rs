@@ -1,12 +1,18 @@
-//! Reads every partition of `order.status` from now on and pushes to the sockets of this process. What was before is in
-//! the store, and every socket reads that first. So a process takes sockets once it knows where "now" is; sockets that
-//! it has already by then may have missed something, and are asked to connect again.
+//! Reads every partition of `order.status` and pushes to the sockets of this process. Each partition is read from where
+//! its lane stands: what is before that is in the store, which every socket reads first, and what comes after is pushed,
+//! also what a notifier that died had not stored yet. So a process takes sockets once it knows where the lanes stand;
+//! sockets that it has already by then may have missed something, and are asked to connect again.
 
-use crate::{hub::Hub, store::Notification};
-use events::{Message, Topic};
-use futures::future::join_all;
+use crate::{hub::Hub, record, store::Notification};
+use events::{
+    Message, Topic,
+    lanes::{LaneStore, lane_id},
+};
 use platform::{
-    backends::kafka::{CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+    backends::{
+        kafka::{CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+        mongo::{self, MongoError},
+    },
     config::Kafka,
     health::ReadinessGate,
     retry::Backoff,
@@ -16,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How long a new process waits for Kafka before it takes sockets regardless: what is stored can be read without.
+/// How long a new process waits for the lanes before it takes sockets regardless.
 const AT_MOST: Duration = Duration::from_secs(10);
 /// Bytes asked for at once.
 const FETCH_BYTES: i32 = 512 * 1024;
@@ -35,100 +41,115 @@ struct Partition {
 /// Reads until the process ends; releases the gate once nothing can be missed any more.
 pub async fn run(
     hub: Arc<Hub>,
+    lanes: LaneStore,
     credentials: KafkaCredentials,
     config: Kafka,
     ready: ReadinessGate,
     stop: CancellationToken,
 ) {
-    let topic = format!("{}{}", config.topic_prefix, Topic::OrderStatus.plain_name());
-    let partitions = (0..config.partitions).map(|number| Partition {
-        hub: Arc::clone(&hub),
-        credentials: credentials.clone(),
-        topic: topic.clone(),
-        number,
-    });
     tokio::select! {
         () = stop.cancelled() => {}
-        () = follow_all(&hub, partitions.collect(), ready) => {}
+        () = follow_all(hub, lanes, credentials, config, ready) => {}
     }
 }
 
-async fn follow_all(hub: &Hub, partitions: Vec<Partition>, ready: ReadinessGate) {
-    let ends = ends(&partitions, ready).await;
+async fn follow_all(
+    hub: Arc<Hub>,
+    lanes: LaneStore,
+    credentials: KafkaCredentials,
+    config: Kafka,
+    ready: ReadinessGate,
+) {
+    let stored = stored(&lanes, config.partitions, ready).await;
     hub.cut_off_all();
+    let topic = format!("{}{}", config.topic_prefix, Topic::OrderStatus.plain_name());
     let mut readers = JoinSet::new();
-    for (partition, end) in partitions.into_iter().zip(ends) {
-        readers.spawn(async move { partition.follow(end).await });
+    for (number, from) in (0..config.partitions).zip(stored) {
+        let partition = Partition {
+            hub: Arc::clone(&hub),
+            credentials: credentials.clone(),
+            topic: topic.clone(),
+            number,
+        };
+        readers.spawn(async move { partition.follow(from).await });
     }
     if let Some(ended) = readers.join_next().await {
         tracing::error!(?ended, "a reader of order.status ended");
     }
 }
 
-async fn ends(partitions: &[Partition], ready: ReadinessGate) -> Vec<i64> {
-    let ends = join_all(partitions.iter().map(Partition::end));
-    tokio::pin!(ends);
-    let in_time = tokio::time::timeout(AT_MOST, &mut ends).await;
+/// Up to where the messages of each partition are in the store; `None` for one of which nobody has stored any.
+async fn stored(lanes: &LaneStore, partitions: i32, ready: ReadinessGate) -> Vec<Option<i64>> {
+    let asking = async {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        loop {
+            match offsets(lanes.clone(), partitions).await {
+                Ok(offsets) => return offsets,
+                Err(error) if backoff.attempts() == 3 => {
+                    tracing::warn!(%error, "cannot read where the lanes stand; trying on");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(backoff.next_wait()).await;
+        }
+    };
+    tokio::pin!(asking);
+    let in_time = tokio::time::timeout(AT_MOST, &mut asking).await;
     ready.release();
-    if let Ok(ends) = in_time {
-        return ends;
+    if let Ok(offsets) = in_time {
+        return offsets;
     }
-    tracing::warn!(waited = ?AT_MOST, "taking sockets without Kafka: nothing is pushed until it answers");
-    ends.await
+    tracing::warn!(waited = ?AT_MOST, "taking sockets regardless: nothing is pushed until MongoDB answers");
+    asking.await
+}
+
+async fn offsets(lanes: LaneStore, partitions: i32) -> Result<Vec<Option<i64>>, MongoError> {
+    mongo::detached(async move {
+        let mut offsets = Vec::new();
+        for partition in 0..partitions {
+            let lane = lane_id(record::GROUP, Topic::OrderStatus, partition);
+            offsets.push(lanes.current(&lane).await?.map(|lane| lane.offset));
+        }
+        Ok(offsets)
+    })
+    .await
 }
 
 impl Partition {
-    /// Where the partition ends now, asked until Kafka answers.
-    async fn end(&self) -> i64 {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        loop {
-            match self.offset(OffsetAt::Latest).await {
-                Ok(end) => return end,
-                Err(error) => self.pause(&error, &mut backoff).await,
-            }
-        }
-    }
-
-    async fn offset(&self, at: OffsetAt) -> Result<i64, KafkaError> {
-        let reader = self.credentials.reader(&self.topic, self.number).await?;
-        within(CALL_DEADLINE, reader.get_offset(at)).await
-    }
-
-    async fn pause(&self, error: &KafkaError, backoff: &mut Backoff) {
-        if backoff.attempts() == 3 {
-            tracing::warn!(topic = self.topic, partition = self.number, %error, "cannot follow; trying on");
-        }
-        tokio::time::sleep(backoff.next_wait()).await;
-    }
-
-    async fn follow(&self, from: i64) {
+    async fn follow(&self, from: Option<i64>) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         let mut next = from;
         loop {
             let Err(error) = self.read(&mut next, &mut backoff).await;
             // What was to be read next is gone: on from what there is, and whoever missed something reads the store.
-            if error.is_offset_out_of_range()
-                && let Ok(first) = self.offset(OffsetAt::Earliest).await
-            {
-                next = first;
+            if error.is_offset_out_of_range() {
+                next = None;
                 self.hub.cut_off_all();
             }
-            self.pause(&error, &mut backoff).await;
+            if backoff.attempts() == 3 {
+                tracing::warn!(topic = self.topic, partition = self.number, %error, "cannot follow; trying on");
+            }
+            tokio::time::sleep(backoff.next_wait()).await;
         }
     }
 
     async fn read(
         &self,
-        next: &mut i64,
+        next: &mut Option<i64>,
         backoff: &mut Backoff,
     ) -> Result<std::convert::Infallible, KafkaError> {
         let reader = self.credentials.reader(&self.topic, self.number).await?;
+        let mut at = match *next {
+            Some(at) => at,
+            None => within(CALL_DEADLINE, reader.get_offset(OffsetAt::Earliest)).await?,
+        };
         loop {
-            let poll = reader.fetch_records(*next, 1..FETCH_BYTES, LONG_POLL_MS);
+            *next = Some(at);
+            let poll = reader.fetch_records(at, 1..FETCH_BYTES, LONG_POLL_MS);
             let (records, _high_watermark) = within(CALL_DEADLINE, poll).await?;
             backoff.reset();
             for record in records {
-                *next = (*next).max(record.offset + 1);
+                at = at.max(record.offset + 1);
                 // What cannot be read is the lane's business: it goes to the dead letters there.
                 if let Ok(message) = Message::decode(record.record.value.as_deref(), None)
                     && let Some(notification) = Notification::of(&message)

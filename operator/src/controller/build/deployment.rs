@@ -10,15 +10,16 @@ use crds::{
     Component,
     component::{Amounts, Resources},
 };
+use jiff::SignedDuration;
 use platform::config::{paths, ports};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-/// Seconds between the decision that a pod goes and its SIGTERM. For that long it still takes requests: everyone who
+/// The time between the decision that a pod goes and its SIGTERM. For that long it still takes requests: everyone who
 /// sends it any (kube-proxy, the ingress controller) hears of the decision at the same time as the pod does.
-const FAREWELL_SECONDS: i64 = 4;
+pub const FAREWELL: SignedDuration = SignedDuration::from_secs(4);
 /// Seconds from the decision to SIGKILL: after the farewell a process gets 25 s to finish what it has begun.
-const GRACE_SECONDS: i64 = FAREWELL_SECONDS + 26;
+const GRACE_SECONDS: i64 = FAREWELL.as_secs() + 26;
 
 pub(super) fn deployment(plan: &Plan<'_>, component: Component) -> Child {
     let name = component.as_str();
@@ -101,7 +102,7 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "startupProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 120},
         "livenessProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "admin"}, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 2},
-        "lifecycle": {"preStop": {"sleep": {"seconds": FAREWELL_SECONDS}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": FAREWELL.as_secs()}}},
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },

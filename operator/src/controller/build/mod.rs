@@ -18,6 +18,7 @@ mod service;
 
 pub use child::{Child, Kind};
 pub use config_map::{config_map, control_map, service_url};
+pub use deployment::FAREWELL;
 pub use labels::{
     APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, object_name,
     sale_selector,
