@@ -524,9 +524,6 @@ async fn a_buyer_whose_gateway_died_gets_the_unit_it_had_taken() -> Result<()> {
     world.thaw("order")?;
 
     shop.order(holder, "k", "LAST", 1).await?.expect(201)?;
-    shop.order(refused, "k", "LAST", 1)
-        .await?
-        .expect_problem(409, "sold_out")?;
     world.check_conservation().await
 }
 
@@ -548,6 +545,27 @@ async fn an_update_that_a_dead_notifier_left_behind_reaches_a_new_socket() -> Re
             Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 1 && waiting == 0)
         },
     )
+    .await?;
+    world.kill_and_restart("notifier")?;
+    world.ready("notifier").await?;
+    let mut socket = shop.socket(&shop.token("ada", Role::Buyer)?).await?;
+    let update = next_update(&mut socket).await?;
+    assert_eq!(update["data"]["orderId"], placed.json["order"]["_id"]);
+    assert_eq!(update["data"]["status"], "CONFIRMED");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_after_the_end_and_a_new_order_is_not() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("LATE", 50, None).await?;
+    shop.order("ada", "k", "LATE", 1).await?.expect(201)?;
+    world.control(|c| c.closed = true, &world.current_control()?)?;
+    eventually(Duration::from_secs(2), "new orders are refused", async || {
+        let answer = shop.order(&somebody(), "k", "LATE", 1).await?;
+        Ok(answer.expect_problem(409, "sale_closed").is_ok())
+    })
     .await?;
     let repeat = shop.order("ada", "k", "LATE", 1).await?;
     assert_eq!(repeat.expect(201)?.headers["idempotency-replayed"], "true");
