@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use futures::future::{join_all, select};
+use gateway::gate::{Attempt, Gate, Outcome, Passage};
 use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
@@ -12,6 +13,7 @@ use quicksale_tests::{
 };
 use reqwest::Method;
 use sale::{
+    ProductId, UserId,
     limits::{LimitedRoute, RateLimit, RateLimits},
     order::Confirmation,
 };
@@ -525,6 +527,33 @@ async fn a_buyer_whose_gateway_died_gets_the_unit_it_had_taken() -> Result<()> {
 
     shop.order(holder, "k", "LAST", 1).await?.expect(201)?;
     world.check_conservation().await
+}
+
+/// Two tries under one key at the same time: what is refused to the first may be granted to the second.
+#[tokio::test]
+async fn the_marker_of_a_refused_key_stays_if_a_repeat_has_used_it() -> Result<()> {
+    let redis = platform::backends::redis::client(&platform::backends::Credentials::from_env()?.redis_url)?;
+    let gate = Gate::new(redis, &format!("test-{}:", somebody()));
+    let attempt = |key: &str| Attempt {
+        user: UserId::new("ada"),
+        key: key.to_owned(),
+        wanted: vec![(ProductId::new("p"), 1)],
+    };
+    for (key, repeats, outcome, stays) in [
+        ("refused", 0, Outcome::Refused, false),
+        ("refused and repeated", 1, Outcome::Refused, true),
+        ("unknown", 0, Outcome::Unknown, true),
+        ("known", 0, Outcome::Known, true),
+    ] {
+        let attempt = attempt(key);
+        assert_eq!(gate.take(&attempt).await?, Passage::Taken, "{key}");
+        for _ in 0..repeats {
+            assert_eq!(gate.take(&attempt).await?, Passage::Repeat, "{key}");
+        }
+        gate.settle(&attempt, outcome).await;
+        assert_eq!(gate.knows(&attempt.user, key).await?, stays, "{key}");
+    }
+    Ok(())
 }
 
 /// What a dead notifier had not stored is stored only when its leases are over; a socket does not wait for that.

@@ -310,3 +310,26 @@ fn is_rolled_out(deployment: &DynamicObject) -> bool {
         && status("availableReplicas") >= wanted
         && status("replicas") == status("updatedReplicas")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_that_is_told_to_go_counts_until_its_farewell_is_over() {
+        let pod = |metadata: serde_json::Value| -> Pod {
+            let status = json!({"phase": "Running", "podIP": "10.0.0.1",
+                "conditions": [{"type": "Ready", "status": "True"}]});
+            serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap()
+        };
+        // Told at 12:00:00, killed thirty seconds later.
+        let going = pod(json!({"name": "p", "deletionTimestamp": "2026-12-01T12:00:30Z",
+            "deletionGracePeriodSeconds": 30}));
+        let at = |time: &str| -> Timestamp { format!("2026-12-01T{time}Z").parse().unwrap() };
+        assert!(observed_pod(&pod(json!({"name": "p"})), at("12:00:20")).ready);
+        assert!(observed_pod(&going, at("12:00:03")).ready);
+        let gone = observed_pod(&going, at("12:00:04"));
+        assert_eq!((gone.ready, gone.address), (false, None));
+    }
+}
