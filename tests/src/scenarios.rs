@@ -101,30 +101,19 @@ fn text(value: &Value) -> Result<String> {
         .to_owned())
 }
 
-/// How buyers take a refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Buyers {
-    /// Whoever hears `sold_out` goes away.
-    Believing,
-    /// Whoever hears `sold_out` and sees units on the sale page asks again: a gateway that died between gate and
-    /// order leaves the gate too low until it is filled again from the stock.
-    Insisting,
-}
-
 /// 300 buyers at once, one unit each, while `meanwhile` happens; a buyer whose request fails tries again with the
-/// same key, as the API asks for. Then every accepted order comes to an end, exactly `stock` of them well, and the
-/// books close.
+/// same key, as the API asks for, and one who hears `sold_out` goes away. Then every accepted order comes to an end,
+/// exactly `stock` of them well, and the books close.
 pub async fn crowd(
     shop: &Arc<Shop>,
     sku: &str,
     stock: usize,
-    buyers: Buyers,
     meanwhile: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let running: Vec<_> = (0..300)
         .map(|n| {
             let (shop, sku) = (Arc::clone(shop), sku.to_owned());
-            tokio::spawn(async move { buy(&shop, &sku, n, buyers).await })
+            tokio::spawn(async move { buy(&shop, &sku, n).await })
         })
         .collect();
     meanwhile.await?;
@@ -165,8 +154,8 @@ async fn end_of(shop: &Shop, id: &str) -> Result<String> {
     end.into_inner().context("it has ended")
 }
 
-/// Tries to buy one unit; returns the order if it was accepted.
-async fn buy(shop: &Shop, sku: &str, n: usize, buyers: Buyers) -> Result<Option<String>> {
+/// Tries to buy one unit; returns the order if it was accepted, and nothing if it was refused for good.
+async fn buy(shop: &Shop, sku: &str, n: usize) -> Result<Option<String>> {
     let user = format!("{sku}-buyer-{n}");
     for _ in 0..60 {
         let Ok(answer) = shop.order(&user, &format!("{sku}-{n}"), sku, 1).await else {
@@ -175,12 +164,12 @@ async fn buy(shop: &Shop, sku: &str, n: usize, buyers: Buyers) -> Result<Option<
         };
         match answer.status {
             201 => return Ok(Some(text(&answer.json["order"]["_id"])?)),
-            409 if buyers == Buyers::Insisting && units_left(shop, &user, sku).await => {
-                tokio::time::sleep(Duration::from_millis(1_500)).await;
+            409 => {
+                answer.expect_problem(409, "sold_out")?;
+                return Ok(None);
             }
-            409 => return Ok(None),
             // Ten tries a minute for each buyer.
-            429 if buyers == Buyers::Insisting => tokio::time::sleep(Duration::from_secs(5)).await,
+            429 => tokio::time::sleep(Duration::from_secs(5)).await,
             // What an ingress says while no gateway is there, or when one dies in the middle of a request: a page of its
             // own, where the shop would send a problem document.
             404 | 500 | 502 | 504 if answer.json.is_null() => {
@@ -190,20 +179,5 @@ async fn buy(shop: &Shop, sku: &str, n: usize, buyers: Buyers) -> Result<Option<
             _ => anyhow::bail!("buyer {n} got {}: {}", answer.status, answer.text),
         }
     }
-    Ok(None)
-}
-
-/// Whether the sale page shows units of a product; a page that does not answer says nothing.
-async fn units_left(shop: &Shop, user: &str, sku: &str) -> bool {
-    let Ok(token) = shop.token(user, Role::Buyer) else {
-        return false;
-    };
-    let Ok(page) = shop.send(Method::GET, "/api/sale", Some(&token), None).await else {
-        return true;
-    };
-    let products = page.json["products"].as_array().cloned().unwrap_or_default();
-    page.status != 200
-        || products
-            .iter()
-            .any(|p| p["sku"] == sku && p["available"].as_i64().is_some_and(|n| n > 0))
+    anyhow::bail!("buyer {n} was neither accepted nor refused in 60 tries")
 }

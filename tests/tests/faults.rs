@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use quicksale_tests::{
     cluster::command,
-    scenarios::{Buyers, SETTLED, crowd},
+    scenarios::{SETTLED, crowd},
     shop::{Answer, Shop},
     world::{World, eventually},
 };
@@ -124,6 +124,6 @@ async fn an_emptied_redis_costs_nothing_but_speed() -> Result<()> {
         }
         Ok(())
     };
-    crowd(&world.shop, "FLUSHED", 50, Buyers::Insisting, flush).await?;
+    crowd(&world.shop, "FLUSHED", 50, flush).await?;
     world.check_conservation().await
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
-    scenarios::{Buyers, SETTLED, crowd, seed_flow},
+    scenarios::{SETTLED, crowd, seed_flow},
     shop::{Answer, next_update},
     world::{ADMIN_EMAIL, ADMIN_PASSWORD, SERVICES, World, eventually},
 };
@@ -72,7 +72,7 @@ async fn the_seed_flow() -> Result<()> {
 async fn three_hundred_buyers_get_fifty_units() -> Result<()> {
     let world = World::start().await?;
     world.shop.product("CALM", 50, Some(1)).await?;
-    crowd(&world.shop, "CALM", 50, Buyers::Believing, async { Ok(()) }).await?;
+    crowd(&world.shop, "CALM", 50, async { Ok(()) }).await?;
     world.check_conservation().await
 }
 
@@ -88,7 +88,7 @@ async fn three_hundred_buyers_get_fifty_units_while_every_service_is_killed() ->
         }
         Ok(())
     };
-    let sold = crowd(&shop, "STORM", 50, Buyers::Insisting, kill_all).await;
+    let sold = crowd(&shop, "STORM", 50, kill_all).await;
     if sold.is_err() {
         return sold.context(world.describe().await?);
     }

@@ -20,6 +20,8 @@ const SOONEST_AFTER_MISS: Duration = Duration::from_millis(50);
 /// How long inventory may take to answer.
 const DEADLINE: Duration = Duration::from_secs(2);
 
+type Products = HashMap<ProductId, PricedProduct>;
+
 /// The products of the sale.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
@@ -28,11 +30,19 @@ pub struct Catalogue {
 
 #[derive(Debug)]
 struct Shared {
-    products: ArcSwapOption<HashMap<ProductId, PricedProduct>>,
-    refreshed: Mutex<Option<Instant>>,
+    products: ArcSwapOption<Products>,
+    last_miss: Mutex<Option<Look>>,
     client: reqwest::Client,
     inventory: Url,
     currency: Currency,
+}
+
+/// A reading of the catalogue because of an unknown product.
+#[derive(Debug)]
+struct Look {
+    began: Instant,
+    /// What inventory said, if it answered.
+    products: Option<Arc<Products>>,
 }
 
 /// Why a product is not in the catalogue.
@@ -40,8 +50,8 @@ struct Shared {
 pub enum Missing {
     /// Inventory does not have it.
     Unknown,
-    /// Inventory has not answered yet.
-    NotLoaded,
+    /// Inventory may have it, and does not answer.
+    NoAnswer,
 }
 
 /// How an order names a product.
@@ -92,7 +102,7 @@ impl Catalogue {
         Self {
             shared: Arc::new(Shared {
                 products: ArcSwapOption::empty(),
-                refreshed: Mutex::new(None),
+                last_miss: Mutex::new(None),
                 client,
                 inventory,
                 currency,
@@ -110,19 +120,21 @@ impl Catalogue {
             return Ok(found);
         }
         let asked = Instant::now();
-        let mut refreshed = self.shared.refreshed.lock().await;
-        // Whoever waited for the lock may find that somebody else has just read it.
-        let fresh = refreshed.is_some_and(|at| at >= asked || at.elapsed() < SOONEST_AFTER_MISS);
-        if !fresh && self.refresh().await {
-            *refreshed = Some(Instant::now());
+        let mut last = self.shared.last_miss.lock().await;
+        // Whoever waited for the lock may find that somebody else has looked since. An earlier look says nothing: the
+        // product may have been made in between.
+        if last.as_ref().is_none_or(|look| look.began < asked) {
+            if let Some(look) = last.as_ref() {
+                tokio::time::sleep(SOONEST_AFTER_MISS.saturating_sub(look.began.elapsed())).await;
+            }
+            let began = Instant::now();
+            let products = self.refresh().await;
+            *last = Some(Look { began, products });
         }
-        drop(refreshed);
-        let missing = if self.shared.products.load().is_some() {
-            Missing::Unknown
-        } else {
-            Missing::NotLoaded
-        };
-        self.known(&id).ok_or(missing)
+        match last.as_ref().and_then(|look| look.products.as_ref()) {
+            Some(products) => products.get(&id).cloned().ok_or(Missing::Unknown),
+            None => Err(Missing::NoAnswer),
+        }
     }
 
     fn known(&self, id: &ProductId) -> Option<PricedProduct> {
@@ -143,7 +155,7 @@ impl Catalogue {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
-            if self.refresh().await
+            if self.refresh().await.is_some()
                 && let Some(ready) = ready.take()
             {
                 ready.release();
@@ -151,20 +163,21 @@ impl Catalogue {
         }
     }
 
-    async fn refresh(&self) -> bool {
+    async fn refresh(&self) -> Option<Arc<Products>> {
         match self.read().await {
             Ok(products) => {
-                self.shared.products.store(Some(Arc::new(products)));
-                true
+                let products = Arc::new(products);
+                self.shared.products.store(Some(Arc::clone(&products)));
+                Some(products)
             }
             Err(error) => {
                 tracing::debug!(%error, "inventory does not answer; prices stay as they are");
-                false
+                None
             }
         }
     }
 
-    async fn read(&self) -> Result<HashMap<ProductId, PricedProduct>, reqwest::Error> {
+    async fn read(&self) -> Result<Products, reqwest::Error> {
         let mut products = HashMap::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -203,5 +216,21 @@ impl Catalogue {
                 return Ok(products);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_inventory_nobody_can_say_that_a_product_does_not_exist() {
+        let nobody_listens = Url::parse("http://127.0.0.1:1").unwrap();
+        let catalogue = Catalogue::new(nobody_listens, Currency::parse("USD").unwrap());
+        let shared = &catalogue.shared;
+        // As it was read when there were no products yet.
+        shared.products.store(Some(Arc::default()));
+        let named = Named::Sku(Sku::parse("NEW").unwrap());
+        assert_eq!(catalogue.product(&named).await, Err(Missing::NoAnswer));
     }
 }

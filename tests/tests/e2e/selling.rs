@@ -3,7 +3,7 @@
 use super::sale::{OpenSale, SERVICES, admin};
 use anyhow::{Result, ensure};
 use quicksale_tests::{
-    scenarios::{Buyers, crowd, seed_flow},
+    scenarios::{crowd, seed_flow},
     world::eventually,
 };
 use std::{sync::Arc, time::Duration};
@@ -20,7 +20,7 @@ async fn the_seed_flow_on_the_sample_sale() -> Result<()> {
 #[tokio::test]
 async fn three_hundred_buyers_get_fifty_units() -> Result<()> {
     let sale = OpenSale::open("crowd").await?;
-    crowd(&sale.shop, "UNIT", 50, Buyers::Believing, async { Ok(()) }).await?;
+    crowd(&sale.shop, "UNIT", 50, async { Ok(()) }).await?;
     eventually(
         Duration::from_secs(30),
         "the status counts what was sold",
@@ -56,6 +56,6 @@ async fn three_hundred_buyers_get_fifty_units_while_every_pod_is_killed() -> Res
         }
         Ok(())
     };
-    crowd(&shop, "UNIT", 50, Buyers::Insisting, kill_all).await?;
+    crowd(&shop, "UNIT", 50, kill_all).await?;
     sale.close().await
 }

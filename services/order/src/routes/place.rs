@@ -165,7 +165,7 @@ async fn price(orders: &Orders, items: &[NewItem]) -> Result<Vec<WishedItem>, Pr
             .await
             .map_err(|missing| match missing {
                 Missing::Unknown => Problem::field(field.clone(), "is no product of this sale"),
-                Missing::NotLoaded => Problem::busy(),
+                Missing::NoAnswer => Problem::busy(),
             })?;
         if priced.iter().any(|other| other.priced.product_id == product.id) {
             return Err(Problem::field(field, "is named twice; add the quantities up"));
