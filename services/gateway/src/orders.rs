@@ -90,14 +90,10 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
     let (parts, body) = proxy::with_whole_body(request).await?;
     let key = idempotency_key(&parts.headers);
     check_clock(gateway, &user, key.as_deref()).await?;
-    let attempt = match (key, wanted(&body)) {
-        (Some(key), Some(wanted)) => Some(Attempt { user, key, wanted }),
+    let taken = match (key, wanted(&body)) {
+        (Some(key), Some(wanted)) => pass(gateway, Attempt { user, key, wanted }).await?,
         // The order service says what is wrong with it, exactly.
         _ => None,
-    };
-    let taken = match attempt {
-        Some(attempt) => pass(gateway, attempt).await?,
-        None => None,
     };
     let forwarded = Request::from_parts(parts, Body::from(body));
     let gateway = gateway.clone();
@@ -139,38 +135,25 @@ async fn check_clock(gateway: &Gateway, user: &UserId, key: Option<&str>) -> Res
     let Some(refusal) = Problem::outside_the_sale(admission) else {
         return Ok(());
     };
-    if let Admission::NotOpen { .. } = admission {
-        return Err(refusal);
-    }
-    match key {
-        Some(key)
-            if gateway
-                .gate
-                .knows(user, key)
-                .await
-                .map_err(|error| unavailable(&error))? =>
-        {
-            Ok(())
-        }
-        _ => Err(refusal),
-    }
+    let may_repeat = match (admission, key) {
+        // Nothing was accepted yet.
+        (Admission::NotOpen { .. }, _) | (_, None) => false,
+        (_, Some(key)) => gateway.gate.knows(user, key).await.map_err(unavailable)?,
+    };
+    if may_repeat { Ok(()) } else { Err(refusal) }
 }
 
 /// Lets an order through the gate; the attempt comes back if it took units.
 async fn pass(gateway: &Gateway, attempt: Attempt) -> Result<Option<Attempt>, Problem> {
-    match gateway
-        .gate
-        .take(&attempt)
-        .await
-        .map_err(|error| unavailable(&error))?
-    {
+    match gateway.gate.take(&attempt).await.map_err(unavailable)? {
         Passage::Taken => Ok(Some(attempt)),
         Passage::Repeat => Ok(None),
         Passage::Refused => Err(Problem::new(Code::SoldOut, "No units are left.")),
     }
 }
 
-fn unavailable(error: &fred::error::Error) -> Problem {
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn unavailable(error: fred::error::Error) -> Problem {
     tracing::debug!(%error, "the gate is not available");
     Problem::busy()
 }

@@ -21,12 +21,7 @@ pub(crate) async fn run(redis: Client, products: Products, ready: ReadinessGate,
     };
     tokio::select! {
         () = stop.cancelled() => return,
-        warmed = tokio::time::timeout(AT_MOST, warm) => {
-            if warmed.is_err() {
-                tracing::warn!(waited = ?AT_MOST, "taking requests without Redis or without the products");
-            }
-        }
+        _late_or_not = ready.release_within(AT_MOST, warm) => {}
     }
-    ready.release();
     stop.cancelled().await;
 }

@@ -1,8 +1,8 @@
 //! The notifier: tells every buyer what became of the order.
 //!
 //! - [`store`] keeps notifications; [`record`] is the lane handler that writes them, once;
-//! - [`tail`] reads every partition in every replica, from where it is stored up to, and feeds [`hub`], which pushes to the sockets of
-//!   this process;
+//! - [`tail`] reads every partition in every replica, from where it is stored up to, and feeds [`hub`], which pushes to
+//!   the sockets of this process;
 //! - [`socket`] is one buyer's WebSocket: what was missed first, then what happens;
 //! - [`routes`] is the HTTP API.
 

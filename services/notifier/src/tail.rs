@@ -30,7 +30,7 @@ const FETCH_BYTES: i32 = 512 * 1024;
 const LONG_POLL_MS: i32 = 500;
 
 /// One partition of `order.status`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Partition {
     hub: Arc<Hub>,
     credentials: KafkaCredentials,
@@ -94,13 +94,10 @@ async fn stored(lanes: &LaneStore, partitions: i32, ready: ReadinessGate) -> Vec
         }
     };
     tokio::pin!(asking);
-    let in_time = tokio::time::timeout(AT_MOST, &mut asking).await;
-    ready.release();
-    if let Ok(offsets) = in_time {
-        return offsets;
+    match ready.release_within(AT_MOST, &mut asking).await {
+        Some(offsets) => offsets,
+        None => asking.await,
     }
-    tracing::warn!(waited = ?AT_MOST, "taking sockets regardless: nothing is pushed until MongoDB answers");
-    asking.await
 }
 
 async fn offsets(lanes: LaneStore, partitions: i32) -> Result<Vec<Option<i64>>, MongoError> {

@@ -93,6 +93,17 @@ impl ReadinessGate {
         self.health.lock().waiting_for.remove(self.name);
         tracing::info!(part = self.name, "ready");
     }
+
+    /// Releases the gate once the work is done, or after a while regardless: for what makes a part answer better, and
+    /// must not keep the process from answering at all. `None` if the work is still to be done.
+    pub async fn release_within<T>(self, at_most: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let done = tokio::time::timeout(at_most, work).await.ok();
+        if done.is_none() {
+            tracing::warn!(part = self.name, waited = ?at_most, "taking requests without this part");
+        }
+        self.release();
+        done
+    }
 }
 
 impl Heartbeat {
@@ -107,6 +118,7 @@ impl Heartbeat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
 
     #[test]
     fn ready_when_every_gate_is_released_and_until_asked_to_stop() {
@@ -119,6 +131,21 @@ mod tests {
         assert!(health.not_ready().is_empty());
         stop.cancel();
         assert_eq!(health.not_ready(), ["stopping"]);
+    }
+
+    #[tokio::test]
+    async fn a_gate_is_released_by_its_work_or_in_the_end_without_it() {
+        let health = Health::new(CancellationToken::new());
+        let at_most = Duration::from_millis(1);
+        for (name, work, done) in [
+            ("done", std::future::ready(1).left_future(), Some(1)),
+            ("late", std::future::pending().right_future(), None),
+        ] {
+            let gate = health.gate(name);
+            assert_eq!(health.not_ready().len(), 1);
+            assert_eq!(gate.release_within(at_most, work).await, done, "{name}");
+            assert!(health.not_ready().is_empty());
+        }
     }
 
     #[test]
