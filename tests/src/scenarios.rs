@@ -102,8 +102,8 @@ fn text(value: &Value) -> Result<String> {
 }
 
 /// 300 buyers at once, one unit each, while `meanwhile` happens; a buyer whose request fails tries again with the
-/// same key, as the API asks for, and one who hears `sold_out` goes away. Then every accepted order comes to an end,
-/// exactly `stock` of them well, and the books close.
+/// same key, as the API asks for, and one who hears that there is nothing left goes away. Then every accepted order
+/// comes to an end, exactly `stock` of them well, and the books close.
 pub async fn crowd(
     shop: &Arc<Shop>,
     sku: &str,
@@ -113,7 +113,7 @@ pub async fn crowd(
     let running: Vec<_> = (0..300)
         .map(|n| {
             let (shop, sku) = (Arc::clone(shop), sku.to_owned());
-            tokio::spawn(async move { buy(&shop, &sku, n).await })
+            tokio::spawn(async move { buy(&shop, &sku, stock, n).await })
         })
         .collect();
     meanwhile.await?;
@@ -154,8 +154,10 @@ async fn end_of(shop: &Shop, id: &str) -> Result<String> {
     end.into_inner().context("it has ended")
 }
 
-/// Tries to buy one unit; returns the order if it was accepted, and nothing if it was refused for good.
-async fn buy(shop: &Shop, sku: &str, n: usize) -> Result<Option<String>> {
+/// Tries to buy one unit; returns the order if it was accepted, and nothing if it was refused for good: sold out, or
+/// the sale is over. A sale without a closing time ends once it is sold out, and not before, so a buyer whose earlier
+/// tries got no answer may come too late for `sold_out`; that all units are sold by then is looked up.
+async fn buy(shop: &Shop, sku: &str, stock: usize, n: usize) -> Result<Option<String>> {
     let user = format!("{sku}-buyer-{n}");
     for _ in 0..60 {
         let Ok(answer) = shop.order(&user, &format!("{sku}-{n}"), sku, 1).await else {
@@ -164,6 +166,18 @@ async fn buy(shop: &Shop, sku: &str, n: usize) -> Result<Option<String>> {
         };
         match answer.status {
             201 => return Ok(Some(text(&answer.json["order"]["_id"])?)),
+            409 if answer.json["code"] == "sale_closed" => {
+                answer.expect_problem(409, "sale_closed")?;
+                // Without an answer the buyer asks again, and looks again.
+                if let Ok(product) = shop.shown(sku).await {
+                    ensure!(
+                        product["sold"] == json!(stock),
+                        "buyer {n} heard that the sale is over, and of {stock} units the shop shows {product}"
+                    );
+                    return Ok(None);
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
             409 => {
                 answer.expect_problem(409, "sold_out")?;
                 return Ok(None);
