@@ -54,6 +54,9 @@ e2e() {
   hack/backends.sh stop
   export CLUSTER=quicksale-e2e INGRESS_PORT=18080 KUBECONFIG=$CACHE/e2e-kubeconfig
   hack/up.sh
+  # What failed tests of an earlier run have left would compete with this one.
+  kubectl delete namespace --selector quicksale.io/made-by=tests --timeout 180s ||
+    say "sales that an earlier run left are still going"
   cargo test --locked --test e2e -- --test-threads 1
 }
 down() { CLUSTER=quicksale-e2e KUBECONFIG=$CACHE/e2e-kubeconfig hack/down.sh; }

@@ -5,7 +5,7 @@ use crds::FlashSale;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Resource,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     core::ApiResource,
 };
 use serde_json::{Value, json};
@@ -23,17 +23,34 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Connects, and makes a namespace whose name begins with `prefix`.
-    pub async fn with_namespace(prefix: &str) -> Result<Self> {
+    /// Connects, and works in a namespace that is there.
+    pub async fn in_namespace(namespace: &str) -> Result<Self> {
         let client = Client::try_default().await.context(
             "KUBECONFIG must lead to a running API server: hack/apiserver.sh start, or hack/up.sh",
         )?;
-        let namespace = format!("{prefix}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let new: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
-        Api::<Namespace>::all(client.clone())
+        let namespace = namespace.to_owned();
+        Ok(Self { client, namespace })
+    }
+
+    /// Connects, and makes a namespace whose name begins with `prefix`. Its label tells the next run what a failed
+    /// test has left.
+    pub async fn with_namespace(prefix: &str) -> Result<Self> {
+        let name = format!("{prefix}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        let cluster = Self::in_namespace(&name).await?;
+        let labels = json!({"quicksale.io/made-by": "tests"});
+        let new: Namespace = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}}))?;
+        Api::<Namespace>::all(cluster.client.clone())
             .create(&PostParams::default(), &new)
             .await?;
-        Ok(Self { client, namespace })
+        Ok(cluster)
+    }
+
+    /// Deletes the namespace, at the end of a test that passed.
+    pub async fn leave(self) -> Result<()> {
+        Api::<Namespace>::all(self.client)
+            .delete(&self.namespace, &DeleteParams::default())
+            .await?;
+        Ok(())
     }
 
     /// Objects of a kind in the namespace.

@@ -53,12 +53,7 @@ impl OpenSale {
 
     /// The sample sale of `make up`.
     pub(crate) async fn sample() -> Result<Self> {
-        let mut cluster = Cluster::with_namespace("unused").await?;
-        let unused: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(cluster.client.clone());
-        unused
-            .delete(&cluster.namespace, &DeleteParams::default())
-            .await?;
-        "shop".clone_into(&mut cluster.namespace);
+        let cluster = Cluster::in_namespace("shop").await?;
         Self::of(cluster, "laptops", "laptops.localhost").await
     }
 
@@ -137,11 +132,7 @@ impl OpenSale {
     /// Deletes the sale and its namespace, at the end of a test that passed.
     pub(crate) async fn close(self) -> Result<()> {
         self.delete().await?;
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.cluster.client.clone());
-        namespaces
-            .delete(&self.cluster.namespace, &DeleteParams::default())
-            .await?;
-        Ok(())
+        self.cluster.leave().await
     }
 }
 

@@ -46,7 +46,7 @@ async fn a_sale_is_seen_changed_repaired_and_deleted() -> Result<()> {
     replicas_roll_out(&sale).await?;
     what_is_deleted_comes_back(&sale).await?;
     it_takes_everything_with_it(&sale).await?;
-    Ok(())
+    sale.cluster.leave().await
 }
 
 async fn it_is_seen(sale: &OpenSale) -> Result<()> {
