@@ -9,10 +9,8 @@ use kube::{
     core::ApiResource,
 };
 use serde_json::{Value, json};
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
+use std::process::Stdio;
+use tokio::{io::AsyncWriteExt, process::Command};
 
 /// A client and a namespace of the test's own.
 pub struct Cluster {
@@ -112,8 +110,9 @@ pub fn small_sale() -> Value {
     })
 }
 
-/// Runs a command with an input and returns its output; fails with what it said.
-pub fn command(program: &str, arguments: &[&str], input: &str) -> Result<String> {
+/// Runs a command with an input and returns its output; fails with what it said. What else the test does goes on
+/// meanwhile.
+pub async fn command(program: &str, arguments: &[&str], input: &str) -> Result<String> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -122,9 +121,9 @@ pub fn command(program: &str, arguments: &[&str], input: &str) -> Result<String>
         .spawn()
         .with_context(|| format!("{program} is not installed: hack/tools.sh {program}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes())?;
+        stdin.write_all(input.as_bytes()).await?;
     }
-    let output = child.wait_with_output()?;
+    let output = child.wait_with_output().await?;
     if !output.status.success() {
         bail!(
             "{program} {}: {}",

@@ -254,18 +254,20 @@ impl World {
     }
 
     /// Stops a process in the middle of whatever it does, without it noticing.
-    pub fn freeze(&self, service: &str) -> Result<()> {
-        self.signal(service, "-STOP")
+    pub async fn freeze(&self, service: &str) -> Result<()> {
+        self.signal(service, "-STOP").await
     }
 
     /// Lets a frozen process go on.
-    pub fn thaw(&self, service: &str) -> Result<()> {
-        self.signal(service, "-CONT")
+    pub async fn thaw(&self, service: &str) -> Result<()> {
+        self.signal(service, "-CONT").await
     }
 
-    fn signal(&self, service: &str, signal: &str) -> Result<()> {
+    async fn signal(&self, service: &str, signal: &str) -> Result<()> {
         let process = self.running.get(service).context("no such process")?;
-        command("kill", &[signal, &process.id().to_string()], "").map(drop)
+        command("kill", &[signal, &process.id().to_string()], "")
+            .await
+            .map(drop)
     }
 
     /// Fails if a process has ended by itself.

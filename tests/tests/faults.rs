@@ -17,9 +17,11 @@ const AWAY: Duration = Duration::from_secs(10);
 /// Between two orders.
 const TRICKLE: Duration = Duration::from_millis(100);
 
-fn backends(verb: &str, name: &str) -> Result<()> {
+async fn backends(verb: &str, name: &str) -> Result<()> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/backends.sh");
-    command(&script.display().to_string(), &[verb, name], "").map(drop)
+    command(&script.display().to_string(), &[verb, name], "")
+        .await
+        .map(drop)
 }
 
 /// What became of one order of the trickle.
@@ -62,9 +64,9 @@ async fn survives_without(backend: &str) -> Result<()> {
     let shop = Arc::clone(&world.shop);
     let away = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        backends("kill", backend)?;
+        backends("kill", backend).await?;
         tokio::time::sleep(AWAY).await;
-        backends("start", backend)?;
+        backends("start", backend).await?;
         eventually(SETTLED, "orders are taken again", async || {
             let key = uuid::Uuid::new_v4().to_string();
             Ok(shop.order(&key, &key, "DRIP", 1).await?.status == 201)
@@ -120,7 +122,7 @@ async fn an_emptied_redis_costs_nothing_but_speed() -> Result<()> {
     let flush = async {
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            command("redis-cli", &["-p", &port, "flushall"], "")?;
+            command("redis-cli", &["-p", &port, "flushall"], "").await?;
         }
         Ok(())
     };

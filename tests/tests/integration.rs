@@ -481,14 +481,14 @@ async fn a_frozen_replica_that_wakes_up_changes_nothing() -> Result<()> {
         .await
     };
     buy("before", 50).await?;
-    world.freeze("inventory")?;
+    world.freeze("inventory").await?;
     buy("while", 100).await?;
     // The order service asks the frozen process for no product that it knows already.
     world.second("inventory-2").await?;
     all_confirmed(&world, 150)
         .await
         .context(world.describe().await?)?;
-    world.thaw("inventory")?;
+    world.thaw("inventory").await?;
     buy("after", 50).await?;
     all_confirmed(&world, 200)
         .await
@@ -510,7 +510,7 @@ async fn a_buyer_whose_gateway_died_gets_the_unit_it_had_taken() -> Result<()> {
     shop.order("eve", "k", "LAST", 2)
         .await?
         .expect_problem(409, "sold_out")?;
-    world.freeze("order")?;
+    world.freeze("order").await?;
     let order = |user: &'static str| {
         let shop = Arc::clone(&shop);
         Box::pin(async move { (user, shop.order(user, "k", "LAST", 1).await) })
@@ -523,7 +523,7 @@ async fn a_buyer_whose_gateway_died_gets_the_unit_it_had_taken() -> Result<()> {
     assert!(answer.is_err(), "{holder} got an answer from a dead gateway");
     assert_ne!(holder, refused);
     world.ready("gateway").await?;
-    world.thaw("order")?;
+    world.thaw("order").await?;
 
     shop.order(holder, "k", "LAST", 1).await?.expect(201)?;
     world.check_conservation().await
@@ -562,7 +562,7 @@ async fn an_update_that_a_dead_notifier_left_behind_reaches_a_new_socket() -> Re
     let mut world = World::start().await?;
     let shop = Arc::clone(&world.shop);
     shop.product("TOLD", 5, None).await?;
-    world.freeze("notifier")?;
+    world.freeze("notifier").await?;
     let placed = shop.order("ada", "k", "TOLD", 1).await?;
     placed.expect(201)?;
     eventually(

@@ -24,12 +24,12 @@ fn chart(name: &str) -> String {
     repository().join("charts").join(name).display().to_string()
 }
 
-fn helm(arguments: &[&str]) -> Result<String> {
-    command("helm", arguments, "")
+async fn helm(arguments: &[&str]) -> Result<String> {
+    command("helm", arguments, "").await
 }
 
 /// Lets the API server check manifests without keeping them.
-fn dry_run(namespace: &str, manifests: &str) -> Result<String> {
+async fn dry_run(namespace: &str, manifests: &str) -> Result<String> {
     let arguments = [
         "--namespace",
         namespace,
@@ -38,7 +38,7 @@ fn dry_run(namespace: &str, manifests: &str) -> Result<String> {
         "--filename",
         "-",
     ];
-    command("kubectl", &arguments, manifests)
+    command("kubectl", &arguments, manifests).await
 }
 
 /// Installs the chart and the backends' Secret, and starts the operator with the rights that the chart gives it. Done
@@ -51,7 +51,7 @@ pub(crate) async fn installed() -> Result<()> {
 async fn install() -> Result<()> {
     for namespace in [NAMESPACE, "quicksale-backends", "shop"] {
         let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        command("kubectl", &["apply", "--filename", "-"], &manifest.to_string())?;
+        command("kubectl", &["apply", "--filename", "-"], &manifest.to_string()).await?;
     }
     let template = helm(&[
         "template",
@@ -59,8 +59,9 @@ async fn install() -> Result<()> {
         &chart("quicksale"),
         "--namespace",
         NAMESPACE,
-    ])?;
-    let checked = dry_run(NAMESPACE, &template)?;
+    ])
+    .await?;
+    let checked = dry_run(NAMESPACE, &template).await?;
     ensure!(
         checked.contains("deployment.apps/quicksale-operator"),
         "{checked}"
@@ -71,17 +72,18 @@ async fn install() -> Result<()> {
         &chart("backends"),
         "--namespace",
         "quicksale-backends",
-    ])?;
-    dry_run("quicksale-backends", &backends)?;
+    ])
+    .await?;
+    dry_run("quicksale-backends", &backends).await?;
 
     let upgrade = ["upgrade", "--install"];
     let path = chart("quicksale");
     let install = [&upgrade[..], &RELEASE, &[&path]].concat();
-    helm(&install)?;
-    samples_pass()?;
+    helm(&install).await?;
+    samples_pass().await?;
     let before = Cluster::with_namespace("kept").await?;
     before.sell("kept", &small_sale()).await?;
-    helm(&[&install[..], &["--set", "replicas=1"]].concat())?;
+    helm(&[&install[..], &["--set", "replicas=1"]].concat()).await?;
     let replicas = [
         "--namespace",
         NAMESPACE,
@@ -94,12 +96,13 @@ async fn install() -> Result<()> {
         "kubectl",
         &[&replicas[..], &["jsonpath={.spec.replicas}"]].concat(),
         "",
-    )?;
+    )
+    .await?;
     ensure!(
         replicas == "1",
         "an upgrade did not change the replicas: {replicas}"
     );
-    helm(&[&["uninstall"], &RELEASE[..]].concat())?;
+    helm(&[&["uninstall"], &RELEASE[..]].concat()).await?;
     let left = command(
         "kubectl",
         &[
@@ -111,27 +114,30 @@ async fn install() -> Result<()> {
             "name",
         ],
         "",
-    )?;
+    )
+    .await?;
     ensure!(!left.contains("quicksale-operator"), "left behind: {left}");
     before
         .sale("kept")
         .await
         .context("a sale must outlive the chart's uninstallation")?;
-    helm(&install)?;
-    backends_secret()?;
-    start_operator()
+    helm(&install).await?;
+    backends_secret().await?;
+    start_operator().await
 }
 
-fn samples_pass() -> Result<()> {
+async fn samples_pass() -> Result<()> {
     for sample in ["laptops", "scheduled", "rehearsal"] {
         let file = repository().join("config/samples").join(format!("{sample}.yaml"));
-        dry_run("shop", &std::fs::read_to_string(&file)?).with_context(|| sample.to_owned())?;
+        dry_run("shop", &std::fs::read_to_string(&file)?)
+            .await
+            .with_context(|| sample.to_owned())?;
     }
     Ok(())
 }
 
 /// The backends that the tests were started with.
-fn backends_secret() -> Result<()> {
+async fn backends_secret() -> Result<()> {
     Credentials::from_env().context("hack/backends.sh start")?;
     let names = ["MONGODB_URI", "KAFKA_BROKERS", "KAFKA_TLS", "REDIS_URL"];
     let data: serde_json::Map<_, _> = names
@@ -142,13 +148,15 @@ fn backends_secret() -> Result<()> {
         "apiVersion": "v1", "kind": "Secret", "stringData": data,
         "metadata": {"name": "quicksale-backends", "namespace": "quicksale-backends"},
     });
-    command("kubectl", &["apply", "--filename", "-"], &secret.to_string()).map(drop)
+    command("kubectl", &["apply", "--filename", "-"], &secret.to_string())
+        .await
+        .map(drop)
 }
 
 /// A kubeconfig with nothing but the rights of the operator's service account.
-fn operators_kubeconfig() -> Result<PathBuf> {
+async fn operators_kubeconfig() -> Result<PathBuf> {
     let arguments = ["--namespace", NAMESPACE, "create", "token", "quicksale-operator"];
-    let token = command("kubectl", &arguments, "")?;
+    let token = command("kubectl", &arguments, "").await?;
     let whole = command(
         "kubectl",
         &[
@@ -161,7 +169,8 @@ fn operators_kubeconfig() -> Result<PathBuf> {
             "json",
         ],
         "",
-    )?;
+    )
+    .await?;
     let mut config: serde_json::Value = serde_json::from_str(&whole)?;
     config["users"][0]["user"] = json!({"token": token.trim()});
     let file = std::env::temp_dir().join(format!("quicksale-operator-{}.kubeconfig", std::process::id()));
@@ -170,8 +179,8 @@ fn operators_kubeconfig() -> Result<PathBuf> {
 }
 
 /// Runs the operator outside of the cluster: this API server has no nodes.
-fn start_operator() -> Result<()> {
-    let config = operators_kubeconfig()?;
+async fn start_operator() -> Result<()> {
+    let config = operators_kubeconfig().await?;
     let mut operator = operator_command(&config, "shared");
     let started = std::sync::mpsc::channel();
     // A process ends with the thread that started it; this thread lasts as long as the tests.
@@ -243,7 +252,7 @@ async fn values_that_no_template_reads_are_refused() -> Result<()> {
         ("replicas=0", "replicas"),
         ("image.tagg=x", "tagg"),
     ] {
-        let refused = helm(&["template", "quicksale", &chart("quicksale"), "--set", value]);
+        let refused = helm(&["template", "quicksale", &chart("quicksale"), "--set", value]).await;
         let sentence = refused
             .err()
             .with_context(|| format!("{value} was taken"))?

@@ -51,7 +51,7 @@ async fn a_sale_is_seen_changed_repaired_and_deleted() -> Result<()> {
 
 async fn it_is_seen(sale: &OpenSale) -> Result<()> {
     let namespace = sale.cluster.namespace.as_str();
-    let table = command("kubectl", &["--namespace", namespace, "get", "fs"], "")?;
+    let table = command("kubectl", &["--namespace", namespace, "get", "fs"], "").await?;
     let words: Vec<Vec<&str>> = table
         .lines()
         .map(|line| line.split_whitespace().collect())
@@ -68,7 +68,8 @@ async fn it_is_seen(sale: &OpenSale) -> Result<()> {
         "kubectl",
         &["--namespace", namespace, "describe", "fs", "units"],
         "",
-    )?;
+    )
+    .await?;
     for part in [
         "BackendsReachable",
         "TopicsReady",
@@ -163,7 +164,7 @@ async fn what_is_deleted_comes_back(sale: &OpenSale) -> Result<()> {
 }
 
 /// The topics of the sale, as directories of the broker.
-fn topics(sale: &OpenSale) -> Result<Vec<String>> {
+async fn topics(sale: &OpenSale) -> Result<Vec<String>> {
     let list = [
         "--namespace",
         "quicksale-backends",
@@ -174,7 +175,7 @@ fn topics(sale: &OpenSale) -> Result<Vec<String>> {
         "/data/kafka",
     ];
     let prefix = format!("{}.units.", sale.cluster.namespace);
-    let all = command("kubectl", &list, "")?;
+    let all = command("kubectl", &list, "").await?;
     Ok(all
         .lines()
         .filter(|line| line.starts_with(&prefix) && !line.ends_with("-delete"))
@@ -183,7 +184,7 @@ fn topics(sale: &OpenSale) -> Result<Vec<String>> {
 }
 
 async fn it_takes_everything_with_it(sale: &OpenSale) -> Result<()> {
-    ensure!(topics(sale)?.len() == 6 * 4, "{:?}", topics(sale)?);
+    ensure!(topics(sale).await?.len() == 6 * 4, "{:?}", topics(sale).await?);
     sale.delete().await?;
     let cluster = &sale.cluster;
     eventually(ROLLED_OUT, "nothing is left in the namespace", async || {
@@ -197,7 +198,7 @@ async fn it_takes_everything_with_it(sale: &OpenSale) -> Result<()> {
     })
     .await?;
     eventually(ROLLED_OUT, "the topics are deleted", async || {
-        Ok(topics(sale)?.is_empty())
+        Ok(topics(sale).await?.is_empty())
     })
     .await
 }
