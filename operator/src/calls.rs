@@ -14,6 +14,7 @@ pub struct ServiceCalls {
     http: reqwest::Client,
     base: String,
     token: String,
+    deadline: Duration,
 }
 
 /// Why a call failed.
@@ -63,7 +64,14 @@ impl ServiceCalls {
             http: http.clone(),
             base,
             token: token.to_owned(),
+            deadline: CALL_DEADLINE,
         }
+    }
+
+    /// The same with a deadline of its own.
+    #[must_use]
+    pub fn within(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// Reads.
@@ -104,7 +112,7 @@ impl ServiceCalls {
             .http
             .request(method, &url)
             .bearer_auth(&self.token)
-            .timeout(CALL_DEADLINE);
+            .timeout(self.deadline);
         if let Some(body) = body {
             request = request.json(body);
         }

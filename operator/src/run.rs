@@ -133,7 +133,7 @@ pub async fn reconcile_until(
         .own_everything(Controller::for_stream(sales, store.clone()))
         .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .graceful_shutdown_on(async move { asked_to.cancelled().await });
-    let context = match Context::new(client, settings, clock) {
+    let context = match Context::new(client, settings, clock, store.clone()) {
         Ok(context) => Arc::new(context),
         Err(error) => {
             tracing::error!(%error, "no HTTP client can be made");

@@ -14,17 +14,18 @@ use mongodb::{
     bson::{Document, doc},
 };
 use platform::{
+    admin::ControlReceipt,
     backends::{Credentials, kafka, mongo},
     config::{Config, Data, Http, Kafka, Upstreams, paths},
-    tokens::KeyPair,
+    tokens::{KeyPair, Role},
 };
 use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use url::Url;
@@ -115,6 +116,15 @@ impl World {
         );
         std::fs::write(&new, serde_json::to_vec(&document)?)?;
         Ok(std::fs::rename(new, file)?)
+    }
+
+    /// Hands a control document to one service as the operator does, and returns the version of its receipt.
+    pub async fn push_control(&self, service: &str, document: &ControlDocument) -> Result<u64> {
+        let url = format!("http://127.0.0.1:{}/control", self.ports[service].1);
+        let token = self.shop.token("operator", Role::Service)?;
+        let request = self.shop.http.put(url).bearer_auth(token).json(document);
+        let receipt: ControlReceipt = request.send().await?.error_for_status()?.json().await?;
+        Ok(receipt.version)
     }
 
     /// The control document that was written last.
@@ -373,7 +383,8 @@ impl Drop for World {
     }
 }
 
-/// Waits until a condition holds.
+/// Waits until a condition holds. It must hold in a look that begins at the deadline: one that began before it says
+/// nothing about then, however long it takes.
 pub async fn eventually(
     deadline: Duration,
     what: &str,
@@ -381,11 +392,12 @@ pub async fn eventually(
 ) -> Result<()> {
     let end = tokio::time::Instant::now() + deadline;
     loop {
+        let began = tokio::time::Instant::now();
         let last = condition().await;
         if matches!(last, Ok(true)) {
             return Ok(());
         }
-        if tokio::time::Instant::now() > end {
+        if began > end {
             bail!("after {deadline:?} it was still not so that {what} (last look: {last:?})");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -405,14 +417,19 @@ fn executable() -> PathBuf {
     )
 }
 
+/// Free ports for each service. None is given twice in the life of the test's process, for between here and the moment
+/// at which a service listens, the system would give it to the next who asks.
 fn free_ports() -> Result<BTreeMap<&'static str, (u16, u16)>> {
-    // All are held until the last is known, so that no port is given twice.
-    let mut held = Vec::new();
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut free = || -> Result<u16> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
-        held.push(listener);
-        Ok(port)
+        for _ in 0..1_000 {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            if given.insert(port) {
+                return Ok(port);
+            }
+        }
+        bail!("no free port in 1000 tries")
     };
     SERVICES
         .into_iter()

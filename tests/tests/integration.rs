@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
+    cluster::command,
     scenarios::{SETTLED, crowd, seed_flow},
     shop::{Answer, next_update},
     world::{ADMIN_EMAIL, ADMIN_PASSWORD, SERVICES, World, eventually},
@@ -336,7 +337,7 @@ async fn several_items_are_held_whole_or_not_at_all() -> Result<()> {
 async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
     let world = World::start_with(Confirmation::Payment).await?;
     let shop = &world.shop;
-    shop.product("HELD", 1, Some(1)).await?;
+    let held = shop.product("HELD", 1, Some(1)).await?;
     // Ada asks again and again until the gate has the unit back.
     let often = RateLimit {
         route: LimitedRoute::Orders,
@@ -362,6 +363,16 @@ async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
             Ok(order.json["status"] == "PENDING" && order.json["inventoryStatus"] == "RESERVED")
         },
     )
+    .await?;
+    // Where the units were held slowly, the gate has been taken for one with a unit too few.
+    let redis = std::env::var("REDIS_URL").context("REDIS_URL is not set")?;
+    let gate = format!("{}gate:{held}", world.config.redis_prefix);
+    eventually(SETTLED, "the gate is closed", async || {
+        Ok(command("redis-cli", &["-u", &redis, "get", &gate], "")
+            .await?
+            .trim()
+            == "0")
+    })
     .await?;
     shop.order("bob", "k", "HELD", 1)
         .await?
@@ -601,6 +612,46 @@ async fn a_repeat_is_answered_after_the_end_and_a_new_order_is_not() -> Result<(
     shop.order("ada", "another", "LATE", 1)
         .await?
         .expect_problem(409, "sale_closed")?;
+    world.check_conservation().await
+}
+
+/// The operator takes a receipt for the word that nothing more comes of an older document: what is accepted after it
+/// would be missing where the sale is counted.
+#[tokio::test]
+async fn nothing_is_accepted_after_the_receipt_for_closed_doors() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("DOORS", 100_000, None).await?;
+    let buyers: Vec<_> = (0..40)
+        .map(|_| {
+            let shop = Arc::clone(&world.shop);
+            tokio::spawn(async move {
+                for accepted in 0..200 {
+                    let answer = shop.order(&somebody(), "k", "DOORS", 1).await?;
+                    if answer.status != 201 {
+                        answer.expect_problem(409, "sale_closed")?;
+                        return Ok(accepted);
+                    }
+                }
+                anyhow::bail!("the doors never closed")
+            })
+        })
+        .collect();
+    let accepted = async || world.count_orders(doc! {}).await;
+    eventually(SETTLED, "orders are accepted", async || {
+        Ok(accepted().await? >= 40)
+    })
+    .await?;
+    let mut document = world.current_control()?;
+    document.version += 1;
+    document.closed = true;
+    assert_eq!(world.push_control("order", &document).await?, document.version);
+    let at_the_receipt = accepted().await?;
+    let mut heard = 0;
+    for buyer in join_all(buyers).await {
+        heard += buyer??;
+    }
+    assert_eq!(accepted().await?, at_the_receipt);
+    assert_eq!(heard, at_the_receipt);
     world.check_conservation().await
 }
 

@@ -5,7 +5,10 @@ use crds::FlashSale;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource, ResourceExt,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::{
+        events::{Event, EventType, Recorder, Reporter},
+        reflector::{ObjectRef, Store},
+    },
 };
 use platform::{clock::Clock, retry::Backoff};
 use std::{
@@ -16,6 +19,9 @@ use std::{
 
 /// The first and the longest wait after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// How often to look whether a sale was edited while it is reconciled.
+const EDIT_POLL: Duration = Duration::from_millis(50);
 
 /// Shared by all reconciliations.
 pub struct Context {
@@ -29,6 +35,7 @@ pub struct Context {
     pub backends: Backends,
     /// The clock.
     pub clock: Clock,
+    sales: Store<FlashSale>,
     recorder: Recorder,
     backoffs: Mutex<HashMap<String, Backoff>>,
 }
@@ -38,7 +45,12 @@ impl Context {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(client: Client, settings: Settings, clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        clock: Clock,
+        sales: Store<FlashSale>,
+    ) -> Result<Self, reqwest::Error> {
         let reporter = Reporter {
             controller: "quicksale-operator".into(),
             instance: Some(settings.identity.clone()),
@@ -53,8 +65,21 @@ impl Context {
             http,
             backends: Backends::default(),
             clock,
+            sales,
             backoffs: Mutex::default(),
         })
+    }
+
+    /// Waits until the sale was edited after it was read.
+    pub async fn edited_since(&self, read: &FlashSale) {
+        let reference = ObjectRef::from_obj(read);
+        let edited = || {
+            let newest = self.sales.get(&reference);
+            newest.is_some_and(|newest| newest.metadata.generation > read.metadata.generation)
+        };
+        while !edited() {
+            tokio::time::sleep(EDIT_POLL).await;
+        }
     }
 
     /// How long to wait after an error of this sale. Each has a schedule of its own: a sale that fails for hours

@@ -11,8 +11,13 @@ use crds::{
     Component, FlashSaleStatus, ValidSale,
     status::{ConditionType, OrderNumbers},
 };
+use sale::phase::Phase;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
+
+/// How long the order service may take to say whether a sale that drains is settled: longer than it takes to look at
+/// the most partitions there can be.
+const SETTLEMENT_DEADLINE: Duration = Duration::from_secs(12);
 
 /// What was found out.
 #[derive(Debug)]
@@ -47,7 +52,8 @@ impl Settlement {
     }
 }
 
-/// Asks everybody at once; none of the answers takes much longer than a second.
+/// Asks everybody at once; none of the answers takes much longer than a second, but for the settlement that a sale
+/// cannot end without.
 pub async fn gather(
     context: &Context,
     sale: &ValidSale,
@@ -57,7 +63,10 @@ pub async fn gather(
     token: &str,
 ) -> Knowledge {
     let calls = |component| ServiceCalls::new(&context.http, service_url(sale, component), token);
-    let (inventory, orders) = (calls(Component::Inventory), calls(Component::Order));
+    let (inventory, mut orders) = (calls(Component::Inventory), calls(Component::Order));
+    if status.phase() == Phase::Draining {
+        orders = orders.within(SETTLEMENT_DEADLINE);
+    }
     let (backends, catalogue, settlement) = tokio::join!(
         look(context, sale, observed, backends_hash),
         catalogue::bring(&inventory, sale, &status.products),

@@ -220,7 +220,11 @@ async fn step(
             &rollout.backends_hash,
             &rollout.token,
         );
-        Some(known.await)
+        // Reading takes a while, and what people have just changed should not wait for it.
+        tokio::select! {
+            known = known => Some(known),
+            () = context.edited_since(sale) => return Ok(Action::requeue(AT_ONCE)),
+        }
     } else {
         None
     };

@@ -1,7 +1,7 @@
 //! How far the lanes are behind their topics.
 
 use crate::{lanes::lane_id, topics::GROUPS};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use mongodb::{
     Database,
     bson::{Document, doc},
@@ -11,7 +11,10 @@ use platform::backends::{
     mongo::MongoError,
 };
 use rskafka::client::partition::OffsetAt;
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
+
+/// Partitions that are asked at the same time, each over a connection of its own.
+const CONCURRENCY: usize = 16;
 
 /// Why the lag is not known.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum LagError {
     /// MongoDB.
     #[error(transparent)]
     Mongo(#[from] MongoError),
+    /// Not known in time.
+    #[error("MongoDB and Kafka did not answer everything within {0:?}")]
+    Deadline(Duration),
 }
 
 /// Records that some group has not handled yet, over all lanes of the sale.
@@ -36,18 +42,24 @@ pub async fn total(
     let offsets = stored_offsets(database).await.map_err(MongoError::from)?;
     let client = credentials.connect().await?;
     let topics = kafka::topics(&client).await?;
-    let mut latest = HashMap::new();
+    let mut partitions = Vec::new();
     for topic in crate::Topic::ALL {
         let name = format!("{prefix}{}", topic.plain_name());
-        for partition in topics
+        let of_topic = topics
             .get(&name)
-            .ok_or_else(|| KafkaError::NoTopic(name.clone()))?
-        {
-            let reader = kafka::partition(&client, &name, *partition).await?;
-            let end = within(CALL_DEADLINE, reader.get_offset(OffsetAt::Latest)).await?;
-            latest.insert((topic, *partition), end);
-        }
+            .ok_or_else(|| KafkaError::NoTopic(name.clone()))?;
+        partitions.extend(of_topic.iter().map(|partition| (topic, *partition)));
     }
+    let latest: HashMap<_, _> = stream::iter(partitions)
+        .map(async |(topic, partition)| {
+            let name = format!("{prefix}{}", topic.plain_name());
+            let reader = kafka::partition(&client, &name, partition).await?;
+            let end = within(CALL_DEADLINE, reader.get_offset(OffsetAt::Latest)).await?;
+            Ok::<_, KafkaError>(((topic, partition), end))
+        })
+        .buffer_unordered(CONCURRENCY)
+        .try_collect()
+        .await?;
     let behind = GROUPS
         .iter()
         .flat_map(|(group, topics)| topics.iter().map(move |topic| (group, topic)))

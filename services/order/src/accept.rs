@@ -173,8 +173,11 @@ async fn commit_loop(
         }
         BATCH_SIZE.observe(batch.len() as f64);
         let (wishes, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.wish, w.answer)).unzip();
+        let under_way = control.begin().await;
         let work = commit(store.clone(), control.admission(), control.clock().now(), wishes);
-        let decided = match tokio::spawn(work).await {
+        let decided = tokio::spawn(work).await;
+        drop(under_way);
+        let decided = match decided {
             Ok(decided) => decided,
             Err(error) => {
                 tracing::error!(%error, "the committer failed");

@@ -16,8 +16,8 @@ use std::{
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-/// How long an answer is good for, so that many askers cost one look.
-const FRESH: Duration = Duration::from_millis(500);
+/// How long a look may take: one connection to Kafka for each partition.
+const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Numbers of a sale at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -40,7 +40,7 @@ pub struct Numbers {
     pub lag: u64,
 }
 
-/// Looks the numbers up, at most once in a while.
+/// Looks the numbers up. Askers who wait for a look under way share the one after it.
 #[derive(Debug, Clone)]
 pub struct Settlement {
     store: Store,
@@ -62,19 +62,32 @@ impl Settlement {
         }
     }
 
-    /// The numbers now.
+    /// The numbers, from a look that began after the question: who asks once the doors are closed must not get an
+    /// answer from before.
     ///
     /// # Errors
     /// [`lag::LagError`]: a number that is not known is not zero.
     pub async fn numbers(&self) -> Result<Numbers, lag::LagError> {
+        let (asked, this) = (Instant::now(), self.clone());
+        // In a task of its own: an asker who hangs up must not drop a call to the database midway.
+        let answer = tokio::spawn(async move { this.numbers_since(asked).await });
+        match tokio::time::timeout(LOOK_DEADLINE, answer).await {
+            Ok(Ok(numbers)) => numbers,
+            Ok(Err(panicked)) => Err(MongoError::Panicked(panicked.to_string()).into()),
+            Err(_) => Err(lag::LagError::Deadline(LOOK_DEADLINE)),
+        }
+    }
+
+    async fn numbers_since(&self, asked: Instant) -> Result<Numbers, lag::LagError> {
         let mut last = self.last.lock().await;
-        if let Some((at, numbers)) = *last
-            && at.elapsed() < FRESH
+        if let Some((began, numbers)) = *last
+            && began >= asked
         {
             return Ok(numbers);
         }
+        let began = Instant::now();
         let numbers = self.look().await?;
-        *last = Some((Instant::now(), numbers));
+        *last = Some((began, numbers));
         Ok(numbers)
     }
 

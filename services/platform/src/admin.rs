@@ -93,6 +93,8 @@ async fn replace(
 ) -> Result<Json<ControlReceipt>, Problem> {
     caller.require(&[Role::Service])?;
     let version = endpoint.control.offer(document);
+    // The receipt is evidence for the operator that nothing more comes of older documents.
+    endpoint.control.earlier_work_is_done().await;
     Ok(Json(receipt(&endpoint, version)))
 }
 

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use tokio_util::sync::CancellationToken;
 
 /// How often the mounted file is looked at. The push is what makes a change quick; the file is what a service
@@ -19,7 +20,14 @@ const FILE_POLL: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub struct Control {
     current: Arc<ArcSwap<ControlDocument>>,
+    under_way: Arc<RwLock<()>>,
     clock: Clock,
+}
+
+/// Work that was decided by the document in force when it began, and is under way for as long as this lives.
+#[derive(Debug)]
+pub struct UnderWay {
+    _guard: OwnedRwLockReadGuard<()>,
 }
 
 /// Why the file could not be used.
@@ -35,6 +43,7 @@ impl Control {
     pub fn new(document: ControlDocument, clock: Clock) -> Self {
         Self {
             current: Arc::new(ArcSwap::from_pointee(document)),
+            under_way: Arc::default(),
             clock,
         }
     }
@@ -55,6 +64,24 @@ impl Control {
     /// Whether an order may be placed now.
     pub fn admission(&self) -> Admission {
         self.current.load().admission(self.clock.now())
+    }
+
+    /// Begins work that takes a while and whose decisions may not outlive their document. Ask for [`admission`] after
+    /// this, not before.
+    ///
+    /// [`admission`]: Self::admission
+    pub async fn begin(&self) -> UnderWay {
+        UnderWay {
+            _guard: Arc::clone(&self.under_way).read_owned().await,
+        }
+    }
+
+    /// Waits until nothing is under way that began before this call. After [`offer`], whatever is under way then was
+    /// decided by the document offered or a newer one.
+    ///
+    /// [`offer`]: Self::offer
+    pub async fn earlier_work_is_done(&self) {
+        drop(self.under_way.write().await);
     }
 
     /// The clock that the decisions are made by.
@@ -144,5 +171,30 @@ mod tests {
         assert_eq!(control.admission(), Admission::Open);
         assert_eq!(offer(6, "laptops"), 6);
         assert_eq!(control.admission(), Admission::Halted);
+    }
+
+    #[tokio::test]
+    async fn work_that_began_under_an_older_document_is_waited_for() {
+        let sale = SaleId {
+            namespace: "shop".into(),
+            name: "laptops".into(),
+        };
+        let document = ControlDocument::open_now(sale, Timestamp::UNIX_EPOCH);
+        let control = Control::new(document.clone(), Clock::System);
+        let work = control.begin().await;
+        assert_eq!(control.admission(), Admission::Open);
+        control.offer(ControlDocument {
+            version: document.version + 1,
+            closed: true,
+            ..document
+        });
+        {
+            let mut done = std::pin::pin!(control.earlier_work_is_done());
+            assert!(futures::poll!(&mut done).is_pending());
+            drop(work);
+            done.await;
+        }
+        let _later = control.begin().await;
+        assert_eq!(control.admission(), Admission::Closed);
     }
 }

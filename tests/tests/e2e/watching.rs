@@ -51,38 +51,42 @@ async fn a_sale_is_seen_changed_repaired_and_deleted() -> Result<()> {
 
 async fn it_is_seen(sale: &OpenSale) -> Result<()> {
     let namespace = sale.cluster.namespace.as_str();
-    let table = command("kubectl", &["--namespace", namespace, "get", "fs"], "").await?;
-    let words: Vec<Vec<&str>> = table
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    ensure!(
-        words[0] == ["NAME", "PHASE", "OPENS", "STOCK", "SOLD", "READY", "AGE"],
-        "{table}"
-    );
-    ensure!(
-        words[1][..2] == ["units", "Live"] && words[1][3..6] == ["50", "0", "6/6"],
-        "{table}"
-    );
-    let story = command(
-        "kubectl",
-        &["--namespace", namespace, "describe", "fs", "units"],
-        "",
-    )
+    // A service that once took a moment to answer shows for as long as the next look takes.
+    eventually(ROLLED_OUT, "kubectl get shows the sale", async || {
+        let table = command("kubectl", &["--namespace", namespace, "get", "fs"], "").await?;
+        let words: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        ensure!(
+            words[0] == ["NAME", "PHASE", "OPENS", "STOCK", "SOLD", "READY", "AGE"],
+            "{table}"
+        );
+        ensure!(
+            words[1][..2] == ["units", "Live"] && words[1][3..6] == ["50", "0", "6/6"],
+            "{table}"
+        );
+        Ok(true)
+    })
     .await?;
-    for part in [
-        "BackendsReachable",
-        "TopicsReady",
-        "WorkloadsReady",
-        "CatalogReady",
-        "StockConserved",
-        "orders are taken",
-        "Warming up.",
-        "Open; 0 of 50 units sold.",
-    ] {
-        ensure!(story.contains(part), "{part} is not in: {story}");
-    }
-    Ok(())
+    eventually(ROLLED_OUT, "kubectl describe tells the story", async || {
+        let describe = ["--namespace", namespace, "describe", "fs", "units"];
+        let story = command("kubectl", &describe, "").await?;
+        for part in [
+            "BackendsReachable",
+            "TopicsReady",
+            "WorkloadsReady",
+            "CatalogReady",
+            "StockConserved",
+            "orders are taken",
+            "Warming up.",
+            "Open; 0 of 50 units sold.",
+        ] {
+            ensure!(story.contains(part), "{part} is not in: {story}");
+        }
+        Ok(true)
+    })
+    .await
 }
 
 /// The limit that each of 30 answers names: the ingress takes turns among the gateways.

@@ -34,6 +34,8 @@ pub(super) struct Register {
     instance: String,
     clock: Clock,
     used: Mutex<HashMap<String, (Document, Instant)>>,
+    /// One write at a time: an older list that arrived last would hide a new session.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Register {
@@ -43,6 +45,7 @@ impl Register {
             instance,
             clock,
             used: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -88,6 +91,7 @@ impl Register {
     }
 
     async fn write(&self, alive_until: Timestamp) -> Result<(), Error> {
+        let _one_at_a_time = self.writing.lock().await;
         let ids: Vec<Bson> = self
             .lock()
             .values()
