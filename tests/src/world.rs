@@ -127,6 +127,18 @@ impl World {
         Ok(receipt.version)
     }
 
+    /// A number among a service's metrics.
+    pub async fn metric(&self, service: &str, name: &str) -> Result<f64> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.ports[service].1);
+        let page = self.shop.http.get(url).send().await?.text().await?;
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(line
+            .with_context(|| format!("no {name} among the metrics"))?
+            .parse()?)
+    }
+
     /// The control document that was written last.
     pub fn current_control(&self) -> Result<ControlDocument> {
         Ok(serde_json::from_slice(&std::fs::read(

@@ -171,9 +171,9 @@ async fn commit_loop(
         if batch.is_empty() {
             continue;
         }
-        BATCH_SIZE.observe(batch.len() as f64);
         let (wishes, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.wish, w.answer)).unzip();
         let under_way = control.begin().await;
+        BATCH_SIZE.observe(wishes.len() as f64);
         let work = commit(store.clone(), control.admission(), control.clock().now(), wishes);
         let decided = tokio::spawn(work).await;
         drop(under_way);
