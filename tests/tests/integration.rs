@@ -19,7 +19,7 @@ use sale::{
     order::Confirmation,
 };
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// A buyer who has ordered nothing before: what was accepted once under a key is answered like that ever after.
 fn somebody() -> String {
@@ -389,6 +389,65 @@ async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
         "the unit can be ordered again, by the same buyer",
         async || Ok(shop.order("ada", "second", "HELD", 1).await?.status == 201),
     )
+    .await?;
+    world.check_conservation().await
+}
+
+/// What an order was told first counts: units must not be for sale again when it is confirmed after all.
+#[tokio::test]
+async fn a_hold_is_paid_or_given_back_and_never_both() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("EITHER", 10, None).await?;
+    let admin = shop.observer()?;
+    let orders: HashMap<&str, String> = {
+        let mut orders = HashMap::new();
+        for user in ["paid", "released"] {
+            let placed = shop.order(user, "k", "EITHER", 1).await?;
+            let id = placed.expect(201)?.json["order"]["_id"]
+                .as_str()
+                .context("no _id")?
+                .to_owned();
+            eventually(SETTLED, "the unit is held", async || {
+                let order = shop
+                    .send(Method::GET, &format!("/api/orders/{id}"), Some(&admin), None)
+                    .await?;
+                Ok(order.json["inventoryStatus"] == "RESERVED")
+            })
+            .await?;
+            orders.insert(user, id);
+        }
+        orders
+    };
+    let ask = async |verb: &str, user: &str| {
+        let which = json!({"orderId": orders[user]});
+        shop.send(
+            Method::POST,
+            &format!("/api/inventory/{verb}"),
+            Some(&admin),
+            Some(which),
+        )
+        .await
+    };
+    ask("confirm", "paid").await?.expect(200)?;
+    ask("release", "paid").await?.expect_problem(404, "not_found")?;
+    ask("release", "released").await?.expect(200)?;
+    ask("confirm", "released")
+        .await?
+        .expect_problem(404, "not_found")?;
+    for (user, end) in [("paid", "CONFIRMED"), ("released", "CANCELLED")] {
+        eventually(SETTLED, &format!("the order is {end}"), async || {
+            Ok(world
+                .count_orders(doc! {"_id": &orders[user], "status": end})
+                .await?
+                == 1)
+        })
+        .await?;
+    }
+    eventually(SETTLED, "one unit is sold and one is back", async || {
+        let product = shop.shown("EITHER").await?;
+        Ok(product["sold"] == 1 && product["reserved"] == 0 && product["available"] == 9)
+    })
     .await?;
     world.check_conservation().await
 }

@@ -65,11 +65,30 @@ impl Sessions {
                 return Ok(None);
             };
             let user = store.user(&spent.user_id).await?;
-            Ok(user.map(|user| (user, spent.family)))
+            Ok(user.map(|user| (user, spent)))
         })
         .await;
-        let (user, family) = spent.map_err(|error| busy(&error))?.ok_or_else(refused)?;
-        self.pair(&user, family, now).await
+        let (user, spent) = spent.map_err(|error| busy(&error))?.ok_or_else(refused)?;
+        let pair = self.pair(&user, spent.family.clone(), now).await?;
+        // A reuse at the same moment may have ended the family before the new token was in it.
+        if self.family_has_ended(spent).await? {
+            return Err(refused());
+        }
+        Ok(pair)
+    }
+
+    /// Whether the family of a spent token was ended since; what has joined it meanwhile is ended as well.
+    async fn family_has_ended(&self, spent: RefreshToken) -> Result<bool, Problem> {
+        let store = self.store.clone();
+        let ended: Result<_, MongoError> = mongo::detached(async move {
+            if store.token(&spent.hash).await?.is_some() {
+                return Ok(false);
+            }
+            store.revoke(&spent.family).await?;
+            Ok(true)
+        })
+        .await;
+        ended.map_err(|error| busy(&error))
     }
 
     /// Ends the family of a refresh token, if there is one.

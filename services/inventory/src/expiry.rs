@@ -1,6 +1,7 @@
-//! Gives units back whose hold ran out, and tells their orders.
+//! Ends holds that ran out. Units that an order waits for stay held until the order itself says that it is over: it
+//! may have been confirmed meanwhile.
 
-use crate::store::{Origin, Reservation, Store, StoreError};
+use crate::store::{Origin, Reservation, Store, StoreError, Told};
 use events::{Message, Payload};
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
@@ -65,8 +66,8 @@ async fn end_due(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Ends one hold for a reason: the units go back and, where an order waits, it is told. Returns whether there was a
-/// hold to end.
+/// Ends one hold for a reason. Where an order waits, it is told, and its units go back when it says that it is over;
+/// others go back at once. Returns where the reservation stands then, and nothing if there was no hold to end.
 ///
 /// # Errors
 /// The store's.
@@ -75,7 +76,7 @@ pub async fn end_hold(
     order: &OrderId,
     outcome: InventoryOutcome,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<Option<ReservationState>, StoreError> {
     store
         .transactions
         .run(|session| {
@@ -91,17 +92,30 @@ async fn end_in(
     order: &OrderId,
     outcome: InventoryOutcome,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<Option<ReservationState>, StoreError> {
     let held = doc! {"_id": order.as_str(), "state": ReservationState::Held.as_str()};
-    let released = doc! {"$set": {"state": ReservationState::Released.as_str(), "expiresAt": null}};
-    let Some(reservation) = store
-        .reservations
-        .find_one_and_update(held, released)
-        .session(&mut *session)
-        .await?
-    else {
-        return Ok(false);
+    let found = store.reservations.find_one(held).session(&mut *session).await?;
+    let Some(reservation) = found.filter(|hold| may_end(hold, outcome, now)) else {
+        return Ok(None);
     };
+    let of_order = doc! {"_id": order.as_str()};
+    if reservation.origin == Origin::Order {
+        let told = doc! {"$set": {"told": Told::Ended.as_str(), "expiresAt": null}};
+        store
+            .reservations
+            .update_one(of_order, told)
+            .session(&mut *session)
+            .await?;
+        let message = Message::new(order.clone(), now, None, Payload::InventoryResult(outcome));
+        store.outbox.append(session, &[message]).await?;
+        return Ok(Some(ReservationState::Held));
+    }
+    let released = doc! {"$set": {"state": ReservationState::Released.as_str(), "expiresAt": null}};
+    store
+        .reservations
+        .update_one(of_order, released)
+        .session(&mut *session)
+        .await?;
     let products: BTreeSet<_> = reservation
         .items
         .iter()
@@ -118,9 +132,13 @@ async fn end_in(
     for (product, account) in &accounts {
         store.set_account(session, product, account).await?;
     }
-    if reservation.origin == Origin::Order {
-        let message = Message::new(order.clone(), now, None, Payload::InventoryResult(outcome));
-        store.outbox.append(session, &[message]).await?;
-    }
-    Ok(true)
+    Ok(Some(ReservationState::Released))
+}
+
+/// Whether a hold can end for this reason now: its order was told of no end yet, and what is to run out has run out.
+fn may_end(hold: &Reservation, outcome: InventoryOutcome, now: Timestamp) -> bool {
+    let due = hold
+        .expires_at
+        .is_some_and(|at| at <= DateTime::from_millis(now.as_millisecond()));
+    hold.told.is_none() && (outcome != InventoryOutcome::HoldExpired || due)
 }

@@ -31,6 +31,9 @@ pub struct Reservation {
     pub state: ReservationState,
     /// When the hold runs out.
     pub expires_at: Option<DateTime>,
+    /// What its order was told of the hold's end; from then on the units wait for the order's own status.
+    #[serde(default)]
+    pub told: Option<Told>,
     /// Who asked for it.
     pub origin: Origin,
     /// When it was made.
@@ -45,6 +48,26 @@ pub enum Origin {
     Order,
     /// A call of the API; further calls settle it.
     Direct,
+}
+
+/// What the order of a hold was told, once: whatever is asked for later comes too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Told {
+    /// It is paid.
+    Paid,
+    /// Its hold has ended.
+    Ended,
+}
+
+impl Told {
+    /// The name in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Paid => "paid",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// The collections of inventory.
@@ -285,6 +308,7 @@ fn stored(new: &NewReservation, origin: Origin, now: Timestamp) -> Reservation {
         items: new.items.clone(),
         state: new.state,
         expires_at: new.expires_at.map(time),
+        told: None,
         origin,
         created_at: time(now),
     }

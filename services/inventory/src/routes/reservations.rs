@@ -5,7 +5,7 @@ use crate::{
     expiry,
     plan::NewReservation,
     plan::Plan,
-    store::{Origin, Reservation, Store},
+    store::{Origin, Reservation, Store, Told},
 };
 use axum::extract::State;
 use events::{Message, Payload, message::OrderedItem};
@@ -85,7 +85,7 @@ fn standing(message: &str, order: &OrderId, state: ReservationState) -> Json<Sta
 #[utoipa::path(post, path = "/api/inventory/reserve", tag = "inventory", request_body = Reserve,
     security(("bearer" = ["admin", "service"])),
     responses((status = 200, body = Standing, description = "Where the reservation stands"),
-              (status = 409, body = Problem, description = "sold_out: nothing is held")))]
+              (status = 409, body = Problem, description = "sold_out: nothing is held; order_final: what this id held has gone back")))]
 pub(super) async fn reserve(
     State(inventory): State<Inventory>,
     caller: Caller,
@@ -124,7 +124,14 @@ async fn reserve_in(
     now: Timestamp,
 ) -> Result<ReservationState, Refusal> {
     if let Some(existing) = find(store, session, &new.order).await? {
-        return Ok(existing.state);
+        return match existing.state {
+            ReservationState::Held | ReservationState::Confirmed => Ok(existing.state),
+            ReservationState::Rejected | ReservationState::Released => Err(Problem::new(
+                Code::OrderFinal,
+                "The reservation under this orderId is over; hold units under a new one.",
+            )
+            .into()),
+        };
     }
     let products: BTreeSet<ProductId> = new.items.iter().map(|item| item.product_id.clone()).collect();
     let mut accounts = store.accounts(session, &products).await?;
@@ -157,7 +164,8 @@ async fn find(
         .await?)
 }
 
-/// Gives held units back. An order that waits for them is cancelled.
+/// Gives held units back. Those of an order go back when it is cancelled for that; its units stay if it was confirmed
+/// before.
 #[utoipa::path(post, path = "/api/inventory/release", tag = "inventory", request_body = Which,
     security(("bearer" = ["admin", "service"])),
     responses((status = 200, body = Standing, description = "Where the reservation stands"),
@@ -174,14 +182,12 @@ pub(super) async fn release(
         mongo::detached(async move { expiry::end_hold(&store, &id, InventoryOutcome::Released, now).await })
             .await
             .map_err(|e| store_problem(&e))?;
-    if !ended {
-        return Err(Problem::not_found("held reservation"));
-    }
-    Ok(standing(
-        "Units were given back",
-        &order,
-        ReservationState::Released,
-    ))
+    let state = ended.ok_or_else(|| Problem::not_found("held reservation"))?;
+    let message = match state {
+        ReservationState::Released => "Units were given back",
+        _ => "The order is asked to give its units back",
+    };
+    Ok(standing(message, &order, state))
 }
 
 /// Confirms held units: those of an order are paid and the order is confirmed, others are sold at once.
@@ -225,8 +231,13 @@ async fn confirm_in(
         return Ok(ReservationState::Confirmed);
     }
     if reservation.origin == Origin::Order {
-        // Paid: the deadline goes, and the units move when the order itself says that it is confirmed.
-        let paid = doc! {"$set": {"expiresAt": null}};
+        match reservation.told {
+            Some(Told::Paid) => return Ok(ReservationState::Held),
+            Some(Told::Ended) => return Err(Problem::not_found("held reservation").into()),
+            None => {}
+        }
+        // The deadline goes, and the units move when the order itself says that it is confirmed.
+        let paid = doc! {"$set": {"told": Told::Paid.as_str(), "expiresAt": null}};
         store
             .reservations
             .update_one(doc! {"_id": order.as_str()}, paid)
