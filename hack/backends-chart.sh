@@ -19,12 +19,7 @@ wait_for_rollouts() {
   done
 }
 
-install() {
-  helm upgrade --install backends "$REPO/charts/backends" --kube-context "kind-$cluster" \
-    --namespace quicksale-backends --create-namespace "${values[@]}" --wait --timeout 5m >/dev/null
-}
-
-if ! install || ! wait_for_rollouts; then
+if ! "$REPO/hack/release.sh" backends quicksale-backends "${values[@]}" || ! wait_for_rollouts; then
   die "the backends did not get ready: kubectl --context kind-$cluster --namespace quicksale-backends get pods"
 fi
 say "backends are ready in the namespace quicksale-backends"

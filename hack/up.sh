@@ -13,23 +13,27 @@ kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
 install_operator() {
   local image=$1
   "$REPO/hack/cluster.sh" load "$image"
-  helm upgrade --install quicksale "$REPO/charts/quicksale" --kube-context "kind-$cluster" \
-    --namespace quicksale-system --create-namespace \
+  "$REPO/hack/release.sh" quicksale quicksale-system \
     --set image.repository="${image%:*}" --set-string image.tag="${image#*:}" --set image.pullPolicy=IfNotPresent \
-    --set backends.secretName=quicksale-backends --set backends.namespace=quicksale-backends \
-    --wait --timeout 5m >/dev/null ||
+    --set backends.secretName=quicksale-backends --set backends.namespace=quicksale-backends ||
     die "the operator did not get ready: kubectl --context kind-$cluster --namespace quicksale-system get pods"
   say "the operator is ready in the namespace quicksale-system"
 }
 
 open_sample_sale() {
-  local image=$1 sells
+  local image=$1 sells going
   # A sale that is open keeps the image it was opened with: a new build is seen in a new sale.
   sells=$(kubectl_here --namespace shop get deployment laptops-gateway --ignore-not-found \
     --output 'jsonpath={.spec.template.spec.containers[0].image}')
   if [ -n "$sells" ] && [ "$sells" != "$image" ]; then
     say "the sample sale runs an older build: replacing it (about 1 min)"
     kubectl_here --namespace shop delete flashsale/laptops --timeout 180s >/dev/null
+  fi
+  going=$(kubectl_here --namespace shop get flashsale/laptops --ignore-not-found \
+    --output 'jsonpath={.metadata.deletionTimestamp}')
+  if [ -n "$going" ]; then
+    say "an earlier sample sale is being deleted: waiting for its end (about 1 min)"
+    kubectl_here --namespace shop wait flashsale/laptops --for=delete --timeout 180s >/dev/null
   fi
   kubectl_here create namespace shop --dry-run=client --output yaml | kubectl_here apply --filename - >/dev/null
   kubectl_here apply --filename "$REPO/config/samples/laptops.yaml" >/dev/null

@@ -282,7 +282,7 @@ const NOT_OPEN: &str =
 pub fn currency_is_fixed() -> Rule {
     rule(
         format!("{PENDING} || self.spec.currency == oldSelf.spec.currency"),
-        "spec.currency cannot change once the sale warms up; delete the sale and apply a new one",
+        "spec.currency cannot change once the sale warms up; delete the sale with deletionPolicy Delete and apply a new one",
     )
     .field_path(".spec.currency")
 }
@@ -291,7 +291,7 @@ pub fn currency_is_fixed() -> Rule {
 pub fn kafka_is_fixed() -> Rule {
     rule(
         format!("{PENDING} || self.spec.kafka == oldSelf.spec.kafka"),
-        "spec.kafka cannot change once the sale warms up; delete the sale and apply a new one",
+        "spec.kafka cannot change once the sale warms up; delete the sale with deletionPolicy Delete and apply a new one",
     )
     .field_path(".spec.kafka")
 }
@@ -300,7 +300,7 @@ pub fn kafka_is_fixed() -> Rule {
 pub fn mode_is_fixed() -> Rule {
     rule(
         format!("{PENDING} || self.spec.mode == oldSelf.spec.mode"),
-        "spec.mode cannot change once the sale warms up; delete the sale and apply a new one",
+        "spec.mode cannot change once the sale warms up; delete the sale with deletionPolicy Delete and apply a new one",
     )
     .field_path(".spec.mode")
 }
@@ -317,11 +317,11 @@ pub fn opening_is_fixed() -> Rule {
     .field_path(".spec.opensAt")
 }
 
-/// Buyers hold units of these products.
+/// The inventory holds these products from the warm-up on, and buyers hold units of them.
 pub fn skus_are_fixed() -> Rule {
     rule(
-        format!("{NOT_OPEN} || oldSelf.spec.products.all(o, self.spec.products.exists(p, p.sku == o.sku))"),
-        "spec.products[].sku cannot change or go away once the sale is open; set stock to what is sold to stop selling \
+        format!("{PENDING} || oldSelf.spec.products.all(o, self.spec.products.exists(p, p.sku == o.sku))"),
+        "spec.products[].sku cannot change or go away once the sale warms up; set stock to what is sold to stop selling \
          it, or add another product",
     )
     .field_path(".spec.products")

@@ -36,6 +36,8 @@ pub const SERVICES: [&str; 6] = ["auth", "inventory", "order", "processor", "not
 pub const ADMIN_EMAIL: &str = "admin@example.com";
 /// Password of that admin.
 pub const ADMIN_PASSWORD: &str = "an admin's password";
+/// The origin of the web page that may call the shop.
+pub const PAGE: &str = "https://page.example.com";
 /// What the name of a service's second process ends with.
 const SECOND: &str = "-2";
 /// Partitions of each topic.
@@ -483,7 +485,7 @@ fn config(
             bind: [127, 0, 0, 1].into(),
             admin_port: 0,
             trusted_proxies: Vec::new(),
-            cors_origins: Vec::new(),
+            cors_origins: vec![PAGE.to_owned()],
         },
         sale,
     })

@@ -17,6 +17,9 @@ use std::{
 
 /// Partitions written to at the same time.
 const CONCURRENT_PARTITIONS: usize = 16;
+/// Bytes of records written to a partition at once: half of what a broker takes by default (`message.max.bytes`), for a
+/// batch that is refused for its size would be refused for ever. One record always goes.
+const BATCH_BYTES: usize = 512 * 1024;
 
 /// A writer to the topics of one sale. It connects when it must and starts anew after an error.
 #[derive(Debug)]
@@ -87,23 +90,21 @@ impl Producer {
     }
 
     async fn batches(&mut self, entries: &[Entry]) -> Result<Vec<Batch>, KafkaError> {
-        let mut grouped: BTreeMap<(String, i32), (Vec<String>, Vec<Record>)> = BTreeMap::new();
+        let mut grouped: BTreeMap<(String, i32), Group> = BTreeMap::new();
         let prefix = self.prefix.clone();
         let connection = self.connect().await?;
         for entry in entries {
             let topic = format!("{prefix}{}", entry.topic);
             let partitions = connection.partitions_of(&topic).await?;
             let key = (topic, partition_of(&entry.key, partitions));
-            let (ids, records) = grouped.entry(key).or_default();
-            ids.push(entry.id.clone());
-            records.push(record(entry));
+            grouped.entry(key).or_default().add(entry);
         }
         let mut batches = Vec::with_capacity(grouped.len());
-        for ((topic, partition), (ids, records)) in grouped {
+        for ((topic, partition), group) in grouped {
             batches.push(Batch {
                 partition: connection.partition(&topic, partition).await?,
-                ids,
-                records,
+                ids: group.ids,
+                records: group.records,
             });
         }
         Ok(batches)
@@ -121,6 +122,31 @@ impl Producer {
         self.connection
             .as_mut()
             .ok_or_else(|| KafkaError::NoTopic(String::new()))
+    }
+}
+
+/// What goes to one partition at once.
+#[derive(Default)]
+struct Group {
+    ids: Vec<String>,
+    records: Vec<Record>,
+    bytes: usize,
+    full: bool,
+}
+
+impl Group {
+    /// Adds an entry while there is room; what comes after the first that finds none waits for the next turn, behind
+    /// it.
+    fn add(&mut self, entry: &Entry) {
+        let record = record(entry);
+        let bytes = record.approximate_size();
+        self.full |= !self.records.is_empty() && self.bytes + bytes > BATCH_BYTES;
+        if self.full {
+            return;
+        }
+        self.bytes += bytes;
+        self.ids.push(entry.id.clone());
+        self.records.push(record);
     }
 }
 
@@ -164,5 +190,32 @@ fn record(entry: &Entry) -> Record {
         headers,
         timestamp: rskafka::chrono::DateTime::from_timestamp_millis(entry.created_at.timestamp_millis())
             .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_waits_and_nothing_overtakes_it() {
+        let entry = |id: &str, bytes: usize| Entry {
+            id: id.to_owned(),
+            topic: "order.created".to_owned(),
+            key: "k".to_owned(),
+            payload: "x".repeat(bytes),
+            published: false,
+            attempts: 0,
+            traceparent: None,
+            created_at: mongodb::bson::DateTime::from_millis(0),
+        };
+        let mut group = Group::default();
+        for (id, bytes) in [("a", BATCH_BYTES / 2), ("b", BATCH_BYTES), ("c", 1)] {
+            group.add(&entry(id, bytes));
+        }
+        assert_eq!(group.ids, ["a"]);
+        let mut group = Group::default();
+        group.add(&entry("large", 2 * BATCH_BYTES));
+        assert_eq!((group.ids.len(), group.records.len()), (1, 1));
     }
 }

@@ -33,6 +33,7 @@ use platform::{
         authorization::Authority,
         client_address::Network,
         problem::{Code, Problem},
+        server,
     },
 };
 use sale::limits::{LimitedRoute, Verdict};
@@ -120,6 +121,8 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .route("/api/notifications/{*rest}", any(proxy::forward))
         .route("/api/sale", get(sale_page::show))
         .route("/ws", get(upgrade::connect))
+        // Before the layers, so that these answers go through them as well: a preflight is one of them.
+        .method_not_allowed_fallback(server::method_not_allowed)
         .layer(middleware::from_fn_with_state(gateway.clone(), limit));
     let router = limited
         .with_state(gateway)

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -149,6 +149,11 @@ fn prepare(headers: &mut HeaderMap, client: IpAddr) {
     }
 }
 
+/// How much of a body that is too large is read and thrown away, and for how long: whoever is still sending when the
+/// connection closes may never see the answer.
+const DRAINED_BYTES: usize = 4 * 1024 * 1024;
+const DRAINED_FOR: Duration = Duration::from_secs(2);
+
 /// Reads a request's body into memory: nothing of a body that is too large reaches a service.
 ///
 /// # Errors
@@ -161,26 +166,55 @@ pub async fn with_whole_body(
             Code::PayloadTooLarge,
             "The body is larger than this route takes (64 KiB).",
         );
-        // The rest of the body is not read, so the connection is of no use to anybody.
+        // Not all of the body may have been read, so the connection is of no use to anybody.
         problem
             .headers
             .push((header::CONNECTION, HeaderValue::from_static("close")));
         problem
     };
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let announced = parts
         .headers
         .get(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
-        return Err(too_large());
+    let read = if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
+        Ok(None)
+    } else {
+        let whole = tokio::time::timeout(ANSWER, read_within(&mut body, MAX_BODY_BYTES)).await;
+        whole.unwrap_or_else(|_too_slow| Err(axum::Error::new("too slow")))
+    };
+    match read {
+        Ok(Some(body)) => Ok((parts, body)),
+        Ok(None) => {
+            let _as_far_as_it_goes = tokio::time::timeout(DRAINED_FOR, drain(body)).await;
+            Err(too_large())
+        }
+        Err(_) => Err(Problem::field("body", "could not be read to its end")),
     }
-    let reading = tokio::time::timeout(ANSWER, Limited::new(body, MAX_BODY_BYTES).collect());
-    match reading.await {
-        Ok(Ok(body)) => Ok((parts, body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) | Err(_) => Err(Problem::field("body", "could not be read to its end")),
+}
+
+async fn drain(mut body: Body) {
+    let mut thrown_away = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        thrown_away += frame.data_ref().map_or(0, bytes::Bytes::len);
+        if thrown_away > DRAINED_BYTES {
+            return;
+        }
     }
+}
+
+/// Reads a body to its end, or answers `None` once there is more of it than `limit` bytes.
+async fn read_within(body: &mut Body, limit: usize) -> Result<Option<bytes::Bytes>, axum::Error> {
+    let mut read = bytes::BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            if read.len() + data.len() > limit {
+                return Ok(None);
+            }
+            read.extend_from_slice(&data);
+        }
+    }
+    Ok(Some(read.freeze()))
 }
 
 /// Forwards a request as it is.

@@ -9,11 +9,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The subject of a request, as it stands in a Redis key.
 pub fn of(request: &Request, authority: &Authority, trusted: &[Network]) -> String {
-    let user = bearer_token(request.headers()).and_then(|token| authority.identify(token).ok());
+    let token = bearer_token(request.headers()).or_else(|| socket_token(request));
+    let user = token.and_then(|token| authority.identify(token).ok());
     match user {
         Some(identity) => format!("user:{}", identity.user),
         None => format!("address:{}", address(request, trusted)),
     }
+}
+
+/// The token in the address of a WebSocket: browsers send no headers of their own with one.
+fn socket_token(request: &Request) -> Option<&str> {
+    let query = request.uri().query().filter(|_| request.uri().path() == "/ws")?;
+    query.split('&').find_map(|pair| pair.strip_prefix("token="))
 }
 
 /// The address that a request came from.

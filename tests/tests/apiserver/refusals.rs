@@ -203,7 +203,7 @@ async fn what_buyers_rely_on_cannot_change_under_them() -> Result<()> {
         ),
         (
             json!({"products": another}),
-            "sku cannot change or go away once the sale is open",
+            "sku cannot change or go away once the sale warms up",
         ),
         (
             json!({"products": less}),

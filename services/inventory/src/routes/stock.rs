@@ -48,7 +48,7 @@ pub(super) async fn change(
     Json(Delta { delta }): Json<Delta>,
 ) -> Result<Json<Changed>, Problem> {
     caller.require(&[Role::Admin, Role::Service])?;
-    if delta.abs() > MOST_STOCK {
+    if delta.unsigned_abs() > MOST_STOCK.unsigned_abs() {
         return Err(Problem::field(
             "delta",
             format!("must be from -{MOST_STOCK} to {MOST_STOCK}, not {delta}"),

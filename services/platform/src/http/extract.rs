@@ -101,7 +101,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         match axum::extract::Query::<T>::try_from_uri(&parts.uri) {
             Ok(query) => Ok(Self(query.0)),
-            Err(error) => Err(Problem::field("query", error.body_text())),
+            Err(error) => {
+                let text = error.body_text();
+                let said = text.rsplit("query string: ").next().unwrap_or(&text);
+                let (field, said) = said.split_once(": ").unwrap_or(("query", said));
+                Err(Problem::field(field, said))
+            }
         }
     }
 }

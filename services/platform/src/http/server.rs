@@ -83,6 +83,14 @@ impl Server {
     }
 }
 
+/// What a known route says to a method that it does not know.
+pub async fn method_not_allowed() -> Problem {
+    Problem::new(
+        Code::MethodNotAllowed,
+        "This route does not know the method; see /openapi.json.",
+    )
+}
+
 /// Adds to a router what every service has, `/health` included.
 fn wrap(service: &'static str, router: Router) -> Router {
     router
@@ -91,12 +99,7 @@ fn wrap(service: &'static str, router: Router) -> Router {
             get(move || async move { axum::Json(serde_json::json!({"status": "ok", "service": service})) }),
         )
         .fallback(|| async { Problem::new(Code::NotFound, "There is no such route; see /openapi.json.") })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(
-                Code::MethodNotAllowed,
-                "This route does not know the method; see /openapi.json.",
-            )
-        })
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(
             |_panic: Box<dyn std::any::Any + Send>| Problem::internal(&"a handler panicked").into_response(),
