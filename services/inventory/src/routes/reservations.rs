@@ -85,7 +85,7 @@ fn standing(message: &str, order: &OrderId, state: ReservationState) -> Json<Sta
 #[utoipa::path(post, path = "/api/inventory/reserve", tag = "inventory", request_body = Reserve,
     security(("bearer" = ["admin", "service"])),
     responses((status = 200, body = Standing, description = "Where the reservation stands"),
-              (status = 409, body = Problem, description = "sold_out: nothing is held; order_final: what this id held has gone back")))]
+              (status = 409, body = Problem, description = "sold_out, order_final")))]
 pub(super) async fn reserve(
     State(inventory): State<Inventory>,
     caller: Caller,
