@@ -33,7 +33,8 @@ open_sample_sale() {
     --output 'jsonpath={.metadata.deletionTimestamp}')
   if [ -n "$going" ]; then
     say "an earlier sample sale is being deleted: waiting for its end (about 1 min)"
-    kubectl_here --namespace shop wait flashsale/laptops --for=delete --timeout 180s >/dev/null
+    kubectl_here --namespace shop wait flashsale/laptops --for=delete --timeout 180s >/dev/null ||
+      die "the earlier sample sale does not go: kubectl --context kind-$cluster --namespace shop describe flashsale/laptops"
   fi
   kubectl_here create namespace shop --dry-run=client --output yaml | kubectl_here apply --filename - >/dev/null
   kubectl_here apply --filename "$REPO/config/samples/laptops.yaml" >/dev/null

@@ -27,6 +27,8 @@ pub struct Receipts {
     pub audience: usize,
     /// Replicas that run, ready or not, and have not answered.
     pub unheard: usize,
+    /// Order processes that are alive and have not answered, on their way out or not.
+    pub silent_orders: usize,
     /// Orders that the replicas refused since they started.
     pub refused: u64,
     /// Whether each of the services has a replica that takes requests.
@@ -75,6 +77,14 @@ pub async fn push(
             .iter()
             .any(|(pod, _)| pod.ready && pod.component == component.as_str());
     }
+    let is_order = |pod: &ObservedPod| pod.component == Component::Order.as_str();
+    let silent = |pod: &ObservedPod| {
+        let answered = answers
+            .iter()
+            .any(|(asked, answer)| asked.name == pod.name && answer.is_ok());
+        pod.alive && is_order(pod) && !answered
+    };
+    receipts.silent_orders = pods.iter().filter(|pod| silent(pod)).count();
     for (pod, answer) in &answers {
         receipts.audience += usize::from(pod.ready);
         match answer {

@@ -736,7 +736,8 @@ async fn nothing_is_accepted_after_the_receipt_for_closed_doors() -> Result<()> 
     })
     .await?;
     let let_go = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Shorter than a transaction is tried.
+        tokio::time::sleep(Duration::from_millis(50)).await;
         session.abort_transaction().await
     };
     let close = async {

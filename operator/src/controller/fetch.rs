@@ -50,6 +50,8 @@ pub struct ObservedPod {
     pub address: Option<IpAddr>,
     /// Whether it takes requests.
     pub ready: bool,
+    /// Whether its process runs, also on its way out.
+    pub alive: bool,
 }
 
 /// Reads it.
@@ -159,6 +161,11 @@ async fn pods(
 fn observed_pod(pod: &Pod, now: Timestamp) -> ObservedPod {
     let status = pod.status.clone().unwrap_or_default();
     let runs = status.phase.as_deref() == Some("Running") && !has_bidden_farewell(pod, now);
+    let alive = status
+        .container_statuses
+        .unwrap_or_default()
+        .iter()
+        .any(|container| container.state.as_ref().is_some_and(|s| s.running.is_some()));
     let ready = status
         .conditions
         .unwrap_or_default()
@@ -169,6 +176,7 @@ fn observed_pod(pod: &Pod, now: Timestamp) -> ObservedPod {
         component: pod.labels().get(COMPONENT_LABEL).cloned().unwrap_or_default(),
         address: status.pod_ip.and_then(|ip| ip.parse().ok()).filter(|_| runs),
         ready: ready && runs,
+        alive,
     }
 }
 
@@ -320,7 +328,9 @@ mod tests {
     fn a_pod_that_is_told_to_go_counts_until_its_farewell_is_over() {
         let pod = |metadata: serde_json::Value| -> Pod {
             let status = json!({"phase": "Running", "podIP": "10.0.0.1",
-                "conditions": [{"type": "Ready", "status": "True"}]});
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "order", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                    "state": {"running": {}}}]});
             serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap()
         };
         // Told at 12:00:00, killed thirty seconds later.
@@ -330,6 +340,6 @@ mod tests {
         assert!(observed_pod(&pod(json!({"name": "p"})), at("12:00:20")).ready);
         assert!(observed_pod(&going, at("12:00:03")).ready);
         let gone = observed_pod(&going, at("12:00:04"));
-        assert_eq!((gone.ready, gone.address), (false, None));
+        assert_eq!((gone.ready, gone.address, gone.alive), (false, None, true));
     }
 }

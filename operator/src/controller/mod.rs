@@ -220,10 +220,11 @@ async fn step(
             &rollout.backends_hash,
             &rollout.token,
         );
-        // Reading takes a while, and what people have just changed should not wait for it.
+        // Reading takes a while, and what people have just changed should not wait for it; a sale that drains has no
+        // buyers who wait for a change, and must come to its end.
         tokio::select! {
             known = known => Some(known),
-            () = context.edited_since(sale) => return Ok(Action::requeue(AT_ONCE)),
+            () = context.edited_since(sale), if phase != Phase::Draining => return Ok(Action::requeue(AT_ONCE)),
         }
     } else {
         None
@@ -239,6 +240,8 @@ async fn step(
         findings.extend(known.findings());
         let unsettled = outcome.deployments_changed || failure.is_some();
         evidence = evidence_of(known, evidence, unsettled);
+        // An order process that was not heard of may still commit what it began by an older document.
+        evidence.settled &= outcome.receipts.silent_orders == 0;
     }
     if phase == Phase::Ended {
         findings.push(evidence::afterwards(observed, &valid.id.name, &mut status));

@@ -8,7 +8,7 @@ use mongodb::{
 };
 use platform::backends::{
     kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within},
-    mongo::MongoError,
+    mongo::{self, MongoError},
 };
 use rskafka::client::partition::OffsetAt;
 use std::{collections::HashMap, time::Duration};
@@ -39,7 +39,9 @@ pub async fn total(
     credentials: &KafkaCredentials,
     prefix: &str,
 ) -> Result<u64, LagError> {
-    let offsets = stored_offsets(database).await.map_err(MongoError::from)?;
+    let database = database.clone();
+    let offsets: HashMap<String, i64> =
+        mongo::detached(async move { stored_offsets(&database).await.map_err(MongoError::from) }).await?;
     let client = credentials.connect().await?;
     let topics = kafka::topics(&client).await?;
     let mut partitions = Vec::new();

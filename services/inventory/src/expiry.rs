@@ -31,7 +31,7 @@ impl TransientError for StoreError {
     }
 }
 
-/// Ends holds until the process ends. Every replica may do it: a hold ends by a change of its state, once.
+/// Ends holds until the process ends. Every replica may do it: a hold ends by a change of its document, once.
 pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -3,7 +3,7 @@
 //! - [`plan`] decides, without IO, what a batch of messages does to reservations and stock;
 //! - [`store`] reads and writes products and reservations;
 //! - [`settle`] is the lane handler that joins the two in one transaction;
-//! - [`expiry`] gives units back whose hold ran out;
+//! - [`expiry`] ends holds that ran out;
 //! - [`gate`] keeps the counts in Redis that turn buyers away early;
 //! - [`routes`] is the HTTP API.
 

@@ -7,7 +7,10 @@ use mongodb::{
     Database,
     bson::{Document, doc},
 };
-use platform::backends::{kafka::KafkaCredentials, mongo::MongoError};
+use platform::backends::{
+    kafka::KafkaCredentials,
+    mongo::{self, MongoError},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     sync::Arc,
@@ -69,7 +72,7 @@ impl Settlement {
     /// [`lag::LagError`]: a number that is not known is not zero.
     pub async fn numbers(&self) -> Result<Numbers, lag::LagError> {
         let (asked, this) = (Instant::now(), self.clone());
-        // In a task of its own: an asker who hangs up must not drop a call to the database midway.
+        // In a task of its own: an asker who hangs up must not cost the others their answer.
         let answer = tokio::spawn(async move { this.numbers_since(asked).await });
         match tokio::time::timeout(LOOK_DEADLINE, answer).await {
             Ok(Ok(numbers)) => numbers,
@@ -93,8 +96,12 @@ impl Settlement {
 
     async fn look(&self) -> Result<Numbers, lag::LagError> {
         // In this order: an order that is decided meanwhile moves from one to the next, and is seen at least once.
-        let orders = self.orders().await.map_err(MongoError::from)?;
-        let outbox = self.store.outbox.len().await.map_err(MongoError::from)?;
+        let this = self.clone();
+        let orders: Numbers =
+            mongo::detached(async move { this.orders().await.map_err(MongoError::from) }).await?;
+        let waiting = self.store.outbox.clone();
+        let outbox: u64 =
+            mongo::detached(async move { waiting.len().await.map_err(MongoError::from) }).await?;
         let lag = lag::total(&self.database, &self.kafka, &self.prefix).await?;
         Ok(Numbers {
             outbox,

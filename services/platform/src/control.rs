@@ -6,7 +6,10 @@ use arc_swap::ArcSwap;
 use sale::control::{Admission, ControlDocument};
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
@@ -21,6 +24,8 @@ const FILE_POLL: Duration = Duration::from_millis(500);
 pub struct Control {
     current: Arc<ArcSwap<ControlDocument>>,
     under_way: Arc<RwLock<()>>,
+    /// The version that nothing older is under way of.
+    alone: Arc<AtomicU64>,
     clock: Clock,
 }
 
@@ -44,6 +49,7 @@ impl Control {
         Self {
             current: Arc::new(ArcSwap::from_pointee(document)),
             under_way: Arc::default(),
+            alone: Arc::default(),
             clock,
         }
     }
@@ -76,12 +82,13 @@ impl Control {
         }
     }
 
-    /// Waits until nothing is under way that began before this call. After [`offer`], whatever is under way then was
-    /// decided by the document offered or a newer one.
-    ///
-    /// [`offer`]: Self::offer
+    /// Waits until nothing is under way that began under an older document than the one in force now.
     pub async fn earlier_work_is_done(&self) {
-        drop(self.under_way.write().await);
+        let version = self.current.load().version;
+        if self.alone.load(Ordering::Acquire) < version {
+            drop(self.under_way.write().await);
+            self.alone.fetch_max(version, Ordering::AcqRel);
+        }
     }
 
     /// The clock that the decisions are made by.

@@ -108,9 +108,9 @@ pub enum InventoryOutcome {
     },
     /// A held order was paid.
     Paid,
-    /// The hold ran out and the units went back.
+    /// The hold ran out: the units go back when the order says that it is over.
     HoldExpired,
-    /// An operator or service gave the units back.
+    /// An operator or service wants the units back; they go when the order says that it is over.
     Released,
 }
 

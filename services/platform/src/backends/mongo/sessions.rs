@@ -59,7 +59,7 @@ impl Register {
         if !new {
             return Ok(());
         }
-        let written = self.write(self.clock.now() + ALIVE_FOR).await;
+        let written = self.write(ALIVE_FOR).await;
         if written.is_err() {
             self.lock().remove(&id.to_string());
         }
@@ -77,7 +77,7 @@ impl Register {
             self.lock()
                 .retain(|_, (_, last_used)| last_used.elapsed() < FORGET_AFTER);
             let turn = async {
-                self.write(self.clock.now() + ALIVE_FOR).await?;
+                self.write(ALIVE_FOR).await?;
                 self.end_the_dead(client).await
             };
             if let Err(error) = turn.await {
@@ -85,13 +85,14 @@ impl Register {
             }
         }
         // What is under way is still finished within the grace period.
-        if let Err(error) = self.write(self.clock.now() + GRACE + ALIVE_FOR).await {
+        if let Err(error) = self.write(GRACE + ALIVE_FOR).await {
             tracing::debug!(%error, "no last sign of life; what is under way may be run again by others");
         }
     }
 
-    async fn write(&self, alive_until: Timestamp) -> Result<(), Error> {
+    async fn write(&self, alive_for: Duration) -> Result<(), Error> {
         let _one_at_a_time = self.writing.lock().await;
+        let alive_until = self.clock.now() + alive_for;
         let ids: Vec<Bson> = self
             .lock()
             .values()
