@@ -78,18 +78,13 @@ pub async fn push(
             .any(|(pod, _)| pod.ready && pod.component == component.as_str());
     }
     let is_order = |pod: &ObservedPod| pod.component == Component::Order.as_str();
-    let silent = |pod: &ObservedPod| {
-        let answered = answers
-            .iter()
-            .any(|(asked, answer)| asked.name == pod.name && answer.is_ok());
-        pod.alive && is_order(pod) && !answered
-    };
-    receipts.silent_orders = pods.iter().filter(|pod| silent(pod)).count();
+    receipts.silent_orders = pods.iter().filter(|pod| pod.alive && is_order(pod)).count();
     for (pod, answer) in &answers {
         receipts.audience += usize::from(pod.ready);
         match answer {
             Ok(receipt) => {
                 receipts.refused += receipt.refused;
+                receipts.silent_orders -= usize::from(pod.alive && is_order(pod));
                 receipts.in_force += usize::from(pod.ready && receipt.version >= document.version);
                 CONTROL_PUSHES.with_label_values(&["delivered"]).inc();
             }

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -177,20 +177,16 @@ pub async fn with_whole_body(
         .headers
         .get(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    let read = if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
-        Ok(None)
-    } else {
-        let whole = tokio::time::timeout(ANSWER, read_within(&mut body, MAX_BODY_BYTES)).await;
-        whole.unwrap_or_else(|_too_slow| Err(axum::Error::new("too slow")))
-    };
-    match read {
-        Ok(Some(body)) => Ok((parts, body)),
-        Ok(None) => {
-            let _as_far_as_it_goes = tokio::time::timeout(DRAINED_FOR, drain(body)).await;
-            Err(too_large())
+    if announced.is_none_or(|length| length <= MAX_BODY_BYTES) {
+        let reading = tokio::time::timeout(ANSWER, Limited::new(&mut body, MAX_BODY_BYTES).collect());
+        match reading.await {
+            Ok(Ok(body)) => return Ok((parts, body.to_bytes())),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {}
+            Ok(Err(_)) | Err(_) => return Err(Problem::field("body", "could not be read to its end")),
         }
-        Err(_) => Err(Problem::field("body", "could not be read to its end")),
     }
+    let _as_far_as_it_goes = tokio::time::timeout(DRAINED_FOR, drain(body)).await;
+    Err(too_large())
 }
 
 async fn drain(mut body: Body) {
@@ -201,20 +197,6 @@ async fn drain(mut body: Body) {
             return;
         }
     }
-}
-
-/// Reads a body to its end, or answers `None` once there is more of it than `limit` bytes.
-async fn read_within(body: &mut Body, limit: usize) -> Result<Option<bytes::Bytes>, axum::Error> {
-    let mut read = bytes::BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            if read.len() + data.len() > limit {
-                return Ok(None);
-            }
-            read.extend_from_slice(&data);
-        }
-    }
-    Ok(Some(read.freeze()))
 }
 
 /// Forwards a request as it is.

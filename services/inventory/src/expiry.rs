@@ -2,7 +2,6 @@
 //! may have been confirmed meanwhile.
 
 use crate::store::{Origin, Reservation, Store, StoreError, Told};
-use events::{Message, Payload};
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
@@ -98,22 +97,14 @@ async fn end_in(
     let Some(reservation) = found.filter(|hold| may_end(hold, outcome, now)) else {
         return Ok(None);
     };
-    let of_order = doc! {"_id": order.as_str()};
     if reservation.origin == Origin::Order {
-        let told = doc! {"$set": {"told": Told::Ended.as_str(), "expiresAt": null}};
-        store
-            .reservations
-            .update_one(of_order, told)
-            .session(&mut *session)
-            .await?;
-        let message = Message::new(order.clone(), now, None, Payload::InventoryResult(outcome));
-        store.outbox.append(session, &[message]).await?;
+        store.tell(session, order, Told::Ended, outcome, now).await?;
         return Ok(Some(ReservationState::Held));
     }
     let released = doc! {"$set": {"state": ReservationState::Released.as_str(), "expiresAt": null}};
     store
         .reservations
-        .update_one(of_order, released)
+        .update_one(doc! {"_id": order.as_str()}, released)
         .session(&mut *session)
         .await?;
     let products: BTreeSet<_> = reservation

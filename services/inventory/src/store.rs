@@ -14,7 +14,11 @@ use mongodb::{
     options::IndexOptions,
 };
 use platform::backends::mongo::{MongoError, Transactions};
-use sale::{OrderId, ProductId, order::ReservationState, stock::Stock};
+use sale::{
+    OrderId, ProductId,
+    order::{InventoryOutcome, ReservationState},
+    stock::Stock,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 
@@ -298,6 +302,29 @@ impl Store {
             .session(session)
             .await
             .map(drop)
+    }
+
+    /// Tells the order of a hold how the hold ends. The caller has seen, in this transaction, that it was not told yet.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn tell(
+        &self,
+        session: &mut ClientSession,
+        order: &OrderId,
+        told: Told,
+        outcome: InventoryOutcome,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.reservations
+            .update_one(
+                doc! {"_id": order.as_str()},
+                doc! {"$set": {"told": told.as_str(), "expiresAt": null}},
+            )
+            .session(&mut *session)
+            .await?;
+        let message = Message::new(order.clone(), now, None, Payload::InventoryResult(outcome));
+        self.outbox.append(session, &[message]).await
     }
 }
 

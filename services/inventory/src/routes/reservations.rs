@@ -8,7 +8,7 @@ use crate::{
     store::{Origin, Reservation, Store, Told},
 };
 use axum::extract::State;
-use events::{Message, Payload, message::OrderedItem};
+use events::message::OrderedItem;
 use futures::FutureExt;
 use jiff::Timestamp;
 use mongodb::{ClientSession, bson::doc};
@@ -237,19 +237,9 @@ async fn confirm_in(
             None => {}
         }
         // The deadline goes, and the units move when the order itself says that it is confirmed.
-        let paid = doc! {"$set": {"told": Told::Paid.as_str(), "expiresAt": null}};
         store
-            .reservations
-            .update_one(doc! {"_id": order.as_str()}, paid)
-            .session(&mut *session)
+            .tell(session, order, Told::Paid, InventoryOutcome::Paid, now)
             .await?;
-        let message = Message::new(
-            order.clone(),
-            now,
-            None,
-            Payload::InventoryResult(InventoryOutcome::Paid),
-        );
-        store.outbox.append(session, &[message]).await?;
         return Ok(ReservationState::Held);
     }
     let products: BTreeSet<ProductId> = reservation
