@@ -170,10 +170,16 @@ impl JsonSchema for Amount {
         "Amount".into()
     }
 
-    /// The pattern is the one that Kubernetes itself generates for quantities, without the sign.
+    /// The pattern is the one that Kubernetes itself generates for quantities, without the sign. A number beyond what
+    /// the type holds would be taken for a quantity by the API server, and be unreadable here.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "x-kubernetes-int-or-string": true,
+            "maxLength": 20,
+            "x-kubernetes-validations": [{
+                "rule": "type(self) == int ? self >= 0 && self <= 1000000000000000 : size(self) <= 20",
+                "message": "this must be an amount such as 100m, 2 or 256Mi, of at most 20 characters",
+            }],
             "pattern": r"^([0-9]+|[0-9]+\.[0-9]+)([KMGTPE]i|[numkMGTPE])?$",
         })
     }

@@ -1,6 +1,9 @@
 //! The custom resource definition as YAML, for `kubectl apply` and for the chart, and the files that are generated.
 
 use crate::{FlashSale, reference};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 
 /// Where the definition is written, from the repository's root.
@@ -29,12 +32,56 @@ pub enum DefinitionError {
     },
 }
 
+/// The largest number of a field that names no bound: what every reader of JSON understands exactly (2^53 - 1).
+const LARGEST: f64 = 9_007_199_254_740_991.0;
+/// The longest text of a field that names no bound, in characters.
+const LONGEST: i64 = 32_768;
+/// The most items of a list that names no bound.
+const MOST: i64 = 100;
+
+/// The definition. Nothing in it is without a bound: the API server would take a number that no type of ours holds, and
+/// the object could not be read.
+pub fn definition() -> CustomResourceDefinition {
+    let mut definition = FlashSale::crd();
+    let versions = definition.spec.versions.iter_mut();
+    for schema in versions.filter_map(|version| version.schema.as_mut()) {
+        schema.open_api_v3_schema.iter_mut().for_each(bound);
+    }
+    definition
+}
+
+fn bound(schema: &mut JSONSchemaProps) {
+    match schema.type_.as_deref() {
+        Some("integer" | "number") => {
+            schema.maximum.get_or_insert(LARGEST);
+            schema.minimum.get_or_insert(-LARGEST);
+        }
+        Some("string") if schema.enum_.is_none() => {
+            schema.max_length.get_or_insert(LONGEST);
+        }
+        Some("array") => {
+            schema.max_items.get_or_insert(MOST);
+        }
+        _ => {}
+    }
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(|all| all.values_mut())
+        .for_each(bound);
+    match schema.items.as_mut() {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => bound(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(bound),
+        None => {}
+    }
+}
+
 /// The definition as it is applied by hand.
 ///
 /// # Errors
 /// [`DefinitionError`].
 pub fn plain() -> Result<String, DefinitionError> {
-    yaml(&serde_json::to_value(FlashSale::crd())?)
+    yaml(&serde_json::to_value(definition())?)
 }
 
 /// The definition as a template of the chart. Helm keeps it when the release is uninstalled: deleting a definition
@@ -43,7 +90,7 @@ pub fn plain() -> Result<String, DefinitionError> {
 /// # Errors
 /// [`DefinitionError`].
 pub fn chart() -> Result<String, DefinitionError> {
-    let mut definition = serde_json::to_value(FlashSale::crd())?;
+    let mut definition = serde_json::to_value(definition())?;
     definition["metadata"]["annotations"] = serde_json::json!({"helm.sh/resource-policy": "keep"});
     // Braces in descriptions would be read as template actions.
     Ok(yaml(&definition)?.replace("{{", "{{ \"{{\" }}"))

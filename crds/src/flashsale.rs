@@ -4,8 +4,9 @@ use crate::{
     component::Services,
     duration::DurationText,
     product::Product,
-    rules,
+    rules::{self, Hours},
     status::FlashSaleStatus,
+    time,
     traffic::{Ingress, Kafka, LocalReference, RateLimit, WaitingRoom},
 };
 use jiff::Timestamp;
@@ -41,8 +42,6 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
-    validation = rules::real_time("opensAt"),
-    validation = rules::real_time("closesAt"),
     validation = rules::closes_after_opening(),
     validation = rules::price_digits("price"),
     validation = rules::price_digits("originalPrice")
@@ -50,13 +49,15 @@ use serde::{Deserialize, Serialize};
 pub struct FlashSaleSpec {
     /// From when on orders are taken; as soon as everything is ready when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
     pub opens_at: Option<Timestamp>,
     /// From when on no order is taken any more; until the sale is deleted or every unit is sold when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
     pub closes_at: Option<Timestamp>,
     /// How long before opensAt the services start.
     #[serde(default = "ten_minutes")]
-    #[x_kube(validation = rules::duration("spec.warmUp", "such as 10m"))]
+    #[x_kube(validation = rules::duration("spec.warmUp", Hours(720), "such as 10m"))]
     pub warm_up: DurationText,
     /// Sale, or Rehearsal: the same path with data of its own, which is wiped at the end.
     #[serde(default)]
@@ -78,7 +79,7 @@ pub struct FlashSaleSpec {
     pub confirmation: Confirmation,
     /// How long units are held for an order that waits for its payment.
     #[serde(default = "ten_minutes")]
-    #[x_kube(validation = rules::duration_above_zero("spec.reservationTtl", "such as 10m"))]
+    #[x_kube(validation = rules::duration_above_zero("spec.reservationTtl", Hours(720), "such as 10m"))]
     pub reservation_ttl: DurationText,
     /// Limits that replace the defaults: login 5, register 3, orders 10, reserve 50, everything else 100, each for
     /// 60s.
@@ -104,7 +105,7 @@ pub struct FlashSaleSpec {
     pub backends_secret_ref: Option<LocalReference>,
     /// How long buyers can read their orders after the end.
     #[serde(default = "one_day")]
-    #[x_kube(validation = rules::duration("spec.retainFor", "such as 24h"))]
+    #[x_kube(validation = rules::duration("spec.retainFor", Hours(8_784), "such as 24h"))]
     pub retain_for: DurationText,
     /// What becomes of topics and data when the FlashSale is deleted: Retain, or Delete.
     #[serde(default)]

@@ -23,8 +23,13 @@ pub mod product;
 pub mod reference;
 pub mod rules;
 pub mod status;
+pub mod time;
 pub mod traffic;
 pub mod valid;
+
+/// A FlashSale of an API server, or what is wrong with one that cannot be read. Whatever is watched and listed is of
+/// this type: one object of an older or newer version must not hide the others.
+pub type Readable = kube::core::DeserializeGuard<FlashSale>;
 
 pub use component::Component;
 pub use flashsale::{FlashSale, FlashSaleSpec};

@@ -1,6 +1,6 @@
 //! What the operator reports about a sale.
 
-use crate::traffic::LocalReference;
+use crate::{time, traffic::LocalReference};
 use jiff::Timestamp;
 use kube::KubeSchema;
 use sale::phase::Phase;
@@ -43,18 +43,23 @@ pub struct FlashSaleStatus {
     pub url: Option<String>,
     /// When it opens or opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
     pub opens_at: Option<Timestamp>,
     /// When it closes or closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
     pub closes_at: Option<Timestamp>,
     /// When it stopped taking orders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
     pub draining_since: Option<Timestamp>,
     /// When it was settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
     pub ended_at: Option<Timestamp>,
     /// When the data of a rehearsal was wiped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
     pub data_wiped_at: Option<Timestamp>,
     /// The ConfigMap with the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,6 +160,7 @@ pub struct Condition {
     #[serde(default)]
     pub message: String,
     /// When status last changed.
+    #[schemars(schema_with = "time::time")]
     pub last_transition_time: Timestamp,
     /// The generation of the spec that it speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]

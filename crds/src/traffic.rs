@@ -1,6 +1,9 @@
 //! How much of the crowd is let in, and on which way.
 
-use crate::{duration::DurationText, rules};
+use crate::{
+    duration::DurationText,
+    rules::{self, Hours},
+};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,7 @@ pub struct RateLimit {
     pub limit: i64,
     /// Length of the window.
     #[serde(default = "one_minute")]
-    #[x_kube(validation = rules::duration_above_zero("spec.rateLimits[].window", "such as 60s"))]
+    #[x_kube(validation = rules::duration_above_zero("spec.rateLimits[].window", Hours(24), "such as 60s"))]
     pub window: DurationText,
 }
 

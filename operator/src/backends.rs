@@ -121,21 +121,37 @@ async fn look_now(credentials: &Credentials, plan: &TopicPlan) -> Look {
         ask_redis(credentials)
     );
     let mut unreachable = Vec::new();
-    unreachable.extend(
-        mongodb
-            .err()
-            .map(|error| format!("MongoDB does not answer: {error}")),
-    );
-    unreachable.extend(redis.err().map(|error| format!("Redis does not answer: {error}")));
+    if let Err(error) = mongodb {
+        let login = error.is_login_refused();
+        unreachable.push(silence("MongoDB", "MONGODB_URI", login, &error));
+    }
+    if let Err(error) = redis {
+        let login = *error.kind() == fred::error::ErrorKind::Auth;
+        unreachable.push(silence("Redis", "REDIS_URL", login, &error));
+    }
     let topics = kafka.map_err(|error| {
-        if !error.is_refusal() {
-            unreachable.push(format!("Kafka does not answer: {error}"));
-        }
-        error.to_string()
+        error.refusal().unwrap_or_else(|| {
+            let sentence = silence("Kafka", "KAFKA_BROKERS with KAFKA_SASL_*", false, &error);
+            unreachable.push(sentence.clone());
+            sentence
+        })
     });
     Look {
         unreachable: Some(unreachable),
         topics,
+    }
+}
+
+/// What is said of a backend that is not there. Whoever wrote the Secret chose the addresses, so the sentence must not
+/// tell a closed port from an open one or from another protocol; whether a login was refused only a backend can say.
+fn silence(backend: &str, keys: &str, login_refused: bool, error: &dyn std::error::Error) -> String {
+    tracing::info!(backend, error = error.to_string(), "no answer");
+    if login_refused {
+        format!("{backend} refuses the credentials in {keys}; correct them in the backends Secret")
+    } else {
+        format!(
+            "{backend} does not answer at {keys}; see that it runs there and that the operator may reach it"
+        )
     }
 }
 

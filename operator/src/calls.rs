@@ -1,38 +1,58 @@
 //! Calls to the services of a sale, each with a deadline and a token signed with the sale's own key.
 
-use reqwest::{Method, StatusCode};
+use crds::Component;
+use reqwest::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 /// How long a service may take to answer. Several calls follow one another in a reconciliation, and the change of a
 /// control document waits for that: short, and tried again a second later.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(1);
+/// The largest answer that is read, in bytes. The pods belong to a tenant, and the operator's memory to everybody: the
+/// longest honest answer, a catalogue of a hundred products, is far shorter.
+const LARGEST_ANSWER: usize = 512 * 1024;
+/// As much as is shown of a sentence that a service wrote.
+const LONGEST_DETAIL: usize = 300;
 
-/// Calls one service.
+/// A client for calls to pods of tenants: it follows no redirect and uses no proxy, so a call ends where it was sent.
+///
+/// # Errors
+/// When no client can be made.
+pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        // A connection that is kept stays with the replica it was made to; a new one for each of the few calls goes to
+        // one that is there now.
+        .pool_max_idle_per_host(0)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+}
+
+/// Calls one replica of a service.
 #[derive(Debug, Clone)]
 pub struct ServiceCalls {
     http: reqwest::Client,
-    base: String,
+    component: Component,
+    address: Option<SocketAddr>,
     token: String,
     deadline: Duration,
 }
 
-/// Why a call failed.
+/// Why a call failed. These sentences end up in conditions that tenants read, so they say nothing of what stands where
+/// a pod should: the causes are in the operator's log.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No answer.
-    #[error("{url} does not answer: {reason}")]
-    Unreachable {
-        /// Where.
-        url: String,
-        /// Why.
-        reason: String,
-    },
+    /// Nobody to ask.
+    #[error("no replica of {0} is ready")]
+    NoReplica(Component),
+    /// No answer that can be understood.
+    #[error("{0} does not answer")]
+    Unreachable(Component),
     /// The service said no.
-    #[error("{url} answered {status} {code}: {detail}")]
+    #[error("{component} answered {status} {code}: {detail}")]
     Refused {
-        /// Where.
-        url: String,
+        /// Who.
+        component: Component,
         /// HTTP status.
         status: StatusCode,
         /// The problem's stable code.
@@ -58,11 +78,17 @@ struct ProblemDocument {
 }
 
 impl ServiceCalls {
-    /// Calls the service at `base` with a token.
-    pub fn new(http: &reqwest::Client, base: String, token: &str) -> Self {
+    /// Calls the replica at an address with a token. Without an address every call fails.
+    pub fn new(
+        http: &reqwest::Client,
+        component: Component,
+        address: Option<SocketAddr>,
+        token: &str,
+    ) -> Self {
         Self {
             http: http.clone(),
-            base,
+            component,
+            address,
             token: token.to_owned(),
             deadline: CALL_DEADLINE,
         }
@@ -103,10 +129,12 @@ impl ServiceCalls {
         body: Option<&B>,
         idempotency_key: Option<&str>,
     ) -> Result<T, CallError> {
-        let url = format!("{}{path}", self.base);
-        let unreachable = |error: reqwest::Error| CallError::Unreachable {
-            url: url.clone(),
-            reason: causes(&error),
+        let component = self.component;
+        let address = self.address.ok_or(CallError::NoReplica(component))?;
+        let url = format!("http://{address}{path}");
+        let unreachable = |error: &dyn std::error::Error| {
+            tracing::debug!(%component, url, error = causes(error), "a service does not answer");
+            CallError::Unreachable(component)
         };
         let mut request = self
             .http
@@ -119,19 +147,35 @@ impl ServiceCalls {
         if let Some(key) = idempotency_key {
             request = request.header("idempotency-key", key);
         }
-        let answer = request.send().await.map_err(unreachable)?;
+        let answer = request.send().await.map_err(|error| unreachable(&error))?;
         let status = answer.status();
+        let body = bounded(answer)
+            .await
+            .map_err(|error| unreachable(error.as_ref()))?;
         if status.is_success() {
-            return answer.json().await.map_err(unreachable);
+            return serde_json::from_slice(&body).map_err(|error| unreachable(&error));
         }
-        let problem: ProblemDocument = answer.json().await.unwrap_or_default();
+        let problem: ProblemDocument = serde_json::from_slice(&body).unwrap_or_default();
+        let short = |text: String| text.chars().take(LONGEST_DETAIL).collect();
         Err(CallError::Refused {
-            url,
+            component,
             status,
-            code: problem.code,
-            detail: problem.detail,
+            code: short(problem.code),
+            detail: short(problem.detail),
         })
     }
+}
+
+/// Reads a body that is not too large.
+async fn bounded(mut answer: Response) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > LARGEST_ANSWER {
+            return Err(format!("the answer is longer than {LARGEST_ANSWER} bytes").into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// An error with its causes: reqwest alone says little more than "error sending request".
@@ -143,4 +187,85 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    /// What comes of a call that one listener answers with these bytes, and whether it was asked at all.
+    async fn answered_with(head: &'static str, body: Vec<u8>) -> Result<serde_json::Value, CallError> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _read = stream.read(&mut request).await.unwrap();
+            let head = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // The caller hangs up on what is too long.
+            let _cut_short = stream.write_all(&body).await;
+        });
+        let calls = ServiceCalls::new(&client().unwrap(), Component::Order, Some(address), "t");
+        let answer = calls.within(Duration::from_secs(20)).get("/x").await;
+        server.await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_not_read() {
+        let fits = [b"\"".as_slice(), &vec![b'x'; 1_000], b"\""].concat();
+        answered_with("200 OK", fits).await.unwrap();
+        let too_long = [b"\"".as_slice(), &vec![b'x'; LARGEST_ANSWER], b"\""].concat();
+        let error = answered_with("200 OK", too_long).await.unwrap_err();
+        assert!(
+            matches!(error, CallError::Unreachable(Component::Order)),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_redirect_leads_nowhere_and_a_sentence_is_cut() {
+        let error = answered_with(
+            "307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/",
+            Vec::new(),
+        )
+        .await
+        .unwrap_err();
+        assert!(
+            matches!(&error, CallError::Refused { status, .. } if *status == 307),
+            "{error}"
+        );
+        let long = serde_json::json!({"code": "busy", "detail": "x".repeat(10_000)}).to_string();
+        let error = answered_with("503 Service Unavailable", long.into_bytes())
+            .await
+            .unwrap_err();
+        assert!(error.is_code("busy") && error.to_string().len() < 500, "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_stands_where_a_pod_should_is_not_told() {
+        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = closed.local_addr().unwrap();
+        drop(closed);
+        let calls = ServiceCalls::new(&client().unwrap(), Component::Order, Some(address), "t");
+        let refused = calls
+            .get::<serde_json::Value>("/x")
+            .await
+            .unwrap_err()
+            .to_string();
+        let garbage = answered_with("200 OK", b"SSH-2.0-OpenSSH".to_vec())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            refused, garbage,
+            "a closed port and another protocol look the same"
+        );
+    }
 }

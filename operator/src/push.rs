@@ -5,7 +5,7 @@
 
 use crate::{
     calls::ServiceCalls,
-    controller::fetch::ObservedPod,
+    controller::fetch::{ObservedPod, Ownership},
     metrics::{CONTROL_PUSH_SECONDS, CONTROL_PUSHES},
 };
 use crds::Component;
@@ -50,14 +50,14 @@ pub async fn push(
     document: &ControlDocument,
 ) -> Receipts {
     let began = Instant::now();
-    let audience = pods.iter().filter(|pod| {
-        AUDIENCE
-            .iter()
-            .any(|component| component.as_str() == pod.component)
-    });
+    // Only a pod that is proven to be ours is sent a token.
+    let audience = pods.iter().filter(|pod| pod.ownership == Ownership::Proven);
     let answers = join_all(audience.filter_map(|pod| {
+        let component = AUDIENCE
+            .into_iter()
+            .find(|component| component.as_str() == pod.component)?;
         let address = SocketAddr::new(pod.address?, ports::ADMIN);
-        let calls = ServiceCalls::new(http, format!("http://{address}"), token);
+        let calls = ServiceCalls::new(http, component, Some(address), token);
         Some(async move {
             (
                 pod,

@@ -11,7 +11,7 @@ use crate::{
     settings::Settings,
     staleness,
 };
-use crds::FlashSale;
+use crds::{FlashSaleStatus, Readable};
 use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -123,7 +123,7 @@ pub async fn reconcile_until(
         namespace: settings.watch_namespace.clone(),
     };
     let (store, writer) = reflector::store();
-    let sales = watcher(scope.api::<FlashSale>(), watcher::Config::default())
+    let sales = watcher(scope.api::<Readable>(), watcher::Config::default())
         .default_backoff()
         .reflect(writer)
         .applied_objects()
@@ -157,9 +157,9 @@ pub async fn reconcile_until(
 
 /// Everything about a FlashSale but its status: our own writes of that must not start another reconciliation. The
 /// uid is part of it, or a sale that is made anew under its old name would go unnoticed.
-fn what_people_change(sale: &FlashSale) -> Option<u64> {
+fn what_people_change(sale: &Readable) -> Option<u64> {
     let mut hash = DefaultHasher::new();
-    let meta = &sale.metadata;
+    let meta = sale.meta();
     (&meta.uid, &meta.generation, &meta.annotations, &meta.finalizers).hash(&mut hash);
     meta.deletion_timestamp.is_some().hash(&mut hash);
     Some(hash.finish())
@@ -183,7 +183,7 @@ impl Scope {
     }
 
     /// Watches what was made for the sales, so that what is deleted or edited by hand comes back.
-    fn own_everything(&self, controller: Controller<FlashSale>) -> Controller<FlashSale> {
+    fn own_everything(&self, controller: Controller<Readable>) -> Controller<Readable> {
         let ours = || watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
         controller
             .owns(self.api::<ConfigMap>(), ours())
@@ -197,9 +197,21 @@ impl Scope {
     }
 }
 
-/// Counts sales by phase.
-fn count(store: &Store<FlashSale>) {
+/// Counts sales by phase, and those that cannot be read.
+fn count(store: &Store<Readable>) {
     let sales = store.state();
+    let phase_of = |sale: &Readable| {
+        let readable = sale.0.as_ref().ok();
+        readable.map(|sale| {
+            sale.status
+                .as_ref()
+                .map_or(Phase::Pending, FlashSaleStatus::phase)
+        })
+    };
+    let count = |phase: Option<Phase>| {
+        let number = sales.iter().filter(|sale| phase_of(sale) == phase).count();
+        i64::try_from(number).unwrap_or(i64::MAX)
+    };
     for phase in [
         Phase::Pending,
         Phase::Warming,
@@ -207,8 +219,7 @@ fn count(store: &Store<FlashSale>) {
         Phase::Draining,
         Phase::Ended,
     ] {
-        let of_phase = |sale: &&Arc<FlashSale>| sale.status.clone().unwrap_or_default().phase() == phase;
-        let number = i64::try_from(sales.iter().filter(of_phase).count()).unwrap_or(0);
-        SALES.with_label_values(&[phase.as_str()]).set(number);
+        SALES.with_label_values(&[phase.as_str()]).set(count(Some(phase)));
     }
+    SALES.with_label_values(&["Unreadable"]).set(count(None));
 }

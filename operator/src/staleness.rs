@@ -1,7 +1,7 @@
 //! Notices a watch that hangs: from outside such a process looks healthy, and nothing happens any more.
 
 use crate::deadline::within;
-use crds::FlashSale;
+use crds::{FlashSale, Readable};
 use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::Store};
 use platform::health::Heartbeat;
 use std::{collections::BTreeMap, time::Duration};
@@ -17,7 +17,7 @@ type Versions = BTreeMap<(String, String), String>;
 /// Beats while the cache keeps up.
 pub async fn compare_until(
     api: Api<FlashSale>,
-    store: Store<FlashSale>,
+    store: Store<Readable>,
     heart: Heartbeat,
     stop: CancellationToken,
 ) {

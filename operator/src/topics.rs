@@ -29,16 +29,17 @@ pub enum TopicError {
 }
 
 impl TopicError {
-    /// Whether Kafka answered, and said no.
-    pub fn is_refusal(&self) -> bool {
+    /// What Kafka answered, if it answered and said no; in our words, for its own may be anything.
+    pub fn refusal(&self) -> Option<String> {
         match self {
-            Self::Partitions { .. } => true,
-            Self::Kafka(error) => {
-                matches!(
-                    error,
-                    KafkaError::Client(rskafka::client::error::Error::ServerError { .. })
-                )
-            }
+            Self::Partitions { .. } => Some(self.to_string()),
+            Self::Kafka(KafkaError::Client(rskafka::client::error::Error::ServerError {
+                protocol_error,
+                ..
+            })) => Some(format!(
+                "Kafka refuses what concerns the topics: {protocol_error:?}"
+            )),
+            Self::Kafka(_) => None,
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Tools of the tests: a running sale of its own, a cluster to apply FlashSales to, a buyer's view of either, and
+//! Tools of the tests: backends, a running sale of its own, a cluster to apply FlashSales to, a buyer's view of either, and
 //! conditions that are waited for.
 
+pub mod backends;
 pub mod cluster;
 pub mod scenarios;
 pub mod shop;

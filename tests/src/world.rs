@@ -2,6 +2,7 @@
 //! the backends that the caller has started.
 
 use crate::{
+    backends::Backends,
     cluster::command,
     scenarios::{Login, SETTLED},
     shop::Shop,
@@ -17,7 +18,7 @@ use platform::{
     admin::ControlReceipt,
     backends::{Credentials, kafka, mongo},
     config::{Config, Data, Http, Kafka, Upstreams, paths},
-    tokens::{KeyPair, Role},
+    tokens::KeyPair,
 };
 use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
 use std::{
@@ -53,6 +54,8 @@ pub struct World {
     pub database: Database,
     /// What buyers see of it.
     pub shop: Arc<Shop>,
+    /// What it runs on.
+    pub backends: Backends,
     dir: tempfile::TempDir,
     running: BTreeMap<&'static str, Child>,
     ports: BTreeMap<&'static str, (u16, u16)>,
@@ -66,6 +69,11 @@ impl World {
 
     /// Starts a sale that is open.
     pub async fn start_with(confirmation: Confirmation) -> Result<Self> {
+        Self::start_on(Backends::shared(), confirmation).await
+    }
+
+    /// Starts a sale that is open, on these backends.
+    pub async fn start_on(backends: Backends, confirmation: Confirmation) -> Result<Self> {
         let ports = free_ports()?;
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
         let config = config(&name, &ports, confirmation)?;
@@ -74,9 +82,7 @@ impl World {
         std::fs::write(dir.path().join(paths::SIGNING_KEY_FILE), &pair.private_pem)?;
         std::fs::write(dir.path().join(paths::JWKS_FILE), &pair.jwks_json)?;
         std::fs::write(dir.path().join("config.json"), serde_json::to_vec(&config)?)?;
-        let credentials = Credentials::from_env().context(
-            "MONGODB_URI, KAFKA_BROKERS and REDIS_URL must lead to running backends: hack/backends.sh start",
-        )?;
+        let credentials = backends.credentials()?;
         create_topics(&credentials, &config).await?;
         let client = mongo::client(&credentials.mongodb_uri).await?;
         let gateway = ([127, 0, 0, 1], ports["gateway"].0).into();
@@ -84,6 +90,7 @@ impl World {
             database: client.database(&config.data.database),
             shop: Arc::new(Shop::new("127.0.0.1", gateway, &pair.private_pem)?),
             running: BTreeMap::new(),
+            backends,
             config,
             dir,
             ports,
@@ -123,7 +130,7 @@ impl World {
     /// Hands a control document to one service as the operator does, and returns the version of its receipt.
     pub async fn push_control(&self, service: &str, document: &ControlDocument) -> Result<u64> {
         let url = format!("http://127.0.0.1:{}/control", self.ports[service].1);
-        let token = self.shop.token("operator", Role::Service)?;
+        let token = self.shop.internal_token("operator")?;
         let request = self.shop.http.put(url).bearer_auth(token).json(document);
         let receipt: ControlReceipt = request.send().await?.error_for_status()?.json().await?;
         Ok(receipt.version)
@@ -176,6 +183,7 @@ impl World {
                 ("ADMIN_PASSWORD", ADMIN_PASSWORD),
                 ("INSTANCE", service),
             ])
+            .envs(self.backends.environment())
             .stdout(log.try_clone()?)
             .stderr(log)
             .stdin(Stdio::null())

@@ -1,27 +1,25 @@
-//! A backend dies, and comes back ten seconds later, while orders trickle in. These tests stop what all tests share, so
-//! they run alone: `hack/test.sh faults`.
+//! A backend dies, and comes back ten seconds later, while orders trickle in. Each test has backends of its own.
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use quicksale_tests::{
-    cluster::command,
+    backends::Backends,
     scenarios::{SETTLED, crowd},
     shop::{Answer, Shop},
     world::{World, eventually},
 };
+use sale::order::Confirmation;
 use serde_json::json;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// How long the backend is away.
 const AWAY: Duration = Duration::from_secs(10);
 /// Between two orders.
 const TRICKLE: Duration = Duration::from_millis(100);
 
-async fn backends(verb: &str, name: &str) -> Result<()> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/backends.sh");
-    command(&script.display().to_string(), &[verb, name], "")
-        .await
-        .map(drop)
+/// A sale on backends of its own.
+async fn start() -> Result<World> {
+    World::start_on(Backends::own().await?, Confirmation::Automatic).await
 }
 
 /// What became of one order of the trickle.
@@ -59,14 +57,14 @@ async fn trickle(shop: &Arc<Shop>, during: impl Future<Output = Result<()>>) -> 
 }
 
 async fn survives_without(backend: &str) -> Result<()> {
-    let mut world = World::start().await?;
+    let mut world = start().await?;
     world.shop.product("DRIP", 100_000, None).await?;
     let shop = Arc::clone(&world.shop);
     let away = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        backends("kill", backend).await?;
+        world.backends.kill(backend).await?;
         tokio::time::sleep(AWAY).await;
-        backends("start", backend).await?;
+        world.backends.start(backend).await?;
         eventually(SETTLED, "orders are taken again", async || {
             let key = uuid::Uuid::new_v4().to_string();
             Ok(shop.order(&key, &key, "DRIP", 1).await?.status == 201)
@@ -116,13 +114,12 @@ async fn redis_is_away_for_ten_seconds() -> Result<()> {
 
 #[tokio::test]
 async fn an_emptied_redis_costs_nothing_but_speed() -> Result<()> {
-    let world = World::start().await?;
+    let world = start().await?;
     world.shop.product("FLUSHED", 50, Some(1)).await?;
-    let port = std::env::var("REDIS_PORT").context("REDIS_PORT is not set")?;
     let flush = async {
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            command("redis-cli", &["-p", &port, "flushall"], "").await?;
+            world.backends.flush_redis().await?;
         }
         Ok(())
     };

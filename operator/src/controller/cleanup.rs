@@ -7,7 +7,7 @@ use super::{
     prune,
 };
 use crate::{backends::drop_database, deadline::within, topics};
-use crds::{FlashSale, ValidSale, flashsale::DeletionPolicy};
+use crds::{FlashSale, Readable, ValidSale, flashsale::DeletionPolicy};
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
@@ -31,12 +31,17 @@ pub fn is_forced(sale: &FlashSale) -> bool {
         .is_some_and(|value| value == "true")
 }
 
+/// Whether the sale waits for us to clean up.
+pub fn is_held(sale: &impl ResourceExt) -> bool {
+    sale.finalizers().iter().any(|name| name == FINALIZER)
+}
+
 /// Puts the finalizer on, before anything is made that it has to take away.
 ///
 /// # Errors
 /// [`Error::Api`].
 pub async fn hold(context: &Context, sale: &FlashSale) -> Result<(), Error> {
-    if sale.finalizers().iter().any(|name| name == FINALIZER) {
+    if is_held(sale) {
         return Ok(());
     }
     let mut finalizers = sale.finalizers().to_vec();
@@ -48,7 +53,7 @@ pub async fn hold(context: &Context, sale: &FlashSale) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Api`].
-pub async fn release(context: &Context, sale: &FlashSale) -> Result<(), Error> {
+pub async fn release(context: &Context, sale: &impl ResourceExt) -> Result<(), Error> {
     let others: Vec<_> = sale
         .finalizers()
         .iter()
@@ -63,8 +68,12 @@ pub async fn release(context: &Context, sale: &FlashSale) -> Result<(), Error> {
     }
 }
 
-async fn set_finalizers(context: &Context, sale: &FlashSale, finalizers: &[String]) -> Result<(), Error> {
-    let api: Api<FlashSale> = Api::namespaced(context.client.clone(), &sale.namespace().unwrap_or_default());
+async fn set_finalizers(
+    context: &Context,
+    sale: &impl ResourceExt,
+    finalizers: &[String],
+) -> Result<(), Error> {
+    let api: Api<Readable> = Api::namespaced(context.client.clone(), &sale.namespace().unwrap_or_default());
     // With the version that was read: somebody else's finalizer must not be lost.
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": sale.resource_version()}});
     within(api.patch(&sale.name_any(), &PatchParams::default(), &Patch::Merge(&patch))).await?;

@@ -1,7 +1,7 @@
 //! What every reconciliation works with.
 
-use crate::{backends::Backends, settings::Settings};
-use crds::FlashSale;
+use crate::{backends::Backends, calls, settings::Settings};
+use crds::{FlashSale, Readable};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource, ResourceExt,
@@ -35,7 +35,7 @@ pub struct Context {
     pub backends: Backends,
     /// The clock.
     pub clock: Clock,
-    sales: Store<FlashSale>,
+    sales: Store<Readable>,
     recorder: Recorder,
     backoffs: Mutex<HashMap<String, Backoff>>,
 }
@@ -49,20 +49,17 @@ impl Context {
         client: Client,
         settings: Settings,
         clock: Clock,
-        sales: Store<FlashSale>,
+        sales: Store<Readable>,
     ) -> Result<Self, reqwest::Error> {
         let reporter = Reporter {
             controller: "quicksale-operator".into(),
             instance: Some(settings.identity.clone()),
         };
-        // A connection that is kept stays with the replica it was made to, or with whatever answered before the
-        // Service had any; a new one for each of the few calls goes to a replica that is there now.
-        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
         Ok(Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             settings,
-            http,
+            http: calls::client()?,
             backends: Backends::default(),
             clock,
             sales,
@@ -70,12 +67,20 @@ impl Context {
         })
     }
 
+    /// Every FlashSale that the operator looks after and can read, as the watch knows them.
+    pub fn sales(&self) -> Vec<FlashSale> {
+        let all = self.sales.state();
+        all.iter()
+            .filter_map(|sale| sale.0.as_ref().ok().cloned())
+            .collect()
+    }
+
     /// Waits until the sale was edited after it was read.
     pub async fn edited_since(&self, read: &FlashSale) {
-        let reference = ObjectRef::from_obj(read);
+        let reference = ObjectRef::new(&read.name_any()).within(&read.namespace().unwrap_or_default());
         let edited = || {
             let newest = self.sales.get(&reference);
-            newest.is_some_and(|newest| newest.metadata.generation > read.metadata.generation)
+            newest.is_some_and(|newest| newest.meta().generation > read.metadata.generation)
         };
         while !edited() {
             tokio::time::sleep(EDIT_POLL).await;
@@ -84,7 +89,7 @@ impl Context {
 
     /// How long to wait after an error of this sale. Each has a schedule of its own: a sale that fails for hours
     /// must not slow down the others, nor the next one that fails for the first time.
-    pub fn wait_after_error(&self, sale: &FlashSale) -> Duration {
+    pub fn wait_after_error(&self, sale: &impl ResourceExt) -> Duration {
         let mut backoffs = self.backoffs.lock().unwrap_or_else(PoisonError::into_inner);
         backoffs
             .entry(key(sale))
@@ -93,7 +98,7 @@ impl Context {
     }
 
     /// Starts the schedule over.
-    pub fn succeeded(&self, sale: &FlashSale) {
+    pub fn succeeded(&self, sale: &impl ResourceExt) {
         self.backoffs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -101,7 +106,10 @@ impl Context {
     }
 
     /// Tells whoever runs `kubectl describe`. Events are a courtesy: one that is lost changes nothing.
-    pub async fn event(&self, sale: &FlashSale, type_: EventType, action: &str, reason: &str, note: String) {
+    pub async fn event<K>(&self, sale: &K, type_: EventType, action: &str, reason: &str, note: String)
+    where
+        K: Resource<DynamicType = ()>,
+    {
         let event = Event {
             type_,
             reason: reason.to_owned(),
@@ -115,7 +123,7 @@ impl Context {
             tokio::time::timeout(Duration::from_secs(2), self.recorder.publish(&event, &reference)).await;
         if !matches!(published, Ok(Ok(()))) {
             tracing::debug!(
-                sale = sale.name_any(),
+                sale = sale.meta().name,
                 reason,
                 "event not published: {published:?}"
             );
@@ -123,6 +131,6 @@ impl Context {
     }
 }
 
-fn key(sale: &FlashSale) -> String {
+fn key(sale: &impl ResourceExt) -> String {
     sale.uid().unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! What is known about a sale beyond the API server: its backends, its inventory and its orders.
 
-use super::{build::service_url, cleanup::credentials, context::Context, fetch::Observed, status::Finding};
+use super::{cleanup::credentials, context::Context, fetch::Observed, status::Finding};
 use crate::{
     backends::Look,
     calls::{CallError, ServiceCalls},
@@ -62,7 +62,7 @@ pub async fn gather(
     backends_hash: &str,
     token: &str,
 ) -> Knowledge {
-    let calls = |component| ServiceCalls::new(&context.http, service_url(sale, component), token);
+    let calls = |component| ServiceCalls::new(&context.http, component, observed.replica(component), token);
     let (inventory, mut orders) = (calls(Component::Inventory), calls(Component::Order));
     if status.phase() == Phase::Draining {
         orders = orders.within(SETTLEMENT_DEADLINE);

@@ -2,17 +2,24 @@
 
 use super::build::{
     ADMIN, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image, Kind, MANAGER, SIGNING_KEYS,
-    config_map, control_map, object_name, sale_selector,
+    config_map, control_map, object_name, port, sale_selector,
 };
 use crate::{
     deadline::{ApiError, within},
     settings::Settings,
 };
-use crds::{Component, FlashSale};
+use crds::{Component, FlashSale, Readable};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject};
+use k8s_openapi::api::{
+    apps::v1::ReplicaSet,
+    core::v1::{Pod, Secret},
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::ListParams,
+    core::{DynamicObject, PartialObjectMeta},
+};
 use platform::{
     config::{Config, paths},
     tokens::KeyPair,
@@ -20,7 +27,7 @@ use platform::{
 use sale::control::ControlDocument;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 /// What a Secret holds.
@@ -52,6 +59,18 @@ pub struct ObservedPod {
     pub ready: bool,
     /// Whether its process runs, also on its way out.
     pub alive: bool,
+    /// Whether it is ours.
+    pub ownership: Ownership,
+}
+
+/// Whether a pod belongs to a Deployment of the sale. Labels prove nothing: everybody may write them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// It is controlled by a ReplicaSet of a Deployment that the operator made for this sale.
+    Proven,
+    /// It is controlled by a ReplicaSet that is gone, or whose Deployment is, as after a Deployment was deleted. It may
+    /// still finish what it has begun, so it is waited for; it is told nothing.
+    Orphaned,
 }
 
 /// Reads it.
@@ -73,12 +92,14 @@ pub async fn fetch(
         ),
     };
     let name = sale.name_any();
-    let (children, pods, backends, admin) = tokio::try_join!(
-        children(client, &namespace, sale),
+    let (children, pods, replica_sets, backends, admin) = tokio::try_join!(
+        children(client, sale),
         pods(client, &namespace, &name, now),
+        replica_sets(client, &namespace, &name),
         secret(client, &backends.0, &backends.1),
         secret(client, &settings.namespace, &settings.admin_secret),
     )?;
+    let pods = owned(pods, &replica_sets, &children);
     let mut observed = Observed {
         children,
         pods,
@@ -100,41 +121,24 @@ pub async fn fetch(
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn newest(client: &Client, sale: &FlashSale) -> Result<Option<FlashSale>, ApiError> {
-    let api: Api<FlashSale> = Api::namespaced(client.clone(), &sale.namespace().unwrap_or_default());
+pub async fn newest(client: &Client, sale: &impl ResourceExt) -> Result<Option<Readable>, ApiError> {
+    let api: Api<Readable> = Api::namespaced(client.clone(), &sale.namespace().unwrap_or_default());
     within(api.get_opt(&sale.name_any())).await
 }
 
-/// Every other FlashSale that the operator looks after.
+/// Reads the objects that the operator made for a sale, and not for one of the same name before it.
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn others(
+pub async fn children(
     client: &Client,
-    settings: &Settings,
-    sale: &FlashSale,
-) -> Result<Vec<FlashSale>, ApiError> {
-    let api: Api<FlashSale> = match &settings.watch_namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let list = within(api.list(&ListParams::default())).await?;
-    Ok(list
-        .items
-        .into_iter()
-        .filter(|other| other.uid() != sale.uid())
-        .collect())
-}
-
-async fn children(
-    client: &Client,
-    namespace: &str,
-    sale: &FlashSale,
+    sale: &impl ResourceExt,
 ) -> Result<Vec<(Kind, DynamicObject)>, ApiError> {
+    let namespace = sale.namespace().unwrap_or_default();
     let selected = ListParams::default().labels(&sale_selector(&sale.name_any()));
     let uid = sale.uid().unwrap_or_default();
     let lists = stream::iter(Kind::ALL).map(|kind| {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.api_resource());
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &kind.api_resource());
         let selected = &selected;
         async move { within(api.list(selected)).await.map(|list| (kind, list.items)) }
     });
@@ -147,15 +151,61 @@ async fn children(
         .collect())
 }
 
+/// The pods that carry the sale's labels, each with the uid of the ReplicaSet that controls it.
 async fn pods(
     client: &Client,
     namespace: &str,
     sale: &str,
     now: Timestamp,
-) -> Result<Vec<ObservedPod>, ApiError> {
+) -> Result<Vec<(Option<String>, ObservedPod)>, ApiError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = within(api.list(&ListParams::default().labels(&sale_selector(sale)))).await?;
-    Ok(list.items.iter().map(|pod| observed_pod(pod, now)).collect())
+    let controlled = |pod: &Pod| (controller(pod, "ReplicaSet"), observed_pod(pod, now));
+    Ok(list.items.iter().map(controlled).collect())
+}
+
+/// The ReplicaSets that carry the sale's labels: the uid of each, and that of the Deployment that controls it.
+async fn replica_sets(
+    client: &Client,
+    namespace: &str,
+    sale: &str,
+) -> Result<BTreeMap<String, Option<String>>, ApiError> {
+    let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
+    let list = within(api.list_metadata(&ListParams::default().labels(&sale_selector(sale)))).await?;
+    let controlled = |set: &PartialObjectMeta<ReplicaSet>| Some((set.uid()?, controller(set, "Deployment")));
+    Ok(list.items.iter().filter_map(controlled).collect())
+}
+
+/// The uid of an object's controller of this kind.
+fn controller(object: &impl ResourceExt, kind: &str) -> Option<String> {
+    object
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true) && owner.kind == kind && owner.api_version == "apps/v1")
+        .map(|owner| owner.uid.clone())
+}
+
+/// Keeps the pods that a ReplicaSet controls, and says of each whether it is the sale's.
+fn owned(
+    pods: Vec<(Option<String>, ObservedPod)>,
+    replica_sets: &BTreeMap<String, Option<String>>,
+    children: &[(Kind, DynamicObject)],
+) -> Vec<ObservedPod> {
+    let is_ours = |deployment: &str| {
+        children
+            .iter()
+            .any(|(kind, object)| *kind == Kind::Deployment && object.uid().as_deref() == Some(deployment))
+    };
+    let ownership = |replica_set: &str| match replica_sets.get(replica_set) {
+        Some(Some(deployment)) if is_ours(deployment) => Ownership::Proven,
+        _ => Ownership::Orphaned,
+    };
+    pods.into_iter()
+        .filter_map(|(replica_set, pod)| {
+            let ownership = ownership(&replica_set?);
+            Some(ObservedPod { ownership, ..pod })
+        })
+        .collect()
 }
 
 fn observed_pod(pod: &Pod, now: Timestamp) -> ObservedPod {
@@ -177,6 +227,7 @@ fn observed_pod(pod: &Pod, now: Timestamp) -> ObservedPod {
         address: status.pod_ip.and_then(|ip| ip.parse().ok()).filter(|_| runs),
         ready: ready && runs,
         alive,
+        ownership: Ownership::Orphaned,
     }
 }
 
@@ -210,6 +261,16 @@ impl Observed {
             .iter()
             .find(|(k, object)| *k == kind && object.name_any() == name)
             .map(|(_, object)| object)
+    }
+
+    /// Where a replica of a component that takes requests is reached.
+    pub fn replica(&self, component: Component) -> Option<SocketAddr> {
+        let port = port(component)?;
+        let ready = |pod: &&ObservedPod| {
+            pod.ready && pod.ownership == Ownership::Proven && pod.component == component.as_str()
+        };
+        let address = self.pods.iter().find(ready)?.address?;
+        Some(SocketAddr::new(address, port))
     }
 
     fn deployment(&self, sale: &str, component: Component) -> Option<&DynamicObject> {
@@ -323,6 +384,46 @@ fn is_rolled_out(deployment: &DynamicObject) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn labels_make_no_pod_ours() {
+        let deployment = |uid: &str| {
+            let json = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shoes-gateway", "uid": uid}});
+            (
+                Kind::Deployment,
+                serde_json::from_value::<DynamicObject>(json).unwrap(),
+            )
+        };
+        let pod = |name: &str, owner: serde_json::Value| -> (Option<String>, ObservedPod) {
+            let pod: Pod =
+                serde_json::from_value(json!({"metadata": {"name": name, "ownerReferences": owner}}))
+                    .unwrap();
+            (
+                controller(&pod, "ReplicaSet"),
+                observed_pod(&pod, Timestamp::UNIX_EPOCH),
+            )
+        };
+        let by = |kind: &str, uid: &str, controller: bool| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "x", "uid": uid, "controller": controller}]);
+        let replica_sets = BTreeMap::from([
+            ("ours".to_owned(), Some("deployment".to_owned())),
+            ("theirs".to_owned(), Some("another".to_owned())),
+        ]);
+        let pods = vec![
+            pod("ours", by("ReplicaSet", "ours", true)),
+            pod("of-a-stranger", by("ReplicaSet", "theirs", true)),
+            pod("of-nobody-any-more", by("ReplicaSet", "gone", true)),
+            pod("by-hand", json!([])),
+            pod("of-a-job", by("Job", "ours", true)),
+            pod("not-controlled", by("ReplicaSet", "ours", false)),
+        ];
+        let owned = owned(pods, &replica_sets, &[deployment("deployment")]);
+        let of = |wanted| -> Vec<_> {
+            let pods = owned.iter().filter(|pod| pod.ownership == wanted);
+            pods.map(|pod| pod.name.as_str()).collect()
+        };
+        assert_eq!(of(Ownership::Proven), ["ours"]);
+        assert_eq!(of(Ownership::Orphaned), ["of-a-stranger", "of-nobody-any-more"]);
+    }
 
     #[test]
     fn a_pod_that_is_told_to_go_counts_until_its_farewell_is_over() {

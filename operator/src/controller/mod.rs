@@ -18,6 +18,7 @@ pub mod fetch;
 pub mod prune;
 pub mod rollout;
 pub mod status;
+pub mod unreadable;
 pub mod validate;
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     phase::{self, Deletion, Evidence, Schedule, Step},
 };
 use context::Context;
-use crds::{FlashSale, FlashSaleStatus, ValidSale, status::ConditionType};
+use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType};
 use error::Error;
 use evidence::Knowledge;
 use fetch::Observed;
@@ -55,7 +56,7 @@ const IDLE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// [`Error`], which the caller answers with a wait.
-pub async fn reconcile(cached: Arc<FlashSale>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(cached: Arc<Readable>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
     let result = Box::pin(reconcile_newest(&cached, &context)).await;
     let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
@@ -63,7 +64,7 @@ pub async fn reconcile(cached: Arc<FlashSale>, context: Arc<Context>) -> Result<
         .with_label_values(&[label])
         .observe(began.elapsed().as_secs_f64());
     match &result {
-        Ok(_) => context.succeeded(&cached),
+        Ok(_) => context.succeeded(cached.as_ref()),
         Err(error) => report_failure(&context, &cached, error).await,
     }
     result
@@ -74,8 +75,8 @@ pub async fn reconcile(cached: Arc<FlashSale>, context: Arc<Context>) -> Result<
     clippy::needless_pass_by_value,
     reason = "the controller passes these by value"
 )]
-pub fn after_error(sale: Arc<FlashSale>, error: &Error, context: Arc<Context>) -> Action {
-    let wait = context.wait_after_error(&sale);
+pub fn after_error(sale: Arc<Readable>, error: &Error, context: Arc<Context>) -> Action {
+    let wait = context.wait_after_error(sale.as_ref());
     tracing::warn!(
         namespace = sale.namespace(), sale = sale.name_any(), reason = error.reason(), %error, ?wait,
         "reconciliation failed; trying again"
@@ -83,7 +84,7 @@ pub fn after_error(sale: Arc<FlashSale>, error: &Error, context: Arc<Context>) -
     Action::requeue(wait)
 }
 
-async fn report_failure(context: &Context, cached: &FlashSale, error: &Error) {
+async fn report_failure(context: &Context, cached: &Readable, error: &Error) {
     let sentence = error.to_string();
     context
         .event(
@@ -95,7 +96,10 @@ async fn report_failure(context: &Context, cached: &FlashSale, error: &Error) {
         )
         .await;
     // The condition is a courtesy too: where the API server is the problem, it cannot be written either.
-    let Ok(Some(sale)) = fetch::newest(&context.client, cached).await else {
+    let Ok(Some(Ok(sale))) = fetch::newest(&context.client, cached)
+        .await
+        .map(|sale| sale.map(|s| s.0))
+    else {
         return;
     };
     let mut status = sale.status.clone().unwrap_or_default();
@@ -111,9 +115,16 @@ async fn report_failure(context: &Context, cached: &FlashSale, error: &Error) {
     }
 }
 
-async fn reconcile_newest(cached: &FlashSale, context: &Context) -> Result<Action, Error> {
+async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action, Error> {
     let Some(sale) = fetch::newest(&context.client, cached).await? else {
         return Ok(Action::await_change());
+    };
+    let sale = match sale.0 {
+        Ok(sale) => sale,
+        Err(invalid) => {
+            unreadable::handle(context, &invalid).await?;
+            return Ok(Action::requeue(IDLE));
+        }
     };
     let observed = fetch::fetch(&context.client, &context.settings, &sale, context.clock.now()).await?;
     let deleting = sale.meta().deletion_timestamp.is_some();
@@ -121,8 +132,7 @@ async fn reconcile_newest(cached: &FlashSale, context: &Context) -> Result<Actio
     let mut valid = validate::validate(&sale);
     // A sale that is open has shown that its topics are its own.
     if deleting || matches!(phase, Phase::Pending | Phase::Warming) {
-        let others = fetch::others(&context.client, &context.settings, &sale).await?;
-        valid = valid.and_then(|valid| validate::owns_its_topics(&sale, valid, &others));
+        valid = valid.and_then(|valid| validate::owns_its_topics(&sale, valid, &context.sales()));
     }
     if deleting && let Some(action) = delete(context, &sale, valid.as_ref().ok(), &observed).await? {
         return Ok(action);
@@ -143,7 +153,7 @@ async fn delete(
     valid: Option<&ValidSale>,
     observed: &Observed,
 ) -> Result<Option<Action>, Error> {
-    if !sale.finalizers().iter().any(|name| name == cleanup::FINALIZER) {
+    if !cleanup::is_held(sale) {
         return Ok(Some(Action::await_change()));
     }
     let now = context.clock.now();

@@ -39,7 +39,7 @@ pub fn owns_its_topics(
     };
     let owner = others
         .iter()
-        .filter(|other| rank(other) < rank(sale))
+        .filter(|other| other.uid() != sale.uid() && rank(other) < rank(sale))
         .find_map(|other| {
             let other = ValidSale::try_from(other).ok()?;
             let same = other.topics.prefix == valid.topics.prefix && backends(&other) == backends(&valid);

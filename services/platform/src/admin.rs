@@ -10,7 +10,6 @@ use crate::{
         problem::Problem,
     },
     metrics,
-    tokens::Role,
 };
 use axum::{
     Router,
@@ -82,7 +81,7 @@ async fn show(
     State(endpoint): State<ControlEndpoint>,
     caller: Caller,
 ) -> Result<Json<ControlReceipt>, Problem> {
-    caller.require(&[Role::Service])?;
+    caller.require_internal()?;
     Ok(Json(receipt(&endpoint, endpoint.control.current().version)))
 }
 
@@ -91,7 +90,7 @@ async fn replace(
     caller: Caller,
     Json(document): Json<ControlDocument>,
 ) -> Result<Json<ControlReceipt>, Problem> {
-    caller.require(&[Role::Service])?;
+    caller.require_internal()?;
     let version = endpoint.control.offer(document);
     // The receipt is evidence for the operator that nothing more comes of older documents.
     endpoint.control.earlier_work_is_done().await;

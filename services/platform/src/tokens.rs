@@ -13,8 +13,27 @@ use std::{collections::HashMap, path::Path, time::Duration};
 
 /// Who issues our tokens.
 pub const ISSUER: &str = "quicksale";
-/// Whom they are for.
-pub const AUDIENCE: &str = "quicksale";
+/// Whom a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Audience {
+    /// Everybody who calls from outside, through the gateway or the notifier.
+    #[serde(rename = "quicksale")]
+    Public,
+    /// Parts of QuickSale that call each other inside of the cluster. The gateway and the notifier refuse it: one that
+    /// was seen on its way is good for nothing outside.
+    #[serde(rename = "quicksale-internal")]
+    Internal,
+}
+
+impl Audience {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "quicksale",
+            Self::Internal => "quicksale-internal",
+        }
+    }
+}
+
 /// How long an access token is good for.
 pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
 /// How long a service token is good for: one minted for each conversation is enough.
@@ -44,7 +63,7 @@ pub struct Claims {
     /// Issuer.
     pub iss: String,
     /// Audience.
-    pub aud: String,
+    pub aud: Audience,
     /// Issued at, seconds since the epoch.
     pub iat: i64,
     /// Expires at, seconds since the epoch.
@@ -58,6 +77,8 @@ pub struct Identity {
     pub user: UserId,
     /// What the user may do.
     pub role: Role,
+    /// Whom the token is for.
+    pub audience: Audience,
     /// When the token ends.
     pub expires_at: Timestamp,
 }
@@ -190,10 +211,10 @@ impl Signer {
     /// # Errors
     /// [`KeyError::Content`] when signing fails.
     pub fn access_token(&self, user: &UserId, role: Role, now: Timestamp) -> Result<String, KeyError> {
-        self.sign(user, role, now, ACCESS_TOKEN_TTL)
+        self.sign(user, role, Audience::Public, now, ACCESS_TOKEN_TTL)
     }
 
-    /// Signs a token for a part of QuickSale that calls another.
+    /// Signs a token for a part of QuickSale that calls another inside of the cluster.
     ///
     /// # Errors
     /// [`KeyError::Content`] when signing fails.
@@ -201,18 +222,26 @@ impl Signer {
         self.sign(
             &UserId::new(format!("service:{caller}")),
             Role::Service,
+            Audience::Internal,
             now,
             SERVICE_TOKEN_TTL,
         )
     }
 
-    fn sign(&self, user: &UserId, role: Role, now: Timestamp, ttl: Duration) -> Result<String, KeyError> {
+    fn sign(
+        &self,
+        user: &UserId,
+        role: Role,
+        aud: Audience,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<String, KeyError> {
         let iat = now.as_second();
         let claims = Claims {
             sub: user.clone(),
             role,
             iss: ISSUER.to_owned(),
-            aud: AUDIENCE.to_owned(),
+            aud,
             iat,
             exp: iat + i64::try_from(ttl.as_secs()).unwrap_or(0),
         };
@@ -258,7 +287,7 @@ impl Verifier {
         }
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
-        validation.set_audience(&[AUDIENCE]);
+        validation.set_audience(&[Audience::Public.as_str(), Audience::Internal.as_str()]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // Expiry is checked below, against the clock that the caller passes in.
         validation.validate_exp = false;
@@ -316,6 +345,7 @@ impl Verifier {
         Ok(Identity {
             user: claims.sub,
             role: claims.role,
+            audience: claims.aud,
             expires_at,
         })
     }
@@ -346,6 +376,22 @@ mod tests {
         assert_eq!(
             verifier.verify(&token, now + ACCESS_TOKEN_TTL),
             Err(TokenError::Expired)
+        );
+    }
+
+    #[test]
+    fn a_token_of_a_part_of_quicksale_is_for_the_inside() {
+        let (signer, verifier) = keys();
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let of = |token: String| verifier.verify(&token, now).unwrap().audience;
+        let user = UserId::new("u1");
+        assert_eq!(
+            of(signer.service_token("operator", now).unwrap()),
+            Audience::Internal
+        );
+        assert_eq!(
+            of(signer.access_token(&user, Role::Admin, now).unwrap()),
+            Audience::Public
         );
     }
 
@@ -392,7 +438,7 @@ mod tests {
         let secret = BASE64_URL_SAFE_NO_PAD
             .decode(jwks["keys"][0]["x"].as_str().unwrap())
             .unwrap();
-        let claims = serde_json::json!({"sub": "u", "role": "admin", "iss": ISSUER, "aud": AUDIENCE,
+        let claims = serde_json::json!({"sub": "u", "role": "admin", "iss": ISSUER, "aud": Audience::Public,
                                         "iat": 0, "exp": 9_999_999_999_i64});
         let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&secret)).unwrap();
         assert_eq!(

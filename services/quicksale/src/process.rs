@@ -11,7 +11,10 @@ use platform::{
     config::{Config, ports},
     control::Control,
     health::Health,
-    http::{authorization::Authority, server::Server},
+    http::{
+        authorization::{Authority, Entrance},
+        server::Server,
+    },
     tasks::Tasks,
     tokens::{Signer, Verifier},
 };
@@ -118,6 +121,7 @@ impl Process {
         let authority = Authority {
             verifier: Arc::new(Verifier::read(&keys)?),
             clock: Clock::System,
+            entrance: Entrance::Inside,
         };
         let health = Health::new(tasks.stop_token());
         let name = std::env::var("INSTANCE").unwrap_or_else(|_| "local".to_owned());
@@ -257,7 +261,7 @@ impl Process {
                     database,
                     transactions: self.transactions.clone(),
                     kafka: self.credentials.kafka.clone(),
-                    authority: self.authority.clone(),
+                    authority: self.authority.clone().outside(),
                     health: self.health.clone(),
                     stop,
                     instance: self.instance.clone(),
@@ -270,7 +274,7 @@ impl Process {
                         config: self.config.clone(),
                         control: self.control.clone(),
                         redis: backends::redis::client(&self.credentials.redis_url).context("REDIS_URL")?,
-                        authority: self.authority.clone(),
+                        authority: self.authority.clone().outside(),
                         refused: Arc::clone(&self.refused),
                         health: self.health.clone(),
                         stop,

@@ -81,7 +81,7 @@ pub fn service_url(sale: &ValidSale, component: Component) -> String {
 }
 
 /// The public port of a component; the processor has none.
-pub(super) fn port(component: Component) -> Option<u16> {
+pub fn port(component: Component) -> Option<u16> {
     match component {
         Component::Gateway => Some(ports::GATEWAY),
         Component::Auth => Some(ports::AUTH),

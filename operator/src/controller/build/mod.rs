@@ -17,7 +17,7 @@ mod secret;
 mod service;
 
 pub use child::{Child, Kind};
-pub use config_map::{config_map, control_map, service_url};
+pub use config_map::{config_map, control_map, port, service_url};
 pub use deployment::FAREWELL;
 pub use labels::{
     APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, object_name,

@@ -15,6 +15,12 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 /// How long any call but a long poll may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
 
+/// The most addresses to begin with; the brokers name all others themselves.
+const MOST_BROKERS: usize = 32;
+/// The largest answer that is read, in bytes: a fetch asks for half a megabyte, and one record more may come; names
+/// of all topics of a large cluster are some megabytes. Memory is set aside before the bytes come.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+
 /// Addresses and credentials.
 #[derive(Debug, Clone)]
 pub struct KafkaCredentials {
@@ -94,10 +100,10 @@ impl KafkaCredentials {
             .map(|broker| broker.trim().to_owned())
             .filter(|broker| !broker.is_empty())
             .collect();
-        if brokers.is_empty() {
+        if !(1..=MOST_BROKERS).contains(&brokers.len()) || !brokers.iter().all(|broker| is_address(broker)) {
             return Err(EnvironmentError::new(
                 "KAFKA_BROKERS",
-                "is missing; write host:port, comma-separated",
+                format!("must be one to {MOST_BROKERS} addresses; write host:port, comma-separated"),
             ));
         }
         let tls = match get("KAFKA_TLS").as_deref() {
@@ -126,6 +132,7 @@ impl KafkaCredentials {
     pub async fn connect(&self) -> Result<Arc<Client>, KafkaError> {
         let mut builder = ClientBuilder::new(self.brokers.clone())
             .client_id("quicksale")
+            .max_message_size(LARGEST_ANSWER)
             .backoff_config(rskafka::BackoffConfig {
                 init_backoff: Duration::from_millis(50),
                 max_backoff: Duration::from_secs(1),
@@ -152,6 +159,25 @@ impl KafkaCredentials {
         }
         self::partition(&client, topic, partition).await
     }
+}
+
+/// Whether this is `host:port` and nothing more, such as `kafka-0.example:9092` or `[::1]:9092`.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let is_name = |host: &str| {
+        host.len() <= 253
+            && !host.is_empty()
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    let is_ipv6 = |host: &str| {
+        let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        inside.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok())
+    };
+    port.parse::<u16>().is_ok_and(|port| port > 0) && (is_name(host) || is_ipv6(host))
 }
 
 fn sasl(get: &dyn Fn(&str) -> Option<String>) -> Result<Option<Sasl>, EnvironmentError> {
@@ -268,6 +294,10 @@ mod tests {
         assert!(plain.sasl.is_none());
         for (pairs, name) in [
             (vec![], "KAFKA_BROKERS"),
+            (vec![("KAFKA_BROKERS", "a")], "host:port"),
+            (vec![("KAFKA_BROKERS", "http://a:1/x")], "host:port"),
+            (vec![("KAFKA_BROKERS", "a:1,b:70000")], "host:port"),
+            (vec![("KAFKA_BROKERS", "[::1:9092")], "host:port"),
             (vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_TLS", "yes")], "KAFKA_TLS"),
             (
                 vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_SASL_MECHANISM", "MAGIC")],

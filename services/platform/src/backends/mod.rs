@@ -1,5 +1,7 @@
 //! Connections to the backends. Their addresses and credentials come from the environment (in Kubernetes from a
-//! Secret), everything else from the configuration.
+//! Secret), everything else from the configuration. Whoever writes that Secret need not be trusted by the process that
+//! reads it, so [`Credentials`] hold only what was checked: see [`mongo::MongoUri`], [`redis::RedisUrl`] and
+//! [`kafka::KafkaCredentials`].
 //!
 //! None of these needs its backend to be up: a connection is made when it is first used, every call has a deadline,
 //! and an error means "not now", never "not any more".
@@ -8,17 +10,15 @@ pub mod kafka;
 pub mod mongo;
 pub mod redis;
 
-use secrecy::SecretString;
-
 /// Addresses and credentials of the three backends.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// `MONGODB_URI`: a MongoDB connection string with all its options.
-    pub mongodb_uri: SecretString,
+    /// `MONGODB_URI`: a MongoDB connection string with the options that are allowed.
+    pub mongodb_uri: mongo::MongoUri,
     /// `KAFKA_*`.
     pub kafka: kafka::KafkaCredentials,
     /// `REDIS_URL`: `redis://` or `rediss://`, user and password included.
-    pub redis_url: SecretString,
+    pub redis_url: redis::RedisUrl,
 }
 
 /// Why the environment could not be used.
@@ -55,10 +55,11 @@ impl Credentials {
         let need = |name| {
             get(name).ok_or_else(|| EnvironmentError::new(name, "is missing; set it in the backends Secret"))
         };
+        let refused = |name| move |problem| EnvironmentError::new(name, problem);
         Ok(Self {
-            mongodb_uri: need("MONGODB_URI")?.into(),
+            mongodb_uri: mongo::MongoUri::parse(&need("MONGODB_URI")?).map_err(refused("MONGODB_URI"))?,
             kafka: kafka::KafkaCredentials::from_lookup(get)?,
-            redis_url: need("REDIS_URL")?.into(),
+            redis_url: redis::RedisUrl::parse(&need("REDIS_URL")?).map_err(refused("REDIS_URL"))?,
         })
     }
 }

@@ -12,17 +12,53 @@ use fred::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
+use url::Url;
 
 /// How long a command may take. Redis answers in well under a millisecond; whoever waits longer is better off
 /// without it.
 pub const COMMAND_DEADLINE: Duration = Duration::from_millis(500);
 
+/// A Redis URL that may be used: one server by name or address, over TCP or TLS. Sockets in the file system, clusters
+/// and sentinels are other schemes of the client, and not let through.
+#[derive(Debug, Clone)]
+pub struct RedisUrl(SecretString);
+
+impl RedisUrl {
+    /// Checks a URL.
+    ///
+    /// # Errors
+    /// What is wrong and what to write instead, without a word of the URL itself.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let example = "write redis://:password@host:6379, or rediss:// for TLS";
+        let url = Url::parse(text).map_err(|_| format!("is no URL; {example}"))?;
+        if !matches!(url.scheme(), "redis" | "rediss") {
+            return Err(format!("has another scheme than redis or rediss; {example}"));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(format!("names no host; {example}"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("has options, and none is allowed; {example}"));
+        }
+        let database = url.path().trim_start_matches('/');
+        if !database.is_empty() && database.parse::<u8>().is_err() {
+            return Err(format!("names a database that is no number; {example}"));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.0.expose_secret().starts_with("rediss:")
+    }
+}
+
 /// Prepares a client and starts connecting in the background, for as long as it takes.
 ///
 /// # Errors
 /// When the URL is not valid.
-pub fn client(url: &SecretString) -> Result<Client, Error> {
-    let config = Config::from_url(url.expose_secret())?;
+pub fn client(url: &RedisUrl) -> Result<Client, Error> {
+    let config = Config::from_url(url.0.expose_secret())?;
     let performance = PerformanceConfig {
         default_command_timeout: COMMAND_DEADLINE,
         ..Default::default()
@@ -56,4 +92,33 @@ pub fn client(url: &SecretString) -> Result<Client, Error> {
 /// fred's error.
 pub async fn ping(client: &Client) -> Result<(), Error> {
     client.ping::<String>(None).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_server_over_tcp_or_tls_and_nothing_else() {
+        for url in [
+            "redis://127.0.0.1:6379",
+            "rediss://user:p%40ss@redis.example:6380/3",
+            "redis://:secret@[::1]:6379",
+        ] {
+            RedisUrl::parse(url).unwrap();
+        }
+        for (url, said) in [
+            ("redis+unix:///run/redis.sock", "scheme"),
+            ("redis-cluster://a:6379", "scheme"),
+            ("redis-sentinel://a:26379?sentinelServiceName=m", "scheme"),
+            ("http://169.254.169.254/", "scheme"),
+            ("redis://a:6379?node=b:1", "options"),
+            ("redis://a:6379/etc/passwd", "number"),
+            ("redis:///3", "host"),
+            ("nonsense", "no URL"),
+        ] {
+            let refused = RedisUrl::parse(url).expect_err(url);
+            assert!(refused.contains(said), "{url}: {refused}");
+        }
+    }
 }

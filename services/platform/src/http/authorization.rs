@@ -3,7 +3,7 @@
 use super::problem::{Code, Problem};
 use crate::{
     clock::Clock,
-    tokens::{Identity, Role, TokenError, Verifier},
+    tokens::{Audience, Identity, Role, TokenError, Verifier},
 };
 use axum::{
     extract::{FromRef, FromRequestParts},
@@ -18,24 +18,52 @@ pub struct Authority {
     pub verifier: Arc<Verifier>,
     /// The clock that tokens expire by.
     pub clock: Clock,
+    /// Where the requests come from.
+    pub entrance: Entrance,
+}
+
+/// Where the requests of a listener come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// From inside of the cluster: through the gateway, or from another part of QuickSale.
+    Inside,
+    /// From everywhere: tokens that parts of QuickSale call each other with are good for nothing here.
+    Outside,
 }
 
 impl Authority {
+    /// The same for a listener that everybody reaches.
+    #[must_use]
+    pub fn outside(self) -> Self {
+        Self {
+            entrance: Entrance::Outside,
+            ..self
+        }
+    }
+
     /// Who bears this token.
     ///
     /// # Errors
     /// 401.
     pub fn identify(&self, token: &str) -> Result<Identity, Problem> {
-        self.verifier
+        let verified = self
+            .verifier
             .verify(token, self.clock.now())
-            .map_err(|error| match error {
-                TokenError::Invalid => {
-                    Problem::unauthenticated("The access token is not valid; log in again.")
+            .and_then(|identity| {
+                let stays_inside =
+                    identity.audience == Audience::Internal && self.entrance == Entrance::Outside;
+                if stays_inside {
+                    Err(TokenError::Invalid)
+                } else {
+                    Ok(identity)
                 }
-                TokenError::Expired => {
-                    Problem::unauthenticated("The access token has expired; refresh it or log in again.")
-                }
-            })
+            });
+        verified.map_err(|error| match error {
+            TokenError::Invalid => Problem::unauthenticated("The access token is not valid; log in again."),
+            TokenError::Expired => {
+                Problem::unauthenticated("The access token has expired; refresh it or log in again.")
+            }
+        })
     }
 }
 
@@ -53,6 +81,22 @@ impl Caller {
             Ok(())
         } else {
             Err(Problem::new(Code::Forbidden, "Your account may not do this."))
+        }
+    }
+
+    /// Refuses everyone but another part of QuickSale.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn require_internal(&self) -> Result<(), Problem> {
+        self.require(&[Role::Service])?;
+        if self.0.audience == Audience::Internal {
+            Ok(())
+        } else {
+            Err(Problem::new(
+                Code::Forbidden,
+                "Only parts of QuickSale may do this.",
+            ))
         }
     }
 

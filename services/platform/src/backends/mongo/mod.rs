@@ -2,8 +2,10 @@
 
 mod sessions;
 mod transactions;
+mod uri;
 
 pub use transactions::{Transactions, TransientError};
+pub use uri::MongoUri;
 
 use crate::{health::ReadinessGate, retry::Backoff};
 use mongodb::{
@@ -11,7 +13,6 @@ use mongodb::{
     error::Error,
     options::{ClientOptions, ReadConcern, SelectionCriteria, WriteConcern},
 };
-use secrecy::{ExposeSecret, SecretString};
 use std::{future::Future, time::Duration};
 
 /// How long a request waits for the database before it is told that the system is busy.
@@ -36,6 +37,18 @@ pub enum MongoError {
 }
 
 impl MongoError {
+    /// Whether the server refused the login.
+    pub fn is_login_refused(&self) -> bool {
+        use mongodb::error::ErrorKind;
+        let Self::Driver(error) = self else { return false };
+        match error.kind.as_ref() {
+            ErrorKind::Authentication { .. } => true,
+            // AuthenticationFailed (18).
+            ErrorKind::Command(command) => command.code == 18,
+            _ => false,
+        }
+    }
+
     /// Whether a unique index refused a write.
     pub fn is_duplicate_key(&self) -> bool {
         matches!(self, Self::Driver(error) if is_duplicate_key(error))
@@ -59,9 +72,9 @@ pub fn is_duplicate_key(error: &Error) -> bool {
 /// Prepares a client. No connection is made yet.
 ///
 /// # Errors
-/// When the URI is not valid.
-pub async fn client(uri: &SecretString) -> Result<Client, MongoError> {
-    let mut options = ClientOptions::parse(uri.expose_secret()).await?;
+/// When the names in the URI cannot be resolved.
+pub async fn client(uri: &MongoUri) -> Result<Client, MongoError> {
+    let mut options = ClientOptions::parse(uri.expose()).await?;
     options.app_name.get_or_insert_with(|| "quicksale".to_owned());
     options.max_pool_size.get_or_insert(POOL_SIZE);
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION);

@@ -1,0 +1,117 @@
+# shellcheck shell=bash
+# Sourced by test.sh: what ran and what came of it, and the second try that a failed test gets.
+#
+# Stages run in processes of their own, so the books are files in $books: `passed` and `failed` hold a number a line,
+# `flaky` and `lost` the name of a test a line, `times` a stage and its seconds.
+
+# The tests of safety: nothing lost, nothing sold twice, nobody let in. Such a failure is never explained away by a
+# second try. The patterns are matched against a test's whole path.
+SAFETY=(
+  # nothing lost, nothing sold twice
+  '*three_hundred_buyers_get_fifty_units*'
+  '*one_key_is_one_order_and_the_limit_counts_all_orders'
+  '*several_items_are_held_whole_or_not_at_all'
+  '*a_hold_is_paid_or_given_back_and_never_both'
+  '*what_is_no_message_goes_to_the_dead_letters_and_the_lane_moves_on'
+  '*two_thousand_orders_in_a_row_all_come_to_an_end'
+  '*a_frozen_replica_that_wakes_up_changes_nothing'
+  '*a_buyer_whose_gateway_died_gets_the_unit_it_had_taken'
+  '*the_marker_of_a_refused_key_stays_if_a_repeat_has_used_it'
+  '*a_repeat_is_answered_after_the_end_and_a_new_order_is_not'
+  '*nothing_is_accepted_after_the_receipt_for_closed_doors'
+  '*the_settlement_is_never_older_than_the_question'
+  '*_is_away_for_ten_seconds'
+  '*an_emptied_redis_costs_nothing_but_speed'
+  '*two_sales_never_share_topics'
+  '*an_object_of_somebody_else_is_left_alone'
+  # nobody let in
+  '*bad_input_is_named_and_changes_nothing'
+  '*a_web_page_of_the_shop_may_call_and_no_other'
+  '*a_spent_refresh_token_ends_its_family'
+  'tokens::*'
+)
+
+is_safety() {
+  local pattern
+  for pattern in "${SAFETY[@]}"; do
+    # shellcheck disable=SC2053 # the pattern is meant as one
+    [[ $1 != $pattern ]] || return 0
+  done
+  return 1
+}
+
+# A renamed test would drop out of the list without a word.
+check_safety_list() {
+  local pattern name
+  for pattern in "${SAFETY[@]}"; do
+    name=${pattern//\*/}
+    case $name in
+      *::) name="mod ${name%::}" ;;
+      *) name="[a-z_]*$name[a-z_]*(" ;;
+    esac
+    grep -rqE --include='*.rs' "(fn )?$name" tests crds operator services ||
+      die "no test matches $pattern: mend the list in hack/test/books.sh"
+  done
+}
+
+note() { printf '%s\n' "$2" >>"$books/$1"; }
+sum() { awk '{sum += $1} END {print sum + 0}' "$books/$1" 2>/dev/null || echo 0; }
+
+# failed_tests LOG: a line for each test that failed: its executable, a tab, its name.
+failed_tests() {
+  awk '
+    /^ +Running .*\)$/ {executable = $0; sub(/.*\(/, "", executable); sub(/\)$/, "", executable)}
+    /^failures:$/ {listing = 1; next}
+    listing && /^    [^ ]+$/ {print executable "\t" $1; next}
+    listing {listing = 0}
+  ' "$1"
+}
+
+# what_it_said LOG NAME: the output of one failed test.
+what_it_said() {
+  awk -v head="---- $2 stdout ----" '
+    $0 == head {inside = 1}
+    inside && $0 != head && (/^---- .* stdout ----$/ || /^failures:$/) {exit}
+    inside
+  ' "$1"
+}
+
+# counted LOG passed|failed: the number in the closing lines of the test runner.
+counted() { sed -n "s/^test result: .*[^0-9]\([0-9]*\) $2[;,].*/\1/p" "$1" | awk '{sum += $1} END {print sum + 0}'; }
+
+# tests ARGUMENT...: `cargo test` with these arguments. A test that fails runs once more, alone, unless it is one of
+# safety; one that passes then is flaky, which is printed with both logs and fails nothing.
+tests() {
+  local log again executable name status=0 known=0 lost=0
+  log=$(mktemp -p "$books" tests.XXXX)
+  cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=1
+  note passed "$(counted "$log" passed)"
+  [ "$status" = 0 ] && return 0
+  while IFS=$'\t' read -r executable name; do
+    known=$((known + 1))
+    if is_safety "$name"; then
+      printf '==== %s is a test of safety: it gets no second try\n' "$name"
+    else
+      printf '==== %s failed; once more, alone\n' "$name"
+      again=$log.$known
+      # The runner answers 0 also where it has run nothing.
+      if timeout 600 "$executable" --exact "$name" --test-threads 1 --nocapture >"$again" 2>&1 </dev/null &&
+        [ "$(counted "$again" passed)" = 1 ]; then
+        printf '==== FLAKY %s: it failed, and passed alone. The first log:\n' "$name"
+        what_it_said "$log" "$name"
+        printf '==== FLAKY %s: the second log:\n' "$name"
+        cat "$again"
+        note passed 1
+        note flaky "$name"
+        continue
+      fi
+      printf '==== %s failed again. The second log:\n' "$name"
+      cat "$again"
+    fi
+    note failed 1
+    note lost "$name"
+    lost=$((lost + 1))
+  done < <(failed_tests "$log")
+  # A process that died, or did not compile, names no test.
+  [ "$known" != 0 ] && [ "$lost" = 0 ] && [ "$known" = "$(counted "$log" failed)" ]
+}
