@@ -41,6 +41,11 @@ pub struct FlashSaleStatus {
     /// Where buyers find the sale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// When it began to mark topics, database and keys as its own; before that it has made nothing outside of the
+    /// cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
+    pub claimed_at: Option<Timestamp>,
     /// When it opens or opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time::optional_time")]
@@ -73,6 +78,11 @@ impl FlashSaleStatus {
     /// The phase, `Pending` for a sale that nobody has looked at.
     pub fn phase(&self) -> Phase {
         self.phase.unwrap_or_default()
+    }
+
+    /// Whether anything was, or may have been, made for it in the backends.
+    pub fn has_begun(&self) -> bool {
+        self.claimed_at.is_some() || self.phase() != Phase::Pending
     }
 
     /// A condition by its type.

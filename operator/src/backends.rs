@@ -3,7 +3,10 @@
 //! A backend that does not answer takes seconds to find out about, and a change of the control document must not
 //! wait for that. So the look happens in a task of its own, and a reconciliation waits for it only for a moment.
 
-use crate::topics;
+use crate::{
+    ownership::{Claim, Claimant, Owner, database, keys, topics as topic_marks},
+    topics,
+};
 use crds::valid::TopicPlan;
 use platform::backends::{Credentials, mongo, redis};
 use std::{
@@ -17,6 +20,10 @@ use tokio::{sync::watch, task::JoinHandle};
 const FRESH: Duration = Duration::from_secs(5);
 /// How long a bad answer is believed.
 const FRESH_FAILURE: Duration = Duration::from_secs(1);
+/// How long a look may take: every call in it has a deadline, so that one under way is over by then.
+const LONGEST_LOOK: Duration = Duration::from_secs(20);
+/// How long a connection to Redis may take.
+const REDIS_CONNECT: Duration = Duration::from_secs(3);
 /// How long a reconciliation waits for the look that it asked for.
 const PATIENCE: Duration = Duration::from_millis(700);
 
@@ -25,16 +32,43 @@ const PATIENCE: Duration = Duration::from_millis(700);
 pub struct Look {
     /// What does not answer; empty when all do. `None` while nobody has looked.
     pub unreachable: Option<Vec<String>>,
+    /// Whose the topics, the database and the keys are; `Ok` when they are all the sale's own.
+    pub ownership: Result<(), String>,
     /// What is wrong with the topics; `Ok` when they are there.
     pub topics: Result<(), String>,
+}
+
+/// What a sale uses in its backends.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its topics.
+    pub topics: TopicPlan,
+    /// Its database.
+    pub database: String,
+    /// The prefix of its keys.
+    pub redis_prefix: String,
 }
 
 impl Look {
     fn none_yet() -> Self {
         Self {
             unreachable: None,
+            ownership: Err("not looked at yet".to_owned()),
             topics: Err("not looked at yet".to_owned()),
         }
+    }
+
+    /// What is known when there is nothing to look with.
+    pub fn impossible(sentence: &str) -> Self {
+        Self {
+            unreachable: Some(vec![sentence.to_owned()]),
+            ownership: Err(sentence.to_owned()),
+            topics: Err(sentence.to_owned()),
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        self.topics.is_ok() && self.ownership.is_ok() && self.unreachable.as_ref().is_some_and(Vec::is_empty)
     }
 }
 
@@ -56,31 +90,39 @@ impl Backends {
     /// credentials and the topics: when it changes, what was known is forgotten.
     pub async fn look(
         &self,
-        sale_uid: &str,
         fingerprint: &str,
         credentials: &Credentials,
-        topics: &TopicPlan,
+        place: &Place,
+        claimant: &Claimant,
     ) -> Look {
-        let entry = self.entry(sale_uid, fingerprint);
+        let entry = self.entry(&claimant.owner.uid, fingerprint);
         let (at, look) = entry.latest.borrow().clone();
-        let good = look.topics.is_ok() && look.unreachable.as_ref().is_some_and(Vec::is_empty);
-        let fresh = if good { FRESH } else { FRESH_FAILURE };
+        let fresh = if look.is_good() { FRESH } else { FRESH_FAILURE };
         if at.is_some_and(|at| at.elapsed() < fresh) {
             return look;
         }
         let mut news = entry.latest.subscribe();
         news.mark_unchanged();
-        start_look(&entry, credentials, topics);
+        start_look(&entry, credentials, place, claimant);
         let _timed_out = tokio::time::timeout(PATIENCE, news.changed()).await;
         entry.latest.borrow().1.clone()
     }
 
-    /// Forgets a sale.
-    pub fn forget(&self, sale_uid: &str) {
-        self.sales
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(sale_uid);
+    /// Forgets a sale, and waits until a look at it that is under way is over: it would make again what is deleted.
+    pub async fn forget(&self, sale_uid: &str) {
+        let entry = {
+            let mut sales = self.sales.lock().unwrap_or_else(PoisonError::into_inner);
+            sales.remove(sale_uid)
+        };
+        let running = entry.and_then(|entry| {
+            let mut running = entry.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.take()
+        });
+        if let Some(mut running) = running
+            && tokio::time::timeout(LONGEST_LOOK, &mut running).await.is_err()
+        {
+            running.abort();
+        }
     }
 
     fn entry(&self, sale_uid: &str, fingerprint: &str) -> Arc<Entry> {
@@ -102,44 +144,113 @@ impl Backends {
 }
 
 /// Starts a look unless one is under way. Every call in it has a deadline, so the task ends within seconds.
-fn start_look(entry: &Arc<Entry>, credentials: &Credentials, topics: &TopicPlan) {
+fn start_look(entry: &Arc<Entry>, credentials: &Credentials, place: &Place, claimant: &Claimant) {
     let mut running = entry.running.lock().unwrap_or_else(PoisonError::into_inner);
     if running.as_ref().is_some_and(|task| !task.is_finished()) {
         return;
     }
-    let (latest, credentials, topics) = (entry.latest.clone(), credentials.clone(), topics.clone());
+    let latest = entry.latest.clone();
+    let (credentials, place, claimant) = (credentials.clone(), place.clone(), claimant.clone());
     *running = Some(tokio::spawn(async move {
-        let look = look_now(&credentials, &topics).await;
+        let look = look_now(&credentials, &place, &claimant).await;
         latest.send_replace((Some(Instant::now()), look));
     }));
 }
 
-async fn look_now(credentials: &Credentials, plan: &TopicPlan) -> Look {
-    let (mongodb, kafka, redis) = tokio::join!(
-        ask_mongodb(credentials),
-        topics::ensure(&credentials.kafka, plan),
-        ask_redis(credentials)
+async fn look_now(credentials: &Credentials, place: &Place, claimant: &Claimant) -> Look {
+    let (database, topics, keys) = tokio::join!(
+        claim_database(credentials, place, claimant),
+        claim_topics(credentials, place, claimant),
+        claim_keys(credentials, place, claimant)
     );
-    let mut unreachable = Vec::new();
-    if let Err(error) = mongodb {
-        let login = error.is_login_refused();
-        unreachable.push(silence("MongoDB", "MONGODB_URI", login, &error));
+    let (mut unreachable, mut refused) = (Vec::new(), Vec::new());
+    for claim in [database, topics, keys] {
+        match claim {
+            Ok(Claim::Granted) => {}
+            Ok(Claim::Refused(sentence)) => refused.push(sentence),
+            Err(sentence) => unreachable.push(sentence),
+        }
     }
-    if let Err(error) = redis {
-        let login = *error.kind() == fred::error::ErrorKind::Auth;
-        unreachable.push(silence("Redis", "REDIS_URL", login, &error));
+    let ownership = match (unreachable.first(), refused.is_empty()) {
+        (_, false) => Err(refused.join("; ")),
+        (Some(silent), true) => Err(silent.clone()),
+        (None, true) => Ok(()),
+    };
+    // Nothing is made before all of it is known to be the sale's.
+    let topics = match &ownership {
+        Ok(()) => ensure_topics(credentials, place, &mut unreachable).await,
+        Err(sentence) => Err(sentence.clone()),
+    };
+    Look {
+        unreachable: Some(unreachable),
+        ownership,
+        topics,
     }
-    let topics = kafka.map_err(|error| {
+}
+
+async fn ensure_topics(
+    credentials: &Credentials,
+    place: &Place,
+    unreachable: &mut Vec<String>,
+) -> Result<(), String> {
+    let ensured = async {
+        let client = credentials.kafka.connect().await?;
+        topics::ensure(&client, &place.topics).await
+    };
+    ensured.await.map_err(|error| {
         error.refusal().unwrap_or_else(|| {
-            let sentence = silence("Kafka", "KAFKA_BROKERS with KAFKA_SASL_*", false, &error);
+            let sentence = kafka_is_silent(&error);
             unreachable.push(sentence.clone());
             sentence
         })
+    })
+}
+
+async fn claim_database(
+    credentials: &Credentials,
+    place: &Place,
+    claimant: &Claimant,
+) -> Result<Claim, String> {
+    let asked = async {
+        let client = mongo::client(&credentials.mongodb_uri).await?;
+        mongo::ping(&client.database(&place.database)).await?;
+        database::claim(&client, &place.database, claimant).await
+    };
+    asked.await.map_err(|error| mongodb_is_silent(&error))
+}
+
+async fn claim_topics(
+    credentials: &Credentials,
+    place: &Place,
+    claimant: &Claimant,
+) -> Result<Claim, String> {
+    let asked = async {
+        let client = credentials.kafka.connect().await?;
+        let plan = &place.topics;
+        topic_marks::claim(&client, &plan.prefix, plan.replication_factor, claimant).await
+    };
+    asked.await.or_else(|error| match topics::refusal(&error) {
+        Some(sentence) => Ok(Claim::Refused(sentence)),
+        None => Err(kafka_is_silent(&error)),
+    })
+}
+
+async fn claim_keys(credentials: &Credentials, place: &Place, claimant: &Claimant) -> Result<Claim, String> {
+    let claimed = with_redis(credentials, async |client| {
+        keys::claim(client, &place.redis_prefix, claimant).await
     });
-    Look {
-        unreachable: Some(unreachable),
-        topics,
-    }
+    claimed.await.map_err(|error| {
+        let login_refused = *error.kind() == fred::error::ErrorKind::Auth;
+        silence("Redis", "REDIS_URL", login_refused, &error)
+    })
+}
+
+fn mongodb_is_silent(error: &mongo::MongoError) -> String {
+    silence("MongoDB", "MONGODB_URI", error.is_login_refused(), error)
+}
+
+fn kafka_is_silent(error: &dyn std::error::Error) -> String {
+    silence("Kafka", "KAFKA_BROKERS with KAFKA_SASL_*", false, error)
 }
 
 /// What is said of a backend that is not there. Whoever wrote the Secret chose the addresses, so the sentence must not
@@ -155,34 +266,78 @@ fn silence(backend: &str, keys: &str, login_refused: bool, error: &dyn std::erro
     }
 }
 
-async fn ask_mongodb(credentials: &Credentials) -> Result<(), mongo::MongoError> {
-    let client = mongo::client(&credentials.mongodb_uri).await?;
-    mongo::ping(&client.database("admin")).await
-}
-
-async fn ask_redis(credentials: &Credentials) -> Result<(), fred::error::Error> {
+/// Works with a connection of its own, which is closed at the end: the client would go on connecting for ever.
+async fn with_redis<T>(
+    credentials: &Credentials,
+    work: impl AsyncFnOnce(&fred::clients::Client) -> Result<T, fred::error::Error>,
+) -> Result<T, fred::error::Error> {
     use fred::interfaces::ClientLike;
     let client = redis::client(&credentials.redis_url)?;
-    let deadline = Duration::from_secs(3);
-    let answer = match tokio::time::timeout(deadline, client.wait_for_connect()).await {
-        Ok(Ok(())) => redis::ping(&client).await,
+    let answer = match tokio::time::timeout(REDIS_CONNECT, client.wait_for_connect()).await {
+        Ok(Ok(())) => work(&client).await,
         Ok(Err(error)) => Err(error),
         Err(_) => Err(fred::error::Error::new(
             fred::error::ErrorKind::Timeout,
-            "no connection within 3 s",
+            format!("no connection within {REDIS_CONNECT:?}"),
         )),
     };
-    // The client would go on connecting for ever.
     let _closed = client.quit().await;
     answer
 }
 
-/// Drops a sale's own database.
+/// Why a sale's data could not be deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum WipeError {
+    /// The topics.
+    #[error("cannot delete the sale's topics: {0}")]
+    Topics(String),
+    /// The database.
+    #[error("cannot drop the sale's database: {0}")]
+    Database(String),
+}
+
+/// What became of a sale's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wiped {
+    /// Whether its topics were deleted; not if they carry another's mark.
+    pub topics: bool,
+    /// Whether its database was dropped; not if it carries another's mark.
+    pub database: bool,
+}
+
+/// Deletes the topics, the database and the mark in Redis, as far as they are the sale's own.
 ///
 /// # Errors
-/// [`mongo::MongoError`].
-pub async fn drop_database(credentials: &Credentials, database: &str) -> Result<(), mongo::MongoError> {
-    let client = mongo::client(&credentials.mongodb_uri).await?;
-    let database = client.database(database);
-    mongo::detached(async move { database.drop().await.map_err(mongo::MongoError::from) }).await
+/// [`WipeError`].
+pub async fn wipe(credentials: &Credentials, place: &Place, claimant: &Claimant) -> Result<Wiped, WipeError> {
+    let owner: &Owner = &claimant.owner;
+    let topics = async {
+        let (prefix, copies) = (&place.topics.prefix, place.topics.replication_factor);
+        let client = credentials.kafka.connect().await?;
+        // What the sale made before there were marks gets one now, unless another's is there.
+        if claimant.has_begun {
+            topic_marks::claim(&client, prefix, copies, claimant).await?;
+        }
+        topic_marks::remove(&client, prefix, owner).await
+    };
+    let topics = topics.await.map_err(|error| {
+        WipeError::Topics(topics::refusal(&error).unwrap_or_else(|| kafka_is_silent(&error)))
+    })?;
+    let database = async {
+        let client = mongo::client(&credentials.mongodb_uri).await?;
+        if claimant.has_begun {
+            database::claim(&client, &place.database, claimant).await?;
+        }
+        database::remove(&client, &place.database, owner).await
+    };
+    let database = database
+        .await
+        .map_err(|error| WipeError::Database(mongodb_is_silent(&error)))?;
+    let unmarked = with_redis(credentials, async |client| {
+        keys::remove(client, &place.redis_prefix, owner).await
+    });
+    if let Err(error) = unmarked.await {
+        tracing::debug!(%error, "the mark in Redis is left to its end");
+    }
+    Ok(Wiped { topics, database })
 }

@@ -3,6 +3,7 @@
 //! - [`controller`] reconciles one FlashSale: fetch, validate, build, apply, push, prune, evidence, status;
 //! - [`phase`] decides, purely, when a sale goes from one phase to the next;
 //! - [`topics`], [`backends`], [`catalogue`] and [`push`] reach what lies outside of the API server;
+//! - [`ownership`] says whose topics, databases and keys are, and keeps one sale's hands off another's;
 //! - [`lease`] makes one of the replicas the leader, [`staleness`] notices a watch that hangs;
 //! - [`run`] wires all of it up.
 //!
@@ -16,6 +17,7 @@ pub mod controller;
 pub mod deadline;
 pub mod lease;
 pub mod metrics;
+pub mod ownership;
 pub mod phase;
 pub mod push;
 pub mod run;

@@ -34,6 +34,8 @@ pub struct Schedule {
 pub struct Evidence {
     /// MongoDB, Kafka and Redis answer.
     pub backends_reachable: bool,
+    /// Topics, database and keys are marked as the sale's own.
+    pub claimed: bool,
     /// The topics exist.
     pub topics_ready: bool,
     /// Every service is rolled out.
@@ -71,11 +73,11 @@ pub enum Step {
 /// The next step of a sale.
 pub fn next(phase: Phase, schedule: &Schedule, evidence: &Evidence, now: Timestamp) -> Step {
     match phase {
-        Phase::Pending => match warm_up_begins(schedule) {
-            Some(at) if now < at => Step::Stay,
-            _ if evidence.deleting => Step::Stay,
-            _ => Step::Enter(Phase::Warming),
-        },
+        // Nothing is made for a sale before its place in the backends is its own.
+        Phase::Pending if evidence.deleting || !evidence.claimed || !is_time_to_warm_up(schedule, now) => {
+            Step::Stay
+        }
+        Phase::Pending => Step::Enter(Phase::Warming),
         Phase::Warming => warming(schedule, evidence, now),
         Phase::Live => {
             let closing = schedule.closes_at.is_some_and(|at| now >= at);
@@ -118,6 +120,11 @@ pub fn warm_up_begins(schedule: &Schedule) -> Option<Timestamp> {
     schedule
         .opens_at
         .map(|at| at.checked_sub(schedule.warm_up).unwrap_or(at))
+}
+
+/// Whether the services should start by now.
+pub fn is_time_to_warm_up(schedule: &Schedule, now: Timestamp) -> bool {
+    warm_up_begins(schedule).is_none_or(|at| now >= at)
 }
 
 /// What a deleted sale waits for.
@@ -172,6 +179,7 @@ mod tests {
 
     const ALL_GOOD: Evidence = Evidence {
         backends_reachable: true,
+        claimed: true,
         topics_ready: true,
         workloads_ready: true,
         catalogue_ready: true,
@@ -193,16 +201,21 @@ mod tests {
     #[test]
     fn the_warm_up_begins_before_the_opening_or_at_once() {
         let scheduled = schedule(Some(10_000), None);
-        let none = Evidence::default();
-        assert_eq!(next(Phase::Pending, &scheduled, &none, at(9_399)), Step::Stay);
+        let claimed = Evidence {
+            claimed: true,
+            ..Evidence::default()
+        };
+        assert_eq!(next(Phase::Pending, &scheduled, &claimed, at(9_399)), Step::Stay);
         assert_eq!(
-            next(Phase::Pending, &scheduled, &none, at(9_400)),
+            next(Phase::Pending, &scheduled, &claimed, at(9_400)),
             Step::Enter(Phase::Warming)
         );
         assert_eq!(
-            next(Phase::Pending, &schedule(None, None), &none, at(0)),
+            next(Phase::Pending, &schedule(None, None), &claimed, at(0)),
             Step::Enter(Phase::Warming)
         );
+        let nothing = Evidence::default();
+        assert_eq!(next(Phase::Pending, &scheduled, &nothing, at(9_400)), Step::Stay);
     }
 
     #[test]

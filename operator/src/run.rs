@@ -6,6 +6,7 @@ use crate::{
         build::{MANAGED_BY_LABEL, MANAGER},
         context::Context,
     },
+    deadline::within,
     lease::{LEASE, Leadership},
     metrics::{LEADER, SALES},
     settings::Settings,
@@ -16,7 +17,7 @@ use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Secret, Service},
+    core::v1::{ConfigMap, Namespace, Secret, Service},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
@@ -32,6 +33,7 @@ use platform::{
     clock::Clock,
     health::{Health, Heartbeat},
     http::server::Server,
+    retry::Backoff,
     tasks::Tasks,
 };
 use sale::phase::Phase;
@@ -133,7 +135,10 @@ pub async fn reconcile_until(
         .own_everything(Controller::for_stream(sales, store.clone()))
         .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .graceful_shutdown_on(async move { asked_to.cancelled().await });
-    let context = match Context::new(client, settings, clock, store.clone()) {
+    let Some(cluster) = cluster_id(&client, &settings, &stop).await else {
+        return;
+    };
+    let context = match Context::new(client, cluster, settings, clock, store.clone()) {
         Ok(context) => Arc::new(context),
         Err(error) => {
             tracing::error!(%error, "no HTTP client can be made");
@@ -153,6 +158,29 @@ pub async fn reconcile_until(
         });
     // The comparison ends at once when asked to, the controller when what it has begun is done.
     let _until_both_end = tokio::join!(run, compare);
+}
+
+/// What tells this cluster from others that use the same backends. Waits for an API server that does not answer; `None`
+/// when asked to stop.
+async fn cluster_id(client: &Client, settings: &Settings, stop: &CancellationToken) -> Option<String> {
+    if let Some(cluster) = &settings.cluster {
+        return Some(cluster.clone());
+    }
+    let api: Api<Namespace> = Api::all(client.clone());
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    loop {
+        match within(api.get_metadata("kube-system")).await {
+            Ok(namespace) => return namespace.metadata.uid,
+            Err(error) => tracing::warn!(
+                %error,
+                "cannot tell which cluster this is; name it in QUICKSALE_CLUSTER, or allow to get the namespace kube-system"
+            ),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
+    }
 }
 
 /// Everything about a FlashSale but its status: our own writes of that must not start another reconciliation. The

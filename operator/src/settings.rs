@@ -35,6 +35,10 @@ pub struct Settings {
     /// The Secret with the first administrator's email and password.
     #[arg(long, env = "QUICKSALE_ADMIN_SECRET", default_value = "quicksale-admin")]
     pub admin_secret: String,
+    /// Tells this cluster's sales from those of other clusters in backends that both use; the uid of the namespace
+    /// kube-system when left out.
+    #[arg(long, env = "QUICKSALE_CLUSTER")]
+    pub cluster: Option<String>,
     /// The database of accounts, which all sales share.
     #[arg(long, env = "QUICKSALE_ACCOUNTS_DATABASE", default_value = DEFAULT_ACCOUNTS_DATABASE)]
     pub accounts_database: String,

@@ -2,11 +2,11 @@
 
 use crds::valid::TopicPlan;
 use events::topics::all_names;
-use platform::backends::kafka::{CALL_DEADLINE, KafkaCredentials, KafkaError, topics, within};
+use platform::backends::kafka::{CALL_DEADLINE, KafkaError, topics, within};
 use rskafka::client::Client;
 
 /// How long the broker may take for a topic; it answers before our own deadline.
-const BROKER_TIMEOUT_MS: i32 = 4_000;
+pub(crate) const BROKER_TIMEOUT_MS: i32 = 4_000;
 
 /// Why the topics are not as they should be.
 #[derive(Debug, thiserror::Error)]
@@ -33,27 +33,30 @@ impl TopicError {
     pub fn refusal(&self) -> Option<String> {
         match self {
             Self::Partitions { .. } => Some(self.to_string()),
-            Self::Kafka(KafkaError::Client(rskafka::client::error::Error::ServerError {
-                protocol_error,
-                ..
-            })) => Some(format!(
-                "Kafka refuses what concerns the topics: {protocol_error:?}"
-            )),
-            Self::Kafka(_) => None,
+            Self::Kafka(error) => refusal(error),
         }
     }
 }
 
-/// Creates the topics that are missing and checks the others.
+/// What Kafka answered, if it answered and said no.
+pub fn refusal(error: &KafkaError) -> Option<String> {
+    match error {
+        KafkaError::Client(rskafka::client::error::Error::ServerError { protocol_error, .. }) => Some(
+            format!("Kafka refuses what concerns the topics: {protocol_error:?}"),
+        ),
+        _ => None,
+    }
+}
+
+/// Creates the topics that are missing and checks the others. The caller has seen that they belong to the sale.
 ///
 /// # Errors
 /// [`TopicError`].
-pub async fn ensure(credentials: &KafkaCredentials, plan: &TopicPlan) -> Result<(), TopicError> {
-    let client = credentials.connect().await?;
-    let existing = topics(&client).await?;
+pub async fn ensure(client: &Client, plan: &TopicPlan) -> Result<(), TopicError> {
+    let existing = topics(client).await?;
     for name in all_names(&plan.prefix) {
         match existing.get(&name) {
-            None => create(&client, &name, plan).await?,
+            None => create(client, &name, plan.partitions, plan.replication_factor).await?,
             Some(partitions)
                 if usize::try_from(plan.partitions).is_ok_and(|wanted| wanted != partitions.len()) =>
             {
@@ -69,33 +72,21 @@ pub async fn ensure(credentials: &KafkaCredentials, plan: &TopicPlan) -> Result<
     Ok(())
 }
 
-async fn create(client: &Client, name: &str, plan: &TopicPlan) -> Result<(), KafkaError> {
+/// Creates a topic unless it is there.
+pub(crate) async fn create(
+    client: &Client,
+    name: &str,
+    partitions: i32,
+    copies: i16,
+) -> Result<(), KafkaError> {
     let controller = client.controller_client()?;
-    let call = controller.create_topic(name, plan.partitions, plan.replication_factor, BROKER_TIMEOUT_MS);
+    let call = controller.create_topic(name, partitions, copies, BROKER_TIMEOUT_MS);
     match within(CALL_DEADLINE, call).await {
         Ok(()) => {
-            tracing::info!(topic = name, partitions = plan.partitions, "topic created");
+            tracing::info!(topic = name, partitions, "topic created");
             Ok(())
         }
         Err(error) if error.is_topic_exists() => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Deletes the topics.
-///
-/// # Errors
-/// [`KafkaError`].
-pub async fn delete(credentials: &KafkaCredentials, prefix: &str) -> Result<(), KafkaError> {
-    let client = credentials.connect().await?;
-    let existing = topics(&client).await?;
-    for name in all_names(prefix)
-        .into_iter()
-        .filter(|name| existing.contains_key(name))
-    {
-        let controller = client.controller_client()?;
-        within(CALL_DEADLINE, controller.delete_topic(&name, BROKER_TIMEOUT_MS)).await?;
-        tracing::info!(topic = name, "topic deleted");
-    }
-    Ok(())
 }

@@ -6,14 +6,20 @@ use super::{
     fetch::{Observed, SecretData},
     prune,
 };
-use crate::{backends::drop_database, deadline::within, topics};
-use crds::{FlashSale, Readable, ValidSale, flashsale::DeletionPolicy};
+use crate::{
+    backends::{self, Place},
+    deadline::within,
+    ownership::{Claimant, TAKE_OVER_ANNOTATION},
+};
+use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, flashsale::DeletionPolicy};
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
+    runtime::events::EventType,
 };
 use platform::backends::Credentials;
+use sale::phase::Phase;
 use serde_json::json;
 use std::time::Duration;
 
@@ -23,6 +29,10 @@ pub const FINALIZER: &str = "quicksale.io/drain";
 pub const FORCE_ANNOTATION: &str = "quicksale.io/force-delete";
 /// How long pods may take to go before data is deleted regardless.
 const PODS_BOUND: Duration = Duration::from_secs(60);
+/// How long backends that do not answer are waited for.
+const WIPE_BOUND: Duration = Duration::from_secs(600);
+/// How long a Secret that is not there is waited for: a namespace that is deleted takes it first.
+const SECRET_BOUND: Duration = Duration::from_secs(60);
 
 /// Whether somebody asked for the deletion not to wait.
 pub fn is_forced(sale: &FlashSale) -> bool {
@@ -60,8 +70,8 @@ pub async fn release(context: &Context, sale: &impl ResourceExt) -> Result<(), E
         .filter(|name| *name != FINALIZER)
         .cloned()
         .collect();
-    context.backends.forget(&sale.uid().unwrap_or_default());
-    context.succeeded(sale);
+    context.backends.forget(&sale.uid().unwrap_or_default()).await;
+    context.forget(sale);
     match set_finalizers(context, sale, &others).await {
         Err(Error::Api(error)) if error.is_not_found() => Ok(()),
         result => result,
@@ -83,25 +93,24 @@ async fn set_finalizers(
 /// Deletes everything that was made for the sale and, if it is so decided, its data. Returns `false` while the pods
 /// are still there: they would make the data anew.
 ///
+/// It comes to an end in any case: data that cannot be deleted in time is left behind with an event, because a namespace
+/// that can never go helps nobody.
+///
 /// # Errors
-/// [`Error`] when something cannot be deleted.
+/// [`Error`] when something cannot be deleted yet.
 pub async fn clean_up(
     context: &Context,
     sale: &FlashSale,
     valid: Option<&ValidSale>,
+    status: &FlashSaleStatus,
     observed: &Observed,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    prune::prune(
-        &context.client,
-        &sale.namespace().unwrap_or_default(),
-        observed,
-        &[],
-    )
-    .await?;
-    let Some(valid) =
-        valid.filter(|valid| valid.deletion_policy == DeletionPolicy::Delete || valid.is_rehearsal())
-    else {
+    let namespace = sale.namespace().unwrap_or_default();
+    prune::prune(&context.client, &namespace, observed, &[]).await?;
+    // A sale that has made nothing has nothing to delete, and needs no credentials for that.
+    let wipes = |valid: &&ValidSale| valid.deletion_policy == DeletionPolicy::Delete || valid.is_rehearsal();
+    let Some(valid) = valid.filter(wipes).filter(|_| status.has_begun()) else {
         return Ok(true);
     };
     let deleted_at = sale
@@ -113,29 +122,72 @@ pub async fn clean_up(
     if !is_forced(sale) && !observed.pods.is_empty() && waited < PODS_BOUND * 2 {
         return Ok(false);
     }
-    match wipe(valid, observed.backends.as_ref()).await {
-        Err(error) if is_forced(sale) => {
-            tracing::warn!(sale = %valid.id, %error, "data left behind, as asked for");
+    let remembered = context.remembered(sale);
+    let backends = observed.backends.as_ref().or(remembered.as_ref());
+    let bound = if backends.is_some() {
+        WIPE_BOUND
+    } else {
+        SECRET_BOUND
+    };
+    match wipe(context, sale, valid, status, backends).await {
+        Err(error) if is_forced(sale) || waited >= bound => {
+            tracing::warn!(sale = %valid.id, %error, "data left behind");
+            let note = format!("topics and database are left behind: {error}");
+            context
+                .event(sale, EventType::Warning, "CleanUp", "DataLeftBehind", note)
+                .await;
             Ok(true)
         }
         result => result.map(|()| true),
     }
 }
 
-/// Deletes the topics and the database of a sale.
+/// Deletes the topics and the database of a sale, as far as they are its own.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn wipe(sale: &ValidSale, backends: Option<&SecretData>) -> Result<(), Error> {
+pub async fn wipe(
+    context: &Context,
+    sale: &FlashSale,
+    valid: &ValidSale,
+    status: &FlashSaleStatus,
+    backends: Option<&SecretData>,
+) -> Result<(), Error> {
     let credentials = credentials(backends).map_err(Error::Credentials)?;
-    topics::delete(&credentials.kafka, &sale.topics.prefix)
-        .await
-        .map_err(Error::Topics)?;
-    drop_database(&credentials, &sale.database())
-        .await
-        .map_err(Error::Database)?;
-    tracing::info!(sale = %sale.id, database = sale.database(), "data deleted");
+    let claimant = claimant(context, sale, status);
+    // A look that is under way would make the topics anew.
+    context.backends.forget(&claimant.owner.uid).await;
+    let wiped = backends::wipe(&credentials, &place(valid), &claimant).await?;
+    tracing::info!(sale = %valid.id, database = valid.database(), ?wiped, "data deleted");
+    if !(wiped.topics && wiped.database) {
+        let note = "what carries no mark of this sale was left alone: see the topics and the database";
+        context
+            .event(sale, EventType::Warning, "CleanUp", "NotItsOwn", note.to_owned())
+            .await;
+    }
     Ok(())
+}
+
+/// What a sale uses in its backends.
+pub fn place(sale: &ValidSale) -> Place {
+    Place {
+        topics: sale.topics.clone(),
+        database: sale.database(),
+        redis_prefix: sale.id.redis_prefix(sale.is_rehearsal()),
+    }
+}
+
+/// A sale as it asks for that.
+pub fn claimant(context: &Context, sale: &FlashSale, status: &FlashSaleStatus) -> Claimant {
+    Claimant {
+        owner: context.owner(sale),
+        has_begun: status.phase() != Phase::Pending,
+        takes_over: sale
+            .annotations()
+            .get(TAKE_OVER_ANNOTATION)
+            .is_some_and(|value| value == "true"),
+        known: context.known(),
+    }
 }
 
 /// Reads credentials from a Secret's data.

@@ -1,6 +1,12 @@
 //! What every reconciliation works with.
 
-use crate::{backends::Backends, calls, settings::Settings};
+use super::fetch::SecretData;
+use crate::{
+    backends::Backends,
+    calls,
+    ownership::{Known, Owner},
+    settings::Settings,
+};
 use crds::{FlashSale, Readable};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -13,7 +19,7 @@ use kube::{
 use platform::{clock::Clock, retry::Backoff};
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -35,7 +41,9 @@ pub struct Context {
     pub backends: Backends,
     /// The clock.
     pub clock: Clock,
+    cluster: String,
     sales: Store<Readable>,
+    remembered: Mutex<HashMap<String, SecretData>>,
     recorder: Recorder,
     backoffs: Mutex<HashMap<String, Backoff>>,
 }
@@ -47,6 +55,7 @@ impl Context {
     /// When no HTTP client can be made.
     pub fn new(
         client: Client,
+        cluster: String,
         settings: Settings,
         clock: Clock,
         sales: Store<Readable>,
@@ -62,17 +71,53 @@ impl Context {
             http: calls::client()?,
             backends: Backends::default(),
             clock,
+            cluster,
             sales,
+            remembered: Mutex::default(),
             backoffs: Mutex::default(),
         })
     }
 
-    /// Every FlashSale that the operator looks after and can read, as the watch knows them.
-    pub fn sales(&self) -> Vec<FlashSale> {
-        let all = self.sales.state();
-        all.iter()
-            .filter_map(|sale| sale.0.as_ref().ok().cloned())
-            .collect()
+    /// Every FlashSale that the operator looks after, as the watch knows them.
+    pub fn sales(&self) -> Vec<Arc<Readable>> {
+        self.sales.state()
+    }
+
+    /// A sale as the backends know it.
+    pub fn owner(&self, sale: &impl ResourceExt) -> Owner {
+        owner(&self.cluster, sale)
+    }
+
+    /// Names the sale of this cluster that a mark belongs to.
+    pub fn known(&self) -> Known {
+        let (sales, cluster) = (self.sales.clone(), self.cluster.clone());
+        Arc::new(move |mark| {
+            let sales = sales.state();
+            let mut owners = sales.iter().map(|sale| owner(&cluster, sale.as_ref()));
+            owners
+                .find(|owner| owner.mark() == mark)
+                .map(|owner| owner.to_string())
+        })
+    }
+
+    /// Keeps the credentials of a sale that names a Secret of its own: a namespace that is deleted takes the Secret first,
+    /// and the sale's data could not be deleted any more.
+    pub fn remember(&self, sale: &impl ResourceExt, backends: &SecretData) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.insert(key(sale), backends.clone());
+    }
+
+    /// What was remembered.
+    pub fn remembered(&self, sale: &impl ResourceExt) -> Option<SecretData> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.get(&key(sale)).cloned()
+    }
+
+    /// Forgets a sale that is gone.
+    pub fn forget(&self, sale: &impl ResourceExt) {
+        self.succeeded(sale);
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.remove(&key(sale));
     }
 
     /// Waits until the sale was edited after it was read.
@@ -128,6 +173,15 @@ impl Context {
                 "event not published: {published:?}"
             );
         }
+    }
+}
+
+fn owner(cluster: &str, sale: &impl ResourceExt) -> Owner {
+    Owner {
+        cluster: cluster.to_owned(),
+        namespace: sale.namespace().unwrap_or_default(),
+        name: sale.name_any(),
+        uid: sale.uid().unwrap_or_default(),
     }
 }
 

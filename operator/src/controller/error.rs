@@ -1,8 +1,8 @@
 //! Why a reconciliation ended early.
 
 use super::apply::ApplyError;
-use crate::deadline::ApiError;
-use platform::{backends::kafka::KafkaError, backends::mongo::MongoError, tokens::KeyError};
+use crate::{backends::WipeError, deadline::ApiError};
+use platform::tokens::KeyError;
 
 /// Why a reconciliation ended early. All of these are tried again.
 #[derive(Debug, thiserror::Error)]
@@ -16,16 +16,9 @@ pub enum Error {
     /// Keys could not be made or used.
     #[error(transparent)]
     Keys(#[from] KeyError),
-    /// The sale's topics could not be deleted.
-    #[error(
-        "cannot delete the sale's topics: {0}; annotate the FlashSale with quicksale.io/force-delete=true to leave them behind"
-    )]
-    Topics(KafkaError),
-    /// The sale's database could not be dropped.
-    #[error(
-        "cannot drop the sale's database: {0}; annotate the FlashSale with quicksale.io/force-delete=true to leave it behind"
-    )]
-    Database(MongoError),
+    /// The sale's data could not be deleted.
+    #[error("{0}; annotate the FlashSale with quicksale.io/force-delete=true to leave it behind")]
+    Wipe(#[from] WipeError),
     /// There are no credentials to delete data with.
     #[error(
         "cannot delete the sale's data: {0}; annotate the FlashSale with quicksale.io/force-delete=true to leave it behind"
@@ -40,8 +33,8 @@ impl Error {
             Self::Api(_) => "ApiServerFailed",
             Self::Apply(_) => "ApplyFailed",
             Self::Keys(_) => "KeysUnusable",
-            Self::Topics(_) => "TopicsNotDeleted",
-            Self::Database(_) => "DatabaseNotDropped",
+            Self::Wipe(WipeError::Topics(_)) => "TopicsNotDeleted",
+            Self::Wipe(WipeError::Database(_)) => "DatabaseNotDropped",
             Self::Credentials(_) => "BackendsUnknown",
         }
     }

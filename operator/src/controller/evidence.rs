@@ -1,10 +1,16 @@
 //! What is known about a sale beyond the API server: its backends, its inventory and its orders.
 
-use super::{cleanup::credentials, context::Context, fetch::Observed, status::Finding};
+use super::{
+    cleanup::{self, credentials},
+    context::Context,
+    fetch::Observed,
+    status::Finding,
+};
 use crate::{
     backends::Look,
     calls::{CallError, ServiceCalls},
     catalogue::{self, Catalogue},
+    ownership::Claimant,
     push::Receipts,
 };
 use crds::{
@@ -59,6 +65,7 @@ pub async fn gather(
     sale: &ValidSale,
     status: &FlashSaleStatus,
     observed: &Observed,
+    claimant: &Claimant,
     backends_hash: &str,
     token: &str,
 ) -> Knowledge {
@@ -68,7 +75,7 @@ pub async fn gather(
         orders = orders.within(SETTLEMENT_DEADLINE);
     }
     let (backends, catalogue, settlement) = tokio::join!(
-        look(context, sale, observed, backends_hash),
+        look(context, sale, observed, claimant, backends_hash),
         catalogue::bring(&inventory, sale, &status.products),
         orders.get::<Settlement>("/internal/settlement"),
     );
@@ -80,43 +87,58 @@ pub async fn gather(
     }
 }
 
-async fn look(context: &Context, sale: &ValidSale, observed: &Observed, backends_hash: &str) -> Look {
+/// Looks at the backends of a sale and, where that can be done, marks its place in them as its own and makes its topics.
+pub async fn look(
+    context: &Context,
+    sale: &ValidSale,
+    observed: &Observed,
+    claimant: &Claimant,
+    backends_hash: &str,
+) -> Look {
     match credentials(observed.backends.as_ref()) {
         Ok(credentials) => {
             let fingerprint = format!("{backends_hash}/{:?}", sale.topics);
+            let place = cleanup::place(sale);
             context
                 .backends
-                .look(&sale.uid, &fingerprint, &credentials, &sale.topics)
+                .look(&fingerprint, &credentials, &place, claimant)
                 .await
         }
-        Err(sentence) => Look {
-            unreachable: Some(vec![sentence.clone()]),
-            topics: Err(sentence),
-        },
+        Err(sentence) => Look::impossible(&sentence),
     }
+}
+
+/// The conditions that follow from a look at the backends.
+pub fn of_backends(look: &Look) -> Vec<Finding> {
+    use ConditionType as C;
+    // While nobody has looked, as after a start of the operator, what was found before stands.
+    let Some(unreachable) = &look.unreachable else {
+        return Vec::new();
+    };
+    let reachable = match unreachable.as_slice() {
+        [] => Finding::new(
+            C::BackendsReachable,
+            true,
+            "AllAnswer",
+            "MongoDB, Kafka and Redis answer",
+        ),
+        sentences => Finding::new(C::BackendsReachable, false, "NoAnswer", sentences.join("; ")),
+    };
+    let topics = match (&look.ownership, &look.topics) {
+        (Err(sentence), _) if unreachable.is_empty() => {
+            Finding::new(C::TopicsReady, false, "OwnedByAnother", sentence.as_str())
+        }
+        (_, Err(sentence)) => Finding::new(C::TopicsReady, false, "TopicsMissing", sentence.as_str()),
+        (_, Ok(())) => Finding::new(C::TopicsReady, true, "TopicsExist", "every topic exists"),
+    };
+    vec![reachable, topics]
 }
 
 impl Knowledge {
     /// The conditions that follow.
     pub fn findings(&self) -> Vec<Finding> {
         use ConditionType as C;
-        let mut findings = Vec::new();
-        // While nobody has looked, as after a start of the operator, what was found before stands.
-        if let Some(unreachable) = &self.backends.unreachable {
-            findings.push(match unreachable.as_slice() {
-                [] => Finding::new(
-                    C::BackendsReachable,
-                    true,
-                    "AllAnswer",
-                    "MongoDB, Kafka and Redis answer",
-                ),
-                sentences => Finding::new(C::BackendsReachable, false, "NoAnswer", sentences.join("; ")),
-            });
-            findings.push(match &self.backends.topics {
-                Ok(()) => Finding::new(C::TopicsReady, true, "TopicsExist", "every topic exists"),
-                Err(sentence) => Finding::new(C::TopicsReady, false, "TopicsMissing", sentence.as_str()),
-            });
-        }
+        let mut findings = of_backends(&self.backends);
         findings.push(workloads(&self.rolled_out));
         match &self.catalogue {
             Err(error) => findings.push(Finding::new(

@@ -22,6 +22,7 @@ pub mod unreadable;
 pub mod validate;
 
 use crate::{
+    backends::Look,
     metrics::RECONCILE_SECONDS,
     phase::{self, Deletion, Evidence, Schedule, Step},
 };
@@ -45,6 +46,8 @@ use std::{
 
 /// How soon to look again when something was just written that the next look needs.
 const AT_ONCE: Duration = Duration::from_millis(20);
+/// How soon to look again when somebody else was faster.
+const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 /// How soon to look again while something is awaited.
 const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again at an open sale, whose numbers move.
@@ -58,7 +61,11 @@ const IDLE: Duration = Duration::from_secs(60);
 /// [`Error`], which the caller answers with a wait.
 pub async fn reconcile(cached: Arc<Readable>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let result = Box::pin(reconcile_newest(&cached, &context)).await;
+    let result = match Box::pin(reconcile_newest(&cached, &context)).await {
+        // Somebody else has changed the object meanwhile: that is no failure, and the next round sees the change.
+        Err(Error::Api(error)) if error.is_conflict() => Ok(Action::requeue(AFTER_CONFLICT)),
+        result => result,
+    };
     let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
     RECONCILE_SECONDS
         .with_label_values(&[label])
@@ -126,13 +133,19 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
             return Ok(Action::requeue(IDLE));
         }
     };
-    let observed = fetch::fetch(&context.client, &context.settings, &sale, context.clock.now()).await?;
+    let now = context.clock.now();
+    let observed = fetch::fetch(&context.client, &context.settings, &sale, now).await?;
+    if let (Some(backends), true) = (&observed.backends, sale.spec.backends_secret_ref.is_some()) {
+        context.remember(&sale, backends);
+    }
     let deleting = sale.meta().deletion_timestamp.is_some();
-    let phase = sale.status.clone().unwrap_or_default().phase();
+    let phase = status_of(&sale, &observed, now).phase();
     let mut valid = validate::validate(&sale);
     // A sale that is open has shown that its topics are its own.
     if deleting || matches!(phase, Phase::Pending | Phase::Warming) {
-        valid = valid.and_then(|valid| validate::owns_its_topics(&sale, valid, &context.sales()));
+        let others = context.sales();
+        let readable = others.iter().filter_map(|other| other.0.as_ref().ok());
+        valid = valid.and_then(|valid| validate::owns_its_topics(&sale, valid, readable));
     }
     if deleting && let Some(action) = delete(context, &sale, valid.as_ref().ok(), &observed).await? {
         return Ok(action);
@@ -146,6 +159,25 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
     }
 }
 
+/// The status as it was written. Where somebody has emptied it, the phase comes from the control document that the
+/// services hold: a sale that is open must not begin anew.
+fn status_of(sale: &FlashSale, observed: &Observed, now: Timestamp) -> FlashSaleStatus {
+    let mut status = sale.status.clone().unwrap_or_default();
+    if status.phase.is_none()
+        && let Some(document) = observed.control(&sale.name_any())
+    {
+        tracing::warn!(namespace = sale.namespace(), sale = sale.name_any(), phase = %document.phase, "the status was empty");
+        status.phase = Some(document.phase);
+        status.opens_at = status.opens_at.or(document.opens_at);
+        match document.phase {
+            Phase::Draining => status.draining_since = status.draining_since.or(Some(now)),
+            Phase::Ended => status.ended_at = status.ended_at.or(Some(now)),
+            Phase::Pending | Phase::Warming | Phase::Live => {}
+        }
+    }
+    status
+}
+
 /// Cleans up after a deleted sale, or answers `None` while its orders are still to be settled.
 async fn delete(
     context: &Context,
@@ -157,8 +189,8 @@ async fn delete(
         return Ok(Some(Action::await_change()));
     }
     let now = context.clock.now();
+    let status = status_of(sale, observed, now);
     if let (Some(valid), false) = (valid, cleanup::is_forced(sale)) {
-        let status = sale.status.clone().unwrap_or_default();
         let deleted_at = sale.meta().deletion_timestamp.as_ref().map_or(now, |time| time.0);
         match phase::deletion(
             status.phase(),
@@ -183,7 +215,7 @@ async fn delete(
             }
         }
     }
-    if !cleanup::clean_up(context, sale, valid, observed, now).await? {
+    if !cleanup::clean_up(context, sale, valid, &status, observed, now).await? {
         return Ok(Some(Action::requeue(SOON)));
     }
     cleanup::release(context, sale).await?;
@@ -207,7 +239,7 @@ async fn step(
     observed: &Observed,
 ) -> Result<Action, Error> {
     let now = context.clock.now();
-    let mut status = sale.status.clone().unwrap_or_default();
+    let mut status = status_of(sale, observed, now);
     // An opening that was taken out of the spec; one that we decided on is never in the future.
     if valid.opens_at.is_none() && status.opens_at.is_some_and(|at| at > now) {
         status.opens_at = None;
@@ -220,6 +252,21 @@ async fn step(
     let rollout = Rollout::prepare(context, valid, &status, observed, deleting, now)?;
     let outcome = rollout.carry_out(context, observed).await?;
     let failure = outcome.failure.map(Error::from);
+    let claimant = cleanup::claimant(context, sale, &status);
+    let claiming =
+        phase == Phase::Pending && !deleting && phase::is_time_to_warm_up(&schedule(valid, &status), now);
+    let look = if claiming {
+        if status.claimed_at.is_none() && cleanup::credentials(observed.backends.as_ref()).is_ok() {
+            // Written down before it is done: from now on there may be something to delete.
+            status.phase.get_or_insert_default();
+            status.claimed_at = Some(now);
+            status::write(&context.client, sale, &status).await?;
+            return Ok(Action::requeue(AT_ONCE));
+        }
+        Some(evidence::look(context, valid, observed, &claimant, &rollout.backends_hash).await)
+    } else {
+        None
+    };
     let selling = matches!(phase, Phase::Warming | Phase::Live | Phase::Draining);
     let knowledge = if selling {
         let known = evidence::gather(
@@ -227,6 +274,7 @@ async fn step(
             valid,
             &status,
             observed,
+            &claimant,
             &rollout.backends_hash,
             &rollout.token,
         );
@@ -245,6 +293,10 @@ async fn step(
         control_in_force: outcome.receipts.everywhere(),
         ..Evidence::default()
     };
+    if let Some(look) = &look {
+        evidence.claimed = look.ownership.is_ok();
+        findings.extend(evidence::of_backends(look));
+    }
     if let Some(known) = &knowledge {
         known.record_numbers(&mut status, &outcome.receipts);
         findings.extend(known.findings());
@@ -258,10 +310,10 @@ async fn step(
     }
     let next = phase::next(phase, &schedule(valid, &status), &evidence, now);
     take(next, &mut status, now);
-    findings.extend(summary(&status, &evidence, failure.as_ref()));
-    describe(valid, &mut status);
+    findings.extend(summary(&status, &evidence, claiming, failure.as_ref()));
+    describe(valid, &mut status, look.as_ref());
     if status.phase() == Phase::Ended {
-        finish(context, valid, &mut status, observed, now).await?;
+        finish(context, sale, valid, &mut status, observed, now).await?;
     }
     let generation = valid.generation;
     status.observed_generation = Some(generation);
@@ -290,6 +342,7 @@ fn evidence_of(known: &Knowledge, evidence: Evidence, unsettled: bool) -> Eviden
     let catalogue = known.catalogue.as_ref().ok();
     Evidence {
         backends_reachable: known.backends.unreachable.as_ref().is_some_and(Vec::is_empty),
+        claimed: known.backends.ownership.is_ok(),
         topics_ready: known.backends.topics.is_ok(),
         // What was read before a Deployment was changed, or while one was refused, says nothing about it.
         workloads_ready: known.rolled_out.len() == crds::Component::ALL.len() && !unsettled,
@@ -320,6 +373,7 @@ fn take(step: Step, status: &mut FlashSaleStatus, now: Timestamp) {
 /// The report, and the end of a rehearsal's data.
 async fn finish(
     context: &Context,
+    resource: &FlashSale,
     sale: &ValidSale,
     status: &mut FlashSaleStatus,
     observed: &Observed,
@@ -330,7 +384,7 @@ async fn finish(
     status.report_ref = Some(crds::traffic::LocalReference { name: report.name });
     let workloads_gone = observed.pods.is_empty() && observed.images(&sale.id.name).is_empty();
     if sale.is_rehearsal() && status.data_wiped_at.is_none() && workloads_gone {
-        cleanup::wipe(sale, observed.backends.as_ref()).await?;
+        cleanup::wipe(context, resource, sale, status, observed.backends.as_ref()).await?;
         status.data_wiped_at = Some(now);
     }
     Ok(())
@@ -355,9 +409,19 @@ fn halted(sale: &ValidSale) -> Finding {
 }
 
 /// Ready and Degraded follow from the others.
-fn summary(status: &FlashSaleStatus, evidence: &Evidence, failure: Option<&Error>) -> [Finding; 2] {
+fn summary(
+    status: &FlashSaleStatus,
+    evidence: &Evidence,
+    claiming: bool,
+    failure: Option<&Error>,
+) -> [Finding; 2] {
     let complete = evidence.ready_to_sell() && evidence.control_in_force;
     let (ready, reason, message) = match status.phase() {
+        Phase::Pending if claiming => (
+            false,
+            "WaitingForBackends",
+            "the warm-up begins once backends, topics and database are there and the sale's own",
+        ),
         Phase::Pending => (false, "WaitingForWarmUp", "the warm-up has not begun"),
         Phase::Warming if complete => (
             false,
@@ -397,7 +461,7 @@ fn summary(status: &FlashSaleStatus, evidence: &Evidence, failure: Option<&Error
 }
 
 /// What people read first.
-fn describe(sale: &ValidSale, status: &mut FlashSaleStatus) {
+fn describe(sale: &ValidSale, status: &mut FlashSaleStatus, look: Option<&Look>) {
     if sale.opens_at.is_some() {
         status.opens_at = sale.opens_at;
     }
@@ -415,7 +479,10 @@ fn describe(sale: &ValidSale, status: &mut FlashSaleStatus) {
         status.stock.unwrap_or(0)
     );
     status.message = Some(match status.phase() {
-        Phase::Pending => "Waiting for the warm-up to begin.".to_owned(),
+        Phase::Pending => match look.map(|look| &look.ownership) {
+            Some(Err(sentence)) => format!("Waiting for its backends: {sentence}."),
+            _ => "Waiting for the warm-up to begin.".to_owned(),
+        },
         Phase::Warming => "Warming up.".to_owned(),
         Phase::Live if sale.halted => format!("Halted; {units}."),
         Phase::Live => format!("Open; {units}."),
@@ -464,6 +531,7 @@ fn pause(status: &FlashSaleStatus, schedule: &Schedule, unheard: bool, now: Time
     let until = |at: Timestamp| at.duration_since(now).unsigned_abs().max(AT_ONCE);
     let ahead = |at: Option<Timestamp>| at.filter(|at| *at > now).map_or(IDLE, until);
     match status.phase() {
+        Phase::Pending if phase::is_time_to_warm_up(schedule, now) => SOON,
         Phase::Pending => ahead(phase::warm_up_begins(schedule)).min(IDLE),
         Phase::Warming | Phase::Draining => SOON,
         Phase::Live if unheard => SOON,

@@ -17,16 +17,17 @@ pub fn validate(sale: &FlashSale) -> Result<ValidSale, Invalid> {
     ValidSale::try_from(sale)
 }
 
-/// Refuses a sale whose topics belong to another: each would take the other's messages for its own, and the end of one
+/// Refuses a sale whose topics are named like those of another with the same Secret, before anything looks at the
+/// backends; what they themselves say decides in the end ([`crate::ownership`]). Each would take the other's messages for its own, and the end of one
 /// would delete the topics of both. Who has begun to use them keeps them; among those that have not, who was there first.
 /// (Creation times have a resolution of one second, so they alone cannot tell.)
 ///
 /// # Errors
 /// [`Invalid`].
-pub fn owns_its_topics(
+pub fn owns_its_topics<'a>(
     sale: &FlashSale,
     valid: ValidSale,
-    others: &[FlashSale],
+    others: impl Iterator<Item = &'a FlashSale>,
 ) -> Result<ValidSale, Invalid> {
     let rank = |sale: &FlashSale| {
         let phase = sale.status.as_ref().and_then(|status| status.phase);
@@ -38,7 +39,6 @@ pub fn owns_its_topics(
         own.map(|name| (sale.id.namespace.clone(), name.clone()))
     };
     let owner = others
-        .iter()
         .filter(|other| other.uid() != sale.uid() && rank(other) < rank(sale))
         .find_map(|other| {
             let other = ValidSale::try_from(other).ok()?;
@@ -102,7 +102,7 @@ mod tests {
 
     fn may_use(sale: &FlashSale, other: &FlashSale) -> bool {
         let valid = validate(sale).unwrap();
-        owns_its_topics(sale, valid, std::slice::from_ref(other)).is_ok()
+        owns_its_topics(sale, valid, std::iter::once(other)).is_ok()
     }
 
     #[test]

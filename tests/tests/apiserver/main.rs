@@ -3,5 +3,8 @@
 //! `hack/test.sh apiserver` starts the server and the backends.
 
 mod chart;
+mod credentials;
 mod operator;
+mod ownership;
+mod reading;
 mod refusals;

@@ -23,10 +23,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 /// How long the operator may take for what needs no pods.
 const SOON: Duration = Duration::from_secs(30);
+/// The topics of a sale: two for each of three messages, and the mark of their owner.
+pub(crate) const TOPICS: usize = 7;
 const COMPONENTS: [&str; 6] = ["auth", "gateway", "inventory", "notifier", "order", "processor"];
 
 /// A sale whose objects have been made.
-async fn sale_in_the_making(prefix: &str, spec: &Value) -> Result<Cluster> {
+pub(crate) async fn sale_in_the_making(prefix: &str, spec: &Value) -> Result<Cluster> {
     installed().await?;
     let cluster = Cluster::with_namespace(prefix).await?;
     cluster.sell("shoes", spec).await?;
@@ -52,14 +54,14 @@ where
     Ok(list.items.iter().map(ResourceExt::name_any).collect())
 }
 
-async fn condition(cluster: &Cluster, kind: &str) -> Result<Option<(String, String)>> {
+pub(crate) async fn condition(cluster: &Cluster, kind: &str) -> Result<Option<(String, String)>> {
     let status = cluster.sale("shoes").await?.status.unwrap_or_default();
     let found = status.conditions.into_iter().find(|c| c.type_ == kind);
     Ok(found.map(|c| (c.status, c.message)))
 }
 
 /// Names of the topics that Kafka has.
-async fn topics(prefix: &str) -> Result<Vec<String>> {
+pub(crate) async fn topics(prefix: &str) -> Result<Vec<String>> {
     let client = Credentials::from_env()?.kafka.connect().await?;
     let all = kafka::topics(&client).await?;
     Ok(all.into_keys().filter(|name| name.starts_with(prefix)).collect())
@@ -122,8 +124,8 @@ async fn a_sale_gets_all_it_needs() -> Result<()> {
     let secrets = names(cluster.api::<Secret>()).await?;
     ensure!(secrets.contains("shoes-signing-keys"), "{secrets:?}");
     let prefix = format!("{}.shoes.", cluster.namespace);
-    eventually(SOON, "the six topics exist", async || {
-        Ok(topics(&prefix).await?.len() == 6)
+    eventually(SOON, "the topics exist", async || {
+        Ok(topics(&prefix).await?.len() == TOPICS)
     })
     .await?;
     eventually(
@@ -274,7 +276,7 @@ async fn a_deleted_sale_takes_what_it_made_with_it() -> Result<()> {
         let cluster = sale_in_the_making("goes", &spec).await?;
         let prefix = format!("{}.shoes.", cluster.namespace);
         eventually(SOON, "the topics exist", async || {
-            Ok(topics(&prefix).await?.len() == 6)
+            Ok(topics(&prefix).await?.len() == TOPICS)
         })
         .await?;
         let sale = cluster.sale("shoes").await?;
@@ -296,7 +298,7 @@ async fn a_deleted_sale_takes_what_it_made_with_it() -> Result<()> {
                 .all(|name| !name.starts_with("shoes"))
         );
         ensure!(names(cluster.api::<Secret>()).await?.is_empty());
-        let left = if policy == "Delete" { 0 } else { 6 };
+        let left = if policy == "Delete" { 0 } else { TOPICS };
         eventually(SOON, "the topics are as the policy says", async || {
             Ok(topics(&prefix).await?.len() == left)
         })
@@ -366,7 +368,7 @@ async fn two_sales_never_share_topics() -> Result<()> {
     let cluster = sale_in_the_making("shares", &small_sale()).await?;
     let prefix = format!("{}.shoes.", cluster.namespace);
     eventually(SOON, "the topics exist", async || {
-        Ok(topics(&prefix).await?.len() == 6)
+        Ok(topics(&prefix).await?.len() == TOPICS)
     })
     .await?;
     let mut spec = small_sale();
@@ -387,7 +389,7 @@ async fn two_sales_never_share_topics() -> Result<()> {
     })
     .await?;
     ensure!(
-        topics(&prefix).await?.len() == 6,
+        topics(&prefix).await?.len() == TOPICS,
         "the topics of the first are gone"
     );
     Ok(())

@@ -103,6 +103,13 @@ impl Child {
 
     /// Whether an object was made for the sale that this one is for, or for one of the same name before it.
     pub fn is_for_the_same_sale(&self, object: &DynamicObject) -> bool {
+        // Whatever became of its labels.
+        let uid = self.json["metadata"]["ownerReferences"][0]["uid"].as_str();
+        let mut owners = object.metadata.owner_references.iter().flatten();
+        owners.any(|owner| Some(owner.uid.as_str()) == uid) || self.has_labels_of(object)
+    }
+
+    fn has_labels_of(&self, object: &DynamicObject) -> bool {
         [MANAGED_BY_LABEL, SALE_LABEL].into_iter().all(|label| {
             let wanted = self.json["metadata"]["labels"][label].as_str();
             wanted.is_some() && object.labels().get(label).map(String::as_str) == wanted
