@@ -53,8 +53,12 @@ pub fn definition() -> CustomResourceDefinition {
 fn bound(schema: &mut JSONSchemaProps) {
     match schema.type_.as_deref() {
         Some("integer" | "number") => {
-            schema.maximum.get_or_insert(LARGEST);
-            schema.minimum.get_or_insert(-LARGEST);
+            let (least, most) = match schema.format.as_deref() {
+                Some("int32") => (f64::from(i32::MIN), f64::from(i32::MAX)),
+                _ => (-LARGEST, LARGEST),
+            };
+            schema.minimum.get_or_insert(least);
+            schema.maximum.get_or_insert(most);
         }
         Some("string") if schema.enum_.is_none() => {
             schema.max_length.get_or_insert(LONGEST);

@@ -30,9 +30,16 @@ async fn helm(arguments: &[&str]) -> Result<String> {
 
 /// Lets the API server check manifests without keeping them.
 async fn dry_run(namespace: &str, manifests: &str) -> Result<String> {
+    // A chart also has objects in namespaces of their own, which the option --namespace would refuse.
+    let context = command("kubectl", &["config", "view", "--raw", "--output", "json"], "").await?;
+    let mut config: serde_json::Value = serde_json::from_str(&context)?;
+    config["contexts"][0]["context"]["namespace"] = namespace.into();
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), config.to_string())?;
+    let kubeconfig = file.path().display().to_string();
     let arguments = [
-        "--namespace",
-        namespace,
+        "--kubeconfig",
+        &kubeconfig,
         "apply",
         "--dry-run=server",
         "--filename",

@@ -188,7 +188,12 @@ async fn topics(sale: &OpenSale) -> Result<Vec<String>> {
 }
 
 async fn it_takes_everything_with_it(sale: &OpenSale) -> Result<()> {
-    ensure!(topics(sale).await?.len() == 6 * 4, "{:?}", topics(sale).await?);
+    // Of each topic every partition, and the only one of the mark of their owner.
+    ensure!(
+        topics(sale).await?.len() == 6 * 4 + 1,
+        "{:?}",
+        topics(sale).await?
+    );
     sale.delete().await?;
     let cluster = &sale.cluster;
     eventually(ROLLED_OUT, "nothing is left in the namespace", async || {
