@@ -1,6 +1,7 @@
 //! The process: one leader reconciles, the others wait.
 
 use crate::{
+    administrator,
     controller::{
         self,
         build::{MANAGED_BY_LABEL, MANAGER},
@@ -8,6 +9,7 @@ use crate::{
     },
     lease::{LEASE, Leadership},
     metrics::{LEADER, SALES},
+    scope::Scope,
     settings::Settings,
     staleness,
 };
@@ -16,12 +18,12 @@ use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Secret, Service},
+    core::v1::{ConfigMap, Service},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Api, Client, Resource,
+    Client, Resource,
     core::NamespaceResourceScope,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt, controller::Config, reflector, reflector::Store, watcher,
@@ -35,7 +37,9 @@ use platform::{
     tasks::Tasks,
 };
 use sale::phase::Phase;
+use serde::de::DeserializeOwned;
 use std::{
+    fmt::Debug,
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, Ipv6Addr},
     process::ExitCode,
@@ -118,19 +122,16 @@ pub async fn reconcile_until(
     heart: Heartbeat,
     stop: CancellationToken,
 ) {
-    let scope = Scope {
-        client: client.clone(),
-        namespace: settings.watch_namespace.clone(),
-    };
+    administrator::ensure(&client, &settings, &stop, || heart.beat()).await;
+    let scope = Scope::new(client.clone(), &settings.watch_namespaces);
     let (store, writer) = reflector::store();
-    let sales = watcher(scope.api::<FlashSale>(), watcher::Config::default())
-        .default_backoff()
+    let sales = scope
+        .watch::<FlashSale>()
         .reflect(writer)
         .applied_objects()
         .predicate_filter(what_people_change, PredicateConfig::default());
     let asked_to = stop.clone();
-    let controller = scope
-        .own_everything(Controller::for_stream(sales, store.clone()))
+    let controller = own_everything(&scope, Controller::for_stream(sales, store.clone()))
         .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .graceful_shutdown_on(async move { asked_to.cancelled().await });
     let context = match Context::new(client, settings, clock, store.clone()) {
@@ -140,7 +141,7 @@ pub async fn reconcile_until(
             return;
         }
     };
-    let compare = staleness::compare_until(scope.api(), store.clone(), heart, stop);
+    let compare = staleness::compare_until(scope, store.clone(), heart, stop);
     let run = controller
         .run(controller::reconcile, controller::after_error, context)
         .for_each(|result| {
@@ -165,36 +166,32 @@ fn what_people_change(sale: &FlashSale) -> Option<u64> {
     Some(hash.finish())
 }
 
-/// Where the operator looks.
-struct Scope {
-    client: Client,
-    namespace: Option<String>,
+/// Watches what was made for the sales, so that what is deleted or edited by hand comes back. Secrets are not among it:
+/// that would take the right to list those of everybody. They are read by name at each look, which is soon enough.
+fn own_everything(scope: &Scope, controller: Controller<FlashSale>) -> Controller<FlashSale> {
+    let controller = own::<ConfigMap>(scope, controller);
+    let controller = own::<Service>(scope, controller);
+    let controller = own::<NetworkPolicy>(scope, controller);
+    let controller = own::<Deployment>(scope, controller);
+    let controller = own::<PodDisruptionBudget>(scope, controller);
+    let controller = own::<HorizontalPodAutoscaler>(scope, controller);
+    own::<Ingress>(scope, controller)
 }
 
-impl Scope {
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
-        match &self.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        }
-    }
-
-    /// Watches what was made for the sales, so that what is deleted or edited by hand comes back.
-    fn own_everything(&self, controller: Controller<FlashSale>) -> Controller<FlashSale> {
-        let ours = || watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
-        controller
-            .owns(self.api::<ConfigMap>(), ours())
-            .owns(self.api::<Secret>(), ours())
-            .owns(self.api::<Service>(), ours())
-            .owns(self.api::<NetworkPolicy>(), ours())
-            .owns(self.api::<Deployment>(), ours())
-            .owns(self.api::<PodDisruptionBudget>(), ours())
-            .owns(self.api::<HorizontalPodAutoscaler>(), ours())
-            .owns(self.api::<Ingress>(), ours())
-    }
+fn own<K>(scope: &Scope, controller: Controller<FlashSale>) -> Controller<FlashSale>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+    let apis = scope.apis::<K>().into_iter();
+    apis.fold(controller, |controller, (_, api)| {
+        controller.owns(api, ours.clone())
+    })
 }
 
 /// Counts sales by phase.

@@ -82,6 +82,15 @@ impl Context {
         }
     }
 
+    /// The sales of a namespace as the watch last saw them.
+    pub fn last_seen_in(&self, namespace: &str) -> Vec<FlashSale> {
+        let sales = self.sales.state();
+        let here = sales
+            .iter()
+            .filter(|sale| sale.namespace().as_deref() == Some(namespace));
+        here.map(|sale| FlashSale::clone(sale)).collect()
+    }
+
     /// How long to wait after an error of this sale. Each has a schedule of its own: a sale that fails for hours
     /// must not slow down the others, nor the next one that fails for the first time.
     pub fn wait_after_error(&self, sale: &FlashSale) -> Duration {

@@ -1,15 +1,17 @@
 //! Reads what the API server knows about a sale: the only reads of a reconciliation.
 
 use super::build::{
-    ADMIN, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image, Kind, MANAGER, SIGNING_KEYS,
-    config_map, control_map, object_name, sale_selector,
+    ADMIN, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image, Kind, MANAGED_BY_LABEL, MANAGER,
+    SALE_LABEL, SECRETS, SIGNING_KEYS, config_map, control_map, object_name, sale_selector,
 };
+use super::context::Context;
 use crate::{
     deadline::{ApiError, within},
+    scope::Scope,
     settings::Settings,
 };
 use crds::{Component, FlashSale};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject};
@@ -109,21 +111,22 @@ pub async fn newest(client: &Client, sale: &FlashSale) -> Result<Option<FlashSal
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn others(
-    client: &Client,
-    settings: &Settings,
-    sale: &FlashSale,
-) -> Result<Vec<FlashSale>, ApiError> {
-    let api: Api<FlashSale> = match &settings.watch_namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let list = within(api.list(&ListParams::default())).await?;
-    Ok(list
-        .items
-        .into_iter()
-        .filter(|other| other.uid() != sale.uid())
-        .collect())
+pub async fn others(context: &Context, sale: &FlashSale) -> Result<Vec<FlashSale>, ApiError> {
+    let scope = Scope::new(context.client.clone(), &context.settings.watch_namespaces);
+    let mut others = Vec::new();
+    for (namespace, api) in scope.apis::<FlashSale>() {
+        match (within(api.list(&ListParams::default())).await, namespace) {
+            (Ok(list), _) => others.extend(list.items),
+            // One namespace that took our rights away, or is gone, must not stop the sales of the others: what was last
+            // seen there stands in.
+            (Err(error), Some(namespace)) if error.is_forbidden() => {
+                others.extend(context.last_seen_in(namespace));
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+    others.retain(|other| other.uid() != sale.uid());
+    Ok(others)
 }
 
 async fn children(
@@ -136,7 +139,14 @@ async fn children(
     let lists = stream::iter(Kind::ALL).map(|kind| {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.api_resource());
         let selected = &selected;
-        async move { within(api.list(selected)).await.map(|list| (kind, list.items)) }
+        let name = sale.name_any();
+        async move {
+            let items = match kind {
+                Kind::Secret => named(&api, &name, &SECRETS).await?,
+                _ => within(api.list(selected)).await?.items,
+            };
+            Ok::<_, ApiError>((kind, items))
+        }
     });
     let lists: Vec<_> = lists.buffer_unordered(Kind::ALL.len()).try_collect().await?;
     let objects = lists
@@ -145,6 +155,23 @@ async fn children(
     Ok(objects
         .filter(|(_, object)| object.owner_references().iter().any(|owner| owner.uid == uid))
         .collect())
+}
+
+/// Reads Secrets by name: the right to list those of a sale would be the right to list everybody's.
+async fn named(
+    api: &Api<DynamicObject>,
+    sale: &str,
+    suffixes: &[&str],
+) -> Result<Vec<DynamicObject>, ApiError> {
+    let names: Vec<_> = suffixes.iter().map(|suffix| object_name(sale, suffix)).collect();
+    let found = try_join_all(names.iter().map(|name| within(api.get_opt(name)))).await?;
+    let selected = [(MANAGED_BY_LABEL, MANAGER), (SALE_LABEL, sale)];
+    let is_selected = |object: &DynamicObject| {
+        selected
+            .iter()
+            .all(|(label, value)| object.labels().get(*label).is_some_and(|found| found == value))
+    };
+    Ok(found.into_iter().flatten().filter(is_selected).collect())
 }
 
 async fn pods(

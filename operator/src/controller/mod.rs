@@ -121,7 +121,7 @@ async fn reconcile_newest(cached: &FlashSale, context: &Context) -> Result<Actio
     let mut valid = validate::validate(&sale);
     // A sale that is open has shown that its topics are its own.
     if deleting || matches!(phase, Phase::Pending | Phase::Warming) {
-        let others = fetch::others(&context.client, &context.settings, &sale).await?;
+        let others = fetch::others(context, &sale).await?;
         valid = valid.and_then(|valid| validate::owns_its_topics(&sale, valid, &others));
     }
     if deleting && let Some(action) = delete(context, &sale, valid.as_ref().ok(), &observed).await? {

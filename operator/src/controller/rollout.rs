@@ -2,7 +2,7 @@
 
 use super::{
     apply::{ApplyError, apply},
-    build::{self, Child, Image, Kind, Plan, Platform},
+    build::{self, Child, Image, Kind, Plan, Platform, backend_ports::BackendPorts, network_policy},
     context::Context,
     control,
     error::Error,
@@ -18,7 +18,10 @@ use jiff::Timestamp;
 use platform::tokens::{KeyPair, Signer};
 use sale::{control::ControlDocument, phase::Phase};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// What is to be brought about.
 pub struct Rollout {
@@ -61,6 +64,7 @@ impl Rollout {
         let token = Signer::from_pem(&keys.private_pem)?.service_token("operator", now)?;
         let control = control::document(sale, status, deleting, observed.control(name).as_ref(), now);
         let backends_hash = backends_hash(sale, observed);
+        let ports_before = ports_before(name, status.phase(), observed);
         let plan = Plan {
             sale,
             phase: status.phase(),
@@ -72,6 +76,8 @@ impl Rollout {
                 .as_ref()
                 .filter(|_| sale.backends_secret.is_none()),
             backends_hash: &backends_hash,
+            backend_ports: &BackendPorts::read(observed.backends.as_ref()),
+            ports_before: &ports_before,
             admin: observed.admin.as_ref(),
             control: &control,
             scaled_by_others: &observed.scaled_by_others(name),
@@ -148,6 +154,30 @@ fn backends_hash(sale: &ValidSale, observed: &Observed) -> String {
         .unwrap_or_else(|| "none".to_owned())
 }
 
+/// The ports of backends that each component of an open sale has been let out to.
+fn ports_before(sale: &str, phase: Phase, observed: &Observed) -> BTreeMap<Component, BTreeSet<u16>> {
+    if !matches!(phase, Phase::Live | Phase::Draining) {
+        return BTreeMap::new();
+    }
+    let ports = |component: Component| {
+        let name = build::object_name(sale, component.as_str());
+        let policy = observed.child(Kind::NetworkPolicy, &name)?;
+        Some((component, network_policy::backend_ports(policy)))
+    };
+    Component::ALL.into_iter().filter_map(ports).collect()
+}
+
+/// Whether what goes out of the sale's pods may be restricted. A sale that was opened without that goes on so: its
+/// backends may be where nobody has named them, and that must not show when buyers are there.
+fn may_restrict_egress(observed: &Observed) -> bool {
+    let policies = observed
+        .children
+        .iter()
+        .filter(|(kind, _)| *kind == Kind::NetworkPolicy);
+    let mut policies = policies.map(|(_, policy)| policy).peekable();
+    policies.peek().is_none() || policies.any(network_policy::restricts_egress)
+}
+
 /// What comes from the operator's chart. A sale that is open or over keeps what it has: an upgrade of the operator
 /// must restart none of its pods.
 fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed: &Observed) -> Platform<'a> {
@@ -171,9 +201,11 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
             .unwrap_or(&ours)
             .clone()
     };
-    let (trusted_proxies, cors_origins, accounts_database) = kept_config.map_or_else(
+    let (bind, trusted_proxies, cors_origins, accounts_database) = kept_config.map_or_else(
         || {
             (
+                // Both families: where there is no IPv6, and where there is nothing else.
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
                 settings.trusted_proxies.clone(),
                 settings.cors_origins.clone(),
                 settings.accounts_database.clone(),
@@ -181,6 +213,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         },
         |config| {
             (
+                config.http.bind,
                 config.http.trusted_proxies,
                 config.http.cors_origins,
                 config.data.accounts_database,
@@ -193,6 +226,9 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
             .map(|component| (component, image(component)))
             .collect(),
         namespace: &settings.namespace,
+        bind,
+        network: &settings.network,
+        restrict_egress: settings.network.restrict_egress && (!keeps || may_restrict_egress(observed)),
         accounts_database,
         trusted_proxies,
         cors_origins,

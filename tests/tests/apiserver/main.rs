@@ -5,3 +5,4 @@
 mod chart;
 mod operator;
 mod refusals;
+mod rights;
