@@ -234,3 +234,84 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         cors_origins,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use kube::core::DynamicObject;
+    use serde_json::{Value, json};
+
+    fn object(name: &str, rest: &Value) -> DynamicObject {
+        let mut object = rest.clone();
+        object["metadata"] = json!({"name": name});
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn policy(component: &str, spec: &Value) -> (Kind, DynamicObject) {
+        let name = format!("laptops-{component}");
+        (Kind::NetworkPolicy, object(&name, &json!({"spec": spec})))
+    }
+
+    fn observed(children: Vec<(Kind, DynamicObject)>) -> Observed {
+        Observed {
+            children,
+            ..Observed::default()
+        }
+    }
+
+    #[test]
+    fn a_sale_that_was_opened_without_restrictions_goes_on_so() {
+        let free = || policy("order", &json!({"policyTypes": ["Ingress"], "ingress": []}));
+        let restricted = || policy("auth", &json!({"policyTypes": ["Egress"], "egress": []}));
+        assert!(may_restrict_egress(&observed(Vec::new())), "nothing is made yet");
+        assert!(!may_restrict_egress(&observed(vec![free()])));
+        assert!(
+            may_restrict_egress(&observed(vec![free(), restricted()])),
+            "one that was edited by hand frees none of the others"
+        );
+    }
+
+    #[test]
+    fn ports_of_old_backends_count_only_while_a_sale_is_open() {
+        let egress =
+            json!({"egress": [{"ports": [{"port": 53}]}, {"ports": [{"port": 6380, "protocol": "TCP"}]}]});
+        let observed = observed(vec![policy("gateway", &egress)]);
+        let ports = |phase| ports_before("laptops", phase, &observed).remove(&Component::Gateway);
+        assert_eq!(ports(Phase::Live), Some(BTreeSet::from([6380])));
+        assert_eq!(ports(Phase::Warming), None);
+    }
+
+    /// Another address to listen on is another configuration, which would restart every pod of an open sale.
+    #[test]
+    fn an_open_sale_listens_where_it_did_and_a_new_one_on_both_families() {
+        let sale = json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": "laptops", "namespace": "shop", "uid": "u-1", "generation": 1},
+            "spec": {"products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}]},
+        });
+        let sale = serde_json::from_value::<crds::FlashSale>(sale).unwrap();
+        let sale = ValidSale::try_from(&sale).unwrap();
+        let settings = Settings::parse_from(["quicksale-operator", "--image", "quicksale:1"]);
+        let config = json!({
+            "sale": {"namespace": "shop", "name": "laptops"}, "currency": "USD", "confirmation": "Automatic",
+            "reservationTtlSeconds": 600,
+            "data": {"database": "qs_shop_laptops", "accountsDatabase": "quicksale"},
+            "kafka": {"topicPrefix": "shop.laptops.", "partitions": 1, "replicationFactor": 1}, "redisPrefix": "qs:",
+            "upstreams": {"auth": "http://a/", "inventory": "http://i/", "order": "http://o/", "notifier": "http://n/"},
+            "http": {"bind": "0.0.0.0", "adminPort": 9090, "trustedProxies": [], "corsOrigins": []},
+        });
+        let map = object(
+            "laptops-config",
+            &json!({"data": {"config.json": config.to_string()}}),
+        );
+        let observed = observed(vec![(Kind::ConfigMap, map)]);
+        assert!(
+            observed.config("laptops").is_some(),
+            "the fixture is a configuration"
+        );
+        let bind = |phase| platform(&settings, &sale, phase, &observed).bind;
+        assert_eq!(bind(Phase::Live), IpAddr::from([0, 0, 0, 0]));
+        assert_eq!(bind(Phase::Warming), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    }
+}
