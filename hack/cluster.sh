@@ -1,5 +1,5 @@
 #!/bin/bash
-# A kind cluster with an ingress controller: cluster.sh up|down|load IMAGE
+# A kind cluster with an ingress controller and a network that enforces NetworkPolicies: cluster.sh up|down|load IMAGE
 #
 # up makes the cluster that kind-config.yaml describes, or brings back or replaces one that does not answer; on a healthy
 # one it changes nothing. load puts an image of this host's Docker into it. From the environment:
@@ -65,6 +65,26 @@ ingress() {
     die "the ingress controller did not get ready: kubectl --context kind-$cluster --namespace traefik describe pods"
 }
 
+# The network of a node image that was made here connects pods and does no more.
+network() {
+  local image deadline
+  image=$("$REPO/hack/images.sh" network)
+  [ "$image" != official ] || return 0
+  load "$image"
+  sed "s|image: IMAGE|image: $image|" "$REPO/hack/manifests/network-policies.yaml" | kubectl_here apply -f - >/dev/null
+  kubectl_here --namespace kube-system rollout status daemonset/network-policies --timeout 120s >/dev/null ||
+    die "the agent for NetworkPolicies did not get ready: kubectl --context kind-$cluster --namespace kube-system describe pods"
+  # It says that it is ready whether or not the kernel takes its rules.
+  deadline=$((SECONDS + 15))
+  until docker exec "$node" nft list table inet kube-network-policies 2>/dev/null | grep NFQUEUE >/dev/null; do
+    [ $SECONDS -lt $deadline ] || {
+      say "NetworkPolicies are not enforced on this cluster: this host's kernel cannot hand packets to a process (nfnetlink_queue, xt_NFQUEUE)"
+      return 0
+    }
+    sleep 0.5
+  done
+}
+
 up() {
   "$REPO/hack/docker.sh" start
   "$REPO/hack/tools.sh" kind kubectl
@@ -74,6 +94,7 @@ up() {
     kind delete cluster --name "$cluster" >/dev/null 2>&1
   fi
   exists || create
+  network
   ingress
   say "cluster $cluster is ready: kubectl --context kind-$cluster, ingress on http://127.0.0.1:$port"
 }

@@ -1,9 +1,9 @@
 #!/bin/bash
-# Prints the name of an image, after making sure that it is there: images.sh node|ingress|backends
+# Prints the name of an image, after making sure that it is there: images.sh node|ingress|network|backends
 #
 # Where an image registry answers, that is the official image, which is pulled when it is needed. Otherwise the image is
 # built by hack/images/NAME.sh and kept in Docker's store under a tag that is a hash of what goes into it.
-# backends has no single official image: the answer is then the word "official".
+# backends has no single official image, and network none that is needed: the answer is then the word "official".
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
@@ -39,10 +39,16 @@ case ${1:-} in
     traefik=$(built "${TRAEFIK_BUILD[@]}")
     image ingress "$traefik/traefik"
     ;;
+  network)
+    # The network of kind's own node image enforces policies by itself.
+    if registry_answers; then echo official; exit; fi
+    agent=$(built "${NETWORK_POLICIES_BUILD[@]}")
+    image network "$agent/network-policies"
+    ;;
   backends)
     if registry_answers; then echo official; exit; fi
     "$REPO/hack/tools.sh" debootstrap kafka secantusd
     image backends "$(built_dir "${KAFKA_BUILD[@]}")" "$(built_dir "${SECANTUS_BUILD[@]}")" "$DEBIAN_RELEASE"
     ;;
-  *) die "usage: hack/images.sh node|ingress|backends" ;;
+  *) die "usage: hack/images.sh node|ingress|network|backends" ;;
 esac

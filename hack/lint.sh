@@ -12,6 +12,8 @@ charts() {
   helm lint --strict charts/backends
   helm lint --strict charts/backends --set flavor=sourceBuilt --set images.sourceBuilt=any
   helm lint --strict charts/quicksale
+  helm lint --strict charts/quicksale --set 'watchNamespaces={one,two},networkPolicy.backendPorts={27018}' --set crds.install=false \
+    --set-json 'networkPolicy.monitoringPeers=[{"namespaceSelector": {}}],networkPolicy.backendPeers=[{"ipBlock": {"cidr": "10.0.0.0/8"}}]'
 }
 # Compares with what is there, committed or not, so that it can be run before a commit.
 sums() { git ls-files --cached --others --exclude-standard -z crds charts docs | xargs -0 sha256sum; }

@@ -10,12 +10,23 @@ cluster=${CLUSTER:-quicksale} port=${INGRESS_PORT:-8080}
 
 kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
 
+# Namespaces in which no pod starts that could harm its node.
+restricted_namespace() {
+  kubectl_here create namespace "$1" --dry-run=client --output yaml | kubectl_here apply --filename - >/dev/null
+  kubectl_here label --overwrite namespace "$1" pod-security.kubernetes.io/enforce=restricted >/dev/null
+}
+
+namespace_peer() { printf '{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "%s"}}}' "$1"; }
+
+# Requests come from the ingress controller, which is a pod: kind gives pods addresses of 10.244.0.0/16.
 install_operator() {
   local image=$1
   "$REPO/hack/cluster.sh" load "$image"
   "$REPO/hack/release.sh" quicksale quicksale-system \
     --set image.repository="${image%:*}" --set-string image.tag="${image#*:}" --set image.pullPolicy=IfNotPresent \
-    --set backends.secretName=quicksale-backends --set backends.namespace=quicksale-backends ||
+    --set backends.secretName=quicksale-backends --set backends.namespace=quicksale-backends \
+    --set 'trustedProxies={10.244.0.0/16}' --set-json "networkPolicy.ingressPeers=[$(namespace_peer traefik)]" \
+    --set-json "networkPolicy.backendPeers=[$(namespace_peer quicksale-backends)]" ||
     die "the operator did not get ready: kubectl --context kind-$cluster --namespace quicksale-system get pods"
   say "the operator is ready in the namespace quicksale-system"
 }
@@ -36,7 +47,6 @@ open_sample_sale() {
     kubectl_here --namespace shop wait flashsale/laptops --for=delete --timeout 180s >/dev/null ||
       die "the earlier sample sale does not go: kubectl --context kind-$cluster --namespace shop describe flashsale/laptops"
   fi
-  kubectl_here create namespace shop --dry-run=client --output yaml | kubectl_here apply --filename - >/dev/null
   kubectl_here apply --filename "$REPO/config/samples/laptops.yaml" >/dev/null
   say "waiting for the sample sale to be Live (about 1 min)"
   kubectl_here --namespace shop wait flashsale/laptops --for=jsonpath='{.status.phase}'=Live --timeout=300s >/dev/null || {
@@ -78,7 +88,9 @@ X
 registry_answers || true # asked once, here, for all the scripts that follow
 "$REPO/hack/cluster.sh" up
 image=$("$REPO/hack/image.sh")
+restricted_namespace quicksale-backends
 "$REPO/hack/backends-chart.sh"
+restricted_namespace quicksale-system
 install_operator "$image"
 open_sample_sale "$image"
 reach_sample_sale

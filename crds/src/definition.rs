@@ -88,16 +88,20 @@ pub fn plain() -> Result<String, DefinitionError> {
     yaml(&serde_json::to_value(definition())?)
 }
 
-/// The definition as a template of the chart. Helm keeps it when the release is uninstalled: deleting a definition
+/// The definition as a template of the chart. A cluster has one, whatever the number of releases, so the value
+/// `crds.install` can leave it out. With `crds.keep` Helm keeps it when the release is uninstalled: deleting a definition
 /// deletes every object of it, and uninstalling an operator must not delete anybody's sales.
 ///
 /// # Errors
 /// [`DefinitionError`].
 pub fn chart() -> Result<String, DefinitionError> {
-    let mut definition = serde_json::to_value(definition())?;
-    definition["metadata"]["annotations"] = serde_json::json!({"helm.sh/resource-policy": "keep"});
     // Braces in descriptions would be read as template actions.
-    Ok(yaml(&definition)?.replace("{{", "{{ \"{{\" }}"))
+    let text = plain()?.replace("{{", "{{ \"{{\" }}");
+    let kept = "metadata:\n  {{- if .Values.crds.keep }}\n  annotations: {helm.sh/resource-policy: keep}\n  {{- end }}\n";
+    let text = text.replacen("metadata:\n", kept, 1);
+    Ok(format!(
+        "{{{{- if .Values.crds.install }}}}\n{text}{{{{- end }}}}\n"
+    ))
 }
 
 fn yaml(definition: &serde_json::Value) -> Result<String, DefinitionError> {

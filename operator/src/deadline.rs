@@ -27,6 +27,17 @@ impl ApiError {
         self.code() == Some(404)
     }
 
+    /// Whether the caller has no right to this.
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
+    }
+
+    /// Whether the API server understood and said no, so that another try has no other end.
+    pub fn is_refusal(&self) -> bool {
+        self.code()
+            .is_some_and(|code| (400..500).contains(&code) && code != 429)
+    }
+
     fn code(&self) -> Option<u16> {
         match self {
             Self::Kube(error) => match error.as_ref() {

@@ -5,11 +5,13 @@
 //! - [`topics`], [`backends`], [`catalogue`] and [`push`] reach what lies outside of the API server;
 //! - [`ownership`] says whose topics, databases and keys are, and keeps one sale's hands off another's;
 //! - [`lease`] makes one of the replicas the leader, [`staleness`] notices a watch that hangs;
+//! - [`scope`] is where it looks, [`network`] whom its sales may talk to, [`administrator`] the first account;
 //! - [`run`] wires all of it up.
 //!
 //! Another kind of object gets a file in `controller/build`, an entry in its `Kind`, a watch in [`run`] and a rule in
 //! the chart's RBAC.
 
+pub mod administrator;
 pub mod backends;
 pub mod calls;
 pub mod catalogue;
@@ -17,10 +19,12 @@ pub mod controller;
 pub mod deadline;
 pub mod lease;
 pub mod metrics;
+pub mod network;
 pub mod ownership;
 pub mod phase;
 pub mod push;
 pub mod run;
+pub mod scope;
 pub mod settings;
 pub mod staleness;
 pub mod topics;

@@ -1,6 +1,7 @@
 //! The process: one leader reconciles, the others wait.
 
 use crate::{
+    administrator,
     controller::{
         self,
         build::{MANAGED_BY_LABEL, MANAGER},
@@ -9,6 +10,7 @@ use crate::{
     deadline::within,
     lease::{LEASE, Leadership},
     metrics::{LEADER, SALES},
+    scope::Scope,
     settings::Settings,
     staleness,
 };
@@ -17,7 +19,7 @@ use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Namespace, Secret, Service},
+    core::v1::{ConfigMap, Namespace, Service},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
@@ -37,7 +39,9 @@ use platform::{
     tasks::Tasks,
 };
 use sale::phase::Phase;
+use serde::de::DeserializeOwned;
 use std::{
+    fmt::Debug,
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, Ipv6Addr},
     process::ExitCode,
@@ -120,19 +124,16 @@ pub async fn reconcile_until(
     heart: Heartbeat,
     stop: CancellationToken,
 ) {
-    let scope = Scope {
-        client: client.clone(),
-        namespace: settings.watch_namespace.clone(),
-    };
+    administrator::ensure(&client, &settings, &stop, || heart.beat()).await;
+    let scope = Scope::new(client.clone(), &settings.watch_namespaces);
     let (store, writer) = reflector::store();
-    let sales = watcher(scope.api::<Readable>(), watcher::Config::default())
-        .default_backoff()
+    let sales = scope
+        .watch::<Readable>()
         .reflect(writer)
         .applied_objects()
         .predicate_filter(what_people_change, PredicateConfig::default());
     let asked_to = stop.clone();
-    let controller = scope
-        .own_everything(Controller::for_stream(sales, store.clone()))
+    let controller = own_everything(&scope, Controller::for_stream(sales, store.clone()))
         .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .graceful_shutdown_on(async move { asked_to.cancelled().await });
     let Some(cluster) = cluster_id(&client, &settings, &stop).await else {
@@ -145,7 +146,7 @@ pub async fn reconcile_until(
             return;
         }
     };
-    let compare = staleness::compare_until(scope.api(), store.clone(), heart, stop);
+    let compare = staleness::compare_until(scope, store.clone(), heart, stop);
     let run = controller
         .run(controller::reconcile, controller::after_error, context)
         .for_each(|result| {
@@ -193,36 +194,32 @@ fn what_people_change(sale: &Readable) -> Option<u64> {
     Some(hash.finish())
 }
 
-/// Where the operator looks.
-struct Scope {
-    client: Client,
-    namespace: Option<String>,
+/// Watches what was made for the sales, so that what is deleted or edited by hand comes back. Secrets are not among it:
+/// that would take the right to list those of everybody. They are read by name at each look, which is soon enough.
+fn own_everything(scope: &Scope, controller: Controller<Readable>) -> Controller<Readable> {
+    let controller = own::<ConfigMap>(scope, controller);
+    let controller = own::<Service>(scope, controller);
+    let controller = own::<NetworkPolicy>(scope, controller);
+    let controller = own::<Deployment>(scope, controller);
+    let controller = own::<PodDisruptionBudget>(scope, controller);
+    let controller = own::<HorizontalPodAutoscaler>(scope, controller);
+    own::<Ingress>(scope, controller)
 }
 
-impl Scope {
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
-        match &self.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        }
-    }
-
-    /// Watches what was made for the sales, so that what is deleted or edited by hand comes back.
-    fn own_everything(&self, controller: Controller<Readable>) -> Controller<Readable> {
-        let ours = || watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
-        controller
-            .owns(self.api::<ConfigMap>(), ours())
-            .owns(self.api::<Secret>(), ours())
-            .owns(self.api::<Service>(), ours())
-            .owns(self.api::<NetworkPolicy>(), ours())
-            .owns(self.api::<Deployment>(), ours())
-            .owns(self.api::<PodDisruptionBudget>(), ours())
-            .owns(self.api::<HorizontalPodAutoscaler>(), ours())
-            .owns(self.api::<Ingress>(), ours())
-    }
+fn own<K>(scope: &Scope, controller: Controller<Readable>) -> Controller<Readable>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+    let apis = scope.apis::<K>().into_iter();
+    apis.fold(controller, |controller, (_, api)| {
+        controller.owns(api, ours.clone())
+    })
 }
 
 /// Counts sales by phase, and those that cannot be read.

@@ -1,5 +1,6 @@
 //! What the operator is told by its chart, all of it through the environment.
 
+use crate::network::Network;
 use clap::Parser;
 use platform::config::{DEFAULT_ACCOUNTS_DATABASE, ports};
 
@@ -39,6 +40,9 @@ pub struct Settings {
     /// kube-system when left out.
     #[arg(long, env = "QUICKSALE_CLUSTER")]
     pub cluster: Option<String>,
+    /// The email address of the administrator to make, once, where the Secret is missing; without it none is made.
+    #[arg(long, env = "QUICKSALE_ADMIN_EMAIL")]
+    pub admin_email: Option<String>,
     /// The database of accounts, which all sales share.
     #[arg(long, env = "QUICKSALE_ACCOUNTS_DATABASE", default_value = DEFAULT_ACCOUNTS_DATABASE)]
     pub accounts_database: String,
@@ -48,9 +52,12 @@ pub struct Settings {
     /// Origins that browsers may call the sales from; * for any.
     #[arg(long, env = "QUICKSALE_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
-    /// The only namespace to look at; all of them when left out.
-    #[arg(long, env = "QUICKSALE_WATCH_NAMESPACE")]
-    pub watch_namespace: Option<String>,
+    /// The namespaces to look at, comma-separated; all of them when left out.
+    #[arg(long, env = "QUICKSALE_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+    /// Who may talk to whom beyond the pods of a sale, as JSON.
+    #[arg(long, env = "QUICKSALE_NETWORK", default_value = "{}")]
+    pub network: Network,
     /// Port of /livez, /readyz and /metrics.
     #[arg(long, env = "QUICKSALE_ADMIN_PORT", default_value_t = ports::ADMIN)]
     pub admin_port: u16,

@@ -1,8 +1,8 @@
 //! Notices a watch that hangs: from outside such a process looks healthy, and nothing happens any more.
 
-use crate::deadline::within;
+use crate::{deadline::within, scope::Scope};
 use crds::{FlashSale, Readable};
-use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::Store};
+use kube::{ResourceExt, api::ListParams, runtime::reflector::Store};
 use platform::health::Heartbeat;
 use std::{collections::BTreeMap, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -15,26 +15,30 @@ pub const AT_MOST: Duration = Duration::from_secs(90);
 type Versions = BTreeMap<(String, String), String>;
 
 /// Beats while the cache keeps up.
-pub async fn compare_until(
-    api: Api<FlashSale>,
-    store: Store<Readable>,
-    heart: Heartbeat,
-    stop: CancellationToken,
-) {
+pub async fn compare_until(scope: Scope, store: Store<Readable>, heart: Heartbeat, stop: CancellationToken) {
     let mut behind: Option<Versions> = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        // An API server that does not answer says nothing about our watch, and a restart would not help.
-        let Ok(list) = within(api.list_metadata(&ListParams::default())).await else {
-            heart.beat();
-            continue;
-        };
-        let cached = versions(store.state().iter().map(AsRef::as_ref));
+        let mut listed = Versions::new();
+        let mut cached = Versions::new();
+        for (namespace, api) in scope.apis::<FlashSale>() {
+            // An API server that does not answer says nothing about our watch, and a restart would not help.
+            let Ok(list) = within(api.list_metadata(&ListParams::default())).await else {
+                continue;
+            };
+            listed.extend(versions(list.items.iter()));
+            let sales = store.state();
+            let here = sales
+                .iter()
+                .map(AsRef::as_ref)
+                .filter(|sale| namespace.is_none() || sale.namespace().as_deref() == namespace);
+            cached.extend(versions(here));
+        }
         let moved = behind.as_ref() != Some(&cached);
-        if cached == versions(list.items.iter()) {
+        if cached == listed {
             behind = None;
             heart.beat();
         } else if moved {

@@ -35,7 +35,10 @@ impl Cluster {
     pub async fn with_namespace(prefix: &str) -> Result<Self> {
         let name = format!("{prefix}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         let cluster = Self::in_namespace(&name).await?;
-        let labels = json!({"quicksale.io/made-by": "tests"});
+        let labels = json!({
+            "quicksale.io/made-by": "tests",
+            "pod-security.kubernetes.io/enforce": "restricted",
+        });
         let new: Namespace = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}}))?;
         Api::<Namespace>::all(cluster.client.clone())
             .create(&PostParams::default(), &new)

@@ -48,3 +48,25 @@ spec:
   ports:
   - {name: {{ .name }}, port: {{ .port }}, targetPort: {{ .name }}}
 {{- end }}
+
+{{/* Clients come in at one port, and only questions for names go out: each is one process that talks to itself on loopback. */}}
+{{- define "backends.policy" -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ .name }}
+  labels: {{- include "backends.labels" . | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels: {{- include "backends.labels" . | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+  ingress:
+  - from: {{- toYaml .root.Values.clients | nindent 4 }}
+    ports: [{protocol: TCP, port: {{ .port }}}]
+  egress:
+  - ports:
+    {{- range list 53 5353 }}
+    - {protocol: UDP, port: {{ . }}}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end }}

@@ -2,6 +2,11 @@
 {{ .Release.Name }}-operator
 {{- end }}
 
+{{/* What is cluster-wide, or in namespaces that several releases may watch, carries both names of the release. */}}
+{{- define "quicksale.fullName" -}}
+quicksale:{{ .Release.Namespace }}:{{ .Release.Name }}
+{{- end }}
+
 {{- define "quicksale.selector" -}}
 app.kubernetes.io/name: quicksale-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -20,9 +25,4 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{- define "quicksale.adminSecret" -}}
 {{ .Values.admin.existingSecret | default "quicksale-admin" }}
-{{- end }}
-
-{{/* The namespace where sales are looked for is the operator's whole world, or there is none. */}}
-{{- define "quicksale.scopeKind" -}}
-{{ if .Values.watchNamespace }}Role{{ else }}ClusterRole{{ end }}
 {{- end }}

@@ -1,15 +1,15 @@
 //! Reads what the API server knows about a sale: the only reads of a reconciliation.
 
 use super::build::{
-    ADMIN, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image, Kind, MANAGER, SIGNING_KEYS,
-    config_map, control_map, object_name, port, sale_selector,
+    ADMIN, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image, Kind, MANAGED_BY_LABEL, MANAGER,
+    SALE_LABEL, SECRETS, SIGNING_KEYS, config_map, control_map, object_name, port, sale_selector,
 };
 use crate::{
     deadline::{ApiError, within},
     settings::Settings,
 };
 use crds::{Component, FlashSale, Readable};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
@@ -140,7 +140,14 @@ pub async fn children(
     let lists = stream::iter(Kind::ALL).map(|kind| {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &kind.api_resource());
         let selected = &selected;
-        async move { within(api.list(selected)).await.map(|list| (kind, list.items)) }
+        let name = sale.name_any();
+        async move {
+            let items = match kind {
+                Kind::Secret => named(&api, &name, &SECRETS).await?,
+                _ => within(api.list(selected)).await?.items,
+            };
+            Ok::<_, ApiError>((kind, items))
+        }
     });
     let lists: Vec<_> = lists.buffer_unordered(Kind::ALL.len()).try_collect().await?;
     let objects = lists
@@ -149,6 +156,23 @@ pub async fn children(
     Ok(objects
         .filter(|(_, object)| object.owner_references().iter().any(|owner| owner.uid == uid))
         .collect())
+}
+
+/// Reads Secrets by name: the right to list those of a sale would be the right to list everybody's.
+async fn named(
+    api: &Api<DynamicObject>,
+    sale: &str,
+    suffixes: &[&str],
+) -> Result<Vec<DynamicObject>, ApiError> {
+    let names: Vec<_> = suffixes.iter().map(|suffix| object_name(sale, suffix)).collect();
+    let found = try_join_all(names.iter().map(|name| within(api.get_opt(name)))).await?;
+    let selected = [(MANAGED_BY_LABEL, MANAGER), (SALE_LABEL, sale)];
+    let is_selected = |object: &DynamicObject| {
+        selected
+            .iter()
+            .all(|(label, value)| object.labels().get(*label).is_some_and(|found| found == value))
+    };
+    Ok(found.into_iter().flatten().filter(is_selected).collect())
 }
 
 /// The pods that carry the sale's labels, each with the uid of the ReplicaSet that controls it.

@@ -2,7 +2,7 @@
 
 use super::{
     apply::{ApplyError, apply},
-    build::{self, Child, Image, Kind, Plan, Platform},
+    build::{self, Child, Image, Kind, Plan, Platform, backend_ports::BackendPorts, network_policy},
     context::Context,
     control,
     error::Error,
@@ -18,7 +18,10 @@ use jiff::Timestamp;
 use platform::tokens::{KeyPair, Signer};
 use sale::{control::ControlDocument, phase::Phase};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv6Addr},
+};
 
 /// What is to be brought about.
 pub struct Rollout {
@@ -61,6 +64,7 @@ impl Rollout {
         let token = Signer::from_pem(&keys.private_pem)?.service_token("operator", now)?;
         let control = control::document(sale, status, deleting, observed.control(name).as_ref(), now);
         let backends_hash = backends_hash(sale, observed);
+        let ports_before = ports_before(name, status.phase(), observed);
         let plan = Plan {
             sale,
             phase: status.phase(),
@@ -72,6 +76,8 @@ impl Rollout {
                 .as_ref()
                 .filter(|_| sale.backends_secret.is_none()),
             backends_hash: &backends_hash,
+            backend_ports: &BackendPorts::read(observed.backends.as_ref()),
+            ports_before: &ports_before,
             admin: observed.admin.as_ref(),
             control: &control,
             scaled_by_others: &observed.scaled_by_others(name),
@@ -148,6 +154,30 @@ fn backends_hash(sale: &ValidSale, observed: &Observed) -> String {
         .unwrap_or_else(|| "none".to_owned())
 }
 
+/// The ports of backends that each component of an open sale has been let out to.
+fn ports_before(sale: &str, phase: Phase, observed: &Observed) -> BTreeMap<Component, BTreeSet<u16>> {
+    if !matches!(phase, Phase::Live | Phase::Draining) {
+        return BTreeMap::new();
+    }
+    let ports = |component: Component| {
+        let name = build::object_name(sale, component.as_str());
+        let policy = observed.child(Kind::NetworkPolicy, &name)?;
+        Some((component, network_policy::backend_ports(policy)))
+    };
+    Component::ALL.into_iter().filter_map(ports).collect()
+}
+
+/// Whether what goes out of the sale's pods may be restricted. A sale that was opened without that goes on so: its
+/// backends may be where nobody has named them, and that must not show when buyers are there.
+fn may_restrict_egress(observed: &Observed) -> bool {
+    let policies = observed
+        .children
+        .iter()
+        .filter(|(kind, _)| *kind == Kind::NetworkPolicy);
+    let mut policies = policies.map(|(_, policy)| policy).peekable();
+    policies.peek().is_none() || policies.any(network_policy::restricts_egress)
+}
+
 /// What comes from the operator's chart. A sale that is open or over keeps what it has: an upgrade of the operator
 /// must restart none of its pods.
 fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed: &Observed) -> Platform<'a> {
@@ -171,9 +201,11 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
             .unwrap_or(&ours)
             .clone()
     };
-    let (trusted_proxies, cors_origins, accounts_database) = kept_config.map_or_else(
+    let (bind, trusted_proxies, cors_origins, accounts_database) = kept_config.map_or_else(
         || {
             (
+                // Both families: where there is no IPv6, and where there is nothing else.
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
                 settings.trusted_proxies.clone(),
                 settings.cors_origins.clone(),
                 settings.accounts_database.clone(),
@@ -181,6 +213,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         },
         |config| {
             (
+                config.http.bind,
                 config.http.trusted_proxies,
                 config.http.cors_origins,
                 config.data.accounts_database,
@@ -193,8 +226,92 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
             .map(|component| (component, image(component)))
             .collect(),
         namespace: &settings.namespace,
+        bind,
+        network: &settings.network,
+        restrict_egress: settings.network.restrict_egress && (!keeps || may_restrict_egress(observed)),
         accounts_database,
         trusted_proxies,
         cors_origins,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use kube::core::DynamicObject;
+    use serde_json::{Value, json};
+
+    fn object(name: &str, rest: &Value) -> DynamicObject {
+        let mut object = rest.clone();
+        object["metadata"] = json!({"name": name});
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn policy(component: &str, spec: &Value) -> (Kind, DynamicObject) {
+        let name = format!("laptops-{component}");
+        (Kind::NetworkPolicy, object(&name, &json!({"spec": spec})))
+    }
+
+    fn observed(children: Vec<(Kind, DynamicObject)>) -> Observed {
+        Observed {
+            children,
+            ..Observed::default()
+        }
+    }
+
+    #[test]
+    fn a_sale_that_was_opened_without_restrictions_goes_on_so() {
+        let free = || policy("order", &json!({"policyTypes": ["Ingress"], "ingress": []}));
+        let restricted = || policy("auth", &json!({"policyTypes": ["Egress"], "egress": []}));
+        assert!(may_restrict_egress(&observed(Vec::new())), "nothing is made yet");
+        assert!(!may_restrict_egress(&observed(vec![free()])));
+        assert!(
+            may_restrict_egress(&observed(vec![free(), restricted()])),
+            "one that was edited by hand frees none of the others"
+        );
+    }
+
+    #[test]
+    fn ports_of_old_backends_count_only_while_a_sale_is_open() {
+        let egress =
+            json!({"egress": [{"ports": [{"port": 53}]}, {"ports": [{"port": 6380, "protocol": "TCP"}]}]});
+        let observed = observed(vec![policy("gateway", &egress)]);
+        let ports = |phase| ports_before("laptops", phase, &observed).remove(&Component::Gateway);
+        assert_eq!(ports(Phase::Live), Some(BTreeSet::from([6380])));
+        assert_eq!(ports(Phase::Warming), None);
+    }
+
+    /// Another address to listen on is another configuration, which would restart every pod of an open sale.
+    #[test]
+    fn an_open_sale_listens_where_it_did_and_a_new_one_on_both_families() {
+        let sale = json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": "laptops", "namespace": "shop", "uid": "u-1", "generation": 1},
+            "spec": {"products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}]},
+        });
+        let sale = serde_json::from_value::<crds::FlashSale>(sale).unwrap();
+        let sale = ValidSale::try_from(&sale).unwrap();
+        let settings = Settings::parse_from(["quicksale-operator", "--image", "quicksale:1"]);
+        let config = json!({
+            "sale": {"namespace": "shop", "name": "laptops"}, "currency": "USD", "confirmation": "Automatic",
+            "reservationTtlSeconds": 600,
+            "data": {"database": "qs_shop_laptops", "accountsDatabase": "quicksale"},
+            "kafka": {"topicPrefix": "shop.laptops.", "partitions": 1, "replicationFactor": 1}, "redisPrefix": "qs:",
+            "upstreams": {"auth": "http://a/", "inventory": "http://i/", "order": "http://o/", "notifier": "http://n/"},
+            "http": {"bind": "0.0.0.0", "adminPort": 9090, "trustedProxies": [], "corsOrigins": []},
+        });
+        let map = object(
+            "laptops-config",
+            &json!({"data": {"config.json": config.to_string()}}),
+        );
+        let observed = observed(vec![(Kind::ConfigMap, map)]);
+        assert!(
+            observed.config("laptops").is_some(),
+            "the fixture is a configuration"
+        );
+        let bind = |phase| platform(&settings, &sale, phase, &observed).bind;
+        assert_eq!(bind(Phase::Live), IpAddr::from([0, 0, 0, 0]));
+        assert_eq!(bind(Phase::Warming), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     }
 }

@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::FlashSale;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 use platform::backends::Credentials;
 use quicksale_tests::cluster::{Cluster, command, small_sale};
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -20,11 +22,11 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn chart(name: &str) -> String {
+pub(crate) fn chart(name: &str) -> String {
     repository().join("charts").join(name).display().to_string()
 }
 
-async fn helm(arguments: &[&str]) -> Result<String> {
+pub(crate) async fn helm(arguments: &[&str]) -> Result<String> {
     command("helm", arguments, "").await
 }
 
@@ -130,7 +132,7 @@ async fn install() -> Result<()> {
         .context("a sale must outlive the chart's uninstallation")?;
     helm(&install).await?;
     backends_secret().await?;
-    start_operator().await
+    start_operator(NAMESPACE, "quicksale", "shared").await.map(drop)
 }
 
 async fn samples_pass() -> Result<()> {
@@ -160,9 +162,10 @@ async fn backends_secret() -> Result<()> {
         .map(drop)
 }
 
-/// A kubeconfig with nothing but the rights of the operator's service account.
-async fn operators_kubeconfig() -> Result<PathBuf> {
-    let arguments = ["--namespace", NAMESPACE, "create", "token", "quicksale-operator"];
+/// A kubeconfig with nothing but the rights of the operator's service account in a namespace.
+pub(crate) async fn operators_kubeconfig(namespace: &str, release: &str) -> Result<PathBuf> {
+    let account = format!("{release}-operator");
+    let arguments = ["--namespace", namespace, "create", "token", &account];
     let token = command("kubectl", &arguments, "").await?;
     let whole = command(
         "kubectl",
@@ -180,15 +183,43 @@ async fn operators_kubeconfig() -> Result<PathBuf> {
     .await?;
     let mut config: serde_json::Value = serde_json::from_str(&whole)?;
     config["users"][0]["user"] = json!({"token": token.trim()});
-    let file = std::env::temp_dir().join(format!("quicksale-operator-{}.kubeconfig", std::process::id()));
+    let name = format!(
+        "quicksale-{namespace}-{account}-{}.kubeconfig",
+        std::process::id()
+    );
+    let file = std::env::temp_dir().join(name);
     std::fs::write(&file, config.to_string())?;
     Ok(file)
 }
 
-/// Runs the operator outside of the cluster: this API server has no nodes.
-async fn start_operator() -> Result<()> {
-    let config = operators_kubeconfig().await?;
-    let mut operator = operator_command(&config, "shared");
+/// What the chart tells the operator, from the Deployment that it has installed.
+async fn told_by_the_chart(namespace: &str, release: &str) -> Result<Vec<(String, String)>> {
+    let deployments: Api<Deployment> = Api::namespaced(Client::try_default().await?, namespace);
+    let deployment = deployments.get(&format!("{release}-operator")).await?;
+    let pod = deployment
+        .spec
+        .and_then(|spec| spec.template.spec)
+        .context("no pod")?;
+    let told = pod
+        .containers
+        .into_iter()
+        .flat_map(|container| container.env.unwrap_or_default());
+    Ok(told
+        .filter_map(|variable| Some((variable.name, variable.value?)))
+        .collect())
+}
+
+/// Runs the operator of a release outside of the cluster, because this API server has no nodes: with the rights that the
+/// chart gives it, and with what the chart tells it. Returns the port of its metrics.
+pub(crate) async fn start_operator(namespace: &str, release: &str, identity: &str) -> Result<u16> {
+    let config = operators_kubeconfig(namespace, release).await?;
+    let port = free_port();
+    let mut operator = operator_command(&config, identity);
+    operator
+        .envs(told_by_the_chart(namespace, release).await?)
+        .env("POD_NAMESPACE", namespace)
+        .env("QUICKSALE_IMAGE", "quicksale:test")
+        .env("QUICKSALE_ADMIN_PORT", port.to_string());
     let started = std::sync::mpsc::channel();
     // A process ends with the thread that started it; this thread lasts as long as the tests.
     std::thread::spawn(move || {
@@ -198,7 +229,13 @@ async fn start_operator() -> Result<()> {
         }
     });
     started.1.recv()??;
-    Ok(())
+    Ok(port)
+}
+
+/// Where the operator of that name writes its log.
+pub(crate) fn operators_log(identity: &str) -> PathBuf {
+    let log = std::env::var_os("QUICKSALE_TEST_LOGS").map_or_else(std::env::temp_dir, PathBuf::from);
+    log.join(format!("quicksale-operator-{identity}.log"))
 }
 
 /// The operator's executable with a kubeconfig and a name.
@@ -207,11 +244,10 @@ pub(crate) fn operator_command(kubeconfig: &Path, identity: &str) -> Command {
         || repository().join("target/x86_64-unknown-linux-gnu/debug/quicksale-operator"),
         PathBuf::from,
     );
-    let log = std::env::var_os("QUICKSALE_TEST_LOGS").map_or_else(std::env::temp_dir, PathBuf::from);
     let log = std::fs::File::options()
         .create(true)
         .append(true)
-        .open(log.join(format!("quicksale-operator-{identity}.log")));
+        .open(operators_log(identity));
     let output = || {
         log.as_ref()
             .ok()
@@ -258,6 +294,9 @@ async fn values_that_no_template_reads_are_refused() -> Result<()> {
         ("replica=3", "replica"),
         ("replicas=0", "replicas"),
         ("image.tagg=x", "tagg"),
+        ("watchNamespace=shop", "watchNamespace"),
+        ("networkPolicy.ingressPeers[0].ipBlok.cidr=10.0.0.0/8", "ipBlok"),
+        ("networkPolicy.backendPorts[0]=65536", "maximum"),
     ] {
         let refused = helm(&["template", "quicksale", &chart("quicksale"), "--set", value]).await;
         let sentence = refused
@@ -266,5 +305,67 @@ async fn values_that_no_template_reads_are_refused() -> Result<()> {
             .to_string();
         ensure!(sentence.contains(named), "{value}: {sentence}");
     }
+    Ok(())
+}
+
+/// Two renders without a cluster are one text: a password among it would be another at each of them.
+#[tokio::test]
+async fn a_render_has_nothing_random_and_no_secret() -> Result<()> {
+    let render = async || helm(&["template", "quicksale", &chart("quicksale")]).await;
+    let (first, second) = (render().await?, render().await?);
+    ensure!(first == second);
+    ensure!(!first.contains("kind: Secret\n"), "a password is in the render");
+    Ok(())
+}
+
+/// What of a render is where: kinds of objects outside of every namespace, and the names of all.
+#[tokio::test]
+async fn releases_share_no_name_and_namespaces_keep_to_themselves() -> Result<()> {
+    let objects = async |namespace: &str, values: &[&str]| -> Result<BTreeSet<String>> {
+        let arguments = [
+            "template",
+            "quicksale",
+            &chart("quicksale"),
+            "--namespace",
+            namespace,
+        ];
+        let rendered = helm(&[&arguments[..], values].concat()).await?;
+        let apply = [
+            "create",
+            "--dry-run=client",
+            "--output",
+            "name",
+            "--filename",
+            "-",
+        ];
+        Ok(command("kubectl", &apply, &rendered)
+            .await?
+            .lines()
+            .map(str::to_owned)
+            .collect())
+    };
+    let cluster_wide = |names: &BTreeSet<String>| -> BTreeSet<String> {
+        let kinds = ["clusterrole", "customresourcedefinition"];
+        names
+            .iter()
+            .filter(|name| kinds.iter().any(|kind| name.starts_with(kind)))
+            .cloned()
+            .collect()
+    };
+    let (one, other) = (
+        objects("one", &[]).await?,
+        objects("other", &["--set", "crds.install=false"]).await?,
+    );
+    let shared: Vec<_> = cluster_wide(&one)
+        .intersection(&cluster_wide(&other))
+        .cloned()
+        .collect();
+    ensure!(
+        !cluster_wide(&other).is_empty() && shared.is_empty(),
+        "both have {shared:?}"
+    );
+    let lists = ["--set", "crds.install=false", "--set", "watchNamespaces={a,b}"];
+    let of_namespaces = cluster_wide(&objects("one", &lists).await?);
+    ensure!(of_namespaces.is_empty(), "{of_namespaces:?}");
     Ok(())
 }

@@ -8,3 +8,4 @@ mod operator;
 mod ownership;
 mod reading;
 mod refusals;
+mod rights;

@@ -159,10 +159,11 @@ async fn a_sale_gets_all_it_needs() -> Result<()> {
 #[tokio::test]
 async fn what_is_deleted_or_edited_by_hand_comes_back() -> Result<()> {
     let cluster = sale_in_the_making("repairs", &small_sale()).await?;
-    let (deployments, services, maps) = (
+    let (deployments, services, maps, secrets) = (
         cluster.api::<Deployment>(),
         cluster.api::<Service>(),
         cluster.api::<ConfigMap>(),
+        cluster.api::<Secret>(),
     );
     eventually(SOON, "all is made", async || {
         Ok(services.get_opt("shoes-order").await?.is_some())
@@ -184,6 +185,11 @@ async fn what_is_deleted_or_edited_by_hand_comes_back() -> Result<()> {
             .await?
             .left()
             .and_then(|o| o.metadata.uid),
+        secrets
+            .delete("shoes-backends", &background)
+            .await?
+            .left()
+            .and_then(|o| o.metadata.uid),
     ];
     let image =
         json!({"spec": {"template": {"spec": {"containers": [{"name": "auth", "image": "evil:1"}]}}}});
@@ -201,6 +207,10 @@ async fn what_is_deleted_or_edited_by_hand_comes_back() -> Result<()> {
                 .await?
                 .and_then(|o| o.metadata.uid),
             maps.get_opt("shoes-control").await?.and_then(|o| o.metadata.uid),
+            secrets
+                .get_opt("shoes-backends")
+                .await?
+                .and_then(|o| o.metadata.uid),
         ];
         Ok(back
             .iter()
@@ -334,7 +344,7 @@ async fn a_standby_takes_over_when_the_leader_dies() -> Result<()> {
         let mut command = operator_command(kubeconfig.as_ref(), identity);
         command
             .env("POD_NAMESPACE", &cluster.namespace)
-            .env("QUICKSALE_WATCH_NAMESPACE", &cluster.namespace)
+            .env("QUICKSALE_WATCH_NAMESPACES", &cluster.namespace)
             .spawn()
     };
     let holder = async || {

@@ -62,7 +62,7 @@ pub(super) fn configuration(plan: &Plan<'_>) -> Value {
             "notifier": service_url(sale, Component::Notifier),
         },
         "http": {
-            "bind": "0.0.0.0",
+            "bind": plan.platform.bind,
             "adminPort": ports::ADMIN,
             "trustedProxies": plan.platform.trusted_proxies,
             "corsOrigins": plan.platform.cors_origins,

@@ -5,13 +5,14 @@
 //! template, so that an upgrade of the operator restarts no pod of an open sale.
 
 mod autoscaler;
+pub mod backend_ports;
 mod child;
 mod config_map;
 mod deployment;
 mod disruption_budget;
 mod ingress;
 mod labels;
-mod network_policy;
+pub mod network_policy;
 pub mod report;
 mod secret;
 mod service;
@@ -23,12 +24,17 @@ pub use labels::{
     APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, object_name,
     sale_selector,
 };
-pub use secret::{ADMIN, BACKENDS, SIGNING_KEYS};
+pub use secret::{ADMIN, BACKENDS, SECRETS, SIGNING_KEYS};
 
+use crate::network::Network;
+use backend_ports::BackendPorts;
 use crds::{Component, ValidSale};
 use platform::tokens::KeyPair;
 use sale::{control::ControlDocument, phase::Phase};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// What the objects of a sale are made from.
 #[derive(Debug, Clone)]
@@ -47,6 +53,11 @@ pub struct Plan<'a> {
     pub backends_copy: Option<&'a BTreeMap<String, Vec<u8>>>,
     /// A hash of the backends Secret that is used: new credentials roll out.
     pub backends_hash: &'a str,
+    /// The ports of the backends that the sale uses.
+    pub backend_ports: &'a BackendPorts,
+    /// Those that the pods of an open sale were let out to before: they use an old address until the last of them was
+    /// started anew with the new one.
+    pub ports_before: &'a BTreeMap<Component, BTreeSet<u16>>,
     /// The administrator's Secret's data.
     pub admin: Option<&'a BTreeMap<String, Vec<u8>>>,
     /// The control document.
@@ -66,6 +77,12 @@ pub struct Platform<'a> {
     pub namespace: &'a str,
     /// The database of accounts.
     pub accounts_database: String,
+    /// The address that the services listen on.
+    pub bind: IpAddr,
+    /// Who may talk to whom beyond the pods of a sale. This one follows the chart at once: it restarts nothing.
+    pub network: &'a Network,
+    /// Whether what a pod sends out is restricted to what it needs.
+    pub restrict_egress: bool,
     /// Networks of proxies.
     pub trusted_proxies: Vec<String>,
     /// Origins of browsers.

@@ -1,40 +1,148 @@
-//! Who may call whom. What is not allowed is denied.
+//! Who may call whom, both ways. What is not written here is denied; docs/install.md has every flow as a table.
 
-use super::{
-    Child, Kind, Plan,
-    config_map::port,
-    labels::{SALE_LABEL, pod_selector},
-};
+use super::{Child, Kind, Plan, backend_ports::Backend, config_map::port, labels::pod_selector};
 use crds::Component;
+use kube::core::DynamicObject;
 use platform::config::ports;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Where the rule for the backends is among those of what goes out.
+const BACKENDS_RULE: usize = 1;
+/// Where DNS servers listen; OpenShift's pods do on the second.
+const DNS: [u16; 2] = [53, 5353];
 
 pub(super) fn network_policy(plan: &Plan<'_>, component: Component) -> Child {
     let name = component.as_str();
-    let body = json!({"spec": {
+    let mut spec = json!({
         "podSelector": {"matchLabels": pod_selector(&plan.sale.id.name, name)},
         "policyTypes": ["Ingress"],
-        "ingress": rules(plan, component),
-    }});
-    Child::new(plan.sale, Kind::NetworkPolicy, name, body)
+        "ingress": ingress(plan, component),
+    });
+    if plan.platform.restrict_egress {
+        spec["policyTypes"] = json!(["Ingress", "Egress"]);
+        spec["egress"] = egress(plan, component).into();
+    }
+    Child::new(plan.sale, Kind::NetworkPolicy, name, json!({"spec": spec}))
 }
 
-fn rules(plan: &Plan<'_>, component: Component) -> Vec<Value> {
-    let operator = json!({"namespaceSelector": {
-        "matchLabels": {"kubernetes.io/metadata.name": plan.platform.namespace},
-    }});
-    let same_sale = json!({"podSelector": {"matchLabels": {SALE_LABEL: plan.sale.id.name}}});
+/// Which services a component calls.
+fn calls(component: Component) -> &'static [Component] {
+    match component {
+        Component::Gateway => &[
+            Component::Auth,
+            Component::Inventory,
+            Component::Order,
+            Component::Notifier,
+        ],
+        Component::Order => &[Component::Inventory],
+        Component::Auth | Component::Inventory | Component::Processor | Component::Notifier => &[],
+    }
+}
+
+/// Which backends it uses.
+fn uses(component: Component) -> &'static [Backend] {
+    match component {
+        Component::Gateway => &[Backend::Redis],
+        Component::Auth => &[Backend::MongoDb],
+        Component::Inventory => &[Backend::MongoDb, Backend::Kafka, Backend::Redis],
+        Component::Order | Component::Processor | Component::Notifier => &[Backend::MongoDb, Backend::Kafka],
+    }
+}
+
+fn ingress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
+    let network = plan.platform.network;
     // The operator pushes the control document to the admin port; probes come from the node, which is always let in.
-    let mut rules = vec![json!({"from": [operator], "ports": [tcp(ports::ADMIN)]})];
-    if let Some(port) = port(component) {
-        rules.push(match component {
-            // Buyers come from anywhere: an ingress controller, a load balancer, another namespace.
-            Component::Gateway | Component::Notifier => json!({"ports": [tcp(port)]}),
-            // The operator writes the catalogue and asks whether all orders are settled.
-            _ => json!({"from": [same_sale, operator], "ports": [tcp(port)]}),
-        });
+    let mut watchers = vec![operator(plan)];
+    watchers.extend(network.monitoring_peers.iter().map(|peer| json!(peer)));
+    let mut rules = vec![json!({"from": watchers, "ports": [tcp(ports::ADMIN)]})];
+    let Some(port) = port(component) else {
+        return rules;
+    };
+    let callers = Component::ALL
+        .into_iter()
+        .filter(|caller| calls(*caller).contains(&component));
+    let mut callers: Vec<_> = callers.map(|caller| pods(plan, caller)).collect();
+    match component {
+        // Buyers come from anywhere: an ingress controller, a load balancer, another namespace.
+        Component::Gateway | Component::Notifier if network.ingress_peers.is_empty() => {
+            rules.push(json!({"ports": [tcp(port)]}));
+            return rules;
+        }
+        Component::Gateway | Component::Notifier => {
+            callers.extend(network.ingress_peers.iter().map(|peer| json!(peer)));
+        }
+        // The operator writes the catalogue, and asks whether all orders are settled.
+        Component::Inventory | Component::Order => callers.push(operator(plan)),
+        Component::Auth | Component::Processor => {}
+    }
+    rules.push(json!({"from": callers, "ports": [tcp(port)]}));
+    rules
+}
+
+fn egress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
+    let network = plan.platform.network;
+    // Names are asked for wherever the node says: at pods, at the node's own cache, at the cloud's server.
+    let dns: Vec<_> = DNS
+        .into_iter()
+        .flat_map(|port| [json!({"protocol": "UDP", "port": port}), tcp(port)])
+        .collect();
+    let backends: BTreeSet<u16> = uses(component)
+        .iter()
+        .flat_map(|backend| plan.backend_ports.of(*backend))
+        .chain(plan.ports_before.get(&component).into_iter().flatten())
+        .chain(&network.backend_ports)
+        .copied()
+        .collect();
+    let backends: Vec<_> = backends.into_iter().map(tcp).collect();
+    let peers = if network.backend_peers.is_empty() {
+        anywhere_but_link_local()
+    } else {
+        json!(network.backend_peers)
+    };
+    // In the order that BACKENDS_RULE says.
+    let mut rules = vec![json!({"ports": dns}), json!({"to": peers, "ports": backends})];
+    for called in calls(component) {
+        let ports: Vec<_> = port(*called).into_iter().map(tcp).collect();
+        rules.push(json!({"to": [pods(plan, *called)], "ports": ports}));
     }
     rules
+}
+
+/// The ports of backends that a policy lets out.
+pub fn backend_ports(policy: &DynamicObject) -> BTreeSet<u16> {
+    let ports = policy.data["spec"]["egress"][BACKENDS_RULE]["ports"].as_array();
+    ports
+        .into_iter()
+        .flatten()
+        .filter_map(|port| u16::try_from(port["port"].as_u64()?).ok())
+        .collect()
+}
+
+/// Whether a policy restricts what goes out.
+pub fn restricts_egress(policy: &DynamicObject) -> bool {
+    policy.data["spec"]["egress"].is_array()
+}
+
+/// Pods and addresses are two things to some networks, so both are named. At link-local addresses is what clouds tell
+/// their machines: credentials.
+fn anywhere_but_link_local() -> Value {
+    json!([
+        {"namespaceSelector": {}},
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+        {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::254/128", "fe80::/10"]}},
+    ])
+}
+
+fn operator(plan: &Plan<'_>) -> Value {
+    json!({
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": plan.platform.namespace}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "quicksale-operator"}},
+    })
+}
+
+fn pods(plan: &Plan<'_>, component: Component) -> Value {
+    json!({"podSelector": {"matchLabels": pod_selector(&plan.sale.id.name, component.as_str())}})
 }
 
 fn tcp(port: u16) -> Value {

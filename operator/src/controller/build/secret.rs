@@ -13,6 +13,9 @@ pub const BACKENDS: &str = "backends";
 /// The suffix of the copy of the administrator's Secret.
 pub const ADMIN: &str = "admin";
 
+/// The suffix of each Secret that a sale can have: they are read by these names, for want of a right to list any.
+pub const SECRETS: [&str; 3] = [SIGNING_KEYS, BACKENDS, ADMIN];
+
 pub(super) fn signing_keys(plan: &Plan<'_>) -> Child {
     let data = BTreeMap::from([
         (

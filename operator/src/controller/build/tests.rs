@@ -16,6 +16,10 @@ struct Fixture {
     scaled_by_others: BTreeSet<Component>,
     current_replicas: BTreeMap<Component, i32>,
     control_version: u64,
+    network: Network,
+    restrict_egress: bool,
+    backends: BTreeMap<String, Vec<u8>>,
+    ports_before: BTreeMap<Component, BTreeSet<u16>>,
 }
 
 fn sale_with(services: &Value) -> ValidSale {
@@ -46,6 +50,10 @@ fn fixture(services: Value) -> Fixture {
         scaled_by_others: BTreeSet::new(),
         current_replicas: BTreeMap::new(),
         control_version: 1,
+        network: Network::default(),
+        restrict_egress: true,
+        backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
+        ports_before: BTreeMap::new(),
     }
 }
 
@@ -57,7 +65,6 @@ impl Fixture {
         };
         let mut control = ControlDocument::open_now(self.sale.id.clone(), Timestamp::UNIX_EPOCH);
         control.version = self.control_version;
-        let backends = BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]);
         objects(&Plan {
             sale: &self.sale,
             phase: self.phase,
@@ -65,14 +72,19 @@ impl Fixture {
             platform: Platform {
                 images: self.images.clone(),
                 namespace: "quicksale-system",
+                bind: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+                network: &self.network,
+                restrict_egress: self.restrict_egress,
                 accounts_database: "quicksale".into(),
                 trusted_proxies: vec!["10.0.0.0/8".into()],
                 cors_origins: Vec::new(),
             },
             keys: &keys,
-            backends_copy: Some(&backends),
+            backends_copy: Some(&self.backends),
             backends_hash: "b",
-            admin: None,
+            backend_ports: &BackendPorts::read(Some(&self.backends)),
+            ports_before: &self.ports_before,
+            admin: Some(&self.backends),
             control: &control,
             scaled_by_others: &self.scaled_by_others,
             current_replicas: &self.current_replicas,
@@ -232,5 +244,223 @@ fn resources_override_one_by_one() {
     assert_eq!(
         resources,
         json!({"requests": {"cpu": "1", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "256Mi"}})
+    );
+}
+
+/// A Secret that is made and not read again would be made anew at every look: there is no right to list them.
+#[test]
+fn every_secret_is_one_of_those_that_are_read_by_name() {
+    let objects = fixture(json!({})).objects();
+    let made = objects.iter().filter(|child| child.kind == Kind::Secret);
+    let made: BTreeSet<_> = made.map(|child| child.name.as_str()).collect();
+    let read: BTreeSet<_> = SECRETS.map(|suffix| object_name("laptops", suffix)).into();
+    assert_eq!(made, read.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn services_listen_on_both_families() {
+    let json = fixture(json!({})).get(Kind::ConfigMap, "laptops-config").unwrap();
+    let config: Value = serde_json::from_str(json["data"]["config.json"].as_str().unwrap()).unwrap();
+    assert_eq!(config["http"]["bind"], "::");
+}
+
+/// A flow as `who -> whom:port`, without the labels that are the same everywhere.
+fn peer(peer: &Value) -> String {
+    if let Some(block) = peer["ipBlock"]["cidr"].as_str() {
+        return block.to_owned();
+    }
+    let pod = &peer["podSelector"]["matchLabels"];
+    match (&peer["namespaceSelector"], pod[COMPONENT_LABEL].as_str()) {
+        (Value::Null, Some(component)) => {
+            assert_eq!(pod[SALE_LABEL], "laptops", "pods of this sale only");
+            component.to_owned()
+        }
+        (namespaces, _) if pod["app.kubernetes.io/name"] == "quicksale-operator" => {
+            assert_eq!(
+                namespaces["matchLabels"]["kubernetes.io/metadata.name"],
+                "quicksale-system"
+            );
+            "operator".to_owned()
+        }
+        (namespaces, _) if *namespaces == json!({}) => "pods".to_owned(),
+        (namespaces, _) => namespaces["matchLabels"]["name"].as_str().unwrap().to_owned(),
+    }
+}
+
+fn flows(policy: &Value, direction: &str, side: &str) -> BTreeSet<String> {
+    let mut flows = BTreeSet::new();
+    for rule in policy["spec"][direction].as_array().unwrap() {
+        let peers = rule[side].as_array().map_or_else(
+            || vec!["anybody".to_owned()],
+            |peers| peers.iter().map(peer).collect(),
+        );
+        // An empty list would be everybody, or every port.
+        assert!(
+            !peers.is_empty() && !rule["ports"].as_array().unwrap().is_empty(),
+            "{rule}"
+        );
+        for port in rule["ports"].as_array().unwrap() {
+            flows.extend(peers.iter().map(|peer| format!("{peer}:{}", port["port"])));
+        }
+    }
+    flows
+}
+
+fn set(flows: &[&str]) -> BTreeSet<String> {
+    flows.iter().map(|flow| (*flow).to_owned()).collect()
+}
+
+impl Fixture {
+    fn policy(&self, component: &str) -> Value {
+        self.get(Kind::NetworkPolicy, &format!("laptops-{component}"))
+            .unwrap()
+    }
+
+    fn comes_in(&self, component: &str) -> BTreeSet<String> {
+        flows(&self.policy(component), "ingress", "from")
+    }
+
+    /// What goes out beside the questions for names, with the backends' peers as one.
+    fn goes_out(&self, component: &str) -> BTreeSet<String> {
+        let mut flows = flows(&self.policy(component), "egress", "to");
+        for dns in ["anybody:53", "anybody:5353"] {
+            assert!(flows.remove(dns), "{component} cannot ask for names");
+        }
+        flows
+            .iter()
+            .map(|flow| flow.replace("0.0.0.0/0:", "pods:").replace("::/0:", "pods:"))
+            .collect()
+    }
+}
+
+#[test]
+fn only_the_flows_that_are_needed_come_in() {
+    let fixture = fixture(json!({}));
+    for (component, expected) in [
+        ("gateway", set(&["operator:9090", "anybody:3000"])),
+        ("auth", set(&["operator:9090", "gateway:3001"])),
+        (
+            "inventory",
+            set(&["operator:9090", "gateway:3002", "order:3002", "operator:3002"]),
+        ),
+        ("order", set(&["operator:9090", "gateway:3003", "operator:3003"])),
+        ("notifier", set(&["operator:9090", "anybody:3004"])),
+        ("processor", set(&["operator:9090"])),
+    ] {
+        assert_eq!(fixture.comes_in(component), expected, "{component}");
+    }
+}
+
+#[test]
+fn only_the_flows_that_are_needed_go_out() {
+    let fixture = fixture(json!({}));
+    let [mongodb, kafka, redis] = ["pods:27017", "pods:9092", "pods:6379"];
+    for (component, expected) in [
+        (
+            "gateway",
+            set(&[
+                "auth:3001",
+                "inventory:3002",
+                "order:3003",
+                "notifier:3004",
+                redis,
+            ]),
+        ),
+        ("auth", set(&[mongodb])),
+        ("inventory", set(&[mongodb, kafka, redis])),
+        ("order", set(&[mongodb, kafka, "inventory:3002"])),
+        ("notifier", set(&[mongodb, kafka])),
+        ("processor", set(&[mongodb, kafka])),
+    ] {
+        assert_eq!(fixture.goes_out(component), expected, "{component}");
+        let policy = fixture.policy(component).to_string();
+        assert!(
+            policy.contains("169.254.0.0/16"),
+            "link-local addresses are left out: {policy}"
+        );
+    }
+}
+
+/// Each call that is let out of one pod is let into the other, and the other way round.
+#[test]
+fn the_two_ends_of_every_call_agree() {
+    let fixture = fixture(json!({}));
+    let names = Component::ALL.map(Component::as_str);
+    for (from, to) in names
+        .iter()
+        .flat_map(|from| names.iter().map(move |to| (from, to)))
+    {
+        let port = |flows: &BTreeSet<String>, peer: &str| {
+            let flow = flows
+                .iter()
+                .find_map(|flow| flow.strip_prefix(&format!("{peer}:")));
+            flow.map(str::to_owned)
+        };
+        let (out, into) = (
+            port(&fixture.goes_out(from), to),
+            port(&fixture.comes_in(to), from),
+        );
+        // To the notifier anybody may come.
+        assert!(
+            out == into || (*to == "notifier" && into.is_none()),
+            "{from} -> {to}: {out:?} {into:?}"
+        );
+    }
+}
+
+#[test]
+fn the_chart_names_who_else_may_talk_to_whom() {
+    let mut fixture = fixture(json!({}));
+    fixture.network = r#"{
+        "ingressPeers": [{"namespaceSelector": {"matchLabels": {"name": "traefik"}}}],
+        "monitoringPeers": [{"namespaceSelector": {"matchLabels": {"name": "prometheus"}}}],
+        "backendPeers": [{"namespaceSelector": {"matchLabels": {"name": "backends"}}}],
+        "backendPorts": [27018]
+    }"#
+    .parse()
+    .unwrap();
+    for component in ["gateway", "processor"] {
+        assert!(
+            fixture.comes_in(component).contains("prometheus:9090"),
+            "{component}"
+        );
+    }
+    assert!(!fixture.comes_in("gateway").contains("anybody:3000"));
+    assert!(fixture.comes_in("gateway").contains("traefik:3000"));
+    assert!(
+        fixture
+            .comes_in("notifier")
+            .is_superset(&set(&["traefik:3004", "gateway:3004"]))
+    );
+    assert!(!fixture.comes_in("order").contains("traefik:3003"));
+    assert_eq!(
+        fixture.goes_out("auth"),
+        set(&["backends:27017", "backends:27018"])
+    );
+}
+
+#[test]
+fn an_open_sale_reaches_old_and_new_backends_until_all_pods_are_new() {
+    let mut fixture = fixture(json!({}));
+    let policy = |fixture: &Fixture| serde_json::from_value(fixture.policy("gateway")).unwrap();
+    fixture.ports_before = BTreeMap::from([(
+        Component::Gateway,
+        network_policy::backend_ports(&policy(&fixture)),
+    )]);
+    fixture
+        .backends
+        .insert("REDIS_URL".to_owned(), b"rediss://r:6380".to_vec());
+    assert!(
+        fixture
+            .goes_out("gateway")
+            .is_superset(&set(&["pods:6379", "pods:6380"]))
+    );
+    assert!(!fixture.goes_out("auth").contains("pods:6380"));
+    assert!(network_policy::restricts_egress(&policy(&fixture)));
+    fixture.restrict_egress = false;
+    assert!(!network_policy::restricts_egress(&policy(&fixture)));
+    assert_eq!(
+        fixture.policy("gateway")["spec"]["policyTypes"],
+        json!(["Ingress"])
     );
 }

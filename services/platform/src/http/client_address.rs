@@ -41,16 +41,17 @@ fn widen(address: IpAddr) -> u128 {
 }
 
 /// The client's address: the rightmost one of `X-Forwarded-For` that is not a trusted proxy, as far as the chain
-/// from the peer on is trusted. Anything the client wrote itself stands further left and is never reached.
+/// from the peer on is trusted. Anything the client wrote itself stands further left and is never reached. A socket of
+/// both families shows an IPv4 address as an IPv6 one; here it is what it is, or all of IPv4 would be one IPv6 network.
 pub fn resolve(peer: IpAddr, forwarded_for: Option<&str>, trusted: &[Network]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-    let mut client = peer;
+    let mut client = peer.to_canonical();
     for hop in forwarded_for.unwrap_or("").rsplit(',').map(str::trim) {
         if !is_trusted(client) {
             break;
         }
-        match hop.parse() {
-            Ok(address) => client = address,
+        match hop.parse::<IpAddr>() {
+            Ok(address) => client = address.to_canonical(),
             Err(_) => break,
         }
     }
@@ -63,6 +64,20 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_is_the_same_on_sockets_of_one_family_and_of_both() {
+        let trusted = [Network::parse("10.0.0.0/8").unwrap()];
+        assert_eq!(
+            resolve(ip("::ffff:203.0.113.9"), None, &trusted),
+            ip("203.0.113.9")
+        );
+        let forwarded = Some("::ffff:203.0.113.9");
+        assert_eq!(
+            resolve(ip("::ffff:10.1.1.1"), forwarded, &trusted),
+            ip("203.0.113.9")
+        );
     }
 
     #[test]

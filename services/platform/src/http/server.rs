@@ -16,7 +16,7 @@ use axum::{
     routing::get,
 };
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Instant,
 };
 use tokio::net::TcpListener;
@@ -25,6 +25,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 /// The largest body that any route takes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What Linux says of a family of addresses that it was started without; the standard library has no name for it.
+const EAFNOSUPPORT: i32 = 97;
 
 /// A bound port and what is served on it.
 #[derive(Debug)]
@@ -53,9 +56,14 @@ impl Server {
         router: Router,
     ) -> Result<Self, BindError> {
         let address = SocketAddr::new(bind, port);
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| BindError { address, source })?;
+        let listener = match TcpListener::bind(address).await {
+            // All addresses of both families is all of IPv4 on a machine that has no IPv6.
+            Err(error) if bind == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(EAFNOSUPPORT) => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+            }
+            bound => bound,
+        };
+        let listener = listener.map_err(|source| BindError { address, source })?;
         tracing::info!(service, %address, "listening");
         Ok(Self {
             listener,

@@ -1,0 +1,153 @@
+//! The ports of the backends, for the rules of what may go out: their addresses are in a Secret, and are names mostly,
+//! which a NetworkPolicy does not know.
+
+use mongodb::options::{ConnectionString, HostInfo, ServerAddress};
+use std::collections::{BTreeMap, BTreeSet};
+use url::Url;
+
+const MONGODB: u16 = 27017;
+const KAFKA: u16 = 9092;
+const REDIS: u16 = 6379;
+
+/// One of the backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Accounts, products, orders.
+    MongoDb,
+    /// Messages.
+    Kafka,
+    /// Limits and the gate.
+    Redis,
+}
+
+/// The ports of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendPorts {
+    mongodb: BTreeSet<u16>,
+    kafka: BTreeSet<u16>,
+    redis: BTreeSet<u16>,
+}
+
+impl BackendPorts {
+    /// Reads them from the backends Secret; what is missing or cannot be read counts as the usual port. An address like
+    /// `mongodb+srv:` shows no port, and a server may announce others: those are written in the chart.
+    pub fn read(secret: Option<&BTreeMap<String, Vec<u8>>>) -> Self {
+        let text = |key: &str| {
+            let value = secret.and_then(|data| data.get(key));
+            value
+                .and_then(|value| std::str::from_utf8(value).ok())
+                .unwrap_or_default()
+        };
+        Self {
+            mongodb: or_usual(mongodb(text("MONGODB_URI")), MONGODB),
+            kafka: or_usual(kafka(text("KAFKA_BROKERS")), KAFKA),
+            redis: or_usual(redis(text("REDIS_URL")), REDIS),
+        }
+    }
+
+    /// Those of one backend.
+    pub fn of(&self, backend: Backend) -> &BTreeSet<u16> {
+        match backend {
+            Backend::MongoDb => &self.mongodb,
+            Backend::Kafka => &self.kafka,
+            Backend::Redis => &self.redis,
+        }
+    }
+}
+
+fn or_usual(found: BTreeSet<u16>, usual: u16) -> BTreeSet<u16> {
+    if found.is_empty() {
+        BTreeSet::from([usual])
+    } else {
+        found
+    }
+}
+
+fn mongodb(uri: &str) -> BTreeSet<u16> {
+    match ConnectionString::parse(uri).map(|parsed| parsed.host_info) {
+        Ok(HostInfo::HostIdentifiers(hosts)) => hosts
+            .iter()
+            .filter_map(|host| match host {
+                ServerAddress::Tcp { port, .. } => Some(port.unwrap_or(MONGODB)),
+                _ => None,
+            })
+            .collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+fn kafka(brokers: &str) -> BTreeSet<u16> {
+    brokers
+        .split(',')
+        .filter_map(|broker| broker.trim().rsplit_once(':')?.1.parse().ok())
+        .collect()
+}
+
+fn redis(url: &str) -> BTreeSet<u16> {
+    let Ok(url) = Url::parse(url) else {
+        return BTreeSet::new();
+    };
+    let mut ports = BTreeSet::from([url.port().unwrap_or(REDIS)]);
+    // redis-cluster://…?node=host:port, and sentinels that name servers on the usual port.
+    for (_, node) in url.query_pairs().filter(|(key, _)| key == "node") {
+        ports.extend(
+            node.rsplit_once(':')
+                .and_then(|(_, port)| port.parse::<u16>().ok()),
+        );
+    }
+    if url.scheme().contains("sentinel") {
+        ports.insert(REDIS);
+    }
+    ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports(mongodb: &str, kafka: &str, redis: &str) -> [Vec<u16>; 3] {
+        let secret = [
+            ("MONGODB_URI", mongodb),
+            ("KAFKA_BROKERS", kafka),
+            ("REDIS_URL", redis),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        let ports = BackendPorts::read(Some(&BTreeMap::from(secret)));
+        [Backend::MongoDb, Backend::Kafka, Backend::Redis]
+            .map(|backend| ports.of(backend).iter().copied().collect())
+    }
+
+    #[test]
+    fn the_ports_are_those_of_the_addresses() {
+        assert_eq!(
+            ports(
+                "mongodb://u:p@a:27018,b,[::1]:27019/?replicaSet=r",
+                "k-1:9094, k-2:9095",
+                "rediss://:p@r:6380"
+            ),
+            [vec![27017, 27018, 27019], vec![9094, 9095], vec![6380]]
+        );
+        assert_eq!(
+            ports(
+                "mongodb://a",
+                "k:9093",
+                "redis-sentinel://s:26379/0?node=s2:26380&sentinelServiceName=m"
+            ),
+            [vec![27017], vec![9093], vec![6379, 26379, 26380]]
+        );
+    }
+
+    #[test]
+    fn what_shows_no_port_has_the_usual_one() {
+        let usual = [vec![27017], vec![9092], vec![6379]];
+        assert_eq!(
+            ports("mongodb+srv://u:p@cluster.example.com/", "", "redis://r"),
+            usual
+        );
+        assert_eq!(ports("nonsense", "nonsense", "nonsense"), usual);
+        assert_eq!(
+            BackendPorts::read(None).of(Backend::Kafka),
+            &BTreeSet::from([9092])
+        );
+    }
+}
