@@ -72,10 +72,15 @@ tool() {
       tool java
       [ -d "$(built_dir "${KAFKA_BUILD[@]}")" ] || { command_of mvn maven; built "${KAFKA_BUILD[@]}" >/dev/null; }
       ;;
-    # The stand-in for MongoDB is licensed under GPL-2.0. It runs as a process of its own on a developer's machine and in
-    # test clusters; nothing of QuickSale is linked with it, and no image with it is published.
     mongodb) { have mongod && have mongosh; } || tool secantusd ;;
-    secantusd) [ -d "$(built_dir "${SECANTUS_BUILD[@]}")" ] || { need_cargo; command_of clang clang; packages libclang-dev cmake; built "${SECANTUS_BUILD[@]}" >/dev/null; } ;;
+    secantusd)
+      [ ! -d "$(built_dir "${SECANTUS_BUILD[@]}")" ] || return 0
+      say "secantusd, the stand-in for MongoDB, is under GPL-2.0: for tests only, a process of its own, never linked or published"
+      need_cargo
+      command_of clang clang
+      packages libclang-dev cmake
+      built "${SECANTUS_BUILD[@]}" >/dev/null
+      ;;
     docker)
       command_of docker docker.io
       docker info >/dev/null 2>&1 || { command_of dockerd docker.io; command_of iptables iptables; command_of jq jq; }
