@@ -1,5 +1,5 @@
-# One image for the operator and every service: two static executables and the certificates to trust. It is built by
-# hack/image.sh, whose directory of files (rootfs/) is the build context.
+# One image for the operator and every service: two static executables, the certificates to trust, and the licences. It is
+# built by hack/image.sh, whose directory of files (rootfs/) is the build context.
 FROM scratch
 COPY rootfs/ /
 ENV PATH=/usr/local/bin

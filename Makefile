@@ -1,6 +1,6 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: help up down dev test bench lint generate image
+.PHONY: help up down dev test bench lint generate image sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ test: ## everything: format, lints, unit, integration, API server, kind and brow
 bench: ## measure orders per second and latencies
 	@hack/bench.sh
 
-lint: ## format, lints, scripts, charts and generated files
+lint: ## format, lints, scripts, charts, workflows, dependencies and generated files
 	@hack/lint.sh
 
 generate: ## write the files that are generated from the Rust types
@@ -29,3 +29,6 @@ generate: ## write the files that are generated from the Rust types
 image: ## build the image of the operator and the services
 	@hack/docker.sh start
 	@hack/image.sh
+
+sbom: ## print the software bill of materials of the image (CycloneDX)
+	@hack/sbom.sh

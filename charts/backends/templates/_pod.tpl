@@ -9,7 +9,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- if eq .root.Values.flavor "sourceBuilt" -}}
 {{- required "images.sourceBuilt must be set when flavor is sourceBuilt" .root.Values.images.sourceBuilt -}}
 {{- else -}}
-{{- get .root.Values.images .name -}}
+{{- get .root.Values.images .name -}}{{- with get .root.Values.digests .name -}}@{{ . }}{{- end -}}
 {{- end -}}
 {{- end }}
 

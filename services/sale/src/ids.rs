@@ -153,7 +153,7 @@ impl SaleId {
             return plain;
         }
         let digest = hex::encode(&Sha256::digest(self.to_string().as_bytes())[..8]);
-        format!("{}_{digest}", &plain[..43])
+        format!("{}_{digest}", &plain[..plain.floor_char_boundary(43)])
     }
 
     /// The prefix of every Redis key of this sale. The braces keep all of them in one hash slot of a cluster.

@@ -36,6 +36,9 @@ pub enum MoneyError {
         /// The currency.
         currency: String,
     },
+    /// Less than nothing.
+    #[error("an amount of money cannot be negative, and {0} is")]
+    Negative(i64),
     /// Larger than [`Money::MAX_MINOR`].
     #[error("{0:?} is too large; the largest amount is 9,999,999,999 of the smallest unit")]
     TooLarge(String),
@@ -85,7 +88,7 @@ impl From<Currency> for String {
 
 /// An amount in minor units (cents for USD), never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "i64", into = "i64")]
 pub struct Money(i64);
 
 impl Money {
@@ -160,6 +163,22 @@ impl Money {
     }
 }
 
+impl TryFrom<i64> for Money {
+    type Error = MoneyError;
+    fn try_from(minor: i64) -> Result<Self, Self::Error> {
+        if minor < 0 {
+            return Err(MoneyError::Negative(minor));
+        }
+        Ok(Self(minor))
+    }
+}
+
+impl From<Money> for i64 {
+    fn from(money: Money) -> Self {
+        money.0
+    }
+}
+
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} minor units", self.0)
@@ -228,6 +247,7 @@ mod tests {
         let number: JsonDecimal = serde_json::from_str("799.99").unwrap();
         assert_eq!(number.money(usd()).unwrap().minor(), 79_999);
         assert!(serde_json::from_str::<JsonDecimal>("\"799.99\"").is_err());
+        assert!(serde_json::from_str::<Money>("-1").is_err());
     }
 
     #[test]
@@ -240,6 +260,27 @@ mod tests {
         assert!(Money::parse("12.3", jpy).is_err());
         assert_eq!(Money::parse("12", jpy).unwrap().minor(), 12);
         assert_eq!(Money::parse("12.345", kwd).unwrap().minor(), 12_345);
+    }
+
+    #[test]
+    fn the_digits_are_those_of_iso_4217() {
+        let letters = || (b'A'..=b'Z').map(char::from);
+        let codes =
+            letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| format!("{a}{b}{c}"))));
+        let mut known = 0;
+        for code in codes {
+            // Gold, test codes and the like have none; CLF and UYW, in which accounts are kept and nobody pays, have four.
+            let listed = iso_currency::Currency::from_code(&code).and_then(|currency| currency.exponent());
+            if let Some(digits @ 0..=3) = listed {
+                known += 1;
+                assert_eq!(
+                    Currency::parse(&code).unwrap().digits(),
+                    usize::from(digits),
+                    "{code}"
+                );
+            }
+        }
+        assert!(known > 150, "only {known} currencies were compared");
     }
 
     #[test]

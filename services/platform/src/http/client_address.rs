@@ -2,41 +2,34 @@
 
 use std::net::IpAddr;
 
-/// A network in CIDR notation.
+/// A network in CIDR notation. IPv4 addresses written as IPv6 (`::ffff:10.0.0.1`, as a listener on `::` sees them) are in
+/// the networks that they are in as IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: u128,
-    prefix: u8,
-}
+pub struct Network(ipnet::IpNet);
 
 impl Network {
     /// Reads `10.0.0.0/8`, `fd00::/8` or a single address.
     pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let address: IpAddr = address.parse().ok()?;
-        let (bits, offset) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
-        let prefix: u8 = match prefix {
-            None => bits,
-            Some(text) => text.parse().ok().filter(|p| *p <= bits)?,
-        };
-        Some(Self {
-            address: widen(address),
-            prefix: prefix + offset,
-        })
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(Into::into));
+        network.ok().map(|network| Self(as_ipv4(network)))
     }
 
     /// Whether the address is inside.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let differing = self.address ^ widen(address);
-        self.prefix == 0 || differing.leading_zeros() >= u32::from(self.prefix)
+        self.0.contains(&address.to_canonical())
     }
 }
 
-/// IPv4 as IPv4-mapped IPv6, so that both compare the same way.
-fn widen(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
-        IpAddr::V6(v6) => v6.into(),
+/// A network of IPv4 addresses written as IPv6 is that IPv4 network.
+fn as_ipv4(network: ipnet::IpNet) -> ipnet::IpNet {
+    match (
+        network.addr().to_canonical(),
+        network.prefix_len().checked_sub(96),
+    ) {
+        (IpAddr::V4(v4), Some(length)) if network.addr().is_ipv6() => {
+            ipnet::Ipv4Net::new(v4, length).map_or(network, Into::into)
+        }
+        _ => network,
     }
 }
 
@@ -100,5 +93,21 @@ mod tests {
         assert!(Network::parse("fd00::/8").unwrap().contains(ip("fd12::1")));
         assert!(Network::parse("0.0.0.0/0").unwrap().contains(ip("8.8.8.8")));
         assert!(!Network::parse("0.0.0.0/0").unwrap().contains(ip("fd12::1")));
+        assert!(Network::parse("10.1.2.3/8").unwrap().contains(ip("10.9.9.9")));
+        assert!(
+            Network::parse("10.0.0.0/8")
+                .unwrap()
+                .contains(ip("::ffff:10.9.9.9"))
+        );
+        assert!(
+            Network::parse("::ffff:10.0.0.0/104")
+                .unwrap()
+                .contains(ip("10.9.9.9"))
+        );
+        assert!(
+            !Network::parse("::ffff:10.0.0.0/104")
+                .unwrap()
+                .contains(ip("11.9.9.9"))
+        );
     }
 }
