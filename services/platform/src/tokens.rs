@@ -49,6 +49,9 @@ pub struct Claims {
     pub iat: i64,
     /// Expires at, seconds since the epoch.
     pub exp: i64,
+    /// The version of the account's credentials that the token was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ver: Option<i64>,
 }
 
 /// The verified bearer of a token.
@@ -60,6 +63,8 @@ pub struct Identity {
     pub role: Role,
     /// When the token ends.
     pub expires_at: Timestamp,
+    /// The version of the account's credentials that the token was made for.
+    pub version: Option<i64>,
 }
 
 /// Why a token was refused. Deliberately coarse: the answer to the caller is the same 401 for all.
@@ -190,7 +195,21 @@ impl Signer {
     /// # Errors
     /// [`KeyError::Content`] when signing fails.
     pub fn access_token(&self, user: &UserId, role: Role, now: Timestamp) -> Result<String, KeyError> {
-        self.sign(user, role, now, ACCESS_TOKEN_TTL)
+        self.sign(user, role, None, now, ACCESS_TOKEN_TTL)
+    }
+
+    /// Signs an access token that is bound to a version of the account's credentials.
+    ///
+    /// # Errors
+    /// [`KeyError::Content`] when signing fails.
+    pub fn versioned_token(
+        &self,
+        user: &UserId,
+        role: Role,
+        version: i64,
+        now: Timestamp,
+    ) -> Result<String, KeyError> {
+        self.sign(user, role, Some(version), now, ACCESS_TOKEN_TTL)
     }
 
     /// Signs a token for a part of QuickSale that calls another.
@@ -201,12 +220,20 @@ impl Signer {
         self.sign(
             &UserId::new(format!("service:{caller}")),
             Role::Service,
+            None,
             now,
             SERVICE_TOKEN_TTL,
         )
     }
 
-    fn sign(&self, user: &UserId, role: Role, now: Timestamp, ttl: Duration) -> Result<String, KeyError> {
+    fn sign(
+        &self,
+        user: &UserId,
+        role: Role,
+        ver: Option<i64>,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<String, KeyError> {
         let iat = now.as_second();
         let claims = Claims {
             sub: user.clone(),
@@ -215,6 +242,7 @@ impl Signer {
             aud: AUDIENCE.to_owned(),
             iat,
             exp: iat + i64::try_from(ttl.as_secs()).unwrap_or(0),
+            ver,
         };
         jsonwebtoken::encode(&self.header, &claims, &self.key).map_err(content("the token"))
     }
@@ -317,6 +345,7 @@ impl Verifier {
             user: claims.sub,
             role: claims.role,
             expires_at,
+            version: claims.ver,
         })
     }
 }
