@@ -123,7 +123,8 @@ async fn one_address_has_few_guesses_whatever_tokens_it_brings() -> Result<()> {
         for refused in answers.iter().filter(|answer| answer.status == 429) {
             refused.expect_problem(429, "rate_limited")?;
             let wait: u64 = refused.headers["retry-after"].to_str()?.parse()?;
-            assert!((1..=30).contains(&wait), "{wait}");
+            // Rounded up, and the one that set the wait may have come a moment later.
+            assert!((1..=31).contains(&wait), "{wait}");
         }
     }
     // The right password is as good as a wrong one there, and the owner gets in at home.
@@ -354,8 +355,8 @@ async fn a_new_password_ends_the_other_sessions_and_a_deleted_account_all() -> R
         .expect(401)?;
     let user = registered.json["user"]["_id"].as_str().context("no _id")?;
     assert_eq!(world.count_orders(doc! {"userId": user}).await?, 1);
-    let guesses_left = world.accounts().collection::<Document>("logins");
-    assert_eq!(guesses_left.count_documents(doc! {"userId": user}).await?, 0);
+    let sessions = world.accounts().collection::<Document>("logins");
+    assert_eq!(sessions.count_documents(doc! {"userId": user}).await?, 0);
     Ok(())
 }
 

@@ -45,8 +45,9 @@ impl Email {
 /// The 3,000 most frequent passwords with 8 characters or more among those that were stolen and published, in lower case
 /// and sorted: the head of Royce Williams' list, in the form in which Django hands it on.
 const COMMON: &str = include_str!("common_passwords.txt");
-/// A new password must have this much beside the words that anybody would try for this account.
-const BESIDE_OBVIOUS_WORDS: usize = 4;
+/// A new password must have this many letters and digits beside the words that anybody would try for this account: more
+/// than a year.
+const BESIDE_OBVIOUS_WORDS: usize = 5;
 /// Shorter words are in too many passwords to mean anything.
 const SHORTEST_OBVIOUS_WORD: usize = 4;
 
@@ -166,7 +167,7 @@ mod tests {
         }
         for obvious in [
             "quicksale",
-            "QuickSale99",
+            "QuickSale2026",
             "grace.hopper",
             "GraceHopper!1",
             "hopper-12",
