@@ -116,21 +116,33 @@ impl Seeder {
     }
 
     async fn ensure(&self, email: &Email, admin: &Admin) -> Result<(), String> {
-        let Some(user) = self.users.user_by_email(email).await.map_err(text)? else {
+        let Some(user) = self
+            .users
+            .user_by_email(email)
+            .await
+            .map_err(|error| error.to_string())?
+        else {
             let user = self.new_admin(email, self.hash(admin).await?);
-            self.users.add_user(&user).await.map_err(text)?;
+            self.users
+                .add_user(&user)
+                .await
+                .map_err(|error| error.to_string())?;
             note("administrator_seed", &user.id);
             return Ok(());
         };
         if user.role == Role::Admin && self.matches(&user, admin).await? {
-            return self.users.share_admin(&user.id, &self.sale).await.map_err(text);
+            return self
+                .users
+                .share_admin(&user.id, &self.sale)
+                .await
+                .map_err(|error| error.to_string());
         }
         let hash = self.hash(admin).await?;
         if !self
             .users
             .make_admin(&user, &hash, &self.sale)
             .await
-            .map_err(text)?
+            .map_err(|error| error.to_string())?
         {
             return Err("the account changed meanwhile".to_owned());
         }
@@ -146,8 +158,18 @@ impl Seeder {
     }
 
     async fn demote_all_but(&self, email: Option<&Email>) -> Result<(), String> {
-        for user in self.users.other_admins(&self.sale, email).await.map_err(text)? {
-            if self.users.drop_admin(&user.id, &self.sale).await.map_err(text)? {
+        for user in self
+            .users
+            .other_admins(&self.sale, email)
+            .await
+            .map_err(|error| error.to_string())?
+        {
+            if self
+                .users
+                .drop_admin(&user.id, &self.sale)
+                .await
+                .map_err(|error| error.to_string())?
+            {
                 note("administrator_demotion", &user.id);
                 self.tidy(&user).await?;
             }
@@ -158,7 +180,10 @@ impl Seeder {
     /// Removes what sessions a user had: they are over already, since the account has another version.
     async fn tidy(&self, user: &User) -> Result<(), String> {
         let version = user.auth_version + 1;
-        self.sessions.end_older(&user.id, version).await.map_err(text)
+        self.sessions
+            .end_older(&user.id, version)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     async fn matches(&self, user: &User, admin: &Admin) -> Result<bool, String> {
@@ -207,8 +232,4 @@ fn note(action: &'static str, whose: &UserId) {
         from: None,
         request_id: None,
     });
-}
-
-fn text(error: mongodb::error::Error) -> String {
-    error.to_string()
 }

@@ -48,7 +48,7 @@ pub struct Sessions {
 /// What came of a refresh token.
 enum Exchanged {
     /// A pair for the user, made at this instant.
-    Pair(User, Token, Timestamp),
+    Pair(Box<User>, Token, Timestamp),
     /// Nothing: it is none of ours, or over.
     Refused,
     /// It was spent before: its user's session has ended.
@@ -135,10 +135,12 @@ impl Sessions {
             match session.tokens().step(token, by.at) {
                 Step::Exchange { next, after } => {
                     if self.sessions.exchange(&session, &after, by.clone()).await? {
-                        return Ok(Exchanged::Pair(user, next, by.at));
+                        return Ok(Exchanged::Pair(Box::new(user), next, by.at));
                     }
                 }
-                Step::Repeat { current, made_at } => return Ok(Exchanged::Pair(user, current, made_at)),
+                Step::Repeat { current, made_at } => {
+                    return Ok(Exchanged::Pair(Box::new(user), current, made_at));
+                }
                 Step::Over => {
                     self.sessions.end(&session.id).await?;
                     return Ok(Exchanged::Refused);

@@ -82,10 +82,10 @@ pub(super) async fn change_password(
         .passwords
         .hash(change.new_password, Some(client.network()))
         .await?;
-    let (users, before) = (auth.users.clone(), user.clone());
+    let users = auth.users.clone();
     let changed = mongo::detached(async move {
         users
-            .change_password(&before, &hash)
+            .change_password(&user, &hash)
             .await
             .map_err(MongoError::from)
     })
