@@ -24,7 +24,7 @@ use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -41,6 +41,8 @@ pub const ADMIN_PASSWORD: &str = "an admin's password";
 pub const PAGE: &str = "https://page.example.com";
 /// What the name of a service's second process ends with.
 const SECOND: &str = "-2";
+/// The directory that declares the administrator.
+const ADMIN: &str = "admin";
 /// Partitions of each topic.
 const PARTITIONS: i32 = 4;
 /// How long a process may take to be ready.
@@ -86,6 +88,7 @@ impl World {
         create_topics(&credentials, &config).await?;
         let client = mongo::client(&credentials.mongodb_uri).await?;
         let gateway = ([127, 0, 0, 1], ports["gateway"].0).into();
+        declare(&dir.path().join(ADMIN), Some((ADMIN_EMAIL, ADMIN_PASSWORD)))?;
         let mut world = Self {
             database: client.database(&config.data.database),
             shop: Arc::new(Shop::new("127.0.0.1", gateway, &pair.private_pem)?),
@@ -112,6 +115,28 @@ impl World {
             email: ADMIN_EMAIL.to_owned(),
             password: ADMIN_PASSWORD.to_owned(),
         }
+    }
+
+    /// Declares another administrator, or that there is none, as a changed Secret does.
+    pub fn declare_admin(&self, admin: Option<(&str, &str)>) -> Result<()> {
+        declare(&self.dir.path().join(ADMIN), admin)
+    }
+
+    /// The address of a path at one service, past the gateway.
+    pub fn url_of(&self, service: &str, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.ports[service].0)
+    }
+
+    /// The database of accounts.
+    pub fn accounts(&self) -> Database {
+        self.database
+            .client()
+            .database(&self.config.data.accounts_database)
+    }
+
+    /// What a service has logged so far.
+    pub fn log_of(&self, service: &str) -> Result<String> {
+        Ok(std::fs::read_to_string(self.log(service))?)
     }
 
     /// Writes the control document with a change; the services take it because its version is higher.
@@ -178,11 +203,8 @@ impl World {
             .arg(self.dir.path().join("control.json"))
             .arg("--keys")
             .arg(self.dir.path())
-            .envs([
-                ("ADMIN_EMAIL", ADMIN_EMAIL),
-                ("ADMIN_PASSWORD", ADMIN_PASSWORD),
-                ("INSTANCE", service),
-            ])
+            .env("ADMIN_DIR", self.dir.path().join(ADMIN))
+            .env("INSTANCE", service)
             .envs(self.backends.environment())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -424,6 +446,19 @@ pub async fn eventually(
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Writes the files of an administrator's Secret the way Kubernetes does: all at once, behind a link.
+fn declare(dir: &Path, admin: Option<(&str, &str)>) -> Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let version = uuid::Uuid::new_v4().to_string();
+    std::fs::create_dir(dir.join(&version))?;
+    if let Some((email, password)) = admin {
+        std::fs::write(dir.join(&version).join("email"), email)?;
+        std::fs::write(dir.join(&version).join("password"), password)?;
+    }
+    std::os::unix::fs::symlink(&version, dir.join("..new"))?;
+    Ok(std::fs::rename(dir.join("..new"), dir.join("..data"))?)
 }
 
 fn executable() -> PathBuf {

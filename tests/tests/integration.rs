@@ -10,7 +10,7 @@ use quicksale_tests::{
     cluster::command,
     scenarios::{SETTLED, crowd, seed_flow},
     shop::{Answer, next_update},
-    world::{ADMIN_EMAIL, ADMIN_PASSWORD, PAGE, SERVICES, World, eventually},
+    world::{PAGE, SERVICES, World, eventually},
 };
 use reqwest::Method;
 use sale::{
@@ -302,42 +302,6 @@ async fn limits_and_the_clock_follow_the_control_document() -> Result<()> {
             .is_ok())
     })
     .await
-}
-
-#[tokio::test]
-async fn a_spent_refresh_token_ends_its_family() -> Result<()> {
-    let world = World::start().await?;
-    let login = json!({"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD});
-    let first = world
-        .shop
-        .send(Method::POST, "/api/auth/login", None, Some(login))
-        .await?;
-    let exchange = async |token: &Value| {
-        world
-            .shop
-            .send(
-                Method::POST,
-                "/api/auth/refresh",
-                None,
-                Some(json!({"refreshToken": token})),
-            )
-            .await
-    };
-    let second = exchange(&first.expect(200)?.json["refreshToken"]).await?;
-    second.expect(200)?;
-    exchange(&first.json["refreshToken"])
-        .await?
-        .expect_problem(401, "unauthenticated")?;
-    exchange(&second.json["refreshToken"])
-        .await?
-        .expect_problem(401, "unauthenticated")?;
-    let wrong = json!({"email": ADMIN_EMAIL, "password": "wrong wrong"});
-    world
-        .shop
-        .send(Method::POST, "/api/auth/login", None, Some(wrong))
-        .await?
-        .expect_problem(401, "unauthenticated")?;
-    Ok(())
 }
 
 #[tokio::test]

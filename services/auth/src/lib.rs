@@ -1,21 +1,31 @@
 //! Accounts: who somebody is, and the tokens that prove it.
 //!
-//! - [`account`] checks what people send, [`password`] hashes, [`store`] keeps users and refresh tokens;
-//! - [`session`] hands out token pairs and rotates them;
-//! - [`routes`] is the HTTP API; [`seed`] makes the first admin.
+//! - [`account`] checks what people send, [`client`] tells where from; [`password`] hashes within what [`memory`] there is;
+//! - [`proof`] lets somebody prove who they are, and [`guesses`] counts the tries;
+//! - [`session`] hands out token pairs and exchanges them by the rules of [`refresh`];
+//! - [`store`] keeps users, [`session_store`] their sessions;
+//! - [`routes`] is the HTTP API; [`seed`] keeps the administrator that [`admin`] declares.
 
 pub mod account;
+pub mod admin;
+pub mod client;
+pub mod guesses;
+pub mod memory;
 pub mod password;
+pub mod proof;
+pub mod refresh;
 pub mod routes;
 pub mod seed;
 pub mod session;
+pub mod session_store;
 pub mod store;
+
+pub use admin::{Admin, AdminSecret, AdminSource};
 
 use axum::Router;
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
 use platform::{clock::Clock, health::Health, http::authorization::Authority, tokens::Signer};
-use secrecy::SecretString;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,21 +37,14 @@ pub struct Dependencies {
     pub signer: Signer,
     /// Verifies them.
     pub authority: Authority,
-    /// The first admin, if one is to be made.
-    pub admin: Option<Admin>,
+    /// Where the administrator is declared.
+    pub admin: AdminSource,
+    /// The sale whose administrator that is.
+    pub sale: String,
     /// Health of the process.
     pub health: Health,
     /// Cancelled when the process ends.
     pub stop: CancellationToken,
-}
-
-/// The first admin.
-#[derive(Debug, Clone)]
-pub struct Admin {
-    /// Address to log in with.
-    pub email: String,
-    /// Password; the account follows when it changes.
-    pub password: SecretString,
 }
 
 /// The routes of the service and the tasks that must run beside them.
@@ -54,19 +57,29 @@ pub struct Service {
 
 /// Puts the service together. Nothing is awaited: the database may come later.
 pub fn build(deps: Dependencies) -> Service {
-    let store = store::Store::new(&deps.accounts);
+    let users = store::Store::new(&deps.accounts);
+    let stored = session_store::SessionStore::new(&deps.accounts);
+    let guesses = guesses::Guesses::new(&deps.accounts);
     let passwords = password::Passwords::default();
     let state = routes::Auth {
-        store: store.clone(),
-        sessions: session::Sessions::new(store.clone(), Arc::new(deps.signer)),
+        users: users.clone(),
+        sessions: session::Sessions::new(users.clone(), stored.clone(), Arc::new(deps.signer)),
+        prover: proof::Prover::new(users.clone(), guesses.clone(), passwords.clone()),
         passwords: passwords.clone(),
         authority: deps.authority,
         clock: Clock::System,
     };
+    let seeder = seed::Seeder {
+        users,
+        sessions: stored,
+        guesses,
+        passwords,
+        source: deps.admin,
+        sale: deps.sale,
+    };
     let ready = deps.health.gate("accounts");
-    let prepare = seed::prepare(store, passwords, deps.admin, ready, deps.stop);
     Service {
         router: routes::router(state),
-        tasks: vec![("auth accounts", prepare.boxed())],
+        tasks: vec![("auth accounts", seeder.run(ready, deps.stop).boxed())],
     }
 }

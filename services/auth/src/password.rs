@@ -1,21 +1,29 @@
-//! Password hashing: argon2id with 19 MiB and two passes (OWASP's first choice for argon2id), off the async threads
-//! and no more at once than there are cores.
+//! Password hashing: argon2id with 19 MiB and two passes (OWASP's first choice for argon2id), off the async threads and no
+//! more at once than there are cores and memory for. Whoever sends many fills a small part of the queue only.
 
+use crate::{client::Network, memory};
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use platform::http::problem::Problem;
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 use tokio::sync::Semaphore;
 
 /// Memory in KiB.
 const MEMORY_KIB: u32 = 19 * 1024;
 /// Passes.
 const PASSES: u32 = 2;
-/// Callers that may wait for a core each; at 25 ms a hash the last of them waits some 3 s on two cores.
-const WAITING_FOR_EACH_CORE: usize = 128;
+/// Memory of a hash under way, with what the allocator and its thread need.
+const BYTES_OF_ONE: u64 = (MEMORY_KIB as u64 + 2 * 1024) * 1024;
+/// Callers that may wait for a place each; at 25 ms a hash the last of them waits some 3 s.
+const WAITING_FOR_EACH_PLACE: usize = 128;
+/// One network may fill one part in this many of the queue.
+const SHARES: usize = 8;
 
 /// Compared with when there is no such user, so that the answer takes as long.
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now("nobody has this password").unwrap_or_default());
@@ -23,27 +31,30 @@ static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now("nobody has this pas
 /// Hashes and verifies within bounds.
 #[derive(Debug, Clone)]
 pub struct Passwords {
-    cores: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    queue: Arc<Queue>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let limit = memory::limit();
+        let places = memory::places(cores, limit, BYTES_OF_ONE);
+        tracing::info!(places, cores, memory_limit = limit, "passwords hashed at once");
         Self {
-            cores: Arc::new(Semaphore::new(cores)),
-            places: Arc::new(Semaphore::new(cores * WAITING_FOR_EACH_CORE)),
+            places: Arc::new(Semaphore::new(places)),
+            queue: Arc::new(Queue::new(places * WAITING_FOR_EACH_PLACE)),
         }
     }
 }
 
 impl Passwords {
-    /// Hashes a password into a PHC string.
+    /// Hashes a password into a PHC string, for somebody on a network, or for the service itself.
     ///
     /// # Errors
     /// 503 when too many are waiting.
-    pub async fn hash(&self, password: SecretString) -> Result<String, Problem> {
-        self.on_a_core(move || hash_now(password.expose_secret()))
+    pub async fn hash(&self, password: SecretString, from: Option<Network>) -> Result<String, Problem> {
+        self.in_place(from, move || hash_now(password.expose_secret()))
             .await?
             .map_err(|error| Problem::internal(&error))
     }
@@ -52,8 +63,13 @@ impl Passwords {
     ///
     /// # Errors
     /// 503 when too many are waiting.
-    pub async fn verify(&self, password: SecretString, hash: Option<String>) -> Result<bool, Problem> {
-        self.on_a_core(move || {
+    pub async fn verify(
+        &self,
+        password: SecretString,
+        hash: Option<String>,
+        from: Option<Network>,
+    ) -> Result<bool, Problem> {
+        self.in_place(from, move || {
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| NOBODY.clone());
             let matches = PasswordHash::new(&hash).is_ok_and(|hash| {
@@ -66,25 +82,98 @@ impl Passwords {
         .await
     }
 
-    async fn on_a_core<T: Send + 'static>(
+    async fn in_place<T: Send + 'static>(
         &self,
+        from: Option<Network>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _place = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| Problem::busy())?;
-        let core = Arc::clone(&self.cores)
+        let _waiting = Queue::enter(&self.queue, from).ok_or_else(Problem::busy)?;
+        let place = Arc::clone(&self.places)
             .acquire_owned()
             .await
             .map_err(|_| Problem::busy())?;
         tokio::task::spawn_blocking(move || {
             let done = work();
-            drop(core);
+            drop(place);
             done
         })
         .await
         .map_err(|error| Problem::internal(&error))
     }
+}
+
+/// Who waits, by network.
+#[derive(Debug)]
+struct Queue {
+    most: usize,
+    most_of_one: usize,
+    waiting: Mutex<HashMap<Option<Network>, usize>>,
+}
+
+/// A place in the queue, until it is dropped.
+struct Waiting {
+    queue: Arc<Queue>,
+    from: Option<Network>,
+}
+
+impl Queue {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            most_of_one: (most / SHARES).max(1),
+            waiting: Mutex::default(),
+        }
+    }
+
+    fn enter(queue: &Arc<Self>, from: Option<Network>) -> Option<Waiting> {
+        let mut waiting = queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = waiting.values().sum();
+        let own = waiting.get(&from).copied().unwrap_or(0);
+        if all >= queue.most || own >= queue.most_of_one {
+            return None;
+        }
+        waiting.insert(from, own + 1);
+        Some(Waiting {
+            queue: Arc::clone(queue),
+            from,
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = waiting.get_mut(&self.from) {
+            *own -= 1;
+            if *own == 0 {
+                waiting.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// Checks a hash that somebody brings: argon2id, and no more memory and work than our own, so that checking a password
+/// stays within bounds.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn check_hash(text: &str) -> Result<(), String> {
+    let hash = PasswordHash::new(text).map_err(|error| {
+        format!("is not a password hash in PHC format such as $argon2id$v=19$m=19456,t=2,p=1$…: {error}")
+    })?;
+    if hash.algorithm.as_str() != "argon2id" {
+        return Err(format!("is made with {}; make it with argon2id", hash.algorithm));
+    }
+    let params = Params::try_from(&hash).map_err(|error| format!("has odd parameters: {error}"))?;
+    if params.m_cost() > MEMORY_KIB || params.t_cost() > 10 || params.p_cost() > 4 {
+        return Err(format!(
+            "asks for m={}, t={}, p={}; at most m={MEMORY_KIB}, t=10 and p=4 are taken: make it with m={MEMORY_KIB}, t={PASSES}, p=1",
+            params.m_cost(),
+            params.t_cost(),
+            params.p_cost()
+        ));
+    }
+    Ok(())
 }
 
 fn argon2() -> Argon2<'static> {
@@ -109,20 +198,59 @@ mod tests {
     #[tokio::test]
     async fn a_hash_matches_its_password_only() {
         let passwords = Passwords::default();
-        let hash = passwords.hash("correct horse".into()).await.unwrap();
+        let hash = passwords.hash("correct horse".into(), None).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert!(
             passwords
-                .verify("correct horse".into(), Some(hash.clone()))
+                .verify("correct horse".into(), Some(hash.clone()), None)
                 .await
                 .unwrap()
         );
-        assert!(!passwords.verify("wrong horse".into(), Some(hash)).await.unwrap());
         assert!(
             !passwords
-                .verify("nobody has this password".into(), None)
+                .verify("wrong horse".into(), Some(hash), None)
                 .await
                 .unwrap()
         );
+        assert!(
+            !passwords
+                .verify("nobody has this password".into(), None, None)
+                .await
+                .unwrap()
+        );
+    }
+
+    #[test]
+    fn one_network_fills_its_share_of_the_queue_only() {
+        let network = |n: u8| Some(Network::of([203, 0, 113, n].into()));
+        let queue = Arc::new(Queue::new(16));
+        let first = Queue::enter(&queue, network(1)).unwrap();
+        let _second = Queue::enter(&queue, network(1)).unwrap();
+        assert!(Queue::enter(&queue, network(1)).is_none());
+        let _others: Vec<_> = (2..16).filter_map(|n| Queue::enter(&queue, network(n))).collect();
+        assert!(Queue::enter(&queue, network(99)).is_none(), "16 are waiting");
+        drop(first);
+        assert!(Queue::enter(&queue, network(1)).is_some());
+        assert_eq!(queue.waiting.lock().unwrap().len(), 15);
+    }
+
+    #[test]
+    fn a_hash_that_costs_too_much_is_refused() {
+        check_hash(&hash_now("a password").unwrap()).unwrap();
+        let salt_and_hash = "c2FsdHNhbHRzYWx0$MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE";
+        for (hash, says) in [
+            ("plain".to_owned(), "PHC"),
+            (
+                format!("$argon2id$v=19$m=4194304,t=1,p=1${salt_and_hash}"),
+                "m=4194304",
+            ),
+            (
+                format!("$argon2i$v=19$m=4096,t=3,p=1${salt_and_hash}"),
+                "argon2id",
+            ),
+        ] {
+            let refusal = check_hash(&hash).unwrap_err();
+            assert!(refusal.contains(says), "{refusal}");
+        }
     }
 }

@@ -1,138 +1,252 @@
 //! Token pairs: a short access token, and a refresh token that is good for one exchange.
+//!
+//! A session is over when its time is up, when it is ended by hand, when an old refresh token comes back, or when the
+//! account has moved on to another version: a new password, a demotion, "log out everywhere". The version is compared at
+//! each exchange, so one write to the account ends all of its sessions; their documents are tidied up after.
 
-use crate::store::{RefreshToken, Store, User};
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use crate::{
+    client::Client,
+    refresh::{Step, Token, Tokens},
+    session_store::{Session, SessionStore, Use},
+    store::{Store, User},
+};
 use jiff::Timestamp;
-use mongodb::bson::DateTime;
 use platform::{
+    audit::{self, Event, Outcome, masked_address},
     backends::mongo::{self, MongoError},
     http::problem::Problem,
     tokens::Signer,
 };
+use sale::UserId;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// How long a refresh token is good for.
-const REFRESH_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Sessions that a user may have at once; the oldest one ends for a new one.
+pub const SESSIONS_OF_A_USER: usize = 20;
+/// Tries to exchange a token against others who do the same.
+const ATTEMPTS: u32 = 8;
 
 /// An access token and the refresh token that follows it.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pair {
     /// For the Authorization header; 15 minutes.
     pub access_token: String,
-    /// For one exchange; 30 days.
+    /// For one exchange; 30 days, and 90 days after the login at the latest.
     pub refresh_token: String,
 }
 
-/// Hands out and exchanges tokens.
+/// Begins, exchanges and ends sessions.
 #[derive(Debug, Clone)]
 pub struct Sessions {
-    store: Store,
+    users: Store,
+    sessions: SessionStore,
     signer: Arc<Signer>,
+}
+
+/// What came of a refresh token.
+enum Exchanged {
+    /// A pair for the user, made at this instant.
+    Pair(Box<User>, Token, Timestamp),
+    /// Nothing: it is none of ours, or over.
+    Refused,
+    /// It was spent before: its user's session has ended.
+    Stolen(UserId),
 }
 
 impl Sessions {
     /// Sessions kept in a store.
-    pub fn new(store: Store, signer: Arc<Signer>) -> Self {
-        Self { store, signer }
+    pub fn new(users: Store, sessions: SessionStore, signer: Arc<Signer>) -> Self {
+        Self {
+            users,
+            sessions,
+            signer,
+        }
     }
 
     /// A first pair after a login.
     ///
     /// # Errors
     /// 503 when the store does not answer.
-    pub async fn begin(&self, user: &User, now: Timestamp) -> Result<Pair, Problem> {
-        self.pair(user, uuid::Uuid::new_v4().to_string(), now).await
+    pub async fn begin(&self, user: &User, client: &Client, now: Timestamp) -> Result<Pair, Problem> {
+        let token = Token::random();
+        let tokens = Tokens::first(&token, now);
+        let session = Session::new(
+            user.id.clone(),
+            user.auth_version,
+            token.handle_hash(),
+            &tokens,
+            used(client, now),
+        );
+        let sessions = self.sessions.clone();
+        mongo::detached(async move {
+            sessions
+                .add(&session, SESSIONS_OF_A_USER)
+                .await
+                .map_err(MongoError::from)
+        })
+        .await
+        .map_err(|error| busy(&error))?;
+        self.pair(user, &token, now)
     }
 
-    /// Exchanges a refresh token. One that was exchanged before was stolen, then or now: its whole family ends.
+    /// Exchanges a refresh token. One that was spent just now is answered as it was then; one that was spent before was
+    /// stolen, then or now, and its session ends.
     ///
     /// # Errors
     /// 401 for a token that is not good, 503 when the store does not answer.
-    pub async fn refresh(&self, token: &str, now: Timestamp) -> Result<Pair, Problem> {
+    pub async fn refresh(&self, token: &str, client: &Client, now: Timestamp) -> Result<Pair, Problem> {
         let refused = || Problem::unauthenticated("The refresh token is not good any more; log in again.");
-        let hash = hash(token);
-        let store = self.store.clone();
-        let spent: Result<_, MongoError> = mongo::detached(async move {
-            let Some(spent) = store.spend(&hash, now).await? else {
-                if let Some(reused) = store.token(&hash).await? {
-                    tracing::warn!(user = %reused.user_id, "a spent refresh token came back; ending its family");
-                    store.revoke(&reused.family).await?;
-                }
-                return Ok(None);
-            };
-            let user = store.user(&spent.user_id).await?;
-            Ok(user.map(|user| (user, spent)))
-        })
-        .await;
-        let (user, spent) = spent.map_err(|error| busy(&error))?.ok_or_else(refused)?;
-        let pair = self.pair(&user, spent.family.clone(), now).await?;
-        // A reuse at the same moment may have ended the family before the new token was in it.
-        if self.family_has_ended(spent).await? {
-            return Err(refused());
-        }
-        Ok(pair)
-    }
-
-    /// Whether the family of a spent token was ended since; what has joined it meanwhile is ended as well.
-    async fn family_has_ended(&self, spent: RefreshToken) -> Result<bool, Problem> {
-        let store = self.store.clone();
-        let ended: Result<_, MongoError> = mongo::detached(async move {
-            if store.token(&spent.hash).await?.is_some() {
-                return Ok(false);
+        // As exact as the store, so that a repeated answer is the same to the letter.
+        let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
+        let token = Token::parse(token).ok_or_else(refused)?;
+        let (this, by) = (self.clone(), used(client, now));
+        let exchanged = mongo::detached(async move { this.exchange(&token, by).await })
+            .await
+            .map_err(|error| busy(&error))?;
+        match exchanged {
+            Exchanged::Pair(user, token, made_at) => self.pair(&user, &token, made_at),
+            Exchanged::Refused => Err(refused()),
+            Exchanged::Stolen(user) => {
+                audit::record(Event {
+                    action: "token_reuse",
+                    outcome: Outcome::Refused,
+                    who: "anonymous",
+                    whose: user.as_str(),
+                    from: Some(client.address),
+                    request_id: client.request_id.as_deref(),
+                });
+                Err(refused())
             }
-            store.revoke(&spent.family).await?;
-            Ok(true)
-        })
-        .await;
-        ended.map_err(|error| busy(&error))
+        }
     }
 
-    /// Ends the family of a refresh token, if there is one.
+    async fn exchange(&self, token: &Token, by: Use) -> Result<Exchanged, MongoError> {
+        for _ in 0..ATTEMPTS {
+            let Some(session) = self.sessions.by_handle(&token.handle_hash()).await? else {
+                return Ok(Exchanged::Refused);
+            };
+            let user = self.users.user(&session.user_id).await?;
+            let Some(user) = user.filter(|user| user.auth_version == session.auth_version) else {
+                self.sessions.end(&session.id).await?;
+                return Ok(Exchanged::Refused);
+            };
+            match session.tokens().step(token, by.at) {
+                Step::Exchange { next, after } => {
+                    if self.sessions.exchange(&session, &after, by.clone()).await? {
+                        return Ok(Exchanged::Pair(Box::new(user), next, by.at));
+                    }
+                }
+                Step::Repeat { current, made_at } => {
+                    return Ok(Exchanged::Pair(Box::new(user), current, made_at));
+                }
+                Step::Over => {
+                    self.sessions.end(&session.id).await?;
+                    return Ok(Exchanged::Refused);
+                }
+                Step::Stolen => {
+                    self.sessions.end(&session.id).await?;
+                    return Ok(Exchanged::Stolen(user.id));
+                }
+            }
+        }
+        Ok(Exchanged::Refused)
+    }
+
+    /// Ends the session of a refresh token, if there is one, and says whose it was.
     ///
     /// # Errors
     /// 503 when the store does not answer.
-    pub async fn end(&self, token: &str) -> Result<(), Problem> {
-        let (store, hash) = (self.store.clone(), hash(token));
+    pub async fn end(&self, token: &str) -> Result<Option<UserId>, Problem> {
+        let Some(token) = Token::parse(token) else {
+            return Ok(None);
+        };
+        let sessions = self.sessions.clone();
         mongo::detached(async move {
-            if let Some(token) = store.token(&hash).await? {
-                store.revoke(&token.family).await?;
-            }
-            Ok::<_, MongoError>(())
+            let Some(session) = sessions.by_handle(&token.handle_hash()).await? else {
+                return Ok::<_, MongoError>(None);
+            };
+            sessions.end(&session.id).await?;
+            Ok(Some(session.user_id))
         })
         .await
         .map_err(|error| busy(&error))
     }
 
-    async fn pair(&self, user: &User, family: String, now: Timestamp) -> Result<Pair, Problem> {
-        let refresh_token = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-        let stored = RefreshToken {
-            hash: hash(&refresh_token),
-            user_id: user.id.clone(),
-            family,
-            spent_at: None,
-            expires_at: DateTime::from_millis((now + REFRESH_TTL).as_millisecond()),
-        };
-        let store = self.store.clone();
-        mongo::detached(async move { store.add_token(&stored).await.map_err(MongoError::from) })
+    /// The sessions of a user, the newest first.
+    ///
+    /// # Errors
+    /// 503 when the store does not answer.
+    pub async fn list(&self, user: &UserId) -> Result<Vec<Session>, Problem> {
+        let (users, sessions, user) = (self.users.clone(), self.sessions.clone(), user.clone());
+        mongo::detached(async move {
+            let version = users.user(&user).await?.map(|user| user.auth_version);
+            let mut all = sessions.of_user(&user).await?;
+            all.retain(|session| Some(session.auth_version) == version);
+            Ok::<_, MongoError>(all)
+        })
+        .await
+        .map_err(|error| busy(&error))
+    }
+
+    /// Ends one session of a user; says whether there was one.
+    ///
+    /// # Errors
+    /// 503 when the store does not answer.
+    pub async fn end_one(&self, id: String, user: UserId) -> Result<bool, Problem> {
+        let sessions = self.sessions.clone();
+        mongo::detached(async move { sessions.end_of_user(&id, &user).await.map_err(MongoError::from) })
             .await
-            .map_err(|error| busy(&error))?;
+            .map_err(|error| busy(&error))
+    }
+
+    /// Removes the sessions that a user had before this version of the account.
+    ///
+    /// # Errors
+    /// 503 when the store does not answer.
+    pub async fn tidy(&self, user: UserId, version: i64) -> Result<(), Problem> {
+        let sessions = self.sessions.clone();
+        mongo::detached(async move { sessions.end_older(&user, version).await.map_err(MongoError::from) })
+            .await
+            .map_err(|error| busy(&error))
+    }
+
+    /// Ends every session of a user, an administrator's access tokens included.
+    ///
+    /// # Errors
+    /// 503 when the store does not answer.
+    pub async fn end_all(&self, user: UserId) -> Result<(), Problem> {
+        let (users, sessions) = (self.users.clone(), self.sessions.clone());
+        mongo::detached(async move {
+            users.end_sessions(&user).await?;
+            sessions
+                .end_older(&user, i64::MAX)
+                .await
+                .map_err(MongoError::from)
+        })
+        .await
+        .map_err(|error| busy(&error))
+    }
+
+    fn pair(&self, user: &User, token: &Token, now: Timestamp) -> Result<Pair, Problem> {
         let access_token = self
             .signer
-            .access_token(&user.id, user.role, now)
+            .versioned_token(&user.id, user.role, user.auth_version, now)
             .map_err(|error| Problem::internal(&error))?;
         Ok(Pair {
             access_token,
-            refresh_token,
+            refresh_token: token.text(),
         })
     }
 }
 
-fn hash(token: &str) -> String {
-    hex::encode(Sha256::digest(token.as_bytes()))
+fn used(client: &Client, at: Timestamp) -> Use {
+    Use {
+        at,
+        from: masked_address(client.address),
+        agent: client.agent.clone(),
+    }
 }
 
 pub(crate) fn busy(error: &MongoError) -> Problem {

@@ -1,17 +1,20 @@
-//! Users and refresh tokens in MongoDB.
+//! Users in MongoDB.
 
-use crate::account::Email;
-use jiff::Timestamp;
+use crate::{account::Email, client::Network};
+use futures::TryStreamExt;
 use mongodb::{
     Collection, Database, IndexModel,
     bson::{DateTime, doc},
     error::Error,
-    options::IndexOptions,
+    options::{IndexOptions, ReturnDocument},
 };
 use platform::tokens::Role;
 use sale::UserId;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use sha2::{Digest, Sha256};
+
+/// Networks that are remembered for each user.
+const REMEMBERED_NETWORKS: i32 = 10;
 
 /// A user in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,38 +35,40 @@ pub struct User {
     pub role: Role,
     /// When the account was made.
     pub created_at: DateTime,
+    /// Grows whenever the account's sessions must end: a session or an administrator's token of an older version is over.
+    #[serde(default)]
+    pub auth_version: i64,
+    /// The sales whose administrator this is; empty for everybody who has registered.
+    #[serde(default)]
+    pub seeded_by: Vec<String>,
+    /// Hashes of the networks that the user has logged in from, the newest last.
+    #[serde(default)]
+    pub known_networks: Vec<String>,
 }
 
-/// A refresh token in the store: its hash only.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RefreshToken {
-    /// SHA-256 of the token, in hex.
-    #[serde(rename = "_id")]
-    pub hash: String,
-    /// Whose it is.
-    pub user_id: UserId,
-    /// All tokens that came from one login.
-    pub family: String,
-    /// When it was exchanged; a second exchange is theft.
-    pub spent_at: Option<DateTime>,
-    /// When it ends.
-    pub expires_at: DateTime,
+impl User {
+    /// Whether the user has logged in from a network before.
+    pub fn knows(&self, network: Network) -> bool {
+        self.known_networks.contains(&network_hash(&self.id, network))
+    }
 }
 
-/// The collections of auth.
+/// How a network stands among the known ones: no list of addresses can be read from it, nor compared between users.
+pub fn network_hash(user: &UserId, network: Network) -> String {
+    hex::encode(Sha256::digest(format!("{user}\n{network}")))
+}
+
+/// The users.
 #[derive(Debug, Clone)]
 pub struct Store {
     users: Collection<User>,
-    refresh_tokens: Collection<RefreshToken>,
 }
 
 impl Store {
-    /// The collections in the database of accounts.
+    /// The users in the database of accounts.
     pub fn new(database: &Database) -> Self {
         Self {
             users: database.collection("users"),
-            refresh_tokens: database.collection("refresh_tokens"),
         }
     }
 
@@ -73,24 +78,11 @@ impl Store {
     /// The driver's.
     pub async fn create_indexes(&self) -> Result<(), Error> {
         let unique = IndexOptions::builder().unique(true).build();
-        self.users
-            .create_index(
-                IndexModel::builder()
-                    .keys(doc! {"email": 1})
-                    .options(unique)
-                    .build(),
-            )
-            .await?;
-        let gone = IndexOptions::builder().expire_after(Duration::ZERO).build();
-        let expiry = IndexModel::builder()
-            .keys(doc! {"expiresAt": 1})
-            .options(gone)
+        let email = IndexModel::builder()
+            .keys(doc! {"email": 1})
+            .options(unique)
             .build();
-        self.refresh_tokens.create_index(expiry).await?;
-        self.refresh_tokens
-            .create_index(IndexModel::builder().keys(doc! {"family": 1}).build())
-            .await?;
-        Ok(())
+        self.users.create_index(email).await.map(drop)
     }
 
     /// Adds a user; a taken address is a duplicate key.
@@ -117,56 +109,107 @@ impl Store {
         self.users.find_one(doc! {"_id": id.as_str()}).await
     }
 
-    /// Replaces a user's password and makes the user an admin.
+    /// Remembers a network that a user has logged in from.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn make_admin(&self, id: &UserId, password_hash: &str) -> Result<(), Error> {
-        let change = doc! {"$set": {"passwordHash": password_hash, "role": "admin"}};
+    pub async fn remember_network(&self, id: &UserId, network: Network) -> Result<(), Error> {
+        let hash = network_hash(id, network);
+        let new = doc! {"_id": id.as_str(), "knownNetworks": {"$ne": &hash}};
+        let push = doc! {"$push": {"knownNetworks": {"$each": [hash], "$slice": -REMEMBERED_NETWORKS}}};
+        self.users.update_one(new, push).await.map(drop)
+    }
+
+    /// Replaces the password that `user` was read with, and ends all sessions in the same write. `None` when the
+    /// password has changed since, or the account is gone.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn change_password(&self, user: &User, password_hash: &str) -> Result<Option<User>, Error> {
+        let change = doc! {"$set": {"passwordHash": password_hash}, "$inc": {"authVersion": 1_i64}};
+        self.users
+            .find_one_and_update(as_it_was(user), change)
+            .return_document(ReturnDocument::After)
+            .await
+    }
+
+    /// Ends all sessions of a user.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn end_sessions(&self, id: &UserId) -> Result<(), Error> {
+        let change = doc! {"$inc": {"authVersion": 1_i64}};
         self.users
             .update_one(doc! {"_id": id.as_str()}, change)
             .await
             .map(drop)
     }
 
-    /// Adds a refresh token.
+    /// Deletes an account whose password is still the one that `user` was read with.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn add_token(&self, token: &RefreshToken) -> Result<(), Error> {
-        self.refresh_tokens.insert_one(token).await.map(drop)
+    pub async fn delete(&self, user: &User) -> Result<bool, Error> {
+        let done = self.users.delete_one(as_it_was(user)).await?;
+        Ok(done.deleted_count == 1)
     }
 
-    /// Spends a token that is neither spent nor over, once: of two racing calls one gets it.
+    /// Makes a user the administrator of a sale, with this password and none of the old sessions, in one write. False
+    /// when the user has changed since.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn spend(&self, hash: &str, now: Timestamp) -> Result<Option<RefreshToken>, Error> {
-        let at = DateTime::from_millis(now.as_millisecond());
-        self.refresh_tokens
-            .find_one_and_update(
-                doc! {"_id": hash, "spentAt": null, "expiresAt": {"$gt": at}},
-                doc! {"$set": {"spentAt": at}},
-            )
-            .await
+    pub async fn make_admin(&self, user: &User, password_hash: &str, sale: &str) -> Result<bool, Error> {
+        let change = doc! {
+            "$set": {"passwordHash": password_hash, "role": "admin", "knownNetworks": []},
+            "$addToSet": {"seededBy": sale},
+            "$inc": {"authVersion": 1_i64},
+        };
+        let done = self.users.update_one(as_it_was(user), change).await?;
+        Ok(done.matched_count == 1)
     }
 
-    /// A token, spent or not.
+    /// Notes that an administrator is another sale's, too.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn token(&self, hash: &str) -> Result<Option<RefreshToken>, Error> {
-        self.refresh_tokens.find_one(doc! {"_id": hash}).await
-    }
-
-    /// Ends every token of a family.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub async fn revoke(&self, family: &str) -> Result<(), Error> {
-        self.refresh_tokens
-            .delete_many(doc! {"family": family})
+    pub async fn share_admin(&self, id: &UserId, sale: &str) -> Result<(), Error> {
+        let change = doc! {"$addToSet": {"seededBy": sale}};
+        self.users
+            .update_one(doc! {"_id": id.as_str(), "role": "admin"}, change)
             .await
             .map(drop)
     }
+
+    /// The administrators of a sale, aside from the one with this address.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn other_admins(&self, sale: &str, than: Option<&Email>) -> Result<Vec<User>, Error> {
+        let mut of_sale = doc! {"seededBy": sale};
+        if let Some(email) = than {
+            of_sale.insert("email", doc! {"$ne": email.as_str()});
+        }
+        self.users.find(of_sale).await?.try_collect().await
+    }
+
+    /// Takes an administrator from a sale. Whoever is none of any other sale is a buyer from then on, without the old
+    /// sessions; says whether that is so.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn drop_admin(&self, id: &UserId, sale: &str) -> Result<bool, Error> {
+        self.users
+            .update_one(doc! {"_id": id.as_str()}, doc! {"$pull": {"seededBy": sale}})
+            .await?;
+        let nobodys = doc! {"_id": id.as_str(), "role": "admin", "seededBy": {"$size": 0}};
+        let demote = doc! {"$set": {"role": "buyer"}, "$inc": {"authVersion": 1_i64}};
+        let done = self.users.update_one(nobodys, demote).await?;
+        Ok(done.matched_count == 1)
+    }
+}
+
+/// Matches a user whose password is the one that was read.
+fn as_it_was(user: &User) -> mongodb::bson::Document {
+    doc! {"_id": user.id.as_str(), "passwordHash": &user.password_hash}
 }

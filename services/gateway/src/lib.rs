@@ -1,9 +1,11 @@
 //! The gateway: the front door of a sale.
 //!
-//! A request meets, in this order: [`cors`], the rate [`limiter`], for orders the sale's clock and the [`gate`], and
+//! A request meets, in this order: [`cors`], the rate [`limiter`], for administrators the question whether they still
+//! are ([`administrators`]), for orders the sale's clock and the [`gate`], and
 //! the [`proxy`] that takes it to its service. [`sale_page`] answers `GET /api/sale` from memory, [`upgrade`] passes
 //! WebSockets on where there is no ingress. [`warm_up`] keeps a process that has just started out of the way.
 
+pub mod administrators;
 pub mod cors;
 pub mod gate;
 pub mod limiter;
@@ -71,6 +73,7 @@ pub struct Service {
 pub(crate) struct Gateway {
     pub(crate) control: Control,
     pub(crate) authority: Authority,
+    pub(crate) administrators: administrators::Administrators,
     pub(crate) limiter: limiter::Limiter,
     pub(crate) gate: gate::Gate,
     pub(crate) products: products::Products,
@@ -95,6 +98,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
     let gateway = Gateway {
         control: deps.control,
         authority: deps.authority,
+        administrators: administrators::Administrators::new(&config.upstreams.auth),
         limiter: limiter::Limiter::new(deps.redis.clone(), &config.redis_prefix),
         gate: gate::Gate::new(deps.redis, &config.redis_prefix),
         products: products.clone(),
@@ -123,6 +127,10 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .route("/ws", get(upgrade::connect))
         // Before the layers, so that these answers go through them as well: a preflight is one of them.
         .method_not_allowed_fallback(server::method_not_allowed)
+        .layer(middleware::from_fn_with_state(
+            gateway.clone(),
+            administrators::check,
+        ))
         .layer(middleware::from_fn_with_state(gateway.clone(), limit));
     let router = limited
         .with_state(gateway)

@@ -6,6 +6,7 @@
 //! workers to [`tasks::Tasks`], which owns them until the process ends.
 
 pub mod admin;
+pub mod audit;
 pub mod backends;
 pub mod clock;
 pub mod config;

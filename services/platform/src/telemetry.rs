@@ -16,6 +16,11 @@ pub enum LogFormat {
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,rskafka=error,fred=error,mongodb=warn,hyper=warn"));
+    // The audit trail is written whatever the log level is.
+    let filter = match format!("{}=info", crate::audit::TARGET).parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true)).try_init(),

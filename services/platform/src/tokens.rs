@@ -68,6 +68,9 @@ pub struct Claims {
     pub iat: i64,
     /// Expires at, seconds since the epoch.
     pub exp: i64,
+    /// The version of the account's credentials that the token was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ver: Option<i64>,
 }
 
 /// The verified bearer of a token.
@@ -81,6 +84,8 @@ pub struct Identity {
     pub audience: Audience,
     /// When the token ends.
     pub expires_at: Timestamp,
+    /// The version of the account's credentials that the token was made for.
+    pub version: Option<i64>,
 }
 
 /// Why a token was refused. Deliberately coarse: the answer to the caller is the same 401 for all.
@@ -211,7 +216,21 @@ impl Signer {
     /// # Errors
     /// [`KeyError::Content`] when signing fails.
     pub fn access_token(&self, user: &UserId, role: Role, now: Timestamp) -> Result<String, KeyError> {
-        self.sign(user, role, Audience::Public, now, ACCESS_TOKEN_TTL)
+        self.sign(user, role, Audience::Public, None, now, ACCESS_TOKEN_TTL)
+    }
+
+    /// Signs an access token that is bound to a version of the account's credentials.
+    ///
+    /// # Errors
+    /// [`KeyError::Content`] when signing fails.
+    pub fn versioned_token(
+        &self,
+        user: &UserId,
+        role: Role,
+        version: i64,
+        now: Timestamp,
+    ) -> Result<String, KeyError> {
+        self.sign(user, role, Audience::Public, Some(version), now, ACCESS_TOKEN_TTL)
     }
 
     /// Signs a token for a part of QuickSale that calls another inside of the cluster.
@@ -223,6 +242,7 @@ impl Signer {
             &UserId::new(format!("service:{caller}")),
             Role::Service,
             Audience::Internal,
+            None,
             now,
             SERVICE_TOKEN_TTL,
         )
@@ -233,6 +253,7 @@ impl Signer {
         user: &UserId,
         role: Role,
         aud: Audience,
+        ver: Option<i64>,
         now: Timestamp,
         ttl: Duration,
     ) -> Result<String, KeyError> {
@@ -244,6 +265,7 @@ impl Signer {
             aud,
             iat,
             exp: iat + i64::try_from(ttl.as_secs()).unwrap_or(0),
+            ver,
         };
         jsonwebtoken::encode(&self.header, &claims, &self.key).map_err(content("the token"))
     }
@@ -347,6 +369,7 @@ impl Verifier {
             role: claims.role,
             audience: claims.aud,
             expires_at,
+            version: claims.ver,
         })
     }
 }

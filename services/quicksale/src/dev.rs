@@ -46,7 +46,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut process = Process::new(config, &control, keys.clone(), Overrides::default()).await?;
     process.set_admin(auth::Admin {
         email: email.clone(),
-        password: password.clone().into(),
+        secret: auth::AdminSecret::Password(password.clone().into()),
     });
     for role in Role::ALL {
         process.add(role).await?;

@@ -92,7 +92,7 @@ pub(crate) struct Process {
     keeps_sessions: bool,
     authority: Authority,
     refused: Arc<AtomicU64>,
-    admin: Option<auth::Admin>,
+    admin: auth::AdminSource,
     instance: String,
     health: Health,
     tasks: Tasks,
@@ -140,16 +140,16 @@ impl Process {
             keeps_sessions: false,
             authority,
             refused: Arc::default(),
-            admin: admin_from_env(),
+            admin: admin_from_env()?,
             instance,
             health,
             tasks,
         })
     }
 
-    /// Makes this the first admin instead of the one in the environment.
+    /// Makes this the administrator instead of the one in the environment.
     pub(crate) fn set_admin(&mut self, admin: auth::Admin) {
-        self.admin = Some(admin);
+        self.admin = auth::AdminSource::Fixed(admin);
     }
 
     /// Adds a task that lasts as long as the process.
@@ -211,6 +211,7 @@ impl Process {
                     signer: Signer::read(&self.keys)?,
                     authority: self.authority.clone(),
                     admin: self.admin.clone(),
+                    sale: self.config.sale.to_string(),
                     health: self.health.clone(),
                     stop,
                 });
@@ -290,14 +291,21 @@ impl Process {
 /// A service's routes and the tasks beside them.
 type Built = (Router, Vec<(&'static str, BoxFuture<'static, ()>)>);
 
-fn admin_from_env() -> Option<auth::Admin> {
+/// The administrator from `ADMIN_DIR`, or else from `ADMIN_EMAIL` with `ADMIN_PASSWORD_HASH` or `ADMIN_PASSWORD`.
+fn admin_from_env() -> anyhow::Result<auth::AdminSource> {
     let value = |name| {
         std::env::var(name)
             .ok()
             .filter(|value: &String| !value.is_empty())
     };
-    Some(auth::Admin {
-        email: value("ADMIN_EMAIL")?,
-        password: value("ADMIN_PASSWORD")?.into(),
-    })
+    if let Some(dir) = value("ADMIN_DIR") {
+        return Ok(auth::AdminSource::Directory(dir.into()));
+    }
+    let (hash, password) = (value("ADMIN_PASSWORD_HASH"), value("ADMIN_PASSWORD"));
+    let Some(email) = value("ADMIN_EMAIL").filter(|_| hash.is_some() || password.is_some()) else {
+        return Ok(auth::AdminSource::None);
+    };
+    auth::Admin::from_parts(email, hash.map(Into::into), password.map(Into::into))
+        .map(auth::AdminSource::Fixed)
+        .map_err(|problem| anyhow::anyhow!("ADMIN_PASSWORD_HASH: {problem}"))
 }

@@ -12,6 +12,7 @@
 
 pub mod catalogue;
 pub mod control;
+pub mod guesses;
 pub mod ids;
 pub mod limits;
 pub mod money;
