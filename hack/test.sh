@@ -34,7 +34,7 @@ integration() {
   hack/backends.sh wipe
   hack/backends.sh start
   cargo build --locked --bin quicksale
-  cargo test --locked --test integration -- --test-threads 2
+  cargo test --locked --test integration --test front_door -- --test-threads 2
 }
 # These stop the backends that all tests share.
 faults() {

@@ -430,9 +430,9 @@ async fn a_ticket_opens_one_socket_once() -> Result<()> {
         .context("refused")?;
     shop.order("ada", "k", "TOLD", 1).await?.expect(201)?;
     assert_eq!(next_update(&mut socket).await?["data"]["status"], "CONFIRMED");
-    for address in [&gateway, world.config.upstreams.notifier.authority()] {
+    for address in [gateway.as_str(), world.config.upstreams.notifier.authority()] {
         for query in [
-            &query,
+            query.as_str(),
             "ticket=made-up",
             &format!("ticket={}", "0".repeat(64)),
             "ticket=",

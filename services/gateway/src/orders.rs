@@ -37,7 +37,7 @@ use std::{
 };
 
 /// How long an order waits for another one of the same user.
-const UNDER_WAY: Duration = Duration::from_secs(5);
+const UNDER_WAY: Duration = Duration::from_secs(10);
 
 static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
