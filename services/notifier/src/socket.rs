@@ -87,6 +87,12 @@ enum End {
     Close(u16, &'static str),
 }
 
+/// The end of the oldest socket of a user who opened one too many.
+const REPLACED: End = End::Close(
+    close::REPLACED,
+    "a newer connection of yours took this one's place",
+);
+
 impl Session {
     /// Serves a socket to its end.
     pub async fn serve(self, mut socket: WebSocket, registration: Registration) {
@@ -119,11 +125,11 @@ impl Session {
         let mut frames = 0;
         loop {
             tokio::select! {
-                () = registration.replaced.cancelled() => {
-                    return End::Close(close::REPLACED, "a newer connection of yours took this one's place");
-                }
+                () = registration.replaced.cancelled() => return REPLACED,
                 () = self.stop.cancelled() => return End::Close(close::RESTART, "restarting; connect again"),
                 pushed = registration.pushes.recv() => match pushed {
+                    // The hub forgets a socket that it replaces, so both may be seen first.
+                    None if registration.replaced.is_cancelled() => return REPLACED,
                     None => return End::Close(close::TRY_AGAIN, "updates were missed; connect again"),
                     Some(notification) => {
                         if sent.len() > 1_000 {
