@@ -43,7 +43,7 @@ unit() {
 integration() {
   hack/backends.sh wipe
   hack/backends.sh start
-  tests --workspace --test integration --test accounts -- --test-threads 2
+  tests --workspace --test integration --test accounts --test front_door -- --test-threads 2
 }
 # Each of these has backends of its own, and kills them; those of a run that was killed itself are still there.
 faults() {

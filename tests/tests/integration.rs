@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use futures::future::{join_all, select};
-use gateway::gate::{Attempt, Gate, Outcome, Passage};
+use gateway::gate::{Attempt, Gate, Outcome, Passage, Passed};
 use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
@@ -605,7 +605,7 @@ async fn the_marker_of_a_refused_key_stays_if_a_repeat_has_used_it() -> Result<(
     let redis = platform::backends::redis::client(&platform::backends::Credentials::from_env()?.redis_url)?;
     let gate = Gate::new(redis, &format!("test-{}:", somebody()));
     let attempt = |key: &str| Attempt {
-        user: UserId::new("ada"),
+        user: UserId::new(format!("the user of {key}")),
         key: key.to_owned(),
         wanted: vec![(ProductId::new("p"), 1)],
     };
@@ -614,13 +614,18 @@ async fn the_marker_of_a_refused_key_stays_if_a_repeat_has_used_it() -> Result<(
         ("refused and repeated", 1, Outcome::Refused, true),
         ("unknown", 0, Outcome::Unknown, true),
         ("known", 0, Outcome::Known, true),
+        ("not sent", 0, Outcome::NotSent, false),
     ] {
         let attempt = attempt(key);
         assert_eq!(gate.take(&attempt).await?, Passage::Taken, "{key}");
         for _ in 0..repeats {
             assert_eq!(gate.take(&attempt).await?, Passage::Repeat, "{key}");
         }
-        gate.settle(&attempt, outcome).await;
+        let passed = Passed {
+            attempt: attempt.clone(),
+            has_units: true,
+        };
+        gate.settle(&passed, outcome).await;
         assert_eq!(gate.knows(&attempt.user, key).await?, stays, "{key}");
     }
     Ok(())

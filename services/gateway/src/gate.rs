@@ -5,6 +5,10 @@
 //! a gateway died or the order service did not answer in time, sends the order again with its key, and passes: the
 //! order service knows whether it took the order the first time. Without the marker such a buyer could be told "sold
 //! out" of an order that was accepted. Units whose buyer never comes back are found by inventory like any difference.
+//!
+//! Units that are taken for an order which is refused afterwards are missing to others for that moment. So a user has
+//! one order under way at a time, and whoever had one refused takes units for the next minute only once they are
+//! accepted.
 
 use fred::{
     clients::Client,
@@ -17,29 +21,44 @@ use sha2::{Digest, Sha256};
 /// How long it is remembered that a key may have made an order.
 const MARKER_SECONDS: i64 = 24 * 3_600;
 
-/// KEYS: the marker, then a count for each product. ARGV: the marker's seconds, then the units of each product.
-/// Returns 1 when units were taken, 2 when the order may pass without taking, 0 when it is refused.
+/// How long a user's order is taken to be under way if its gateway dies: longer than a service is waited for.
+const UNDER_WAY_MS: i64 = 15_000;
+/// How long a refused user takes units only afterwards.
+const DOUBTED_SECONDS: i64 = 60;
+
+/// KEYS: the marker, the user's order under way, the user's doubt, then a count for each product.
+/// ARGV: the marker's seconds, milliseconds of being under way, this order's name, then the units of each product.
+/// Returns 0 when the order is refused, 1 when units were taken, 2 when it may pass as a repeat, 3 when another order of
+/// the user is under way, 4 when it may pass and takes its units once it is accepted.
 const TAKE: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('SET', KEYS[1], 'repeated', 'KEEPTTL')
   return 2
 end
-for i = 2, #KEYS do
+if redis.call('EXISTS', KEYS[2]) == 1 then return 3 end
+for i = 4, #KEYS do
   local left = redis.call('GET', KEYS[i])
   if left and tonumber(left) < tonumber(ARGV[i]) then return 0 end
 end
-for i = 2, #KEYS do
+redis.call('SET', KEYS[1], 'once', 'EX', ARGV[1])
+redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
+if redis.call('EXISTS', KEYS[3]) == 1 then return 4 end
+for i = 4, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i]) end
 end
-redis.call('SET', KEYS[1], 'once', 'EX', ARGV[1])
 return 1
 ";
-/// KEYS: the marker, then a count for each product. ARGV: 1 to drop the marker, then the units of each product.
+/// KEYS: as above. ARGV: 1 to drop the marker, seconds of doubt (0 to leave it, -1 to end it), this order's name, then
+/// what comes back to the count of each product.
 /// A marker that a repeat has used stays: the repeat may be accepted where the first try was refused.
-const GIVE_BACK: &str = r"
+const SETTLE: &str = r"
 if ARGV[1] == '1' and redis.call('GET', KEYS[1]) == 'once' then redis.call('DEL', KEYS[1]) end
-for i = 2, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[i]) end
+if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
+local doubt = tonumber(ARGV[2])
+if doubt > 0 then redis.call('SET', KEYS[3], '1', 'EX', doubt) end
+if doubt < 0 then redis.call('DEL', KEYS[3]) end
+for i = 4, #KEYS do
+  if ARGV[i] ~= '0' and redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[i]) end
 end
 return 1
 ";
@@ -56,23 +75,39 @@ pub struct Gate {
 pub enum Passage {
     /// Units were taken and the key was marked.
     Taken,
+    /// The key was marked; the units are there, and are taken once the order is accepted.
+    TakesLater,
     /// The key was marked before: pass, nothing was taken.
     Repeat,
+    /// Another order of the user is under way.
+    UnderWay,
     /// No units are left.
     Refused,
 }
 
-/// What became of an order that had taken units.
+/// What became of an order that had passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It was accepted: the units are its own.
     Accepted,
     /// Its key had made an order before, which has its units: these are too many.
     Known,
-    /// It was refused, or never reached the order service.
+    /// It was refused: the units go back, and the key may be used again.
     Refused,
-    /// Nobody can say: no answer, or one that promises nothing.
+    /// It never reached the order service, which is nobody's fault: as if it had not been sent.
+    NotSent,
+    /// Nobody knows. The units stay taken: if it was accepted after all they are its own, otherwise inventory finds
+    /// them.
     Unknown,
+}
+
+/// An order that passed, and holds the user's place for one order until it is settled.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// The order.
+    pub attempt: Attempt,
+    /// Whether its units are taken already.
+    pub has_units: bool,
 }
 
 /// An order as the gate sees it.
@@ -96,22 +131,24 @@ impl Gate {
     }
 
     fn marker(&self, user: &UserId, key: &str) -> String {
-        let mut hash = Sha256::new();
-        hash.update((user.as_str().len() as u64).to_be_bytes());
-        hash.update(user.as_str());
-        hash.update(key);
-        format!("{}idem:{}", self.prefix, hex::encode(hash.finalize()))
+        format!("{}idem:{}", self.prefix, name(user, key))
     }
 
-    /// The marker and the counts that an order touches.
+    /// The marker, what is kept of the user, and the counts that an order touches.
     fn keys(&self, attempt: &Attempt) -> Vec<String> {
+        let user = name(&attempt.user, "");
         let counts = attempt
             .wanted
             .iter()
             .map(|(product, _)| format!("{}gate:{product}", self.prefix));
-        std::iter::once(self.marker(&attempt.user, &attempt.key))
-            .chain(counts)
-            .collect()
+        [
+            self.marker(&attempt.user, &attempt.key),
+            format!("{}under-way:{user}", self.prefix),
+            format!("{}doubt:{user}", self.prefix),
+        ]
+        .into_iter()
+        .chain(counts)
+        .collect()
     }
 
     /// Takes the units of an order, all or none, and marks its key.
@@ -119,11 +156,13 @@ impl Gate {
     /// # Errors
     /// Redis does not answer.
     pub async fn take(&self, attempt: &Attempt) -> Result<Passage, Error> {
-        let arguments = arguments(MARKER_SECONDS, attempt);
+        let arguments = arguments(MARKER_SECONDS, UNDER_WAY_MS, attempt, 1);
         let said: i64 = self.redis.eval(TAKE, self.keys(attempt), arguments).await?;
         Ok(match said {
             1 => Passage::Taken,
             2 => Passage::Repeat,
+            3 => Passage::UnderWay,
+            4 => Passage::TakesLater,
             _ => Passage::Refused,
         })
     }
@@ -137,22 +176,47 @@ impl Gate {
         Ok(found > 0)
     }
 
-    /// Gives back what an order took and does not need. Best effort: inventory sets the counts right.
-    pub async fn settle(&self, attempt: &Attempt, outcome: Outcome) {
-        let drop_marker = match outcome {
-            Outcome::Accepted | Outcome::Unknown => return,
-            Outcome::Known => 0,
-            Outcome::Refused => 1,
+    /// Gives back what an order took and does not need, takes what it has not taken yet, and lets the user's next order
+    /// in. Best effort: inventory sets the counts right, and nothing is under way for ever.
+    pub async fn settle(&self, passed: &Passed, outcome: Outcome) {
+        let give_back = i64::from(passed.has_units);
+        let (drop_marker, doubt, back) = match outcome {
+            Outcome::Accepted if passed.has_units => (0, 0, 0),
+            Outcome::Accepted => (0, -1, -1),
+            Outcome::Known => (0, 0, give_back),
+            Outcome::Refused => (1, DOUBTED_SECONDS, give_back),
+            Outcome::NotSent => (1, 0, give_back),
+            Outcome::Unknown => (0, 0, 0),
         };
-        let arguments = arguments(drop_marker, attempt);
-        let given: Result<i64, Error> = self.redis.eval(GIVE_BACK, self.keys(attempt), arguments).await;
-        if let Err(error) = given {
-            tracing::debug!(%error, "units not given back to the gate; it will be set right");
+        let attempt = &passed.attempt;
+        let arguments = arguments(drop_marker, doubt, attempt, back);
+        let settled: Result<i64, Error> = self.redis.eval(SETTLE, self.keys(attempt), arguments).await;
+        if let Err(error) = settled {
+            tracing::debug!(%error, "an order is not settled with the gate; it will be set right");
         }
     }
 }
 
-fn arguments(first: i64, attempt: &Attempt) -> Vec<i64> {
-    let units = attempt.wanted.iter().map(|(_, units)| i64::from(*units));
-    std::iter::once(first).chain(units).collect()
+/// What stands for a key of a user, or for the user.
+fn name(user: &UserId, key: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update((user.as_str().len() as u64).to_be_bytes());
+    hash.update(user.as_str());
+    hash.update(key);
+    hex::encode(hash.finalize())
+}
+
+fn arguments(first: i64, second: i64, attempt: &Attempt, times: i64) -> Vec<String> {
+    let units = attempt
+        .wanted
+        .iter()
+        .map(|(_, units)| (i64::from(*units) * times).to_string());
+    [
+        first.to_string(),
+        second.to_string(),
+        name(&attempt.user, &attempt.key),
+    ]
+    .into_iter()
+    .chain(units)
+    .collect()
 }

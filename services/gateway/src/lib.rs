@@ -9,6 +9,7 @@ pub mod administrators;
 pub mod cors;
 pub mod gate;
 pub mod limiter;
+pub mod one_address;
 pub mod orders;
 pub mod products;
 pub mod proxy;
@@ -21,7 +22,7 @@ mod warm_up;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, get, post},
@@ -32,14 +33,17 @@ use platform::{
     control::Control,
     health::Health,
     http::{
-        authorization::Authority,
+        authorization::{Authority, bearer_token},
         client_address::Network,
         problem::{Code, Problem},
         server,
     },
 };
 use sale::limits::{LimitedRoute, Verdict};
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What the service is built from.
@@ -80,12 +84,14 @@ pub(crate) struct Gateway {
     pub(crate) proxy: proxy::Proxy,
     pub(crate) upgrades: upgrade::Upgrades,
     pub(crate) trusted: Arc<Vec<Network>>,
+    pub(crate) origins: Arc<Vec<String>>,
+    pub(crate) one_address: Arc<one_address::OneAddress>,
     pub(crate) currency: sale::Currency,
     pub(crate) refused: Arc<AtomicU64>,
 }
 
 /// Puts the service together. Nothing is awaited: backends and services may come later. `extra` are routes of the
-/// process that are open to everyone and not limited, such as the API's documentation.
+/// process that are open to everyone, such as the API's documentation; they are limited like all others.
 pub fn build(deps: Dependencies, extra: Router) -> Service {
     let config = deps.config;
     let products = products::Products::new(config.upstreams.inventory.clone());
@@ -104,14 +110,9 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         products: products.clone(),
         proxy: proxy::Proxy::new(&config.upstreams),
         upgrades: upgrade::Upgrades::new(&config.upstreams.notifier),
-        trusted: Arc::new(
-            config
-                .http
-                .trusted_proxies
-                .iter()
-                .filter_map(|n| Network::parse(n))
-                .collect(),
-        ),
+        trusted: Arc::new(config.http.trusted_networks()),
+        origins: Arc::new(config.http.cors_origins.clone()),
+        one_address: Arc::new(one_address::OneAddress::new(Instant::now())),
         currency: config.currency,
         refused: deps.refused,
     };
@@ -123,6 +124,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .route("/api/inventory/{*rest}", any(proxy::forward))
         .route("/api/notifications", any(proxy::forward))
         .route("/api/notifications/{*rest}", any(proxy::forward))
+        .route("/api/ws-ticket", post(proxy::forward))
         .route("/api/sale", get(sale_page::show))
         .route("/ws", get(upgrade::connect))
         // Before the layers, so that these answers go through them as well: a preflight is one of them.
@@ -131,10 +133,12 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
             gateway.clone(),
             administrators::check,
         ))
-        .layer(middleware::from_fn_with_state(gateway.clone(), limit));
-    let router = limited
-        .with_state(gateway)
+        .layer(middleware::from_fn_with_state(gateway.clone(), keep_inside))
+        .with_state(gateway.clone())
         .merge(extra)
+        .layer(middleware::from_fn_with_state(gateway, limit));
+    let router = limited
+        .layer(middleware::from_fn(keep_tokens_out_of_caches))
         .layer(cors::layer(&config.http.cors_origins));
     let tasks = vec![
         ("gateway products", products.refresh_until(deps.stop).boxed()),
@@ -152,12 +156,37 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     <Api as utoipa::OpenApi>::openapi()
 }
 
+/// Answers that hold tokens, or say something of an account, are for nobody else.
+async fn keep_tokens_out_of_caches(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let private = path.starts_with("/api/auth/") || path == "/api/ws-ticket";
+    let mut response = next.run(request).await;
+    if private {
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// Refuses a token that parts of QuickSale call each other with: the services behind would take it.
+async fn keep_inside(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let token = bearer_token(request.headers());
+    if token.is_some_and(|token| gateway.authority.must_stay_inside(token)) {
+        return Problem::unauthenticated("The access token is not valid; log in again.").into_response();
+    }
+    next.run(request).await
+}
+
 /// Counts the request against its limit, and says so in the answer's headers.
 async fn limit(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let route = LimitedRoute::of(request.method().as_str(), request.uri().path());
     let limit = gateway.control.current().rate_limits.get(route);
-    let subject = subject::of(&request, &gateway.authority, &gateway.trusted);
-    let verdict = match gateway.limiter.count(&subject, limit).await {
+    gateway
+        .one_address
+        .count(subject::address(&request, &gateway.trusted));
+    let (first, others) = subject::counts(&request, &gateway.authority, &gateway.trusted, limit);
+    let verdict = match gateway.limiter.count(&first, &others).await {
         Ok(verdict) => verdict,
         Err(error) => {
             // Without Redis nobody can count over all replicas. What is costly or open to guessing is refused;
@@ -174,8 +203,8 @@ async fn limit(State(gateway): State<Gateway>, request: Request, next: Next) -> 
         orders::count_refusal(&gateway, route, Code::RateLimited);
         let detail = format!(
             "At most {} requests in {} s are allowed here; try again in {} s.",
-            limit.limit,
-            limit.window_ms.div_ceil(1_000),
+            verdict.limit.limit,
+            verdict.limit.window_ms.div_ceil(1_000),
             verdict.retry_after_seconds()
         );
         let problem = Problem::new(Code::RateLimited, detail).retry_after(verdict.retry_after_seconds());

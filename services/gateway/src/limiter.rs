@@ -1,29 +1,73 @@
-//! Rate limits, exact over all replicas: one script in Redis, by Redis' own clock.
+//! Rate limits over all replicas: one script in Redis, by Redis' own clock.
 //!
-//! For each subject and route there is a list of the instants of its last allowed requests, as many as the limit.
-//! A request is allowed when the list is shorter than the limit or its oldest instant has left the window, so in no
-//! window of any position are there more than the limit.
+//! The window of a subject and route is cut into [`BUCKETS`] parts, and what is kept is a count for each of them and
+//! their sum. Parts that have left the window are taken off as requests come, so that a request costs the same and a
+//! subject takes the same space at a limit of ten and of a million. A part counts until its last instant has left the
+//! window: in no window of any position are there more requests than the limit, and whoever has used it up waits up to
+//! a sixtieth of a window longer than they would have to.
 
 use fred::{clients::Client, error::Error, interfaces::LuaInterface};
 use sale::limits::{RateLimit, Verdict};
 use std::time::Duration;
 
-/// Returns {remaining, milliseconds to wait}; a refused request leaves no trace.
+/// Parts of a window.
+const BUCKETS: u64 = 60;
+
+/// KEYS: the subjects, each with counts of its own; a request passes all of them or leaves no trace.
+/// ARGV: the window, the parts, then the limit of each subject.
+/// Returns {remaining, milliseconds to wait}.
+///
+/// A key is a hash of `o`, the first part that may have a count, `t`, the sum, and the number of each part with its
+/// count. Should Redis' clock go back (another server took over), the count begins anew.
 const COUNT: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
-local oldest = redis.call('LINDEX', KEYS[1], limit - 1)
-if oldest then
-  local free = tonumber(oldest) + window
-  if free > now then return {0, free - now} end
+local buckets = tonumber(ARGV[2])
+local width = math.ceil(tonumber(ARGV[1]) / buckets)
+local current = math.floor(now / width)
+local first = current - buckets
+local name = function(bucket) return string.format('%.0f', bucket) end
+local totals, oldests = {}, {}
+local remaining, wait = nil, 0
+for i, key in ipairs(KEYS) do
+  local limit = tonumber(ARGV[i + 2])
+  local kept = redis.call('HMGET', key, 'o', 't')
+  local oldest, total = tonumber(kept[1] or current), tonumber(kept[2] or 0)
+  if oldest > current then
+    redis.call('DEL', key)
+    oldest, total = current, 0
+  end
+  local gone = {}
+  while oldest < first do
+    local count = redis.call('HGET', key, name(oldest))
+    if count then
+      total = total - tonumber(count)
+      gone[#gone + 1] = name(oldest)
+    end
+    oldest = oldest + 1
+  end
+  if #gone > 0 then
+    redis.call('HDEL', key, unpack(gone))
+    redis.call('HSET', key, 'o', name(oldest), 't', name(total))
+  end
+  if total >= limit then
+    local bucket, left = oldest, total
+    while bucket <= current and left >= limit do
+      left = left - tonumber(redis.call('HGET', key, name(bucket)) or 0)
+      bucket = bucket + 1
+    end
+    wait = math.max(wait, (bucket + buckets) * width - now)
+  end
+  totals[i], oldests[i] = total, oldest
+  remaining = math.min(remaining or limit, math.max(limit - total - 1, 0))
 end
-redis.call('LPUSH', KEYS[1], now)
-redis.call('LTRIM', KEYS[1], 0, limit - 1)
-redis.call('PEXPIRE', KEYS[1], window)
-local used, recent = 0, redis.call('LRANGE', KEYS[1], 0, -1)
-for _, at in ipairs(recent) do if tonumber(at) + window > now then used = used + 1 end end
-return {limit - used, 0}
+if wait > 0 then return {0, wait} end
+for i, key in ipairs(KEYS) do
+  redis.call('HINCRBY', key, name(current), 1)
+  redis.call('HSET', key, 'o', name(oldests[i]), 't', name(totals[i] + 1))
+  redis.call('PEXPIRE', key, (buckets + 2) * width)
+end
+return {remaining, 0}
 ";
 
 /// Counts requests.
@@ -31,6 +75,15 @@ return {limit - used, 0}
 pub struct Limiter {
     redis: Client,
     prefix: String,
+}
+
+/// Whom a request counts against, and how much that may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The subject, as it stands in a Redis key.
+    pub subject: String,
+    /// Its limit.
+    pub limit: RateLimit,
 }
 
 impl Limiter {
@@ -42,19 +95,32 @@ impl Limiter {
         }
     }
 
-    /// Counts one request of a subject.
+    /// Counts one request against the first count and against all others, if it is within the limits of all. The
+    /// verdict speaks of the first one's limit. All of them have one window.
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn count(&self, subject: &str, limit: RateLimit) -> Result<Verdict, Error> {
-        let key = format!("{}rl:{}:{subject}", self.prefix, limit.route.as_str());
-        let arguments = vec![
-            i64::from(limit.limit),
-            i64::try_from(limit.window_ms).unwrap_or(i64::MAX),
-        ];
-        let (remaining, wait): (i64, i64) = self.redis.eval(COUNT, vec![key], arguments).await?;
+    pub async fn count(&self, first: &Count, others: &[Count]) -> Result<Verdict, Error> {
+        let all = || std::iter::once(first).chain(others);
+        // Parts of a window of another length are counted under another name.
+        let key = |count: &Count| {
+            format!(
+                "{}limit:{}:{}:{}",
+                self.prefix,
+                count.limit.route.as_str(),
+                count.limit.window_ms,
+                count.subject
+            )
+        };
+        let window = i64::try_from(first.limit.window_ms).unwrap_or(i64::MAX);
+        let arguments: Vec<i64> = [window, i64::try_from(BUCKETS).unwrap_or(i64::MAX)]
+            .into_iter()
+            .chain(all().map(|count| i64::from(count.limit.limit)))
+            .collect();
+        let keys: Vec<String> = all().map(key).collect();
+        let (remaining, wait): (i64, i64) = self.redis.eval(COUNT, keys, arguments).await?;
         Ok(Verdict {
-            limit,
+            limit: first.limit,
             remaining: u32::try_from(remaining).unwrap_or(0),
             retry_after: Duration::from_millis(u64::try_from(wait).unwrap_or(0)),
         })

@@ -2,7 +2,8 @@
 
 use crate::{
     Gateway,
-    gate::{Attempt, Outcome, Passage},
+    gate::{Attempt, Outcome, Passage, Passed},
+    products::Judgement,
     proxy::{self, NoAnswer},
     subject,
 };
@@ -15,17 +16,28 @@ use axum::{
 use platform::{
     http::{
         authorization::bearer_token,
+        is_json,
         problem::{Code, Problem},
     },
     metrics::must,
+    retry::Backoff,
 };
 use prometheus::{IntCounterVec, register_int_counter_vec};
-use sale::{ProductId, Quantity, Sku, UserId, control::Admission, limits::LimitedRoute};
+use sale::{
+    ProductId, Quantity, Sku, UserId,
+    control::Admission,
+    limits::LimitedRoute,
+    order::{LONGEST_IDEMPOTENCY_KEY, MOST_ITEMS},
+};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     sync::{LazyLock, atomic::Ordering},
+    time::{Duration, Instant},
 };
+
+/// How long an order waits for another one of the same user.
+const UNDER_WAY: Duration = Duration::from_secs(10);
 
 static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
@@ -35,14 +47,15 @@ static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     ))
 });
 
-/// What the gate needs to know of a body. Anything else about it is for the order service to judge.
+/// A body as the order service takes it: for one that it will refuse, nothing may be taken from others.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Wanted {
     items: Vec<WantedItem>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WantedItem {
     product_id: Option<String>,
     sku: Option<Sku>,
@@ -66,14 +79,15 @@ pub(crate) async fn place(State(gateway): State<Gateway>, request: Request) -> R
     match place_checked(&gateway, request).await {
         Ok(response) => response,
         Err(problem) => {
-            let whole_sale_refusals = [
+            let refusals_of_the_gate = [
                 Code::SoldOut,
                 Code::SaleNotOpen,
                 Code::SaleClosed,
                 Code::SaleHalted,
+                Code::CustomerLimit,
                 Code::Busy,
             ];
-            if whole_sale_refusals.contains(&problem.code) {
+            if refusals_of_the_gate.contains(&problem.code) {
                 count_refusal(&gateway, LimitedRoute::Orders, problem.code);
             }
             problem.into_response()
@@ -90,8 +104,8 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
     let (parts, body) = proxy::with_whole_body(request).await?;
     let key = idempotency_key(&parts.headers);
     check_clock(gateway, &user, key.as_deref()).await?;
-    let taken = match (key, wanted(&body)) {
-        (Some(key), Some(wanted)) => pass(gateway, Attempt { user, key, wanted }).await?,
+    let passed = match (key, wanted(&parts.headers, &body)) {
+        (Some(key), Some(wanted)) => judge(gateway, Attempt { user, key, wanted }).await?,
         // The order service says what is wrong with it, exactly.
         _ => None,
     };
@@ -100,8 +114,8 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
     // In a task of its own: what was taken from the gate is given back also when the buyer hangs up.
     let work = async move {
         let answered = gateway.proxy.send(forwarded, client).await;
-        if let Some(attempt) = taken {
-            gateway.gate.settle(&attempt, outcome(&answered)).await;
+        if let Some(passed) = passed {
+            gateway.gate.settle(&passed, outcome(&answered)).await;
         }
         answered
     };
@@ -115,7 +129,7 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
 fn outcome(answered: &Result<Response, NoAnswer>) -> Outcome {
     let response = match answered {
         Ok(response) => response,
-        Err(NoAnswer::NotSent(_)) => return Outcome::Refused,
+        Err(NoAnswer::NotSent(_)) => return Outcome::NotSent,
         Err(NoAnswer::Lost) => return Outcome::Unknown,
     };
     match response.status() {
@@ -143,12 +157,43 @@ async fn check_clock(gateway: &Gateway, user: &UserId, key: Option<&str>) -> Res
     if may_repeat { Ok(()) } else { Err(refusal) }
 }
 
-/// Lets an order through the gate; the attempt comes back if it took units.
-async fn pass(gateway: &Gateway, attempt: Attempt) -> Result<Option<Attempt>, Problem> {
-    match gateway.gate.take(&attempt).await.map_err(unavailable)? {
-        Passage::Taken => Ok(Some(attempt)),
-        Passage::Repeat => Ok(None),
-        Passage::Refused => Err(Problem::new(Code::SoldOut, "No units are left.")),
+/// Looks at what is asked for before anything is taken for it, then lets it through the gate. `None` for an order that
+/// the order service may have as it is.
+async fn judge(gateway: &Gateway, attempt: Attempt) -> Result<Option<Passed>, Problem> {
+    match gateway.products.judge(&attempt.wanted).await {
+        Judgement::Fine => pass(gateway, attempt).await,
+        // The order service says which, and takes it if the product is newer than the list.
+        Judgement::UnknownProduct => Ok(None),
+        Judgement::AboveLimit { sku, limit } => {
+            let known = gateway.gate.knows(&attempt.user, &attempt.key);
+            if known.await.map_err(unavailable)? {
+                // It may have been accepted under an older limit.
+                return Ok(None);
+            }
+            let detail = format!("Each customer may buy {limit} of {sku}.");
+            Err(Problem::new(Code::CustomerLimit, detail))
+        }
+    }
+}
+
+async fn pass(gateway: &Gateway, attempt: Attempt) -> Result<Option<Passed>, Problem> {
+    let passed = |attempt, has_units| Ok(Some(Passed { attempt, has_units }));
+    let (until, mut backoff) = (
+        Instant::now() + UNDER_WAY,
+        Backoff::new(Duration::from_millis(10), Duration::from_millis(100)),
+    );
+    loop {
+        match gateway.gate.take(&attempt).await.map_err(unavailable)? {
+            Passage::Taken => return passed(attempt, true),
+            Passage::TakesLater => return passed(attempt, false),
+            Passage::Repeat => return Ok(None),
+            Passage::Refused => return Err(Problem::new(Code::SoldOut, "No units are left.")),
+            Passage::UnderWay if Instant::now() > until => {
+                let detail = "Another order of yours is still under way. Please try again with the same Idempotency-Key.";
+                return Err(Problem::new(Code::Busy, detail).retry_after(1));
+            }
+            Passage::UnderWay => tokio::time::sleep(backoff.next_wait()).await,
+        }
     }
 }
 
@@ -158,17 +203,22 @@ fn unavailable(error: fred::error::Error) -> Problem {
     Problem::busy()
 }
 
+/// The key, or `None` for one that the order service will refuse.
 fn idempotency_key(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get("idempotency-key")?
-        .to_str()
-        .ok()
-        .map(|key| key.trim().to_owned())
+    let key = headers.get("idempotency-key")?.to_str().ok()?.trim();
+    (1..=LONGEST_IDEMPOTENCY_KEY)
+        .contains(&key.len())
+        .then(|| key.to_owned())
 }
 
 /// The units of each product, or `None` for a body that the order service will refuse.
-fn wanted(body: &[u8]) -> Option<Vec<(ProductId, u32)>> {
-    let wanted: Wanted = serde_json::from_slice(body).ok()?;
+fn wanted(headers: &HeaderMap, body: &[u8]) -> Option<Vec<(ProductId, u32)>> {
+    let wanted: Wanted = is_json(headers)
+        .then(|| serde_json::from_slice(body).ok())
+        .flatten()?;
+    if !(1..=MOST_ITEMS).contains(&wanted.items.len()) {
+        return None;
+    }
     let mut units: BTreeMap<ProductId, u32> = BTreeMap::new();
     for item in wanted.items {
         let product = match (item.product_id, item.sku) {
@@ -176,9 +226,11 @@ fn wanted(body: &[u8]) -> Option<Vec<(ProductId, u32)>> {
             (None, Some(sku)) => sku.product_id(),
             _ => return None,
         };
-        *units.entry(product).or_default() += item.quantity.get();
+        if units.insert(product, item.quantity.get()).is_some() {
+            return None;
+        }
     }
-    (!units.is_empty()).then(|| units.into_iter().collect())
+    Some(units.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -204,7 +256,7 @@ mod tests {
             (Ok(answer(409)), Outcome::Refused),
             (Ok(answer(500)), Outcome::Unknown),
             (Ok(answer(503)), Outcome::Unknown),
-            (Err(NoAnswer::NotSent(Problem::busy())), Outcome::Refused),
+            (Err(NoAnswer::NotSent(Problem::busy())), Outcome::NotSent),
             (Err(NoAnswer::Lost), Outcome::Unknown),
         ] {
             assert_eq!(outcome(&answered), meaning, "{answered:?}");
@@ -212,17 +264,44 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_parses_tells_its_units() {
+    fn a_body_that_will_be_refused_takes_nothing() {
+        let mut headers = HeaderMap::new();
         let laptop = Sku::parse("FLASH-LAPTOP-001").unwrap().product_id();
         let body = br#"{"items":[{"sku":"FLASH-LAPTOP-001","quantity":2}]}"#;
-        assert_eq!(wanted(body), Some(vec![(laptop, 2)]));
+        assert_eq!(wanted(&headers, body), None, "no content type");
+        headers.insert("content-type", "application/json; charset=utf-8".parse().unwrap());
+        assert_eq!(wanted(&headers, body), Some(vec![(laptop.clone(), 2)]));
+        let too_many: Vec<String> = (0..=MOST_ITEMS)
+            .map(|n| format!(r#"{{"sku":"S{n}","quantity":1}}"#))
+            .collect();
+        let too_many = format!(r#"{{"items":[{}]}}"#, too_many.join(","));
+        let twice = format!(
+            r#"{{"items":[{{"sku":"FLASH-LAPTOP-001","quantity":1}},{{"productId":"{laptop}","quantity":1}}]}}"#
+        );
         for bad in [
-            &b"{"[..],
-            br#"{"items":[]}"#,
-            br#"{"items":[{"quantity":1}]}"#,
-            br#"{"items":[{"sku":"A","quantity":0}]}"#,
+            "{",
+            r#"{"items":[]}"#,
+            r#"{"items":[{"quantity":1}]}"#,
+            r#"{"items":[{"sku":"A","quantity":0}]}"#,
+            r#"{"items":[{"sku":"A","quantity":1}],"x":1}"#,
+            r#"{"items":[{"sku":"A","quantity":1,"x":1}]}"#,
+            r#"{"items":[{"sku":"A","quantity":1}]} trailing"#,
+            &twice,
+            &too_many,
         ] {
-            assert_eq!(wanted(bad), None);
+            assert_eq!(wanted(&headers, bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_key_that_will_be_refused_takes_nothing() {
+        let of = |key: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", key.parse().unwrap());
+            idempotency_key(&headers)
+        };
+        assert_eq!(of(" order-001 ").as_deref(), Some("order-001"));
+        assert_eq!(of(""), None);
+        assert_eq!(of(&"k".repeat(LONGEST_IDEMPOTENCY_KEY + 1)), None);
     }
 }

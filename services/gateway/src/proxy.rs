@@ -27,8 +27,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// How long a service may take to answer; longer than it waits for its own backends.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Headers of one hop (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
+/// Headers of one hop (RFC 9110, 7.6.1), and one that never was a standard and is sent all the same.
+const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -37,7 +37,11 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
+/// Headers in which proxies tell of the client. A service believes the gateway, and that says it in
+/// `X-Forwarded-For`: the one address that it has found to be the client's.
+const TOLD_BY_CLIENTS: [HeaderName; 2] = [header::FORWARDED, HeaderName::from_static("x-real-ip")];
 
 /// The services behind the gateway.
 #[derive(Debug, Clone)]
@@ -87,7 +91,7 @@ impl Proxy {
             Some(&self.upstreams.inventory)
         } else if under("/api/orders") {
             Some(&self.upstreams.order)
-        } else if under("/api/notifications") {
+        } else if under("/api/notifications") || path == "/api/ws-ticket" {
             Some(&self.upstreams.notifier)
         } else {
             None
@@ -126,15 +130,28 @@ impl Proxy {
                 return Err(NoAnswer::Lost);
             }
         };
-        for name in &HOP_BY_HOP {
-            response.headers_mut().remove(name);
-        }
+        end_hop(response.headers_mut());
         Ok(response)
     }
 }
 
+/// Removes what was meant for this hop only, also what `Connection` names as such.
+fn end_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
 fn prepare(headers: &mut HeaderMap, client: IpAddr) {
-    for name in &HOP_BY_HOP {
+    end_hop(headers);
+    for name in &TOLD_BY_CLIENTS {
         headers.remove(name);
     }
     headers.remove(header::HOST);
@@ -232,6 +249,7 @@ mod tests {
         assert_eq!(port("/api/inventory/products"), Some(2));
         assert_eq!(port("/api/orders"), Some(3));
         assert_eq!(port("/api/notifications/read-all"), Some(4));
+        assert_eq!(port("/api/ws-ticket"), Some(4));
         assert_eq!(port("/internal/settlement"), None);
         assert_eq!(port("/api/ordersx"), None);
     }
@@ -239,10 +257,25 @@ mod tests {
     #[test]
     fn a_hop_keeps_its_headers_to_itself() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
-        headers.insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
+        for (name, value) in [
+            ("connection", "keep-alive, X-Secret"),
+            ("connection", "X-Other"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("proxy-connection", "keep-alive"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-real-ip", "6.6.6.6"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-for", "7.7.7.7"),
+            ("idempotency-key", "k"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
         prepare(&mut headers, "1.2.3.4".parse().unwrap());
-        assert!(!headers.contains_key(header::CONNECTION));
+        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left.len(), 3, "{left:?}");
+        assert!(headers.contains_key("idempotency-key"));
+        assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
         assert_eq!(headers["x-forwarded-for"], "1.2.3.4");
         assert!(headers.contains_key("traceparent"));
     }

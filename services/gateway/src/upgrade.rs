@@ -5,14 +5,17 @@ use crate::Gateway;
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, Uri, header},
+    http::{HeaderName, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
-use platform::http::problem::Problem;
+use platform::http::{
+    REQUEST_ID, handshake,
+    problem::{Code, Problem},
+};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use url::Url;
@@ -21,6 +24,20 @@ use url::Url;
 const MOST: usize = 10_000;
 /// How long the notifier may take to answer the handshake.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// What the notifier needs of a handshake. The page that it comes from has been looked at here, where the host is still
+/// the one that the page knows.
+const HANDSHAKE: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::AUTHORIZATION,
+    HeaderName::from_static(REQUEST_ID),
+    HeaderName::from_static("traceparent"),
+];
 
 /// The way to the notifier's sockets.
 #[derive(Debug, Clone)]
@@ -50,6 +67,13 @@ impl Upgrades {
 
 /// `GET /ws`
 pub(crate) async fn connect(State(gateway): State<Gateway>, request: Request) -> Response {
+    if !handshake::origin_may_connect(request.headers(), &gateway.origins) {
+        return Problem::new(
+            Code::Forbidden,
+            "Pages of this origin may not connect; see corsOrigins.",
+        )
+        .into_response();
+    }
     pass_on(&gateway.upgrades, request)
         .await
         .unwrap_or_else(IntoResponse::into_response)
@@ -70,8 +94,11 @@ async fn pass_on(upgrades: &Upgrades, mut request: Request) -> Result<Response, 
     let ours = hyper::upgrade::on(&mut request);
     let mut forwarded = Request::new(Body::empty());
     *forwarded.uri_mut() = uri;
-    *forwarded.headers_mut() = request.headers().clone();
-    forwarded.headers_mut().remove(header::HOST);
+    for name in HANDSHAKE {
+        if let Some(value) = request.headers().get(&name) {
+            forwarded.headers_mut().insert(name, value.clone());
+        }
+    }
     let mut answer = tokio::time::timeout(ANSWER, upgrades.client.request(forwarded))
         .await
         .map_err(|_| Problem::busy())?

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Notifications that wait for one socket; a client that is further behind is cut off and reconnects.
 const QUEUE: usize = 64;
@@ -22,6 +23,8 @@ const RECENT: Duration = Duration::from_secs(30);
 const MOST_RECENT: usize = 10_000;
 /// Sockets of one process; at some 3 KiB each this is about 60 MiB.
 pub const MOST_SOCKETS: usize = 20_000;
+/// Sockets of one user in one process: some devices with some tabs each.
+pub const MOST_OF_ONE_USER: usize = 10;
 
 static SOCKETS: LazyLock<IntGauge> =
     LazyLock::new(|| must(register_int_gauge!("quicksale_sockets", "Open WebSockets.")));
@@ -29,6 +32,12 @@ static PUSHED: LazyLock<IntCounter> = LazyLock::new(|| {
     must(register_int_counter!(
         "quicksale_pushed_total",
         "Notifications handed to sockets."
+    ))
+});
+static REPLACED: LazyLock<IntCounter> = LazyLock::new(|| {
+    must(register_int_counter!(
+        "quicksale_sockets_replaced_total",
+        "Sockets closed because their user opened more than one user may have."
     ))
 });
 static CUT_OFF: LazyLock<IntCounter> = LazyLock::new(|| {
@@ -46,10 +55,18 @@ pub struct Hub {
 
 #[derive(Debug, Default)]
 struct State {
-    sockets: HashMap<UserId, Vec<(u64, mpsc::Sender<Notification>)>>,
+    /// The sockets of each user, oldest first.
+    sockets: HashMap<UserId, VecDeque<Entry>>,
     open: usize,
     next: u64,
     recent: VecDeque<(Instant, Notification)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    pushes: mpsc::Sender<Notification>,
+    replaced: CancellationToken,
 }
 
 /// One socket's place in the hub.
@@ -61,28 +78,47 @@ pub struct Registration {
     pub pushes: mpsc::Receiver<Notification>,
     /// Pushes of a moment ago.
     pub recent: Vec<Notification>,
+    /// Cancelled when a newer socket of the user takes this one's place.
+    pub replaced: CancellationToken,
 }
 
 impl Hub {
-    /// Registers a socket of a user, or `None` when there are too many.
+    /// Registers a socket of a user, or `None` when there are too many in all. A user who has too many loses the
+    /// oldest: that is the tab which nobody looks at any more, or the connection that a device has lost.
     pub fn register(&self, user: &UserId) -> Option<Registration> {
         let mut state = self.lock();
         if state.open >= MOST_SOCKETS {
             return None;
         }
         let (send, pushes) = mpsc::channel(QUEUE);
-        let id = state.next;
+        let (id, replaced) = (state.next, CancellationToken::new());
         state.next += 1;
         state.open += 1;
         SOCKETS.inc();
-        state.sockets.entry(user.clone()).or_default().push((id, send));
+        let of_user = state.sockets.entry(user.clone()).or_default();
+        of_user.push_back(Entry {
+            id,
+            pushes: send,
+            replaced: replaced.clone(),
+        });
+        if of_user.len() > MOST_OF_ONE_USER
+            && let Some(oldest) = of_user.pop_front()
+        {
+            REPLACED.inc();
+            oldest.replaced.cancel();
+        }
         let recent = state
             .recent
             .iter()
             .filter(|(_, n)| n.user_id == *user)
             .map(|(_, n)| n.clone())
             .collect();
-        Some(Registration { id, pushes, recent })
+        Some(Registration {
+            id,
+            pushes,
+            recent,
+            replaced,
+        })
     }
 
     /// Takes a socket off.
@@ -91,7 +127,7 @@ impl Hub {
         state.open = state.open.saturating_sub(1);
         SOCKETS.dec();
         if let Some(sockets) = state.sockets.get_mut(user) {
-            sockets.retain(|(other, _)| *other != id);
+            sockets.retain(|other| other.id != id);
             if sockets.is_empty() {
                 state.sockets.remove(user);
             }
@@ -120,7 +156,7 @@ impl Hub {
         let Some(sockets) = state.sockets.get_mut(&notification.user_id) else {
             return;
         };
-        sockets.retain(|(_, socket)| match socket.try_send(notification.clone()) {
+        sockets.retain(|socket| match socket.pushes.try_send(notification.clone()) {
             Ok(()) => {
                 PUSHED.inc();
                 true
@@ -185,6 +221,26 @@ mod tests {
         hub.leave(&user, before.id);
         hub.push(&about("ada", 1));
         assert!(after.pushes.try_recv().is_ok());
+    }
+
+    #[test]
+    fn the_oldest_socket_of_a_user_makes_room_for_the_newest() {
+        let hub = Hub::default();
+        let (ada, bob) = (UserId::new("ada"), UserId::new("bob"));
+        let others = hub.register(&bob).unwrap();
+        let mut sockets: Vec<_> = (0..=MOST_OF_ONE_USER)
+            .map(|_| hub.register(&ada).unwrap())
+            .collect();
+        let replaced: Vec<bool> = sockets.iter().map(|s| s.replaced.is_cancelled()).collect();
+        assert_eq!(replaced.iter().filter(|replaced| **replaced).count(), 1);
+        assert!(replaced[0] && !others.replaced.is_cancelled());
+        hub.push(&about("ada", 1));
+        assert!(sockets[1].pushes.try_recv().is_ok());
+        // The one that was closed leaves after that: the count must not be wrong.
+        let open = hub.lock().open;
+        hub.leave(&ada, sockets[0].id);
+        assert_eq!(hub.lock().open, open - 1);
+        assert_eq!(hub.lock().sockets[&ada].len(), MOST_OF_ONE_USER);
     }
 
     #[test]

@@ -4,14 +4,17 @@
 //! - [`tail`] reads every partition in every replica, from where it is stored up to, and feeds [`hub`], which pushes to
 //!   the sockets of this process;
 //! - [`socket`] is one buyer's WebSocket: what was missed first, then what happens;
+//! - [`tickets`] open one without a token in its address, and [`pace`] bounds how often a user may try;
 //! - [`routes`] is the HTTP API.
 
 pub mod hub;
+pub mod pace;
 pub mod record;
 pub mod routes;
 pub mod socket;
 pub mod store;
 pub mod tail;
+pub mod tickets;
 
 use axum::Router;
 use events::lanes::{LaneStore, LaneWorker, Settings};
@@ -72,9 +75,16 @@ pub fn build(deps: Dependencies) -> Service {
         recorder,
         deps.health.clone(),
     );
-    let indexes = store.clone();
+    let tickets = tickets::Tickets::new(&database);
+    let indexes = (store.clone(), tickets.clone());
     let prepare = mongo::prepare(
-        move || indexes.clone().create_indexes(),
+        move || {
+            let (notifications, tickets) = indexes.clone();
+            async move {
+                notifications.create_indexes().await?;
+                tickets.create_index().await
+            }
+        },
         deps.health.gate("notification indexes"),
         deps.stop.clone(),
     );
@@ -89,6 +99,9 @@ pub fn build(deps: Dependencies) -> Service {
     let state = routes::Notifier {
         store,
         hub,
+        tickets,
+        pace: Arc::default(),
+        origins: Arc::new(deps.config.http.cors_origins.clone()),
         authority: deps.authority,
         clock: Clock::System,
         stop: deps.stop.clone(),

@@ -2,13 +2,15 @@
 
 use crate::{
     hub::Hub,
+    pace::Pace,
     socket::Session,
     store::{Notification, Store},
+    tickets::{self, TicketError, Tickets},
 };
 use axum::{
     Router,
-    extract::{FromRef, State, WebSocketUpgrade},
-    http::HeaderMap,
+    extract::{FromRef, RawQuery, State, WebSocketUpgrade},
+    http::{HeaderMap, StatusCode, header},
     response::Response,
     routing::{get, patch, post},
 };
@@ -17,15 +19,21 @@ use platform::{
     clock::Clock,
     http::{
         Json, Path, Query,
-        authorization::{Authority, Caller, bearer_token},
+        authorization::{Authority, Caller},
+        handshake::{self, Pass},
         page::{Page, PageQuery},
-        problem::Problem,
+        problem::{Code, Problem},
     },
+    tokens::Identity,
 };
+use sale::UserId;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, OpenApi, ToSchema};
+
+/// The most bytes that a client may send in one frame, and in all frames of a message: it has nothing to say.
+const MOST_FRAME_BYTES: usize = 4_096;
 
 /// What the routes work with.
 #[derive(Debug, Clone)]
@@ -34,6 +42,12 @@ pub struct Notifier {
     pub store: Store,
     /// Sockets of this process.
     pub hub: Arc<Hub>,
+    /// Tickets for sockets.
+    pub tickets: Tickets,
+    /// How often each user has tried.
+    pub pace: Arc<Pace>,
+    /// Origins whose pages may open a socket.
+    pub origins: Arc<Vec<String>>,
     /// Verifies tokens.
     pub authority: Authority,
     /// The clock.
@@ -53,6 +67,7 @@ pub fn router(notifier: Notifier) -> Router {
     Router::new()
         .route("/", get(connect))
         .route("/ws", get(connect))
+        .route("/api/ws-ticket", post(ticket))
         .route("/api/notifications", get(list))
         .route("/api/notifications/{id}/read", patch(read))
         .route("/api/notifications/read-all", post(read_all))
@@ -60,7 +75,7 @@ pub fn router(notifier: Notifier) -> Router {
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(connect, list, read, read_all))]
+#[openapi(paths(connect, ticket, list, read, read_all))]
 struct Api;
 
 /// The routes as an OpenAPI document.
@@ -68,10 +83,14 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     Api::openapi()
 }
 
+/// The tokens are read by [`handshake::pass`]; they stand here to be known and described.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "read from the whole query")]
 struct ConnectQuery {
-    /// The access token; a browser cannot set headers on a WebSocket.
+    /// A ticket of POST /api/ws-ticket; a browser cannot set headers on a WebSocket.
+    ticket: Option<String>,
+    /// The access token, where there is no ticket. Whatever stands between may write it into its log.
     token: Option<String>,
     /// The id of the last update seen: all later ones are sent first.
     last_event_id: Option<String>,
@@ -79,29 +98,37 @@ struct ConnectQuery {
 
 /// A WebSocket with `{"type":"order.update","data":{orderId,status,message},"id"}` for each change of your orders.
 #[utoipa::path(get, path = "/ws", tag = "notifications", params(ConnectQuery),
-    security(("bearer" = []), ("token" = [])),
+    security(("bearer" = []), ("ticket" = []), ("token" = [])),
     responses((status = 101, description = "The WebSocket"),
+              (status = 403, body = Problem, description = "forbidden: the page's origin is not among corsOrigins"),
               (status = 503, body = Problem, description = "busy: there are as many sockets as this process takes")))]
 async fn connect(
     State(notifier): State<Notifier>,
     Query(query): Query<ConnectQuery>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let token = query
-        .token
-        .as_deref()
-        .or_else(|| bearer_token(&headers))
-        .ok_or_else(|| {
-            Problem::unauthenticated("Pass the access token as ?token= or in the Authorization header.")
-        })?;
-    let identity = notifier.authority.identify(token)?;
+    if !handshake::origin_may_connect(&headers, &notifier.origins) {
+        return Err(Problem::new(
+            Code::Forbidden,
+            "Pages of this origin may not connect; see corsOrigins.",
+        ));
+    }
+    let after = query.last_event_id.map(event_id).transpose()?;
+    let pass = handshake::pass(&headers, raw.as_deref()).ok_or_else(|| {
+        Problem::unauthenticated(
+            "Pass a ticket of POST /api/ws-ticket as ?ticket=, or the access token as ?token= or in the \
+             Authorization header.",
+        )
+    })?;
     let upgrade = upgrade.map_err(|error| Problem::field("Upgrade", error.body_text()))?;
+    let identity = notifier.identify(pass).await?;
     let registration = notifier.hub.register(&identity.user).ok_or_else(Problem::busy)?;
     let (user, id, hub) = (identity.user.clone(), registration.id, Arc::clone(&notifier.hub));
     let session = Session {
         identity,
-        after: query.last_event_id,
+        after,
         store: notifier.store,
         hub: Arc::clone(&notifier.hub),
         clock: notifier.clock,
@@ -112,9 +139,82 @@ async fn connect(
         .read_buffer_size(1_024)
         .write_buffer_size(0)
         .max_write_buffer_size(65_536)
-        .max_message_size(65_536)
+        // Both: a frame is read whole before the bound on messages is looked at.
+        .max_frame_size(MOST_FRAME_BYTES)
+        .max_message_size(MOST_FRAME_BYTES)
         .on_failed_upgrade(move |_error| hub.leave(&user, id))
         .on_upgrade(move |socket| session.serve(socket, registration)))
+}
+
+/// The id of an update. Whatever sorts after all of them would leave every update out in silence.
+fn event_id(text: String) -> Result<String, Problem> {
+    match uuid::Uuid::try_parse(&text) {
+        Ok(id) if id.to_string() == text => Ok(text),
+        _ => Err(Problem::field(
+            "lastEventId",
+            "is no id of an update; leave it out to get what is unread",
+        )),
+    }
+}
+
+impl Notifier {
+    /// Who opens a socket. Each user is let in so often in a minute, and is counted before the database is asked
+    /// anything for them; a ticket tells only there whose it is.
+    async fn identify(&self, pass: Pass<'_>) -> Result<Identity, Problem> {
+        let identity = match pass {
+            Pass::Token(token) => self.authority.identify(token)?,
+            Pass::Ticket(ticket) => {
+                let redeemed = self.tickets.redeem(ticket, self.clock.now()).await;
+                redeemed.map_err(|error| match error {
+                    TicketError::NotGood => Problem::unauthenticated(
+                        "The ticket was used before or is too old; ask POST /api/ws-ticket for a new one.",
+                    ),
+                    TicketError::Store(error) => busy(&error),
+                    TicketError::Busy => Problem::busy(),
+                })?
+            }
+        };
+        self.keep_pace(&identity.user)?;
+        Ok(identity)
+    }
+
+    fn keep_pace(&self, user: &UserId) -> Result<(), Problem> {
+        self.pace.count(user, Instant::now()).map_err(|seconds| {
+            let detail = format!("You have connected too often; try again in {seconds} s.");
+            Problem::new(Code::RateLimited, detail).retry_after(seconds)
+        })
+    }
+}
+
+/// A ticket.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Issued {
+    /// For /ws?ticket=, once.
+    ticket: String,
+    /// Seconds for which it is good.
+    expires_in: u64,
+}
+
+/// A ticket that opens one WebSocket as you, for browsers: an access token in an address ends up in logs.
+#[utoipa::path(post, path = "/api/ws-ticket", tag = "notifications", security(("bearer" = [])),
+    responses((status = 201, body = Issued, description = "The ticket")))]
+async fn ticket(
+    State(notifier): State<Notifier>,
+    caller: Caller,
+) -> Result<(StatusCode, [(header::HeaderName, &'static str); 1], Json<Issued>), Problem> {
+    notifier.keep_pace(&caller.0.user)?;
+    let issued = notifier.tickets.issue(&caller.0, notifier.clock.now()).await;
+    let ticket = issued.map_err(|error| busy(&error))?;
+    let issued = Issued {
+        ticket,
+        expires_in: tickets::GOOD_FOR.as_secs(),
+    };
+    Ok((
+        StatusCode::CREATED,
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(issued),
+    ))
 }
 
 /// A notification as the API shows it.
@@ -215,4 +315,19 @@ async fn read_all(State(notifier): State<Notifier>, caller: Caller) -> Result<Js
 fn busy(error: &MongoError) -> Problem {
     tracing::warn!(%error, "the store of notifications does not answer");
     Problem::busy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_id_of_an_update_says_what_was_seen() {
+        let id = uuid::Uuid::now_v7().to_string();
+        assert_eq!(event_id(id.clone()).unwrap(), id);
+        for wrong in ["zzz", "", &id.to_uppercase(), &id.replace('-', "")] {
+            let problem = event_id(wrong.to_owned()).unwrap_err();
+            assert_eq!(problem.errors[0].field, "lastEventId", "{wrong}");
+        }
+    }
 }

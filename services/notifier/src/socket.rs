@@ -20,11 +20,16 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(45);
 /// How long a frame may take to be sent.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// Frames that a client may send between two pings of ours: answers to them, pings of its own, and goodbye.
+const FRAMES_BETWEEN_PINGS: u32 = 60;
 /// Close codes (RFC 6455, 7.4; those from 4000 on are ours).
 mod close {
+    pub(super) const NO_BINARY: u16 = 1003;
+    pub(super) const POLICY: u16 = 1008;
     pub(super) const RESTART: u16 = 1012;
     pub(super) const TRY_AGAIN: u16 = 1013;
     pub(super) const TOKEN_EXPIRED: u16 = 4401;
+    pub(super) const REPLACED: u16 = 4409;
 }
 
 /// What a client is sent.
@@ -76,10 +81,17 @@ pub struct Session {
 }
 
 /// Why a socket ends.
+#[derive(Debug, PartialEq, Eq)]
 enum End {
     Gone,
     Close(u16, &'static str),
 }
+
+/// The end of the oldest socket of a user who opened one too many.
+const REPLACED: End = End::Close(
+    close::REPLACED,
+    "a newer connection of yours took this one's place",
+);
 
 impl Session {
     /// Serves a socket to its end.
@@ -110,10 +122,14 @@ impl Session {
         }
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut heard = tokio::time::Instant::now();
+        let mut frames = 0;
         loop {
             tokio::select! {
+                () = registration.replaced.cancelled() => return REPLACED,
                 () = self.stop.cancelled() => return End::Close(close::RESTART, "restarting; connect again"),
                 pushed = registration.pushes.recv() => match pushed {
+                    // The hub forgets a socket that it replaces, so both may be seen first.
+                    None if registration.replaced.is_cancelled() => return REPLACED,
                     None => return End::Close(close::TRY_AGAIN, "updates were missed; connect again"),
                     Some(notification) => {
                         if sent.len() > 1_000 {
@@ -126,9 +142,16 @@ impl Session {
                 },
                 received = socket.recv() => match received {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Gone,
-                    Some(Ok(_)) => heard = tokio::time::Instant::now(),
+                    Some(Ok(message)) => {
+                        heard = tokio::time::Instant::now();
+                        frames += 1;
+                        if let Some(end) = objection(&message, frames) {
+                            return end;
+                        }
+                    }
                 },
                 _ = ping.tick() => {
+                    frames = 0;
                     if self.clock.now() >= self.identity.expires_at {
                         return End::Close(close::TOKEN_EXPIRED, "the access token has expired");
                     }
@@ -156,10 +179,45 @@ impl Session {
     }
 }
 
+/// Why a client may not go on after this frame. It has nothing to say; some send the word ping to stay awake.
+fn objection(message: &Message, frames: u32) -> Option<End> {
+    match message {
+        Message::Binary(_) => Some(End::Close(
+            close::NO_BINARY,
+            "this connection takes no data from you",
+        )),
+        Message::Text(text) if text.as_str() != "ping" => Some(End::Close(
+            close::POLICY,
+            "this connection takes no data from you",
+        )),
+        _ if frames > FRAMES_BETWEEN_PINGS => Some(End::Close(close::POLICY, "too many frames")),
+        _ => None,
+    }
+}
+
 async fn send(socket: &mut WebSocket, notification: &Notification) -> Result<(), ()> {
     let sending = socket.send(Message::Text(frame(notification).into()));
     match tokio::time::timeout(SEND_DEADLINE, sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_nothing_to_say() {
+        let close = |message: Message, frames| match objection(&message, frames) {
+            Some(End::Close(code, _)) => Some(code),
+            Some(End::Gone) | None => None,
+        };
+        assert_eq!(close(Message::Ping(Vec::new().into()), 1), None);
+        assert_eq!(close(Message::Pong(Vec::new().into()), 1), None);
+        assert_eq!(close(Message::Text("ping".into()), 1), None);
+        assert_eq!(close(Message::Text("hello".into()), 1), Some(1008));
+        assert_eq!(close(Message::Binary(vec![1].into()), 1), Some(1003));
+        assert_eq!(close(Message::Pong(Vec::new().into()), 61), Some(1008));
     }
 }

@@ -2,6 +2,7 @@
 //! `quicksale dev`), read once at start, unknown keys refused. Secrets are not in it: see
 //! [`crate::backends::Credentials`] and the key directory.
 
+use crate::http::client_address::Network;
 use sale::{Currency, SaleId, order::Confirmation};
 use serde::{Deserialize, Serialize};
 use std::{net::IpAddr, path::Path};
@@ -116,6 +117,14 @@ pub struct Http {
     pub cors_origins: Vec<String>,
 }
 
+impl Http {
+    /// The trusted proxies as networks; which of them are networks was looked at when the document was read.
+    pub fn trusted_networks(&self) -> Vec<Network> {
+        let networks = self.trusted_proxies.iter();
+        networks.filter_map(|network| Network::parse(network)).collect()
+    }
+}
+
 /// Why the configuration could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -176,7 +185,7 @@ impl Config {
             return value("reservationTtlSeconds", "must be at least 1");
         }
         for proxy in &self.http.trusted_proxies {
-            if crate::http::client_address::Network::parse(proxy).is_none() {
+            if Network::parse(proxy).is_none() {
                 return value(
                     "http.trustedProxies",
                     &format!("has {proxy:?}; write a network such as 10.0.0.0/8"),

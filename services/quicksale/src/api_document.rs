@@ -1,7 +1,8 @@
 //! The OpenAPI document of all services, and the page that shows it.
 
 use crate::api_reference;
-use axum::Router;
+use anyhow::Context;
+use axum::{Router, body::Bytes, http::header, routing::get};
 use std::process::ExitCode;
 use utoipa::openapi::{
     Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
@@ -9,7 +10,10 @@ use utoipa::openapi::{
     security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     tag::TagBuilder,
 };
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+/// Where the document is.
+const PATH: &str = "/openapi.json";
 
 /// The groups of routes, in the order in which a buyer meets them.
 const TAGS: [(&str, &str); 5] = [
@@ -48,12 +52,14 @@ pub(crate) fn document() -> OpenApi {
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
         .build();
-    let token = ApiKeyValue::with_description(
-        "token",
-        "The access token, for browsers: they cannot set headers on a WebSocket.",
+    let ticket = ApiKeyValue::with_description(
+        "ticket",
+        "A ticket of POST /api/ws-ticket, for browsers: they cannot set headers on a WebSocket.",
     );
+    let token = ApiKeyValue::with_description("token", "The access token, where there is no ticket.");
     let components = document.components.get_or_insert_with(Default::default);
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
     components.add_security_scheme("token", SecurityScheme::ApiKey(ApiKey::Query(token)));
     document
 }
@@ -138,9 +144,12 @@ fn refusals(operation: &Operation) -> Vec<Refusal> {
     refusals
 }
 
-/// `/openapi.json` and `/docs`.
-pub(crate) fn routes() -> Router {
-    SwaggerUi::new("/docs").url("/openapi.json", document()).into()
+/// `/openapi.json` and `/docs`. The document is written once and not for each request.
+pub(crate) fn routes() -> anyhow::Result<Router> {
+    let json: Bytes = document().to_json().context("the OpenAPI document")?.into();
+    let page: Router = SwaggerUi::new("/docs").config(Config::from(PATH)).into();
+    let answer = move || async move { ([(header::CONTENT_TYPE, "application/json")], json) };
+    Ok(page.route(PATH, get(answer)))
 }
 
 /// Prints the document, as JSON or as the reference for people.

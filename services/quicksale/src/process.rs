@@ -13,6 +13,7 @@ use platform::{
     health::Health,
     http::{
         authorization::{Authority, Entrance},
+        connections::Bounds,
         server::Server,
     },
     tasks::Tasks,
@@ -58,6 +59,11 @@ impl Role {
 
     fn uses_transactions(self) -> bool {
         matches!(self, Self::Inventory | Self::Order | Self::Notifier)
+    }
+
+    /// Whether buyers reach it, and not only other services.
+    fn is_among_strangers(self) -> bool {
+        matches!(self, Self::Gateway | Self::Notifier)
     }
 
     /// The port of its own, if it has one.
@@ -176,7 +182,14 @@ impl Process {
         }
         if let Some(port) = role.port() {
             let port = self.overrides.port.unwrap_or(port);
-            let server = Server::bind(role.name(), self.config.http.bind, port, router).await?;
+            let bounds = if role.is_among_strangers() {
+                Bounds::among_strangers(&self.config.http.trusted_networks())
+            } else {
+                Bounds::default()
+            };
+            let server = Server::bind(role.name(), self.config.http.bind, port, router)
+                .await?
+                .within(bounds);
             self.tasks.spawn(role.name(), server.run(self.tasks.stop_token()));
         }
         Ok(())
@@ -280,7 +293,7 @@ impl Process {
                         health: self.health.clone(),
                         stop,
                     },
-                    api_document::routes(),
+                    api_document::routes()?,
                 );
                 (service.router, service.tasks)
             }

@@ -3,6 +3,14 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// How many times as much as one user's, and how much at the least, a part of QuickSale or of the shop may ask for in a
+/// minute: a payment service confirms the orders of a whole crowd.
+const SERVICE_FACTOR: u32 = 60;
+const SERVICE_A_MINUTE: u32 = 6_000;
+/// How many times the limit of one /64 of IPv6 the /56 around it has. A household has one or the other and cannot be
+/// told from outside; whoever has a /56 could be 256 clients otherwise.
+const WIDER_NETWORK_FACTOR: u32 = 4;
+
 /// The routes that have a limit of their own. Whatever is not listed counts against [`LimitedRoute::Default`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LimitedRoute {
@@ -60,6 +68,17 @@ impl LimitedRoute {
             .unwrap_or(Self::Default)
     }
 
+    /// Whether requests count for their address whatever token they carry: accounts are free, so a token that was made
+    /// a moment ago must not open another budget for passwords and accounts.
+    pub fn is_open_to_guessing(method: &str, path: &str) -> bool {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        method == "POST"
+            && matches!(
+                path,
+                "/api/auth/login" | "/api/auth/register" | "/api/auth/refresh"
+            )
+    }
+
     /// The limit when a FlashSale names none, in requests for each minute.
     pub fn default_limit(self) -> u32 {
         match self {
@@ -82,6 +101,27 @@ pub struct RateLimit {
     pub limit: u32,
     /// Length of the window in milliseconds, at least 1.
     pub window_ms: u64,
+}
+
+impl RateLimit {
+    /// The limit of a part of QuickSale or of the shop, where this is the one of a user. Never lower than that.
+    #[must_use]
+    pub fn for_a_service(self) -> Self {
+        let minutes = self.window_ms.div_ceil(60_000);
+        let least = u64::from(SERVICE_A_MINUTE) * minutes;
+        let least = u32::try_from(least).unwrap_or(u32::MAX);
+        self.with_limit(self.limit.saturating_mul(SERVICE_FACTOR).max(least))
+    }
+
+    /// The limit of a wider network, where this is the one of a network that counts as one client.
+    #[must_use]
+    pub fn for_a_wider_network(self) -> Self {
+        self.with_limit(self.limit.saturating_mul(WIDER_NETWORK_FACTOR))
+    }
+
+    fn with_limit(self, limit: u32) -> Self {
+        Self { limit, ..self }
+    }
 }
 
 /// The limits of a sale: one for each route.
@@ -168,6 +208,31 @@ mod tests {
             LimitedRoute::Default
         );
         assert_eq!(LimitedRoute::of("POST", "*"), LimitedRoute::Default);
+    }
+
+    #[test]
+    fn passwords_and_accounts_cannot_be_tried_with_more_tokens() {
+        for path in ["/api/auth/login", "/api/auth/register/", "/api/auth/refresh"] {
+            assert!(LimitedRoute::is_open_to_guessing("POST", path), "{path}");
+            assert!(!LimitedRoute::is_open_to_guessing("GET", path), "{path}");
+        }
+        assert!(!LimitedRoute::is_open_to_guessing("POST", "/api/auth/logout"));
+        assert!(!LimitedRoute::is_open_to_guessing("POST", "/api/orders"));
+    }
+
+    #[test]
+    fn services_and_wider_networks_have_more() {
+        let of = |limit, window_ms| RateLimit {
+            route: LimitedRoute::Default,
+            limit,
+            window_ms,
+        };
+        assert_eq!(of(100, 60_000).for_a_service(), of(6_000, 60_000));
+        assert_eq!(of(3, 60_000).for_a_service().limit, 6_000);
+        assert_eq!(of(3, 600_000).for_a_service().limit, 60_000);
+        assert_eq!(of(1_000, 60_000).for_a_service().limit, 60_000);
+        assert_eq!(of(1_000_000_000, u64::MAX).for_a_service().limit, u32::MAX);
+        assert_eq!(of(100, 60_000).for_a_wider_network(), of(400, 60_000));
     }
 
     #[test]

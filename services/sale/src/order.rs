@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The longest idempotency key, in characters.
+pub const LONGEST_IDEMPOTENCY_KEY: usize = 255;
+/// The most lines of an order, each of another product.
+pub const MOST_ITEMS: usize = 100;
+
 /// Where an order stands for its buyer. Everything but `Pending` is terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

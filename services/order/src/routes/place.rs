@@ -19,15 +19,11 @@ use platform::http::{
 use sale::{
     ProductId, Quantity, Sku,
     catalogue::{PricedItem, total},
+    order::{LONGEST_IDEMPOTENCY_KEY, MOST_ITEMS},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
-
-/// The longest Idempotency-Key.
-const LONGEST_KEY: usize = 255;
-/// The most lines of an order.
-const MOST_ITEMS: usize = 100;
 
 /// An order to place.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -130,9 +126,9 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
         .to_str()
         .map_err(|_| refuse("must be printable ASCII"))?
         .trim();
-    if !(1..=LONGEST_KEY).contains(&key.len()) {
+    if !(1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()) {
         return Err(refuse(&format!(
-            "must have from 1 to {LONGEST_KEY} characters, not {}",
+            "must have from 1 to {LONGEST_IDEMPOTENCY_KEY} characters, not {}",
             key.len()
         )));
     }

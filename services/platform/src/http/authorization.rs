@@ -41,23 +41,30 @@ impl Authority {
         }
     }
 
+    /// Whether this is a token that parts of QuickSale call each other with, at a listener that everybody reaches. It is
+    /// to be refused there, and not to be handed on to one that takes it.
+    pub fn must_stay_inside(&self, token: &str) -> bool {
+        let identity = self.verifier.verify(token, self.clock.now());
+        identity.is_ok_and(|identity| self.is_misplaced(&identity))
+    }
+
+    fn is_misplaced(&self, identity: &Identity) -> bool {
+        identity.audience == Audience::Internal && self.entrance == Entrance::Outside
+    }
+
     /// Who bears this token.
     ///
     /// # Errors
     /// 401.
     pub fn identify(&self, token: &str) -> Result<Identity, Problem> {
-        let verified = self
-            .verifier
-            .verify(token, self.clock.now())
-            .and_then(|identity| {
-                let stays_inside =
-                    identity.audience == Audience::Internal && self.entrance == Entrance::Outside;
-                if stays_inside {
-                    Err(TokenError::Invalid)
-                } else {
-                    Ok(identity)
-                }
-            });
+        let verified = self.verifier.verify(token, self.clock.now());
+        let verified = verified.and_then(|identity| {
+            if self.is_misplaced(&identity) {
+                Err(TokenError::Invalid)
+            } else {
+                Ok(identity)
+            }
+        });
         verified.map_err(|error| match error {
             TokenError::Invalid => Problem::unauthenticated("The access token is not valid; log in again."),
             TokenError::Expired => {

@@ -1,6 +1,6 @@
 //! The address a request really came from. A forwarded header counts only as far as trusted proxies vouch for it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A network in CIDR notation. IPv4 addresses written as IPv6 (`::ffff:10.0.0.1`, as a listener on `::` sees them) are in
 /// the networks that they are in as IPv4.
@@ -30,6 +30,18 @@ fn as_ipv4(network: ipnet::IpNet) -> ipnet::IpNet {
             ipnet::Ipv4Net::new(v4, length).map_or(network, Into::into)
         }
         _ => network,
+    }
+}
+
+/// The network of an address that limits count: all of an IPv4 address, also of one written as IPv6; the first `bits`
+/// of an IPv6 address, since its client chooses the rest as it likes.
+pub fn network_of(address: IpAddr, bits: u32) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let kept = u128::MAX.checked_shl(128 - bits.min(128)).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from(u128::from(v6) & kept))
+        }
+        v4 => v4,
     }
 }
 
@@ -82,6 +94,25 @@ mod tests {
         assert_eq!(of("10.1.1.1", Some("6.6.6.6, 1.2.3.4, 10.2.2.2")), ip("1.2.3.4"));
         assert_eq!(of("10.1.1.1", Some("spoof")), ip("10.1.1.1"));
         assert_eq!(of("10.1.1.1", None), ip("10.1.1.1"));
+    }
+
+    #[test]
+    fn an_ipv4_address_in_the_clothes_of_ipv6_is_that_ipv4_address() {
+        let trusted = [Network::parse("10.0.0.0/8").unwrap()];
+        let of = |peer, header| resolve(ip(peer), header, &trusted);
+        assert_eq!(of("::ffff:203.0.113.9", None), ip("203.0.113.9"));
+        assert_eq!(of("::ffff:10.1.1.1", Some("::ffff:1.2.3.4")), ip("1.2.3.4"));
+    }
+
+    #[test]
+    fn the_part_of_an_address_that_its_client_chooses_does_not_count() {
+        let of = |address, bits| network_of(ip(address), bits);
+        assert_eq!(of("2001:db8:1:2:3:4:5:6", 64), ip("2001:db8:1:2::"));
+        assert_eq!(of("2001:db8:1:2ff::1", 56), ip("2001:db8:1:200::"));
+        assert_eq!(of("2001:db8::1", 0), ip("::"));
+        assert_eq!(of("2001:db8::1", 128), ip("2001:db8::1"));
+        assert_eq!(of("203.0.113.9", 64), ip("203.0.113.9"));
+        assert_eq!(of("::ffff:203.0.113.9", 64), ip("203.0.113.9"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::problem::{Code, Problem};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -17,13 +17,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let is_json = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(|value| value.split(';').next().unwrap_or("").trim().to_ascii_lowercase())
-            .is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"));
-        if !is_json {
+        if !is_json(request.headers()) {
             return Err(Problem::new(
                 Code::UnsupportedMediaType,
                 "Send a JSON body with the header Content-Type: application/json.",
@@ -34,6 +28,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             .map_err(|refusal| body_problem(&refusal))?;
         parse(&body).map(Json)
     }
+}
+
+/// Whether a body is declared as JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or("").trim().to_ascii_lowercase())
+        .is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"))
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

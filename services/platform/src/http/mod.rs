@@ -3,12 +3,16 @@
 
 pub mod authorization;
 pub mod client_address;
+pub mod connections;
 mod extract;
+pub mod handshake;
+mod listen;
 pub mod page;
+mod patience;
 pub mod problem;
 pub mod server;
 
-pub use extract::{Json, Path, Query};
+pub use extract::{Json, Path, Query, is_json};
 
 /// The header that carries a request's id through every service and back to the caller.
 pub const REQUEST_ID: &str = "x-request-id";

@@ -1,39 +1,68 @@
 //! The server around every router: request ids, metrics, a bound on bodies, problem documents for whatever goes
-//! wrong outside of a handler, and an end that lets requests finish.
+//! wrong outside of a handler, and an end that lets requests finish. Its own accept loop, since axum's has no timer:
+//! without one no deadline of hyper's is in force.
 
 use super::{
     REQUEST_ID,
+    connections::{Bounds, PeerPlace, Peers},
+    listen::listen,
+    patience::{Activity, Patient},
     problem::{Code, Problem},
 };
 use crate::metrics::HTTP_SECONDS;
 use axum::{
     Router,
     body::Body,
-    extract::{DefaultBodyLimit, MatchedPath, Request},
-    http::{HeaderValue, StatusCode, header},
+    extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
+    serve::Listener,
 };
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
     time::Instant,
 };
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// The largest body that any route takes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// What Linux says of a family of addresses that it was started without; the standard library has no name for it.
-const EAFNOSUPPORT: i32 = 97;
+/// The most bytes of a request's head (431 beyond), and what is read ahead of a body.
+const HEAD_BYTES: usize = 16 * 1024;
+/// What every answer says to a browser: take the content type at its word, show the page in nobody's frame, and tell
+/// other sites nothing of the address.
+const FOR_BROWSERS: [(HeaderName, HeaderValue); 3] = [
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("frame-ancestors 'none'"),
+    ),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+];
 
 /// A bound port and what is served on it.
 #[derive(Debug)]
 pub struct Server {
+    service: &'static str,
     listener: TcpListener,
     router: Router,
+    bounds: Bounds,
 }
 
 /// A port that could not be bound.
@@ -56,19 +85,21 @@ impl Server {
         router: Router,
     ) -> Result<Self, BindError> {
         let address = SocketAddr::new(bind, port);
-        let listener = match TcpListener::bind(address).await {
-            // All addresses of both families is all of IPv4 on a machine that has no IPv6.
-            Err(error) if bind == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(EAFNOSUPPORT) => {
-                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
-            }
-            bound => bound,
-        };
-        let listener = listener.map_err(|source| BindError { address, source })?;
+        let listener = listen(address).map_err(|source| BindError { address, source })?;
         tracing::info!(service, %address, "listening");
         Ok(Self {
+            service,
             listener,
             router: wrap(service, router),
+            bounds: Bounds::default(),
         })
+    }
+
+    /// Other bounds than those for servers that only the sale's services reach.
+    #[must_use]
+    pub fn within(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
     }
 
     /// The address that was bound: a port of 0 asks for any.
@@ -80,14 +111,113 @@ impl Server {
     }
 
     /// Serves until it is asked to stop, then lets the requests under way finish.
-    pub async fn run(self, stop: CancellationToken) {
-        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        let served = axum::serve(self.listener, service)
-            .with_graceful_shutdown(async move { stop.cancelled().await })
-            .await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the HTTP server failed");
+    pub async fn run(mut self, stop: CancellationToken) {
+        let peers = Peers::new(self.service, &self.bounds);
+        let places = Arc::new(Semaphore::new(self.bounds.in_all));
+        let door = Arc::new(Door {
+            router: self.router.with_state(()),
+            places: Arc::clone(&places),
+            bounds: self.bounds,
+            stop: stop.clone(),
+        });
+        let connections = TaskTracker::new();
+        loop {
+            if places.available_permits() == 0 {
+                peers.were_full();
+            }
+            // Without a place nothing is accepted: the kernel keeps a line of those who come next.
+            let next = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                // Waits a moment where the process has no more file descriptors.
+                (place, Listener::accept(&mut self.listener).await)
+            };
+            let (place, (stream, peer)) = tokio::select! {
+                () = stop.cancelled() => break,
+                next = next => next,
+            };
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+            if let (Ok(place), Some(by_peer)) = (place, peers.enter(peer.ip())) {
+                connections.spawn(Arc::clone(&door).serve(stream, peer, (place, by_peer)));
+            }
         }
+        drop(self.listener);
+        connections.close();
+        connections.wait().await;
+    }
+}
+
+/// What every connection of a server works with.
+#[derive(Debug)]
+struct Door {
+    router: Router,
+    places: Arc<Semaphore>,
+    bounds: Bounds,
+    stop: CancellationToken,
+}
+
+impl Door {
+    /// Serves a connection to its end. Once it has become a WebSocket it is no connection of this server any more.
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        places: (OwnedSemaphorePermit, PeerPlace),
+    ) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "answers on a connection may be late");
+        }
+        let activity = Arc::new(Activity::default());
+        let stream = Patient::new(stream, Arc::clone(&activity), self.bounds.head, self.bounds.write);
+        let answering = Arc::clone(&self);
+        let service =
+            service_fn(move |request| Arc::clone(&answering).answer(request, peer, Arc::clone(&activity)));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.bounds.idle)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let mut stopping = false;
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "a connection broke off");
+        }
+        drop(places);
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: hyper::Request<Incoming>,
+        peer: SocketAddr,
+        activity: Arc<Activity>,
+    ) -> Result<Response, Infallible> {
+        activity.begin();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let mut response = self.router.clone().oneshot(request).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            activity.upgraded();
+        } else if self.is_crowded() {
+            // An idle connection would keep somebody else out.
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        activity.answered();
+        Ok(response)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.places.available_permits() < self.bounds.in_all / 8
     }
 }
 
@@ -147,6 +277,9 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
         *response.body_mut() = Body::from(body);
     }
     response.headers_mut().insert(REQUEST_ID, id);
+    for (name, value) in FOR_BROWSERS {
+        response.headers_mut().insert(name, value);
+    }
     response
 }
 
@@ -172,3 +305,6 @@ fn method_label(method: &axum::http::Method) -> &'static str {
         _ => "OTHER",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,487 @@
+//! What a crowd, a greedy buyer or a hostile client may ask of a sale's front door: the services as processes of their
+//! own, on real backends.
+
+use anyhow::{Context, Result};
+use fred::interfaces::KeysInterface;
+use futures::{SinkExt, StreamExt, future::join_all};
+use gateway::{
+    gate::{Attempt, Gate, Outcome, Passage, Passed},
+    limiter::{Count, Limiter},
+};
+use platform::tokens::Role;
+use quicksale_tests::{
+    cluster::command,
+    scenarios::SETTLED,
+    shop::{Answer, Socket, next_update},
+    world::{PAGE, World, eventually},
+};
+use reqwest::Method;
+use sale::{
+    ProductId, UserId,
+    limits::{LimitedRoute, RateLimit, RateLimits},
+};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+
+fn somebody() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn limit(route: LimitedRoute, limit: u32, window_ms: u64) -> RateLimit {
+    RateLimit {
+        route,
+        limit,
+        window_ms,
+    }
+}
+
+/// Sets limits and waits until the gateway has them.
+async fn set_limits(world: &World, limits: &[RateLimit]) -> Result<()> {
+    world.control(
+        |c| c.rate_limits = RateLimits::with_overrides(limits.iter().copied()),
+        &world.current_control()?,
+    )?;
+    let version = world.current_control()?.version;
+    eventually(SETTLED, "the limits are in force", async || {
+        Ok(world.control_version("gateway").await? == version)
+    })
+    .await
+}
+
+/// Redis, and a prefix that nobody else uses.
+fn redis() -> Result<(fred::clients::Client, String)> {
+    let url = platform::backends::Credentials::from_env()?.redis_url;
+    let client = platform::backends::redis::client(&url)?;
+    Ok((client, format!("front-door-{}:", somebody())))
+}
+
+/// Many buyers of more than one may have, and honest ones between them.
+#[tokio::test]
+async fn over_large_baskets_keep_nobody_from_buying() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("FAIR", 50, Some(1)).await?;
+    set_limits(&world, &[limit(LimitedRoute::Orders, 1_000, 60_000)]).await?;
+    let greedy = (0..20).map(|n| async move {
+        for round in 0..20 {
+            let basket = match round % 4 {
+                0 => json!([{"sku": "FAIR", "quantity": 50}]),
+                1 => json!([{"sku": "FAIR", "quantity": 1}, {"sku": "FAIR", "quantity": 49}]),
+                2 => json!([{"sku": "FAIR", "quantity": 1}, {"sku": "GHOST", "quantity": 100}]),
+                _ => json!([{"sku": "FAIR", "quantity": 1, "colour": "red"}]),
+            };
+            let token = shop.token(&format!("greedy-{n}"), Role::Buyer)?;
+            let answer = shop.place(&token, &format!("k{round}"), basket).await?;
+            anyhow::ensure!(
+                answer.json["code"] == "customer_limit" || answer.json["code"] == "invalid_request",
+                "{}",
+                answer.text
+            );
+        }
+        Ok(())
+    });
+    let honest = (0..50).map(|n| async move {
+        tokio::time::sleep(Duration::from_millis(20 * n)).await;
+        shop.order(&format!("honest-{n}"), "k", "FAIR", 1)
+            .await?
+            .expect(201)?;
+        Ok(())
+    });
+    let (greedy, honest): (Vec<Result<()>>, Vec<Result<()>>) =
+        futures::join!(join_all(greedy), join_all(honest));
+    greedy.into_iter().chain(honest).collect::<Result<()>>()?;
+    eventually(SETTLED, "the fifty are sold", async || {
+        Ok(shop.shown("FAIR").await?["sold"] == 50)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// Whoever was refused once takes units only once the next order is accepted, and has one order under way at a time.
+#[tokio::test]
+async fn a_refused_buyer_takes_units_afterwards_and_one_order_at_a_time() -> Result<()> {
+    let (redis, prefix) = redis()?;
+    let gate = Gate::new(redis.clone(), &prefix);
+    let count = format!("{prefix}gate:p");
+    redis.set::<(), _, _>(&count, 10, None, None, false).await?;
+    let left = async || -> Result<i64> { Ok(redis.get(&count).await?) };
+    let attempt = |user: &str, key: &str| Attempt {
+        user: UserId::new(user),
+        key: key.to_owned(),
+        wanted: vec![(ProductId::new("p"), 3)],
+    };
+    let passed = |attempt: &Attempt, has_units| Passed {
+        attempt: attempt.clone(),
+        has_units,
+    };
+    let first = attempt("ada", "first");
+    assert_eq!(gate.take(&first).await?, Passage::Taken);
+    assert_eq!(gate.take(&first).await?, Passage::Repeat);
+    assert_eq!(gate.take(&attempt("ada", "second")).await?, Passage::UnderWay);
+    assert_eq!(gate.take(&attempt("bob", "first")).await?, Passage::Taken);
+    assert_eq!(left().await?, 4);
+    gate.settle(&passed(&first, true), Outcome::Refused).await;
+    assert_eq!(left().await?, 7);
+    for (key, outcome, then) in [("third", Outcome::Refused, 7), ("fourth", Outcome::Accepted, 4)] {
+        let next = attempt("ada", key);
+        assert_eq!(gate.take(&next).await?, Passage::TakesLater, "{key}");
+        assert_eq!(left().await?, 7, "{key}");
+        gate.settle(&passed(&next, false), outcome).await;
+        assert_eq!(left().await?, then, "{key}");
+    }
+    assert_eq!(gate.take(&attempt("ada", "fifth")).await?, Passage::Taken);
+    assert_eq!(gate.take(&attempt("eve", "first")).await?, Passage::Refused);
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_open_no_second_budget_for_passwords_and_accounts() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    let wrong = json!({"email": "victim@example.com", "password": "wrong wrong"});
+    let guess = async |token: Option<&str>| {
+        shop.send(Method::POST, "/api/auth/login", token, Some(wrong.clone()))
+            .await
+    };
+    for _ in 0..5 {
+        guess(None).await?.expect_problem(401, "unauthenticated")?;
+    }
+    for user in ["ada", "bob"] {
+        let token = shop.token(user, Role::Buyer)?;
+        let refused = guess(Some(&token)).await?;
+        refused.expect_problem(429, "rate_limited")?;
+        assert_eq!(refused.headers["cache-control"], "no-store");
+    }
+    for n in 0..4 {
+        let token = shop.token(&somebody(), Role::Buyer)?;
+        let account = json!({"email": format!("a{n}@example.com"), "password": "correct horse", "firstName": "A", "lastName": "B"});
+        let answer = shop
+            .send(Method::POST, "/api/auth/register", Some(&token), Some(account))
+            .await?;
+        answer.expect(if n < 3 { 201 } else { 429 })?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn services_may_ask_for_more_than_buyers() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    let limit_of = async |role| -> Result<String> {
+        let token = shop.token(&somebody(), role)?;
+        let answer = shop.send(Method::GET, "/api/sale", Some(&token), None).await?;
+        Ok(answer.expect(200)?.headers["ratelimit-limit"]
+            .to_str()?
+            .to_owned())
+    };
+    assert_eq!(limit_of(Role::Buyer).await?, "100");
+    assert_eq!(limit_of(Role::Service).await?, "6000");
+    Ok(())
+}
+
+/// The documentation is limited, and every answer says to a browser what it may do with it.
+#[tokio::test]
+async fn the_documentation_is_limited_and_framed_by_nobody() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    let page = shop.send(Method::GET, "/docs/", None, None).await?;
+    page.expect(200)?;
+    assert_eq!(page.headers["content-security-policy"], "frame-ancestors 'none'");
+    assert_eq!(page.headers["x-content-type-options"], "nosniff");
+    let document = shop.send(Method::GET, "/openapi.json", None, None).await?;
+    assert!(document.expect(200)?.json["paths"]["/api/ws-ticket"].is_object());
+    set_limits(&world, &[limit(LimitedRoute::Default, 2, 60_000)]).await?;
+    for path in ["/docs/", "/openapi.json"] {
+        shop.send(Method::GET, path, None, None)
+            .await?
+            .expect_problem(429, "rate_limited")?;
+    }
+    Ok(())
+}
+
+/// Counting costs the same, and takes the same space, whatever the limit is and however much of it is used.
+#[tokio::test]
+async fn counting_costs_the_same_at_a_limit_of_a_million() -> Result<()> {
+    let (redis, prefix) = redis()?;
+    let limiter = Limiter::new(redis.clone(), &prefix);
+    let count = Count {
+        subject: "somebody".to_owned(),
+        limit: limit(LimitedRoute::Default, 1_000_000, 60_000),
+    };
+    let key = format!("{prefix}limit:*:60000:somebody");
+    let url = std::env::var("REDIS_URL").context("REDIS_URL is not set")?;
+    let bytes = async || -> Result<u64> {
+        let used = command("redis-cli", &["-u", &url, "memory", "usage", &key], "").await?;
+        used.trim().parse().context("no such key")
+    };
+    let mut sizes = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..50 {
+            let counted = join_all((0..100).map(|_| limiter.count(&count, &[]))).await;
+            assert!(
+                counted
+                    .into_iter()
+                    .all(|verdict| verdict.is_ok_and(|v| v.allowed()))
+            );
+        }
+        sizes.push(bytes().await?);
+    }
+    let verdict = limiter.count(&count, &[]).await?;
+    assert_eq!(verdict.remaining, 1_000_000 - 10_001);
+    // A part of the window has some bytes, and there are 61 of them at the most.
+    assert!(sizes[1] < 4_096, "{sizes:?}");
+    Ok(())
+}
+
+/// In no window of any position are there more than the limit; whoever obeys Retry-After is let in.
+#[tokio::test]
+async fn the_limit_holds_in_every_window_and_the_wait_is_long_enough() -> Result<()> {
+    const LIMIT: u32 = 7;
+    const WINDOW: u64 = 600;
+    let (redis, prefix) = redis()?;
+    let limiter = Limiter::new(redis, &prefix);
+    let count = Count {
+        subject: "eager".to_owned(),
+        limit: limit(LimitedRoute::Orders, LIMIT, WINDOW),
+    };
+    let begun = tokio::time::Instant::now();
+    let mut allowed = Vec::new();
+    while begun.elapsed() < Duration::from_millis(4 * WINDOW) {
+        // Counted somewhere between these two moments.
+        let asked = begun.elapsed();
+        let verdict = limiter.count(&count, &[]).await?;
+        if verdict.allowed() {
+            allowed.push((asked, begun.elapsed()));
+        } else {
+            assert!(
+                verdict.retry_after <= Duration::from_millis(WINDOW + WINDOW / 30),
+                "{verdict:?}"
+            );
+        }
+    }
+    assert!(allowed.len() > 2 * LIMIT as usize, "{}", allowed.len());
+    for pair in allowed.windows(LIMIT as usize + 1) {
+        let (first, last) = (pair[0].0, pair[LIMIT as usize].1);
+        assert!(last - first >= Duration::from_millis(WINDOW - 1), "{pair:?}");
+    }
+    let refused = loop {
+        let verdict = limiter.count(&count, &[]).await?;
+        if !verdict.allowed() {
+            break verdict;
+        }
+    };
+    tokio::time::sleep(refused.retry_after).await;
+    assert!(limiter.count(&count, &[]).await?.allowed());
+    // A lower limit of the same subject waits for as many as are too many.
+    let lower = Count {
+        limit: limit(LimitedRoute::Orders, 1, WINDOW),
+        ..count
+    };
+    let refused = limiter.count(&lower, &[]).await?;
+    assert!(!refused.allowed());
+    tokio::time::sleep(refused.retry_after).await;
+    assert!(limiter.count(&lower, &[]).await?.allowed());
+    Ok(())
+}
+
+/// A request that is one too many for the wider network leaves no trace at the narrower one.
+#[tokio::test]
+async fn a_request_passes_all_its_counts_or_none() -> Result<()> {
+    let (redis, prefix) = redis()?;
+    let limiter = Limiter::new(redis, &prefix);
+    let count = |subject: &str, of| Count {
+        subject: subject.to_owned(),
+        limit: limit(LimitedRoute::Login, of, 60_000),
+    };
+    let around = [count("56", 4)];
+    for n in 0..4 {
+        let narrow = count(&format!("64-{}", n % 2), 3);
+        assert!(limiter.count(&narrow, &around).await?.allowed());
+    }
+    assert!(!limiter.count(&count("64-0", 3), &around).await?.allowed());
+    let alone = limiter.count(&count("64-0", 3), &[]).await?;
+    assert_eq!((alone.allowed(), alone.remaining), (true, 0));
+    Ok(())
+}
+
+/// Opens a WebSocket at the notifier itself, as an ingress does.
+async fn open(world: &World, query: &str, origin: Option<&str>) -> Result<std::result::Result<Socket, u16>> {
+    let notifier = &world.config.upstreams.notifier;
+    let address = format!("127.0.0.1:{}", notifier.port().context("no port")?);
+    handshake(&address, query, origin).await
+}
+
+async fn handshake(
+    address: &str,
+    query: &str,
+    origin: Option<&str>,
+) -> Result<std::result::Result<Socket, u16>> {
+    let stream = TcpStream::connect(address).await?;
+    let mut request = format!("ws://{address}/ws?{query}").into_client_request()?;
+    if let Some(origin) = origin {
+        request.headers_mut().insert("origin", origin.parse()?);
+    }
+    match tokio_tungstenite::client_async(request, stream).await {
+        Ok((socket, _)) => Ok(Ok(socket)),
+        Err(tokio_tungstenite::tungstenite::Error::Http(refused)) => Ok(Err(refused.status().as_u16())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The code that the server closes a socket with; `None` if it just goes.
+async fn close_code(socket: &mut Socket) -> Result<Option<u16>> {
+    let closed = async {
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Close(frame) = message {
+                return frame.map(|frame| frame.code.into());
+            }
+        }
+        None
+    };
+    Ok(tokio::time::timeout(SETTLED, closed).await?)
+}
+
+#[tokio::test]
+async fn a_user_has_ten_sockets_and_the_oldest_makes_room() -> Result<()> {
+    let world = World::start().await?;
+    let shop = Arc::clone(&world.shop);
+    shop.product("TOLD", 5, None).await?;
+    let query = format!("token={}", shop.token("ada", Role::Buyer)?);
+    let mut sockets = Vec::new();
+    for _ in 0..11 {
+        sockets.push(open(&world, &query, None).await?.ok().context("refused")?);
+    }
+    assert_eq!(close_code(&mut sockets[0]).await?, Some(4409));
+    eventually(SETTLED, "ten are open", async || {
+        Ok(world.metric("notifier", "quicksale_sockets").await? == 10.0)
+    })
+    .await?;
+    shop.order("ada", "k", "TOLD", 1).await?.expect(201)?;
+    assert_eq!(
+        next_update(&mut sockets[10]).await?["data"]["status"],
+        "CONFIRMED"
+    );
+    // So often in a minute and not more, whatever becomes of the sockets.
+    let mut refused = None;
+    for _ in 0..60 {
+        match open(&world, &query, None).await? {
+            Ok(socket) => sockets.push(socket),
+            Err(status) => {
+                refused = Some(status);
+                break;
+            }
+        }
+    }
+    assert_eq!((refused, sockets.len()), (Some(429), 60));
+    let other = format!("token={}", shop.token("bob", Role::Buyer)?);
+    assert!(open(&world, &other, None).await?.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_talks_is_shown_out_before_it_has_said_much() -> Result<()> {
+    let world = World::start().await?;
+    let query = format!("token={}", world.shop.token("ada", Role::Buyer)?);
+    for (message, code) in [
+        (Message::Text("hello".into()), 1008),
+        (Message::Binary(vec![1].into()), 1003),
+    ] {
+        let mut socket = open(&world, &query, None).await?.ok().context("refused")?;
+        socket.send(Message::Text("ping".into())).await?;
+        socket.send(message).await?;
+        assert_eq!(close_code(&mut socket).await?, Some(code));
+    }
+    // A frame that says of itself that it is long is not waited for.
+    let mut bomb = open(&world, &query, None).await?.ok().context("refused")?;
+    let mut head = vec![0x82, 0xff];
+    head.extend(16_777_215_u64.to_be_bytes());
+    head.extend([0; 4]);
+    bomb.get_mut().write_all(&head).await?;
+    close_code(&mut bomb).await?;
+    eventually(SETTLED, "nobody is left", async || {
+        Ok(world.metric("notifier", "quicksale_sockets").await? == 0.0)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_socket_once() -> Result<()> {
+    let world = World::start().await?;
+    let shop = Arc::clone(&world.shop);
+    shop.product("TOLD", 5, None).await?;
+    let ada = shop.token("ada", Role::Buyer)?;
+    shop.send(Method::POST, "/api/ws-ticket", None, None)
+        .await?
+        .expect_problem(401, "unauthenticated")?;
+    let issued = shop
+        .send(Method::POST, "/api/ws-ticket", Some(&ada), None)
+        .await?;
+    assert_eq!(issued.expect(201)?.json["expiresIn"], 30);
+    assert_eq!(issued.headers["cache-control"], "no-store");
+    let ticket = issued.json["ticket"].as_str().context("no ticket")?;
+    let query = format!("ticket={ticket}");
+    // Through the gateway, as a browser without an ingress.
+    let gateway = shop.url("").trim_start_matches("http://").to_owned();
+    let mut socket = handshake(&gateway, &query, Some(PAGE))
+        .await?
+        .ok()
+        .context("refused")?;
+    shop.order("ada", "k", "TOLD", 1).await?.expect(201)?;
+    assert_eq!(next_update(&mut socket).await?["data"]["status"], "CONFIRMED");
+    for address in [gateway.as_str(), world.config.upstreams.notifier.authority()] {
+        for query in [
+            query.as_str(),
+            "ticket=made-up",
+            &format!("ticket={}", "0".repeat(64)),
+            "ticket=",
+        ] {
+            let refused = handshake(address, query, None).await?;
+            assert_eq!(refused.err(), Some(401), "{query}");
+        }
+    }
+    let kept: Vec<String> = world.database.list_collection_names().await?;
+    assert!(kept.contains(&"ws_tickets".to_owned()), "{kept:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_open_no_socket() -> Result<()> {
+    let world = World::start().await?;
+    let query = format!("token={}", world.shop.token("ada", Role::Buyer)?);
+    let gateway = world.shop.url("").trim_start_matches("http://").to_owned();
+    let notifier = world.config.upstreams.notifier.authority().to_owned();
+    for address in [gateway, notifier] {
+        for (origin, may) in [
+            (None, true),
+            (Some(PAGE.to_owned()), true),
+            (Some(format!("http://{address}")), true),
+            (Some("https://elsewhere.example.com".to_owned()), false),
+        ] {
+            let opened = handshake(&address, &query, origin.as_deref()).await?;
+            assert_eq!(opened.err(), (!may).then_some(403), "{address} {origin:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_seen_last_is_named_by_an_id_or_refused() -> Result<()> {
+    let world = World::start().await?;
+    let token = world.shop.token("ada", Role::Buyer)?;
+    let url = format!(
+        "{}ws?token={token}&lastEventId=zzz",
+        world.config.upstreams.notifier
+    );
+    let answer = Answer::of(world.shop.http.get(url).send().await?).await?;
+    answer.expect_problem(400, "invalid_request")?;
+    assert_eq!(answer.json["errors"][0]["field"], "lastEventId");
+    let id = uuid::Uuid::now_v7();
+    assert!(
+        open(&world, &format!("token={token}&lastEventId={id}"), None)
+            .await?
+            .is_ok()
+    );
+    Ok(())
+}
