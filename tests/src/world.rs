@@ -154,8 +154,18 @@ impl World {
 
     /// Hands a control document to one service as the operator does, and returns the version of its receipt.
     pub async fn push_control(&self, service: &str, document: &ControlDocument) -> Result<u64> {
-        let url = format!("http://127.0.0.1:{}/control", self.ports[service].1);
         let token = self.shop.internal_token("operator")?;
+        self.push_control_as(service, document, &token).await
+    }
+
+    /// The same with any token.
+    pub async fn push_control_as(
+        &self,
+        service: &str,
+        document: &ControlDocument,
+        token: &str,
+    ) -> Result<u64> {
+        let url = format!("http://127.0.0.1:{}/control", self.ports[service].1);
         let request = self.shop.http.put(url).bearer_auth(token).json(document);
         let receipt: ControlReceipt = request.send().await?.error_for_status()?.json().await?;
         Ok(receipt.version)

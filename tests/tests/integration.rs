@@ -1,6 +1,6 @@
 //! The services as processes of their own, on real backends.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::future::{join_all, select};
 use gateway::gate::{Attempt, Gate, Outcome, Passage, Passed};
 use jiff::Timestamp;
@@ -770,4 +770,40 @@ async fn the_locks_of_a_dead_process_are_released() -> Result<()> {
     .await?;
     assert_eq!(world.shop.shown("LOCKED").await?["name"], "LOCKED");
     world.check_conservation().await
+}
+
+/// A token that was seen on its way inside of the cluster opens nothing from outside.
+#[tokio::test]
+async fn a_token_of_a_part_of_quicksale_is_refused_at_the_front_door() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("INSIDE", 5, None).await?;
+    let inside = shop.internal_token("operator")?;
+    let hold = json!({"orderId": "by-hand", "items": [{"sku": "INSIDE", "quantity": 1}]});
+    for (method, path, body) in [
+        (Method::POST, "/api/inventory/reserve", Some(hold.clone())),
+        (Method::GET, "/api/orders", None),
+        (Method::GET, "/api/notifications", None),
+        (Method::POST, "/api/ws-ticket", None),
+        (Method::GET, "/api/auth/me", None),
+    ] {
+        let answer = shop.send(method, path, Some(&inside), body).await?;
+        answer
+            .expect_problem(401, "unauthenticated")
+            .with_context(|| path.to_owned())?;
+    }
+    ensure!(shop.socket(&inside).await.is_err(), "the notifier took it");
+    // Inside, where the operator calls, it is what it always was, and a token from outside is not that.
+    let url = world.config.upstreams.inventory.join("/api/inventory/reserve")?;
+    let call = shop.http.post(url).bearer_auth(&inside).json(&hold);
+    call.send().await?.error_for_status()?;
+    let document = world.current_control()?;
+    world.push_control("gateway", &document).await?;
+    let service = shop.token("payments", Role::Service)?;
+    let refused = world.push_control_as("gateway", &document, &service).await;
+    ensure!(
+        refused.is_err(),
+        "a service's token from outside changed the control document"
+    );
+    Ok(())
 }
