@@ -129,15 +129,6 @@ impl World {
         Ok(receipt.version)
     }
 
-    /// The version of the control document that a service goes by.
-    pub async fn control_version(&self, service: &str) -> Result<u64> {
-        let url = format!("http://127.0.0.1:{}/control", self.ports[service].1);
-        let token = self.shop.token("operator", Role::Service)?;
-        let request = self.shop.http.get(url).bearer_auth(token);
-        let receipt: ControlReceipt = request.send().await?.error_for_status()?.json().await?;
-        Ok(receipt.version)
-    }
-
     /// A number among a service's metrics.
     pub async fn metric(&self, service: &str, name: &str) -> Result<f64> {
         let url = format!("http://127.0.0.1:{}/metrics", self.ports[service].1);
