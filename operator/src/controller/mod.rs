@@ -103,10 +103,8 @@ async fn report_failure(context: &Context, cached: &Readable, error: &Error) {
         )
         .await;
     // The condition is a courtesy too: where the API server is the problem, it cannot be written either.
-    let Ok(Some(Ok(sale))) = fetch::newest(&context.client, cached)
-        .await
-        .map(|sale| sale.map(|s| s.0))
-    else {
+    let newest = fetch::newest(&context.client, cached).await;
+    let Some(sale) = newest.ok().flatten().and_then(|sale| sale.0.ok()) else {
         return;
     };
     let mut status = sale.status.clone().unwrap_or_default();

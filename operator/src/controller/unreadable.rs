@@ -94,7 +94,7 @@ async fn say(context: &Context, sale: &DeserializeGuard<FlashSale>, sentence: &s
     Ok(())
 }
 
-fn condition<'a>(conditions: &'a Value, kind: ConditionType) -> Option<&'a Value> {
+fn condition(conditions: &Value, kind: ConditionType) -> Option<&Value> {
     let all = conditions.as_array()?;
     all.iter().find(|condition| condition["type"] == kind.as_str())
 }
