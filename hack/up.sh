@@ -13,7 +13,7 @@ kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
 # Namespaces in which no pod starts that could harm its node.
 restricted_namespace() {
   kubectl_here create namespace "$1" --dry-run=client --output yaml | kubectl_here apply --filename - >/dev/null
-  kubectl_here label --overwrite namespace "$1" pod-security.kubernetes.io/enforce=restricted >/dev/null
+  kubectl_here label --overwrite namespace "$1" pod-security.kubernetes.io/enforce=restricted "${@:2}" >/dev/null
 }
 
 namespace_peer() { printf '{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "%s"}}}' "$1"; }

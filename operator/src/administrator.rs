@@ -1,6 +1,6 @@
-//! The Secret of the first administrator, where nobody brought one.
+//! The platform's administrator: the Secret of the first one, where nobody brought one, and what sales get to know.
 //!
-//! The operator makes it, and not the chart: a chart that is only rendered cannot know whether there is one already,
+//! The operator makes the Secret, and not the chart: a chart that is only rendered cannot know whether there is one already,
 //! and would write another password at each render. It is created and never changed, and outlives the release, because
 //! the account that it opens does too.
 
@@ -8,13 +8,64 @@ use crate::{
     deadline::{ApiError, within},
     settings::Settings,
 };
+use argon2::{Argon2, PasswordHasher as _, password_hash::CustomizedPasswordHasher as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, api::PostParams};
 use platform::retry::Backoff;
 use rand::distr::{Alphanumeric, SampleString};
 use serde_json::json;
-use std::time::Duration;
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, time::Duration};
 use tokio_util::sync::CancellationToken;
+
+/// Who the administrator is, as sales get to know it: with a hash that auth can check, and that opens nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Administrator {
+    /// Address to log in with.
+    pub email: String,
+    /// The password's argon2id hash, as a PHC string.
+    pub password_hash: String,
+}
+
+impl Administrator {
+    /// Reads the administrator's Secret: `email`, and `passwordHash` or `password`. The same Secret gives the same hash in
+    /// every process, so that an upgrade of the operator ends nobody's session: its salt is made from the cluster and the
+    /// address, never from the password.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    pub fn read(data: &BTreeMap<String, Vec<u8>>, cluster: &str) -> Result<Self, String> {
+        let text = |key: &str| {
+            let value = data.get(key).and_then(|value| std::str::from_utf8(value).ok());
+            value.map(str::trim_end).filter(|value| !value.is_empty())
+        };
+        let email = text("email").ok_or("the administrator's Secret has no email")?;
+        let password_hash = match (text("passwordHash"), text("password")) {
+            (Some(hash), _) => hash.to_owned(),
+            (None, Some(password)) => hashed(password, cluster, email)?,
+            (None, None) => {
+                return Err("the administrator's Secret has neither passwordHash nor password".to_owned());
+            }
+        };
+        Ok(Self {
+            email: email.to_owned(),
+            password_hash,
+        })
+    }
+}
+
+fn hashed(password: &str, cluster: &str, email: &str) -> Result<String, String> {
+    let mut salt = Sha256::new();
+    for part in ["quicksale administrator", cluster, email] {
+        salt.update((part.len() as u64).to_be_bytes());
+        salt.update(part);
+    }
+    let salt = salt.finalize();
+    // The library's defaults are what auth hashes with: argon2id, 19 MiB, two passes.
+    let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt[..16]);
+    hash.map(|hash| hash.to_string())
+        .map_err(|error| format!("the administrator's password cannot be hashed: {error}"))
+}
 
 /// About 142 bits.
 const PASSWORD_LENGTH: usize = 24;

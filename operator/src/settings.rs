@@ -33,6 +33,9 @@ pub struct Settings {
         default_value = "quicksale-backends"
     )]
     pub backends_secret_namespace: String,
+    /// Namespaces whose sales may use those backends; * for all. Others need a label.
+    #[arg(long, env = "QUICKSALE_SHARED_WITH", value_delimiter = ',')]
+    pub shared_with: Vec<String>,
     /// The Secret with the first administrator's email and password.
     #[arg(long, env = "QUICKSALE_ADMIN_SECRET", default_value = "quicksale-admin")]
     pub admin_secret: String,

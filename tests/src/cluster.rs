@@ -38,6 +38,7 @@ impl Cluster {
         let labels = json!({
             "quicksale.io/made-by": "tests",
             "pod-security.kubernetes.io/enforce": "restricted",
+            "quicksale.io/backends": "shared",
         });
         let new: Namespace = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}}))?;
         Api::<Namespace>::all(cluster.client.clone())

@@ -1,13 +1,14 @@
 //! What every reconciliation works with.
 
-use super::fetch::SecretData;
+use super::fetch::{Observed, SecretData};
 use crate::{
+    administrator::Administrator,
     backends::Backends,
     calls,
     ownership::{Known, Owner},
     settings::Settings,
 };
-use crds::{FlashSale, Readable};
+use crds::{FlashSale, Readable, ValidSale};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource, ResourceExt,
@@ -44,6 +45,8 @@ pub struct Context {
     cluster: String,
     sales: Store<Readable>,
     remembered: Mutex<HashMap<String, SecretData>>,
+    /// Hashing takes some 30 ms, and is done once for each version of the Secret.
+    administrator: Mutex<Option<(SecretData, Administrator)>>,
     recorder: Recorder,
     backoffs: Mutex<HashMap<String, Backoff>>,
 }
@@ -74,6 +77,7 @@ impl Context {
             cluster,
             sales,
             remembered: Mutex::default(),
+            administrator: Mutex::default(),
             backoffs: Mutex::default(),
         })
     }
@@ -98,6 +102,29 @@ impl Context {
                 .find(|owner| owner.mark() == mark)
                 .map(|owner| owner.to_string())
         })
+    }
+
+    /// The platform's administrator as a sale gets to know it: not at all if it has backends of its own, whose accounts
+    /// are others.
+    pub fn administrator(&self, sale: &ValidSale, observed: &Observed) -> Option<Administrator> {
+        let data = observed
+            .admin
+            .as_ref()
+            .filter(|_| sale.backends_secret.is_none())?;
+        let known = self
+            .administrator
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some((_, administrator)) = known.filter(|(of, _)| of == data) {
+            return Some(administrator);
+        }
+        let administrator = Administrator::read(data, &self.cluster)
+            .inspect_err(|problem| tracing::error!(problem, "the administrator's Secret is not usable"))
+            .ok()?;
+        let mut known = self.administrator.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some((data.clone(), administrator.clone()));
+        Some(administrator)
     }
 
     /// Keeps the credentials of a sale that names a Secret of its own: a namespace that is deleted takes the Secret first,

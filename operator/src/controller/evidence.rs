@@ -104,7 +104,7 @@ pub async fn look(
                 .look(&fingerprint, &credentials, &place, claimant)
                 .await
         }
-        Err(sentence) => Look::impossible(&sentence),
+        Err(sentence) => Look::impossible(observed.backends_refused.as_ref().unwrap_or(&sentence)),
     }
 }
 

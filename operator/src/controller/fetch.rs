@@ -1,8 +1,8 @@
 //! Reads what the API server knows about a sale: the only reads of a reconciliation.
 
 use super::build::{
-    ADMIN, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image, Kind, MANAGED_BY_LABEL, MANAGER,
-    SALE_LABEL, SECRETS, SIGNING_KEYS, config_map, control_map, object_name, port, sale_selector,
+    BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image, Kind, MANAGED_BY_LABEL, MANAGER, SALE_LABEL,
+    SECRETS, SIGNING_KEYS, config_map, control_map, object_name, port, sale_selector,
 };
 use crate::{
     deadline::{ApiError, within},
@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
-    core::v1::{Pod, Secret},
+    core::v1::{Namespace, Pod, Secret},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -30,6 +30,11 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+/// The label of a namespace whose sales may use the platform's own backends.
+pub const SHARED_LABEL: &str = "quicksale.io/backends";
+/// The value of that label.
+const SHARED: &str = "shared";
+
 /// What a Secret holds.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
 
@@ -42,6 +47,8 @@ pub struct Observed {
     pub pods: Vec<ObservedPod>,
     /// The backends Secret that the sale uses.
     pub backends: Option<SecretData>,
+    /// Why the platform's backends are not for this sale, if it asks for them and may not have them.
+    pub backends_refused: Option<String>,
     /// The administrator's Secret.
     pub admin: Option<SecretData>,
 }
@@ -84,26 +91,26 @@ pub async fn fetch(
     now: Timestamp,
 ) -> Result<Observed, ApiError> {
     let namespace = sale.namespace().unwrap_or_default();
-    let backends = match &sale.spec.backends_secret_ref {
-        Some(reference) => (namespace.clone(), reference.name.clone()),
-        None => (
-            settings.backends_secret_namespace.clone(),
-            settings.backends_secret.clone(),
-        ),
-    };
+    let own = sale.spec.backends_secret_ref.as_ref();
     let name = sale.name_any();
     let (children, pods, replica_sets, backends, admin) = tokio::try_join!(
         children(client, sale),
         pods(client, &namespace, &name, now),
         replica_sets(client, &namespace, &name),
-        secret(client, &backends.0, &backends.1),
+        backends(
+            client,
+            settings,
+            &namespace,
+            own.map(|reference| reference.name.as_str())
+        ),
         secret(client, &settings.namespace, &settings.admin_secret),
     )?;
     let pods = owned(pods, &replica_sets, &children);
     let mut observed = Observed {
         children,
         pods,
-        backends,
+        backends: backends.as_ref().ok().cloned().flatten(),
+        backends_refused: backends.err(),
         admin,
     };
     // A Secret that went away must neither take its copies with it nor restart anything.
@@ -113,7 +120,6 @@ pub async fn fetch(
             .take()
             .or_else(|| observed.copied(&name, BACKENDS));
     }
-    observed.admin = observed.admin.take().or_else(|| observed.copied(&name, ADMIN));
     Ok(observed)
 }
 
@@ -263,6 +269,51 @@ fn has_bidden_farewell(pod: &Pod, now: Timestamp) -> bool {
         .as_ref()
         // The timestamp is when the grace is over.
         .is_some_and(|killed_at| now.duration_since(killed_at.0) + grace >= FAREWELL)
+}
+
+/// The Secret that leads to the backends of a sale, or why the platform's is not for it.
+async fn backends(
+    client: &Client,
+    settings: &Settings,
+    namespace: &str,
+    own: Option<&str>,
+) -> Result<Result<Option<SecretData>, String>, ApiError> {
+    if let Some(own) = own {
+        return secret(client, namespace, own).await.map(Ok);
+    }
+    if !may_share(client, settings, namespace).await? {
+        return Ok(Err(format!(
+            "the platform's backends are not for the namespace {namespace}: name a Secret of your own in \
+             spec.backendsSecretRef, or ask the platform to label the namespace {SHARED_LABEL}={SHARED}"
+        )));
+    }
+    secret(
+        client,
+        &settings.backends_secret_namespace,
+        &settings.backends_secret,
+    )
+    .await
+    .map(Ok)
+}
+
+/// Whether the platform lets a namespace use its own backends. Only who may write Namespaces can label one, and whoever
+/// may edit what is in it cannot.
+async fn may_share(client: &Client, settings: &Settings, namespace: &str) -> Result<bool, ApiError> {
+    if settings
+        .shared_with
+        .iter()
+        .any(|name| name == namespace || name == "*")
+    {
+        return Ok(true);
+    }
+    let api: Api<Namespace> = Api::all(client.clone());
+    let found = within(api.get_metadata_opt(namespace)).await?;
+    Ok(found.is_some_and(|found| {
+        found
+            .labels()
+            .get(SHARED_LABEL)
+            .is_some_and(|value| value == SHARED)
+    }))
 }
 
 async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Option<SecretData>, ApiError> {

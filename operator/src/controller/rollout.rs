@@ -64,6 +64,13 @@ impl Rollout {
         let token = Signer::from_pem(&keys.private_pem)?.service_token("operator", now)?;
         let control = control::document(sale, status, deleting, observed.control(name).as_ref(), now);
         let backends_hash = backends_hash(sale, observed);
+        let backends_keys = observed
+            .backends
+            .iter()
+            .flat_map(BTreeMap::keys)
+            .cloned()
+            .collect();
+        let administrator = context.administrator(sale, observed);
         let ports_before = ports_before(name, status.phase(), observed);
         let plan = Plan {
             sale,
@@ -75,10 +82,11 @@ impl Rollout {
                 .backends
                 .as_ref()
                 .filter(|_| sale.backends_secret.is_none()),
+            backends_keys: &backends_keys,
             backends_hash: &backends_hash,
             backend_ports: &BackendPorts::read(observed.backends.as_ref()),
             ports_before: &ports_before,
-            admin: observed.admin.as_ref(),
+            admin: administrator.as_ref(),
             control: &control,
             scaled_by_others: &observed.scaled_by_others(name),
             current_replicas: &observed.replicas(name),

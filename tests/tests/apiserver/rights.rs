@@ -28,7 +28,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(30);
 
 /// What it does to the objects of a sale, wherever the sale is: verbs and what they are of.
-const SALES: [(&str, &str, &[&str]); 14] = [
+const SALES: [(&str, &str, &[&str]); 15] = [
     ("quicksale.io", "flashsales", &["get", "list", "watch", "patch"]),
     ("quicksale.io", "flashsales/status", &["patch"]),
     ("quicksale.io", "flashsales/finalizers", &["update"]),
@@ -42,6 +42,7 @@ const SALES: [(&str, &str, &[&str]); 14] = [
     ("", "secrets", &["get", "create", "patch", "delete"]),
     ("", "pods", &["list"]),
     ("apps", "replicasets", &["list"]),
+    ("", "namespaces", &["get"]),
     ("events.k8s.io", "events", &["create", "patch"]),
 ];
 const OBJECTS: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
@@ -57,10 +58,9 @@ const VERBS: [&str; 8] = [
 ];
 
 /// What is none of its business anywhere, whatever the verb.
-const FOREIGN: [(&str, &str); 38] = [
+const FOREIGN: [(&str, &str); 37] = [
     ("", "nodes"),
     ("", "nodes/proxy"),
-    ("", "namespaces"),
     ("", "pods/exec"),
     ("", "pods/attach"),
     ("", "pods/portforward"),

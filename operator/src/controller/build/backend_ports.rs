@@ -1,6 +1,7 @@
-//! The ports of the backends, for the rules of what may go out: their addresses are in a Secret, and are names mostly,
-//! which a NetworkPolicy does not know.
+//! Which backends a service uses: it gets their keys of the Secret and no others, and may send to their ports and no
+//! others. The addresses in the Secret are names mostly, which a NetworkPolicy does not know.
 
+use crds::Component;
 use mongodb::options::{ConnectionString, HostInfo, ServerAddress};
 use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
@@ -18,6 +19,34 @@ pub enum Backend {
     Kafka,
     /// Limits and the gate.
     Redis,
+}
+
+impl Backend {
+    /// Those that a service uses.
+    pub fn of(component: Component) -> &'static [Self] {
+        match component {
+            Component::Gateway => &[Self::Redis],
+            Component::Auth => &[Self::MongoDb],
+            Component::Inventory => &[Self::MongoDb, Self::Kafka, Self::Redis],
+            Component::Order | Component::Processor | Component::Notifier => &[Self::MongoDb, Self::Kafka],
+        }
+    }
+
+    /// The keys of the Secret that lead to it, which are the variables that a service reads.
+    pub fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::MongoDb => &["MONGODB_URI"],
+            Self::Kafka => &[
+                "KAFKA_BROKERS",
+                "KAFKA_TLS",
+                "KAFKA_TLS_CA",
+                "KAFKA_SASL_MECHANISM",
+                "KAFKA_SASL_USERNAME",
+                "KAFKA_SASL_PASSWORD",
+            ],
+            Self::Redis => &["REDIS_URL"],
+        }
+    }
 }
 
 /// The ports of each.

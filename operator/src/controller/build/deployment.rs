@@ -1,7 +1,9 @@
 //! The services themselves.
 
 use super::{
-    Child, Kind, Plan, config_map,
+    Child, Kind, Plan,
+    backend_ports::Backend,
+    config_map,
     config_map::{CONFIG, CONTROL, port},
     labels::{all_labels, pod_selector},
     object_name, replicas, secret,
@@ -95,7 +97,6 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "imagePullPolicy": image.pull_policy,
         "command": ["quicksale", name],
         "ports": container_ports,
-        "envFrom": [{"secretRef": {"name": backends_secret(plan)}}],
         "env": environment(plan, component),
         "resources": resources(&plan.sale.service(component).resources),
         // A service that waits for a backend answers /livez at once, so a start takes long only on a busy node.
@@ -106,12 +107,20 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [
-            {"name": "config", "mountPath": directory(paths::CONFIG), "readOnly": true},
-            {"name": "control", "mountPath": directory(paths::CONTROL), "readOnly": true},
-            {"name": "keys", "mountPath": paths::KEYS, "readOnly": true},
-        ],
+        "volumeMounts": mounts(plan, component),
     })
+}
+
+fn mounts(plan: &Plan<'_>, component: Component) -> Vec<Value> {
+    let mut mounts = vec![
+        json!({"name": "config", "mountPath": directory(paths::CONFIG), "readOnly": true}),
+        json!({"name": "control", "mountPath": directory(paths::CONTROL), "readOnly": true}),
+        json!({"name": "keys", "mountPath": paths::KEYS, "readOnly": true}),
+    ];
+    if administrator(plan, component).is_some() {
+        mounts.push(json!({"name": "administrator", "mountPath": paths::ADMIN, "readOnly": true}));
+    }
+    mounts
 }
 
 fn directory(file: &str) -> &str {
@@ -128,14 +137,49 @@ fn environment(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     let mut variables = vec![
         json!({"name": "INSTANCE", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}),
     ];
-    if component == Component::Auth {
-        let admin = object_name(&plan.sale.id.name, secret::ADMIN);
-        for (name, key) in [("ADMIN_EMAIL", "email"), ("ADMIN_PASSWORD", "password")] {
-            // Optional: a platform may have no first administrator to seed.
-            variables.push(json!({"name": name, "valueFrom": {"secretKeyRef": {"name": admin, "key": key, "optional": true}}}));
-        }
+    let secret = backends_secret(plan);
+    let names = Backend::of(component).iter().flat_map(|backend| backend.keys());
+    variables.extend(names.map(|name| {
+        // A user of its own for a service, such as AUTH_MONGODB_URI, goes before what all of them share.
+        let own = format!("{}_{name}", component.as_str().to_uppercase());
+        let key = if plan.backends_keys.contains(&own) {
+            own.as_str()
+        } else {
+            name
+        };
+        // Optional: the process says which is missing, and what to write.
+        json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": true}}})
+    }));
+    if administrator(plan, component).is_some() {
+        variables.push(json!({"name": "ADMIN_DIR", "value": paths::ADMIN}));
     }
     variables
+}
+
+/// Where auth finds the administrator: the platform's, for a sale on the platform's backends; of a sale with backends of
+/// its own, whoever the Secret that leads there names.
+fn administrator(plan: &Plan<'_>, component: Component) -> Option<Value> {
+    if component != Component::Auth {
+        return None;
+    }
+    let item = |(key, path): (&str, &str)| json!({"key": key, "path": path});
+    let (secret, items) = match &plan.sale.backends_secret {
+        None => (object_name(&plan.sale.id.name, secret::ADMIN), None),
+        Some(own) => {
+            let keys = [
+                ("ADMIN_EMAIL", secret::ADMIN_EMAIL_FILE),
+                ("ADMIN_PASSWORD_HASH", secret::ADMIN_HASH_FILE),
+                ("ADMIN_PASSWORD", secret::ADMIN_PASSWORD_FILE),
+            ];
+            (own.clone(), Some(keys.map(item)))
+        }
+    };
+    // Optional: there may be no administrator, or one may come later.
+    let mut source = json!({"secretName": secret, "defaultMode": 0o440, "optional": true});
+    if let Some(items) = items {
+        source["items"] = json!(items);
+    }
+    Some(json!({"name": "administrator", "secret": source}))
 }
 
 fn volumes(plan: &Plan<'_>, component: Component) -> Vec<Value> {
@@ -145,11 +189,13 @@ fn volumes(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     if component == Component::Auth {
         keys.push(json!({"key": paths::SIGNING_KEY_FILE, "path": paths::SIGNING_KEY_FILE}));
     }
-    vec![
+    let mut volumes = vec![
         json!({"name": "config", "configMap": {"name": name(CONFIG)}}),
         json!({"name": "control", "configMap": {"name": name(CONTROL)}}),
         json!({"name": "keys", "secret": {"secretName": name(secret::SIGNING_KEYS), "defaultMode": 0o440, "items": keys}}),
-    ]
+    ];
+    volumes.extend(administrator(plan, component));
+    volumes
 }
 
 /// The defaults, with what the FlashSale says in their place.

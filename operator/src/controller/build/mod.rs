@@ -24,9 +24,9 @@ pub use labels::{
     APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, object_name,
     sale_selector,
 };
-pub use secret::{ADMIN, BACKENDS, SECRETS, SIGNING_KEYS};
+pub use secret::{BACKENDS, SECRETS, SIGNING_KEYS};
 
-use crate::network::Network;
+use crate::{administrator::Administrator, network::Network};
 use backend_ports::BackendPorts;
 use crds::{Component, ValidSale};
 use platform::tokens::KeyPair;
@@ -51,6 +51,8 @@ pub struct Plan<'a> {
     pub keys: &'a KeyPair,
     /// The backends Secret's data, to copy it; `None` when the sale names a Secret of its own, or there is none.
     pub backends_copy: Option<&'a BTreeMap<String, Vec<u8>>>,
+    /// The keys of the backends Secret that is used.
+    pub backends_keys: &'a BTreeSet<String>,
     /// A hash of the backends Secret that is used: new credentials roll out.
     pub backends_hash: &'a str,
     /// The ports of the backends that the sale uses.
@@ -58,8 +60,8 @@ pub struct Plan<'a> {
     /// Those that the pods of an open sale were let out to before: they use an old address until the last of them was
     /// started anew with the new one.
     pub ports_before: &'a BTreeMap<Component, BTreeSet<u16>>,
-    /// The administrator's Secret's data.
-    pub admin: Option<&'a BTreeMap<String, Vec<u8>>>,
+    /// The platform's administrator, for sales on the platform's own backends.
+    pub admin: Option<&'a Administrator>,
     /// The control document.
     pub control: &'a ControlDocument,
     /// Replicas of the Deployments that somebody else, such as an autoscaler, has begun to decide on.

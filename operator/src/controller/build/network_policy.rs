@@ -40,16 +40,6 @@ fn calls(component: Component) -> &'static [Component] {
     }
 }
 
-/// Which backends it uses.
-fn uses(component: Component) -> &'static [Backend] {
-    match component {
-        Component::Gateway => &[Backend::Redis],
-        Component::Auth => &[Backend::MongoDb],
-        Component::Inventory => &[Backend::MongoDb, Backend::Kafka, Backend::Redis],
-        Component::Order | Component::Processor | Component::Notifier => &[Backend::MongoDb, Backend::Kafka],
-    }
-}
-
 fn ingress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     let network = plan.platform.network;
     // The operator pushes the control document to the admin port; probes come from the node, which is always let in.
@@ -87,7 +77,7 @@ fn egress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         .into_iter()
         .flat_map(|port| [json!({"protocol": "UDP", "port": port}), tcp(port)])
         .collect();
-    let backends: BTreeSet<u16> = uses(component)
+    let backends: BTreeSet<u16> = Backend::of(component)
         .iter()
         .flat_map(|backend| plan.backend_ports.of(*backend))
         .chain(plan.ports_before.get(&component).into_iter().flatten())
