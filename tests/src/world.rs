@@ -171,18 +171,6 @@ impl World {
         Ok(receipt.version)
     }
 
-<<<<<<< HEAD
-    /// The version of the control document that a service goes by.
-    pub async fn control_version(&self, service: &str) -> Result<u64> {
-        let url = format!("http://127.0.0.1:{}/control", self.ports[service].1);
-        let token = self.shop.internal_token("operator")?;
-        let request = self.shop.http.get(url).bearer_auth(token);
-        let receipt: ControlReceipt = request.send().await?.error_for_status()?.json().await?;
-        Ok(receipt.version)
-    }
-
-=======
->>>>>>> 350813e79dd6723fde72776d8d1b26182791cf7c
     /// A number among a service's metrics.
     pub async fn metric(&self, service: &str, name: &str) -> Result<f64> {
         let url = format!("http://127.0.0.1:{}/metrics", self.ports[service].1);
