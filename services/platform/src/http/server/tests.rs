@@ -136,7 +136,8 @@ async fn whoever_does_not_read_the_answer_holds_it_for_a_while_only() {
         ..Bounds::default()
     };
     let running = serve(large, bounds).await;
-    let stream = running.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut stream = running.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
     // The server ends only once no connection is left.
     running.stop.cancel();
     timeout(SOON, running.server)
