@@ -1,8 +1,8 @@
 #!/bin/bash
 # Everything, from formatting to a sale on a kind cluster: test.sh [STAGE...] (`make test`).
 #
-# Without arguments all stages run, in this order: tools format clippy generated shell charts unit integration
-# faults apiserver e2e. A stage that fails does not stop the others. A test that fails runs once more, alone, unless it
+# Without arguments all stages run, in this order: tools format clippy generated shell charts workflows dependencies
+# unit fuzz integration faults apiserver e2e. A stage that fails does not stop the others. A test that fails runs once more, alone, unless it
 # is one of safety (hack/test/books.sh); where it then passes it is called FLAKY, and fails nothing. The last lines are
 # the time of each stage, and the sum of all tests that ran.
 # `test.sh down` removes the cluster that the e2e stage leaves for the next run.
@@ -34,12 +34,16 @@ clippy() { hack/lint.sh rust_lints; }
 generated() { hack/lint.sh generated_files; }
 shell() { hack/lint.sh shell_scripts; }
 charts() { hack/lint.sh charts; }
+workflows() { hack/lint.sh workflows; }
+dependencies() { hack/lint.sh dependencies; }
 # The one build: every executable and every test, with one selection of packages and features, so that no crate is
 # compiled for a second time later.
 unit() {
   cargo build --locked --workspace --all-targets
   tests --workspace --lib --bins
 }
+# Generated strange input, for so many seconds each; `hack/fuzz.sh SECONDS` goes on for longer.
+fuzz() { QUICKSALE_FUZZ_SECONDS=${QUICKSALE_FUZZ_SECONDS:-30} tests --workspace --test fuzz; }
 integration() {
   hack/backends.sh wipe
   hack/backends.sh start
@@ -107,7 +111,7 @@ case ${1:-} in
   down) down; exit ;;
 esac
 stages=("$@")
-[ $# -gt 0 ] || stages=(tools format clippy generated shell charts unit integration faults apiserver e2e)
+[ $# -gt 0 ] || stages=(tools format clippy generated shell charts workflows dependencies unit fuzz integration faults apiserver e2e)
 for stage in "${stages[@]}"; do
   declare -F "$stage" >/dev/null || die "no stage is called $stage"
   run "$stage"

@@ -8,7 +8,7 @@ use crate::{
     deadline::{ApiError, within},
     settings::Settings,
 };
-use argon2::{Argon2, PasswordHasher as _, password_hash::CustomizedPasswordHasher as _};
+use argon2::{Argon2, PasswordHasher as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, api::PostParams};
 use platform::retry::Backoff;
@@ -133,4 +133,56 @@ fn secret(settings: &Settings, email: &str) -> Secret {
     });
     // Every field above is one of a Secret's, so nothing is lost.
     serde_json::from_value(json).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+        let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), value.as_bytes().to_vec());
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn sales_get_a_hash_that_is_the_same_each_time_and_checks_the_password() {
+        use argon2::{PasswordVerifier, password_hash::phc::PasswordHash};
+        let data = secret(&[("email", "boss@example.com"), ("password", "a secret\n")]);
+        let first = Administrator::read(&data, "cluster").unwrap();
+        assert_eq!(Administrator::read(&data, "cluster").unwrap(), first);
+        assert_ne!(
+            Administrator::read(&data, "another").unwrap().password_hash,
+            first.password_hash
+        );
+        assert!(
+            first.password_hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{first:?}"
+        );
+        let hash = PasswordHash::new(&first.password_hash).unwrap();
+        Argon2::default().verify_password(b"a secret", &hash).unwrap();
+        assert!(Argon2::default().verify_password(b"another", &hash).is_err());
+    }
+
+    #[test]
+    fn a_hash_that_is_there_is_handed_on_and_what_is_missing_is_named() {
+        let data = secret(&[
+            ("email", "b@x"),
+            ("passwordHash", "$argon2id$x"),
+            ("password", "p"),
+        ]);
+        assert_eq!(
+            Administrator::read(&data, "c").unwrap().password_hash,
+            "$argon2id$x"
+        );
+        for (pairs, missing) in [
+            (vec![("password", "p")], "email"),
+            (vec![("email", "b@x")], "passwordHash"),
+        ] {
+            assert!(
+                Administrator::read(&secret(&pairs), "c")
+                    .unwrap_err()
+                    .contains(missing)
+            );
+        }
+    }
 }

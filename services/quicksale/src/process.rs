@@ -6,7 +6,7 @@ use axum::Router;
 use futures::future::BoxFuture;
 use platform::{
     admin::{self, ControlEndpoint},
-    backends::{self, Credentials, mongo::Transactions},
+    backends::{self, kafka::KafkaCredentials, mongo::Transactions, redis::RedisUrl},
     clock::Clock,
     config::{Config, ports},
     control::Control,
@@ -61,6 +61,21 @@ impl Role {
         matches!(self, Self::Inventory | Self::Order | Self::Notifier)
     }
 
+    /// The backends that it needs, and needs the keys of.
+    fn needs(self) -> Needs {
+        let needs = |mongodb, kafka, redis| Needs {
+            mongodb,
+            kafka,
+            redis,
+        };
+        match self {
+            Self::Gateway => needs(false, false, true),
+            Self::Auth => needs(true, false, false),
+            Self::Inventory => needs(true, true, true),
+            Self::Order | Self::Processor | Self::Notifier => needs(true, true, false),
+        }
+    }
+
     /// Whether buyers reach it, and not only other services.
     fn is_among_strangers(self) -> bool {
         matches!(self, Self::Gateway | Self::Notifier)
@@ -86,15 +101,68 @@ pub(crate) struct Overrides {
     pub(crate) port: Option<u16>,
 }
 
+/// Which backends a service uses.
+struct Needs {
+    mongodb: bool,
+    kafka: bool,
+    redis: bool,
+}
+
+/// The backends of a process, as far as its services need them: one that has no business with a backend has no keys
+/// of it either.
+#[derive(Default)]
+struct Backends {
+    mongodb: Option<(mongodb::Client, Transactions)>,
+    kafka: Option<KafkaCredentials>,
+    redis: Option<RedisUrl>,
+}
+
+impl Backends {
+    /// Reads the keys of what a service needs and is not here yet.
+    async fn connect(&mut self, role: Role, config: &Config, instance: &str) -> anyhow::Result<()> {
+        let needs = role.needs();
+        if needs.mongodb && self.mongodb.is_none() {
+            let client = backends::mongo::client(&backends::mongodb(&backends::environment)?).await?;
+            let database = client.database(&config.data.database);
+            let transactions = Transactions::new(&database, instance, Clock::System);
+            self.mongodb = Some((client, transactions));
+        }
+        if needs.kafka && self.kafka.is_none() {
+            self.kafka = Some(backends::kafka(&backends::environment)?);
+        }
+        if needs.redis && self.redis.is_none() {
+            self.redis = Some(backends::redis(&backends::environment)?);
+        }
+        Ok(())
+    }
+
+    fn database(&self, name: &str) -> anyhow::Result<mongodb::Database> {
+        let (client, _) = self.mongodb.as_ref().context("this service uses no MongoDB")?;
+        Ok(client.database(name))
+    }
+
+    fn transactions(&self) -> anyhow::Result<Transactions> {
+        let (_, transactions) = self.mongodb.as_ref().context("this service uses no MongoDB")?;
+        Ok(transactions.clone())
+    }
+
+    fn kafka(&self) -> anyhow::Result<KafkaCredentials> {
+        self.kafka.clone().context("this service uses no Kafka")
+    }
+
+    fn redis(&self) -> anyhow::Result<fred::clients::Client> {
+        let url = self.redis.as_ref().context("this service uses no Redis")?;
+        backends::redis::client(url).context("REDIS_URL")
+    }
+}
+
 /// A process that is being put together.
 pub(crate) struct Process {
     config: Config,
     overrides: Overrides,
     keys: PathBuf,
     control: Control,
-    credentials: Credentials,
-    mongo: mongodb::Client,
-    transactions: Transactions,
+    backends: Backends,
     keeps_sessions: bool,
     authority: Authority,
     refused: Arc<AtomicU64>,
@@ -120,10 +188,6 @@ impl Process {
                 .clone()
                 .follow_file(control_file.to_owned(), tasks.stop_token()),
         );
-        let credentials = Credentials::from_env()?;
-        let mongo = backends::mongo::client(&credentials.mongodb_uri)
-            .await
-            .context("MONGODB_URI")?;
         let authority = Authority {
             verifier: Arc::new(Verifier::read(&keys)?),
             clock: Clock::System,
@@ -133,16 +197,12 @@ impl Process {
         let name = std::env::var("INSTANCE").unwrap_or_else(|_| "local".to_owned());
         // Unique also when a container is restarted under its old name: the lease of the dead one is not ours.
         let instance = format!("{name}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let database = mongo.database(&config.data.database);
-        let transactions = Transactions::new(&database, &instance, Clock::System);
         Ok(Self {
             config,
             overrides,
             keys,
             control,
-            credentials,
-            mongo,
-            transactions,
+            backends: Backends::default(),
             keeps_sessions: false,
             authority,
             refused: Arc::default(),
@@ -171,10 +231,11 @@ impl Process {
 
     /// Adds a service and binds its port.
     pub(crate) async fn add(&mut self, role: Role) -> anyhow::Result<()> {
+        self.backends.connect(role, &self.config, &self.instance).await?;
         let (router, tasks) = self.build(role)?;
         if role.uses_transactions() && !self.keeps_sessions {
             self.keeps_sessions = true;
-            let keep = self.transactions.clone().keep(self.tasks.stop_token());
+            let keep = self.backends.transactions()?.keep(self.tasks.stop_token());
             self.tasks.spawn("sessions", keep);
         }
         for (name, task) in tasks {
@@ -215,12 +276,12 @@ impl Process {
     }
 
     fn build(&self, role: Role) -> anyhow::Result<Built> {
-        let database = self.mongo.database(&self.config.data.database);
+        let backends = &self.backends;
         let stop = self.tasks.stop_token();
         Ok(match role {
             Role::Auth => {
                 let service = auth::build(auth::Dependencies {
-                    accounts: self.mongo.database(&self.config.data.accounts_database),
+                    accounts: backends.database(&self.config.data.accounts_database)?,
                     signer: Signer::read(&self.keys)?,
                     authority: self.authority.clone(),
                     admin: self.admin.clone(),
@@ -233,10 +294,10 @@ impl Process {
             Role::Inventory => {
                 let service = inventory::build(inventory::Dependencies {
                     config: self.config.clone(),
-                    database,
-                    transactions: self.transactions.clone(),
-                    kafka: self.credentials.kafka.clone(),
-                    redis: backends::redis::client(&self.credentials.redis_url).context("REDIS_URL")?,
+                    database: backends.database(&self.config.data.database)?,
+                    transactions: backends.transactions()?,
+                    kafka: backends.kafka()?,
+                    redis: backends.redis()?,
                     authority: self.authority.clone(),
                     health: self.health.clone(),
                     stop,
@@ -248,9 +309,9 @@ impl Process {
                 let service = order::build(order::Dependencies {
                     config: self.config.clone(),
                     control: self.control.clone(),
-                    database,
-                    transactions: self.transactions.clone(),
-                    kafka: self.credentials.kafka.clone(),
+                    database: backends.database(&self.config.data.database)?,
+                    transactions: backends.transactions()?,
+                    kafka: backends.kafka()?,
                     authority: self.authority.clone(),
                     health: self.health.clone(),
                     stop,
@@ -261,8 +322,8 @@ impl Process {
             Role::Processor => {
                 let tasks = processor::build(processor::Dependencies {
                     config: self.config.clone(),
-                    database,
-                    kafka: self.credentials.kafka.clone(),
+                    database: backends.database(&self.config.data.database)?,
+                    kafka: backends.kafka()?,
                     health: self.health.clone(),
                     stop,
                     instance: self.instance.clone(),
@@ -272,9 +333,9 @@ impl Process {
             Role::Notifier => {
                 let service = notifier::build(notifier::Dependencies {
                     config: self.config.clone(),
-                    database,
-                    transactions: self.transactions.clone(),
-                    kafka: self.credentials.kafka.clone(),
+                    database: backends.database(&self.config.data.database)?,
+                    transactions: backends.transactions()?,
+                    kafka: backends.kafka()?,
                     authority: self.authority.clone().outside(),
                     health: self.health.clone(),
                     stop,
@@ -287,7 +348,7 @@ impl Process {
                     gateway::Dependencies {
                         config: self.config.clone(),
                         control: self.control.clone(),
-                        redis: backends::redis::client(&self.credentials.redis_url).context("REDIS_URL")?,
+                        redis: backends.redis()?,
                         authority: self.authority.clone().outside(),
                         refused: Arc::clone(&self.refused),
                         health: self.health.clone(),

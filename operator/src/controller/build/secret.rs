@@ -11,14 +11,14 @@ pub const SIGNING_KEYS: &str = "signing-keys";
 /// The suffix of the copy of the operator's backends Secret.
 pub const BACKENDS: &str = "backends";
 /// The suffix of the Secret with what auth checks the platform's administrator by.
-pub const ADMIN: &str = "admin";
+pub(super) const ADMIN: &str = "admin";
 
 /// The file in which auth looks for the administrator's address.
-pub const ADMIN_EMAIL_FILE: &str = "email";
+pub(super) const ADMIN_EMAIL_FILE: &str = "email";
 /// The file in which auth looks for the hash of the administrator's password.
-pub const ADMIN_HASH_FILE: &str = "passwordHash";
+pub(super) const ADMIN_HASH_FILE: &str = "passwordHash";
 /// The file in which auth looks for the administrator's password, where there is no hash.
-pub const ADMIN_PASSWORD_FILE: &str = "password";
+pub(super) const ADMIN_PASSWORD_FILE: &str = "password";
 
 /// The suffix of each Secret that a sale can have: they are read by these names, for want of a right to list any.
 pub const SECRETS: [&str; 3] = [SIGNING_KEYS, BACKENDS, ADMIN];

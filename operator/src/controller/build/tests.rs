@@ -20,6 +20,7 @@ struct Fixture {
     restrict_egress: bool,
     backends: BTreeMap<String, Vec<u8>>,
     ports_before: BTreeMap<Component, BTreeSet<u16>>,
+    administrator: Administrator,
 }
 
 fn sale_with(services: &Value) -> ValidSale {
@@ -54,6 +55,10 @@ fn fixture(services: Value) -> Fixture {
         restrict_egress: true,
         backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
         ports_before: BTreeMap::new(),
+        administrator: Administrator {
+            email: "boss@example.com".to_owned(),
+            password_hash: "$argon2id$".to_owned(),
+        },
     }
 }
 
@@ -84,7 +89,8 @@ impl Fixture {
             backends_hash: "b",
             backend_ports: &BackendPorts::read(Some(&self.backends)),
             ports_before: &self.ports_before,
-            admin: Some(&self.backends),
+            admin: Some(&self.administrator),
+            backends_keys: &self.backends.keys().cloned().collect(),
             control: &control,
             scaled_by_others: &self.scaled_by_others,
             current_replicas: &self.current_replicas,
@@ -462,5 +468,68 @@ fn an_open_sale_reaches_old_and_new_backends_until_all_pods_are_new() {
     assert_eq!(
         fixture.policy("gateway")["spec"]["policyTypes"],
         json!(["Ingress"])
+    );
+}
+
+/// The variables that a service gets from the Secret, and the key that each is read from.
+fn from_secret(fixture: &Fixture, component: &str) -> BTreeMap<String, String> {
+    let deployment = fixture
+        .get(Kind::Deployment, &format!("laptops-{component}"))
+        .unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert!(container["envFrom"].is_null(), "{component} gets a whole Secret");
+    let variables = container["env"].as_array().unwrap().iter();
+    let from = variables.filter_map(|variable| {
+        let key = variable["valueFrom"]["secretKeyRef"]["key"].as_str()?;
+        Some((variable["name"].as_str()?.to_owned(), key.to_owned()))
+    });
+    from.collect()
+}
+
+#[test]
+fn a_service_gets_the_keys_of_the_backends_that_it_uses_and_no_others() {
+    let mut fixture = fixture(json!({}));
+    let names = |fixture: &Fixture, component| -> Vec<String> {
+        from_secret(fixture, component).into_keys().collect()
+    };
+    assert_eq!(names(&fixture, "gateway"), ["REDIS_URL"]);
+    assert_eq!(names(&fixture, "auth"), ["MONGODB_URI"]);
+    for component in ["order", "processor", "notifier"] {
+        let names = names(&fixture, component);
+        assert!(names.contains(&"KAFKA_BROKERS".to_owned()) && names.contains(&"MONGODB_URI".to_owned()));
+        assert!(!names.contains(&"REDIS_URL".to_owned()), "{component}");
+    }
+    fixture
+        .backends
+        .insert("AUTH_MONGODB_URI".to_owned(), b"mongodb://auth@a".to_vec());
+    assert_eq!(from_secret(&fixture, "auth")["MONGODB_URI"], "AUTH_MONGODB_URI");
+    assert_eq!(from_secret(&fixture, "order")["MONGODB_URI"], "MONGODB_URI");
+}
+
+#[test]
+fn nobody_but_auth_learns_of_the_administrator_and_auth_no_password() {
+    let mut fixture = fixture(json!({}));
+    let secret = fixture.get(Kind::Secret, "laptops-admin").unwrap();
+    let keys: Vec<_> = secret["data"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["email", "passwordHash"]);
+    let volumes = |fixture: &Fixture, component: Component| {
+        let name = format!("laptops-{component}");
+        fixture.get(Kind::Deployment, &name).unwrap()["spec"]["template"]["spec"]["volumes"].clone()
+    };
+    let administrator = |volumes: &Value| -> Option<Value> {
+        let mut all = volumes.as_array().unwrap().iter();
+        all.find(|volume| volume["name"] == "administrator").cloned()
+    };
+    for component in Component::ALL {
+        let found = administrator(&volumes(&fixture, component));
+        assert_eq!(found.is_some(), component == Component::Auth, "{component}");
+    }
+    // With backends of its own, a sale has an administrator of its own as well, or none.
+    fixture.sale.backends_secret = Some("mine".to_owned());
+    let own = administrator(&volumes(&fixture, Component::Auth)).unwrap();
+    assert_eq!(own["secret"]["secretName"], "mine");
+    assert_eq!(
+        own["secret"]["items"][0],
+        json!({"key": "ADMIN_EMAIL", "path": "email"})
     );
 }

@@ -38,28 +38,62 @@ impl EnvironmentError {
     }
 }
 
+/// A source of named values, such as the environment or a Secret's data.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process environment as a source of values; an empty one counts as missing.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Reads `MONGODB_URI`.
+///
+/// # Errors
+/// [`EnvironmentError`], naming the value.
+pub fn mongodb(get: Lookup<'_>) -> Result<mongo::MongoUri, EnvironmentError> {
+    mongo::MongoUri::parse(&needed(get, "MONGODB_URI")?)
+        .map_err(|problem| EnvironmentError::new("MONGODB_URI", problem))
+}
+
+/// Reads `KAFKA_BROKERS` and what else begins with `KAFKA_`.
+///
+/// # Errors
+/// [`EnvironmentError`], naming the value.
+pub fn kafka(get: Lookup<'_>) -> Result<kafka::KafkaCredentials, EnvironmentError> {
+    kafka::KafkaCredentials::from_lookup(get)
+}
+
+/// Reads `REDIS_URL`.
+///
+/// # Errors
+/// [`EnvironmentError`], naming the value.
+pub fn redis(get: Lookup<'_>) -> Result<redis::RedisUrl, EnvironmentError> {
+    redis::RedisUrl::parse(&needed(get, "REDIS_URL")?)
+        .map_err(|problem| EnvironmentError::new("REDIS_URL", problem))
+}
+
+fn needed(get: Lookup<'_>, name: &'static str) -> Result<String, EnvironmentError> {
+    get(name).ok_or_else(|| EnvironmentError::new(name, "is missing; set it in the backends Secret"))
+}
+
 impl Credentials {
     /// Reads the process environment.
     ///
     /// # Errors
     /// [`EnvironmentError`], naming the variable.
     pub fn from_env() -> Result<Self, EnvironmentError> {
-        Self::from_lookup(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        Self::from_lookup(&environment)
     }
 
-    /// Reads from any source of named values, such as a Secret's data.
+    /// Reads all of them from one source.
     ///
     /// # Errors
     /// [`EnvironmentError`], naming the value.
-    pub fn from_lookup(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvironmentError> {
-        let need = |name| {
-            get(name).ok_or_else(|| EnvironmentError::new(name, "is missing; set it in the backends Secret"))
-        };
-        let refused = |name| move |problem| EnvironmentError::new(name, problem);
+    pub fn from_lookup(get: Lookup<'_>) -> Result<Self, EnvironmentError> {
         Ok(Self {
-            mongodb_uri: mongo::MongoUri::parse(&need("MONGODB_URI")?).map_err(refused("MONGODB_URI"))?,
-            kafka: kafka::KafkaCredentials::from_lookup(get)?,
-            redis_url: redis::RedisUrl::parse(&need("REDIS_URL")?).map_err(refused("REDIS_URL"))?,
+            mongodb_uri: mongodb(get)?,
+            kafka: kafka(get)?,
+            redis_url: redis(get)?,
         })
     }
 }
