@@ -12,7 +12,6 @@ set -euo pipefail
 cd "$REPO"
 # shellcheck source=hack/test/books.sh
 . hack/test/books.sh
-books=$(mktemp -d)
 failures=()
 
 # Ports and directories of their own, so that the tests do not meet `make dev`.

@@ -377,7 +377,7 @@ async fn a_sale_that_cannot_be_read_hurts_itself_alone() -> Result<()> {
     })
     .await?;
     store(&cluster, "forever", |sale| {
-        sale["spec"]["closesAt"] = json!("9999-12-31T23:59:59Z")
+        sale["spec"]["closesAt"] = json!("9999-12-31T23:59:59Z");
     })
     .await?;
     let typed = cluster.api::<FlashSale>().list(&ListParams::default()).await;
