@@ -17,6 +17,7 @@ SAFETY=(
   '*two_thousand_orders_in_a_row_all_come_to_an_end'
   '*a_frozen_replica_that_wakes_up_changes_nothing'
   '*a_buyer_whose_gateway_died_gets_the_unit_it_had_taken'
+  '*a_buyer_whose_gateway_knew_no_product_hears_of_the_order_it_made'
   '*the_marker_of_a_refused_key_stays_if_a_repeat_has_used_it'
   '*a_repeat_is_answered_after_the_end_and_a_new_order_is_not'
   '*nothing_is_accepted_after_the_receipt_for_closed_doors'

@@ -599,6 +599,59 @@ async fn a_buyer_whose_gateway_died_gets_the_unit_it_had_taken() -> Result<()> {
     world.check_conservation().await
 }
 
+/// A gateway that has just begun knows no product, and what passes it then is an order like all others.
+#[tokio::test]
+async fn a_buyer_whose_gateway_knew_no_product_hears_of_the_order_it_made() -> Result<()> {
+    let mut world = World::start().await?;
+    let shop = Arc::clone(&world.shop);
+    shop.product("EARLY", 2, None).await?;
+    shop.order("first", "k", "EARLY", 1).await?.expect(201)?;
+    eventually(SETTLED, "the order service sells the product", async || {
+        Ok(shop.shown("EARLY").await?["sold"] == 1)
+    })
+    .await?;
+    world.freeze("inventory").await?;
+    world.kill_and_restart("gateway")?;
+    eventually(SETTLED, "the new gateway listens", async || {
+        Ok(shop.http.get(shop.url("/health")).send().await.is_ok())
+    })
+    .await?;
+    // The order waits in the socket of an order service that stands still, and is accepted while the gateway does.
+    world.freeze("order").await?;
+    let ordering = {
+        let shop = Arc::clone(&shop);
+        tokio::spawn(async move { shop.order("ada", "k", "EARLY", 1).await })
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.freeze("gateway").await?;
+    world.thaw("order").await?;
+    eventually(SETTLED, "the order is accepted", async || {
+        Ok(world.count_orders(doc! {}).await? == 2)
+    })
+    .await?;
+    world.kill_and_restart("gateway")?;
+    ensure!(
+        ordering.await?.is_err(),
+        "the answer was not lost, so this test tries nothing"
+    );
+    world.thaw("inventory").await?;
+    world.ready("gateway").await?;
+    eventually(
+        SETTLED,
+        "the other unit is sold, and the gate knows",
+        async || {
+            let late = somebody();
+            let answer = shop.order(&late, &late, "EARLY", 1).await?;
+            Ok(answer.status == 409 && answer.json["code"] == "sold_out")
+        },
+    )
+    .await?;
+
+    let repeated = shop.order("ada", "k", "EARLY", 1).await?;
+    repeated.expect(201)?;
+    world.check_conservation().await
+}
+
 /// Two tries under one key at the same time: what is refused to the first may be granted to the second.
 #[tokio::test]
 async fn the_marker_of_a_refused_key_stays_if_a_repeat_has_used_it() -> Result<()> {

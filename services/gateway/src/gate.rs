@@ -17,6 +17,7 @@ use fred::{
 };
 use sale::{ProductId, UserId};
 use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
 
 /// How long it is remembered that a key may have made an order.
 const MARKER_SECONDS: i64 = 24 * 3_600;
@@ -28,9 +29,9 @@ const DOUBTED_SECONDS: i64 = 60;
 
 /// KEYS: the marker, the user's order under way, the user's doubt, then a count for each product.
 /// ARGV: the marker's seconds, milliseconds of being under way, this order's name, then the units of each product.
-/// Returns 0 when the order is refused, 1 when units were taken, 2 when it may pass as a repeat, 3 when another order of
-/// the user is under way, 4 when it may pass and takes its units once it is accepted.
-const TAKE: &str = r"
+/// Returns 0 when the order is refused, 2 when it may pass as a repeat, 3 when another order of the user is under way; goes
+/// on with [`TAKE`] or [`TAKE_LATER`] when it may pass as a new one.
+const MARK: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('SET', KEYS[1], 'repeated', 'KEEPTTL')
   return 2
@@ -42,12 +43,21 @@ for i = 4, #KEYS do
 end
 redis.call('SET', KEYS[1], 'once', 'EX', ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
+";
+/// Returns 1 when units were taken, 4 when they are taken once the order is accepted.
+const TAKE: &str = r"
 if redis.call('EXISTS', KEYS[3]) == 1 then return 4 end
 for i = 4, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i]) end
 end
 return 1
 ";
+/// Returns 4.
+const TAKE_LATER: &str = "return 4";
+/// [`MARK`], then [`TAKE`].
+static MARK_AND_TAKE: LazyLock<String> = LazyLock::new(|| format!("{MARK}{TAKE}"));
+/// [`MARK`], then [`TAKE_LATER`].
+static MARK_ALONE: LazyLock<String> = LazyLock::new(|| format!("{MARK}{TAKE_LATER}"));
 /// KEYS: as above. ARGV: 1 to drop the marker, seconds of doubt (0 to leave it, -1 to end it), this order's name, then
 /// what comes back to the count of each product.
 /// A marker that a repeat has used stays: the repeat may be accepted where the first try was refused.
@@ -156,8 +166,21 @@ impl Gate {
     /// # Errors
     /// Redis does not answer.
     pub async fn take(&self, attempt: &Attempt) -> Result<Passage, Error> {
+        self.pass(&MARK_AND_TAKE, attempt).await
+    }
+
+    /// Marks the key of an order that may yet be refused for what it asks for, and takes nothing before it is accepted.
+    /// Without the mark, a buyer whose answer was lost could hear "sold out" of an order that was accepted.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn mark(&self, attempt: &Attempt) -> Result<Passage, Error> {
+        self.pass(&MARK_ALONE, attempt).await
+    }
+
+    async fn pass(&self, script: &str, attempt: &Attempt) -> Result<Passage, Error> {
         let arguments = arguments(MARKER_SECONDS, UNDER_WAY_MS, attempt, 1);
-        let said: i64 = self.redis.eval(TAKE, self.keys(attempt), arguments).await?;
+        let said: i64 = self.redis.eval(script, self.keys(attempt), arguments).await?;
         Ok(match said {
             1 => Passage::Taken,
             2 => Passage::Repeat,

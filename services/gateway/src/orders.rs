@@ -157,13 +157,26 @@ async fn check_clock(gateway: &Gateway, user: &UserId, key: Option<&str>) -> Res
     if may_repeat { Ok(()) } else { Err(refusal) }
 }
 
+/// When an order takes its units from the gate.
+#[derive(Debug, Clone, Copy)]
+enum Units {
+    /// Before it is sent on.
+    Now,
+    /// Once it is accepted: it may be refused for what it asks for.
+    Later,
+}
+
 /// Looks at what is asked for before anything is taken for it, then lets it through the gate. `None` for an order that
-/// the order service may have as it is.
+/// the order service may have as it is: one whose key is marked.
 async fn judge(gateway: &Gateway, attempt: Attempt) -> Result<Option<Passed>, Problem> {
     match gateway.products.judge(&attempt.wanted).await {
-        Judgement::Fine => pass(gateway, attempt).await,
+        Judgement::Fine => pass(gateway, attempt, Units::Now).await,
+        // A gateway that has just begun has nothing to judge by.
+        Judgement::UnknownProduct if !gateway.products.are_known() => {
+            pass(gateway, attempt, Units::Now).await
+        }
         // The order service says which, and takes it if the product is newer than the list.
-        Judgement::UnknownProduct => Ok(None),
+        Judgement::UnknownProduct => pass(gateway, attempt, Units::Later).await,
         Judgement::AboveLimit { sku, limit } => {
             let known = gateway.gate.knows(&attempt.user, &attempt.key);
             if known.await.map_err(unavailable)? {
@@ -176,14 +189,18 @@ async fn judge(gateway: &Gateway, attempt: Attempt) -> Result<Option<Passed>, Pr
     }
 }
 
-async fn pass(gateway: &Gateway, attempt: Attempt) -> Result<Option<Passed>, Problem> {
+async fn pass(gateway: &Gateway, attempt: Attempt, units: Units) -> Result<Option<Passed>, Problem> {
     let passed = |attempt, has_units| Ok(Some(Passed { attempt, has_units }));
     let (until, mut backoff) = (
         Instant::now() + UNDER_WAY,
         Backoff::new(Duration::from_millis(10), Duration::from_millis(100)),
     );
     loop {
-        match gateway.gate.take(&attempt).await.map_err(unavailable)? {
+        let passage = match units {
+            Units::Now => gateway.gate.take(&attempt).await,
+            Units::Later => gateway.gate.mark(&attempt).await,
+        };
+        match passage.map_err(unavailable)? {
             Passage::Taken => return passed(attempt, true),
             Passage::TakesLater => return passed(attempt, false),
             Passage::Repeat => return Ok(None),
