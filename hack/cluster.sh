@@ -76,9 +76,11 @@ network() {
     die "the agent for NetworkPolicies did not get ready: kubectl --context kind-$cluster --namespace kube-system describe pods"
   # It says that it is ready whether or not the kernel takes its rules.
   deadline=$((SECONDS + 15))
-  until docker exec "$node" nft list table inet kube-network-policies 2>/dev/null | grep NFQUEUE >/dev/null; do
+  echo enforced >"$CACHE/network-$cluster"
+  until docker exec "$node" nft list table inet kube-network-policies 2>/dev/null | grep -E 'NFQUEUE|queue (num|to)' >/dev/null; do
     [ $SECONDS -lt $deadline ] || {
       say "NetworkPolicies are not enforced on this cluster: this host's kernel cannot hand packets to a process (nfnetlink_queue, xt_NFQUEUE)"
+      echo unenforced >"$CACHE/network-$cluster"
       return 0
     }
     sleep 0.5

@@ -71,6 +71,9 @@ e2e() {
   export CLUSTER=quicksale-e2e INGRESS_PORT=18080 KUBECONFIG=$CACHE/e2e-kubeconfig
   cargo build --locked --workspace --all-targets
   QUICKSALE_IMAGE_FROM=$executables hack/up.sh
+  # Whether the cluster enforces policies, as hack/cluster.sh found out.
+  NETWORK_POLICIES=$(cat "$CACHE/network-$CLUSTER" 2>/dev/null || echo enforced)
+  export NETWORK_POLICIES
   # What failed tests of an earlier run have left would compete with this one.
   kubectl delete namespace --selector quicksale.io/made-by=tests --timeout 180s ||
     say "sales that an earlier run left are still going"

@@ -32,7 +32,9 @@ SAFETY=(
   # nobody let in
   '*a_token_of_a_part_of_quicksale_is_refused_at_the_front_door'
   '*the_operator_lends_nobody_its_identity'
+  '*the_platforms_backends_are_for_namespaces_that_it_names'
   'rights::*'
+  'neighbour::*'
   '*one_address_has_few_guesses_whatever_tokens_it_brings'
   '*tokens_open_no_second_budget_for_passwords_and_accounts'
   '*a_new_password_ends_the_other_sessions_and_a_deleted_account_all'

@@ -1,15 +1,19 @@
 //! What whoever writes a backends Secret can make the operator do: connect to three addresses, and nothing more.
 
 use super::chart::installed;
-use anyhow::{Result, ensure};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::PostParams;
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
 use quicksale_tests::{
     cluster::{Cluster, small_sale},
     world::eventually,
 };
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     sync::{
         Arc,
@@ -136,5 +140,90 @@ async fn a_condition_does_not_tell_a_closed_port_from_an_open_one() -> Result<()
         connected.load(Ordering::Relaxed) > 0,
         "nobody looked at the open port"
     );
+    Ok(())
+}
+
+async fn secrets(cluster: &Cluster) -> Result<BTreeMap<String, Secret>> {
+    let list = cluster.api::<Secret>().list(&ListParams::default()).await?;
+    Ok(list
+        .items
+        .into_iter()
+        .map(|secret| (secret.name_any(), secret))
+        .collect())
+}
+
+#[tokio::test]
+async fn the_platforms_backends_are_for_namespaces_that_it_names() -> Result<()> {
+    installed().await?;
+    let cluster = Cluster::with_namespace("dev").await?;
+    let namespaces = Api::<Namespace>::all(cluster.client.clone());
+    let label = async |value: Value| {
+        let patch = json!({"metadata": {"labels": {"quicksale.io/backends": value}}});
+        namespaces
+            .patch(&cluster.namespace, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+    };
+    label(Value::Null).await?;
+    // Whoever may edit a namespace may write this Secret, as if the operator had made it.
+    cluster.sell("shoes", &small_sale()).await?;
+    let uid = cluster.sale("shoes").await?.uid().context("no uid")?;
+    let forged = json!({
+        "metadata": {
+            "name": "shoes-backends",
+            "labels": {"app.kubernetes.io/managed-by": "quicksale-operator", "quicksale.io/sale": "shoes"},
+            "ownerReferences": [{"apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale", "name": "shoes", "uid": uid}],
+        },
+        "stringData": {"MONGODB_URI": "mongodb://mine"},
+    });
+    let api = cluster.api::<Secret>();
+    api.create(&PostParams::default(), &serde_json::from_value(forged)?)
+        .await?;
+    eventually(SOON, "the sale is told whose the backends are not", async || {
+        let status = cluster.sale("shoes").await?.status.unwrap_or_default();
+        let said = status.conditions.iter().find(|c| c.type_ == "BackendsReachable");
+        Ok(said.is_some_and(|c| c.status == "False"))
+    })
+    .await?;
+    let made = secrets(&cluster).await?;
+    ensure!(
+        made.keys().eq(["shoes-backends"])
+            && made["shoes-backends"]
+                .data
+                .as_ref()
+                .is_some_and(|data| data.len() == 1),
+        "credentials came to a namespace that was not to have them: {:?}",
+        made.keys().collect::<Vec<_>>()
+    );
+    api.delete("shoes-backends", &DeleteParams::default()).await?;
+    eventually(SOON, "it says what to do", async || {
+        let said = said_of_backends(&cluster, "shoes").await?;
+        Ok(said.is_some_and(|said| {
+            said.contains("are not for the namespace") && said.contains("quicksale.io/backends=shared")
+        }))
+    })
+    .await?;
+    label(json!("shared")).await?;
+    eventually(SOON, "it gets them once the platform says so", async || {
+        Ok(secrets(&cluster).await?.contains_key("shoes-backends"))
+    })
+    .await?;
+    // Even then the administrator's password stays where it is.
+    eventually(
+        SOON,
+        "auth gets what it can check the administrator by",
+        async || Ok(secrets(&cluster).await?.contains_key("shoes-admin")),
+    )
+    .await?;
+    let admin = secrets(&cluster).await?["shoes-admin"]
+        .data
+        .clone()
+        .unwrap_or_default();
+    ensure!(
+        admin.keys().eq(["email", "passwordHash"]),
+        "{:?}",
+        admin.keys().collect::<Vec<_>>()
+    );
+    let hash = String::from_utf8(admin["passwordHash"].0.clone())?;
+    ensure!(hash.starts_with("$argon2id$"), "no hash of the known kind");
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! a small machine.
 
 mod browser;
+mod neighbour;
 mod sale;
 mod selling;
 mod watching;
