@@ -21,6 +21,8 @@ use std::{sync::Arc, time::Duration};
 
 /// How long the operator may take to answer with a sentence.
 const SOON: Duration = Duration::from_secs(60);
+/// How long a namespace may take to go.
+const GOING: Duration = Duration::from_secs(120);
 /// How long a connection may take that is let through.
 const CONNECTING: &str = "5";
 
@@ -213,7 +215,24 @@ async fn the_team_next_door_changes_nothing_for_a_sale_that_sells() -> Result<()
     let shop = Arc::clone(&sale.shop);
     crowd(&shop, "UNIT", 50, tries(&neighbour, &sale)).await?;
     sale.close().await?;
-    neighbour.cluster.leave().await
+    // A namespace takes its Secrets first, and its sales have to go without.
+    let mut left = small_sale();
+    left["backendsSecretRef"] = json!({"name": "mine"});
+    left["deletionPolicy"] = json!("Delete");
+    neighbour.applies_sale("left", &left).await?;
+    neighbour.is_told("left", "MONGODB_URI").await?;
+    let (client, namespace) = (
+        neighbour.cluster.client.clone(),
+        neighbour.cluster.namespace.clone(),
+    );
+    neighbour.cluster.leave().await?;
+    eventually(GOING, "the namespace is gone", async || {
+        Ok(Api::<Namespace>::all(client.clone())
+            .get_opt(&namespace)
+            .await?
+            .is_none())
+    })
+    .await
 }
 
 /// Where the cluster's network enforces policies, which `hack/cluster.sh` sees to as far as the kernel lets it.
