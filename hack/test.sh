@@ -31,7 +31,10 @@ tools() {
 format() { hack/lint.sh rust_format; }
 clippy() { hack/lint.sh rust_lints; }
 generated() { hack/lint.sh generated_files; }
-shell() { hack/lint.sh shell_scripts; }
+shell() {
+  hack/lint.sh shell_scripts
+  hack/test/try-books.sh
+}
 charts() { hack/lint.sh charts; }
 workflows() { hack/lint.sh workflows; }
 dependencies() { hack/lint.sh dependencies; }
