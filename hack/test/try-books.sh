@@ -14,7 +14,7 @@ trap 'rm -rf "$books" "$stage"' EXIT
 cat >"$stage/tests" <<'X'
 #!/bin/bash
 case $2 in
-  wobbles) echo "test result: ok. 1 passed; 0 failed; 0 ignored" ;;
+  *wobbles) echo "test result: ok. 1 passed; 0 failed; 0 ignored" ;;
   unheard_of) echo "test result: ok. 0 passed; 0 failed; 0 ignored" ;;
   *) echo "test result: FAILED. 0 passed; 1 failed; 0 ignored"; exit 101 ;;
 esac
