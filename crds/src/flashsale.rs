@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
     validation = rules::sale_name(),
     validation = rules::currency_is_fixed(),
     validation = rules::kafka_is_fixed(),
+    validation = rules::backends_are_fixed(),
     validation = rules::mode_is_fixed(),
     validation = rules::opening_is_fixed(),
     validation = rules::skus_are_fixed(),

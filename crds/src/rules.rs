@@ -296,6 +296,19 @@ pub fn kafka_is_fixed() -> Rule {
     .field_path(".spec.kafka")
 }
 
+/// The data of a sale is where it was begun.
+pub fn backends_are_fixed() -> Rule {
+    rule(
+        format!(
+            "{PENDING} || has(self.spec.backendsSecretRef) == has(oldSelf.spec.backendsSecretRef) && \
+             (!has(self.spec.backendsSecretRef) || self.spec.backendsSecretRef == oldSelf.spec.backendsSecretRef)"
+        ),
+        "spec.backendsSecretRef cannot change once the sale warms up, because its orders are where it leads; edit the Secret \
+         itself for new credentials, or delete the sale and apply a new one",
+    )
+    .field_path(".spec.backendsSecretRef")
+}
+
 /// A rehearsal never becomes a sale.
 pub fn mode_is_fixed() -> Rule {
     rule(

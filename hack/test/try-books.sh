@@ -22,6 +22,7 @@ X
 chmod +x "$stage/tests"
 # said NAME...: what the runner says after these have failed, and one other has passed.
 said() {
+  [ -z "${beside:-}" ] || printf '     Running tests/dies.rs (%s)\n' "$stage/dies"
   printf '     Running tests/all.rs (%s)\n' "$stage/tests"
   [ $# = 0 ] || printf '\nfailures:\n\n'
   [ $# = 0 ] || printf -- '---- %s stdout ----\nit fell over\n\n' "$@"
@@ -51,4 +52,8 @@ falls=(wobbles falls); expect "one of each" lost 2 1 wobbles
 falls=(unheard_of); expect "nothing ran the second time" lost 1 1
 falls=(tokens::wobbles); expect "a test of safety" lost 1 1
 falls=(); dies=yes; expect "the runner dies" lost 1 0
+dies=
+falls=(wobbles); beside=yes; expect "another executable dies" lost 2 0 wobbles
+beside=
+NO_SECOND_TRY=yes; expect "generated input" lost 1 1
 say "the books of the tests are kept right"

@@ -21,7 +21,9 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How long a bad answer is believed.
 const FRESH_FAILURE: Duration = Duration::from_secs(1);
 /// How long a look may take: every call in it has a deadline, so that one under way is over by then.
-const LONGEST_LOOK: Duration = Duration::from_secs(20);
+const LONGEST_LOOK: Duration = Duration::from_secs(15);
+/// How long a look is waited for before it is given up: longer than it may take.
+const LOOK_ENDS: Duration = Duration::from_secs(20);
 /// How long a connection to Redis may take.
 const REDIS_CONNECT: Duration = Duration::from_secs(3);
 /// How long a reconciliation waits for the look that it asked for.
@@ -34,8 +36,8 @@ pub struct Look {
     pub unreachable: Option<Vec<String>>,
     /// Whose the topics, the database and the keys are; `Ok` when they are all the sale's own.
     pub ownership: Result<(), String>,
-    /// What is wrong with the topics; `Ok` when they are there.
-    pub topics: Result<(), String>,
+    /// What is wrong with the topics; `None` when they were not looked at.
+    pub topics: Result<Option<()>, String>,
 }
 
 /// What a sale uses in its backends.
@@ -54,7 +56,7 @@ impl Look {
         Self {
             unreachable: None,
             ownership: Err("not looked at yet".to_owned()),
-            topics: Err("not looked at yet".to_owned()),
+            topics: Ok(None),
         }
     }
 
@@ -63,12 +65,14 @@ impl Look {
         Self {
             unreachable: Some(vec![sentence.to_owned()]),
             ownership: Err(sentence.to_owned()),
-            topics: Err(sentence.to_owned()),
+            topics: Ok(None),
         }
     }
 
     fn is_good(&self) -> bool {
-        self.topics.is_ok() && self.ownership.is_ok() && self.unreachable.as_ref().is_some_and(Vec::is_empty)
+        self.topics == Ok(Some(()))
+            && self.ownership.is_ok()
+            && self.unreachable.as_ref().is_some_and(Vec::is_empty)
     }
 }
 
@@ -119,7 +123,7 @@ impl Backends {
             running.take()
         });
         if let Some(mut running) = running
-            && tokio::time::timeout(LONGEST_LOOK, &mut running).await.is_err()
+            && tokio::time::timeout(LOOK_ENDS, &mut running).await.is_err()
         {
             running.abort();
         }
@@ -133,10 +137,15 @@ impl Backends {
         {
             return Arc::clone(entry);
         }
+        // A look with what was known before may still be under way, and must be over before anything is deleted.
+        let running = sales.get(sale_uid).and_then(|before| {
+            let mut running = before.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.take()
+        });
         let entry = Arc::new(Entry {
             fingerprint: fingerprint.to_owned(),
             latest: watch::Sender::new((None, Look::none_yet())),
-            running: Mutex::default(),
+            running: Mutex::new(running),
         });
         sales.insert(sale_uid.to_owned(), Arc::clone(&entry));
         entry
@@ -152,7 +161,12 @@ fn start_look(entry: &Arc<Entry>, credentials: &Credentials, place: &Place, clai
     let latest = entry.latest.clone();
     let (credentials, place, claimant) = (credentials.clone(), place.clone(), claimant.clone());
     *running = Some(tokio::spawn(async move {
-        let look = look_now(&credentials, &place, &claimant).await;
+        let looking = look_now(&credentials, &place, &claimant);
+        let look = tokio::time::timeout(LONGEST_LOOK, looking).await;
+        let look = look.unwrap_or_else(|_| {
+            let sentence = format!("the backends did not answer within {LONGEST_LOOK:?} together");
+            Look::impossible(&sentence)
+        });
         latest.send_replace((Some(Instant::now()), look));
     }));
 }
@@ -163,11 +177,12 @@ async fn look_now(credentials: &Credentials, place: &Place, claimant: &Claimant)
         claim_topics(credentials, place, claimant),
         claim_keys(credentials, place, claimant)
     );
+    let topics_are_ours = topics == Ok(Claim::Granted);
     let (mut unreachable, mut refused) = (Vec::new(), Vec::new());
     for claim in [database, topics, keys] {
         match claim {
             Ok(Claim::Granted) => {}
-            Ok(Claim::Refused(sentence)) => refused.push(sentence),
+            Ok(Claim::Refused(sentence) | Claim::NotYet(sentence)) => refused.push(sentence),
             Err(sentence) => unreachable.push(sentence),
         }
     }
@@ -176,10 +191,18 @@ async fn look_now(credentials: &Credentials, place: &Place, claimant: &Claimant)
         (Some(silent), true) => Err(silent.clone()),
         (None, true) => Ok(()),
     };
-    // Nothing is made before all of it is known to be the sale's.
+    // Nothing is made before all of it is known to be the sale's. One that has begun gets a lost topic back whatever else
+    // is silent.
     let topics = match &ownership {
-        Ok(()) => ensure_topics(credentials, place, &mut unreachable).await,
-        Err(sentence) => Err(sentence.clone()),
+        Ok(()) => ensure_topics(credentials, place, &mut unreachable)
+            .await
+            .map(Some),
+        Err(_) if claimant.has_begun && topics_are_ours => {
+            ensure_topics(credentials, place, &mut unreachable)
+                .await
+                .map(Some)
+        }
+        Err(_) => Ok(None),
     };
     Look {
         unreachable: Some(unreachable),
@@ -315,14 +338,17 @@ pub async fn wipe(credentials: &Credentials, place: &Place, claimant: &Claimant)
         let (prefix, copies) = (&place.topics.prefix, place.topics.replication_factor);
         let client = credentials.kafka.connect().await?;
         // What the sale made before there were marks gets one now, unless another's is there.
-        if claimant.has_begun {
-            topic_marks::claim(&client, prefix, copies, claimant).await?;
+        if claimant.has_begun
+            && let Claim::NotYet(sentence) = topic_marks::claim(&client, prefix, copies, claimant).await?
+        {
+            return Ok(Err(sentence));
         }
-        topic_marks::remove(&client, prefix, owner).await
+        topic_marks::remove(&client, prefix, claimant).await.map(Ok)
     };
-    let topics = topics.await.map_err(|error| {
-        WipeError::Topics(topics::refusal(&error).unwrap_or_else(|| kafka_is_silent(&error)))
-    })?;
+    let topics = topics
+        .await
+        .unwrap_or_else(|error| Err(topics::refusal(&error).unwrap_or_else(|| kafka_is_silent(&error))))
+        .map_err(WipeError::Topics)?;
     let database = async {
         let client = mongo::client(&credentials.mongodb_uri).await?;
         if claimant.has_begun {

@@ -1,7 +1,7 @@
 //! What a crowd, a greedy buyer or a hostile client may ask of a sale's front door: the services as processes of their
 //! own, on real backends.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use fred::interfaces::KeysInterface;
 use futures::{SinkExt, StreamExt, future::join_all};
 use gateway::{
@@ -20,7 +20,7 @@ use sale::{
     ProductId, UserId,
     limits::{LimitedRoute, RateLimit, RateLimits},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
@@ -490,6 +490,61 @@ async fn what_was_seen_last_is_named_by_an_id_or_refused() -> Result<()> {
         open(&world, &format!("token={token}&lastEventId={id}"), None)
             .await?
             .is_ok()
+    );
+    Ok(())
+}
+
+/// What an administrator does is in the gateway's trail, and so is whoever may not.
+#[tokio::test]
+async fn the_trail_has_what_administrators_do_and_who_is_refused() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    let (admin, buyer) = (
+        shop.token("the-admin", Role::Admin)?,
+        shop.token("the-buyer", Role::Buyer)?,
+    );
+    let product = json!({"sku": "TRAIL", "name": "t", "price": 1.5, "stock": 5});
+    let create = async |token: &str| {
+        let path = "/api/inventory/products";
+        shop.send(Method::POST, path, Some(token), Some(product.clone()))
+            .await
+    };
+    create(&buyer).await?.expect_problem(403, "forbidden")?;
+    create(&admin).await?.expect(201)?;
+    shop.send(Method::GET, "/api/orders", Some("no-token"), None)
+        .await?
+        .expect_problem(401, "unauthenticated")?;
+    shop.send(Method::GET, "/api/sale", Some(&admin), None)
+        .await?
+        .expect(200)?;
+    let log = world.log_of("gateway")?;
+    let events: Vec<Value> = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|line: &Value| line["target"] == "audit" || line["message"] == "audit")
+        .collect();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            ["action", "outcome", "who", "whose", "from"].map(|field| event[field].as_str().unwrap_or("?"))
+        })
+        .collect();
+    let products = "/api/inventory/products";
+    ensure!(
+        told == [
+            ["product.write", "refused", "the-buyer", products, "127.0.0.0/24"],
+            ["product.write", "done", "the-admin", products, "127.0.0.0/24"],
+            ["request", "refused", "anonymous", "/api/orders", "127.0.0.0/24"],
+        ],
+        "{told:?}"
+    );
+    ensure!(
+        events.iter().all(|event| event["request_id"].is_string()),
+        "no request id: {events:?}"
+    );
+    ensure!(
+        !log.contains(&admin) && !log.contains(&buyer),
+        "a token is in the log"
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What every reconciliation works with.
 
-use super::fetch::{Observed, SecretData};
+use super::fetch::SecretData;
 use crate::{
     administrator::Administrator,
     backends::Backends,
@@ -8,7 +8,7 @@ use crate::{
     ownership::{Known, Owner},
     settings::Settings,
 };
-use crds::{FlashSale, Readable, ValidSale};
+use crds::{FlashSale, Readable};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource, ResourceExt,
@@ -45,7 +45,6 @@ pub struct Context {
     cluster: String,
     sales: Store<Readable>,
     remembered: Mutex<HashMap<String, SecretData>>,
-    /// Hashing takes some 30 ms, and is done once for each version of the Secret.
     administrator: Mutex<Option<(SecretData, Administrator)>>,
     recorder: Recorder,
     backoffs: Mutex<HashMap<String, Backoff>>,
@@ -104,30 +103,36 @@ impl Context {
         })
     }
 
-    /// The platform's administrator as a sale gets to know it: not at all if it has backends of its own, whose accounts
-    /// are others.
-    pub fn administrator(&self, sale: &ValidSale, observed: &Observed) -> Option<Administrator> {
-        let data = observed
-            .admin
-            .as_ref()
-            .filter(|_| sale.backends_secret.is_none())?;
+    /// The platform's administrator as sales get to know it. Hashing takes some 30 ms of a core, so it is done beside the
+    /// reconciliations, and once for each version of the Secret.
+    pub async fn administrator(&self, secret: &SecretData) -> Option<Administrator> {
         let known = self
             .administrator
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if let Some((_, administrator)) = known.filter(|(of, _)| of == data) {
+        if let Some((_, administrator)) = known.filter(|(of, _)| of == secret) {
             return Some(administrator);
         }
-        let administrator = Administrator::read(data, &self.cluster)
-            .inspect_err(|problem| tracing::error!(problem, "the administrator's Secret is not usable"))
-            .ok()?;
+        let (data, cluster) = (secret.clone(), self.cluster.clone());
+        let hashed = tokio::task::spawn_blocking(move || Administrator::read(&data, &cluster)).await;
+        let administrator = match hashed {
+            Ok(Ok(administrator)) => administrator,
+            Ok(Err(problem)) => {
+                tracing::error!(problem, "the administrator's Secret is not usable");
+                return None;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the administrator's password was not hashed");
+                return None;
+            }
+        };
         let mut known = self.administrator.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Some((data.clone(), administrator.clone()));
+        *known = Some((secret.clone(), administrator.clone()));
         Some(administrator)
     }
 
-    /// Keeps the credentials of a sale that names a Secret of its own: a namespace that is deleted takes the Secret first,
+    /// Keeps the credentials of a sale: a namespace that is deleted takes the Secret first, a sale that is deleted its copy,
     /// and the sale's data could not be deleted any more.
     pub fn remember(&self, sale: &impl ResourceExt, backends: &SecretData) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);

@@ -125,13 +125,28 @@ pub fn of_backends(look: &Look) -> Vec<Finding> {
         sentences => Finding::new(C::BackendsReachable, false, "NoAnswer", sentences.join("; ")),
     };
     let topics = match (&look.ownership, &look.topics) {
-        (Err(sentence), _) if unreachable.is_empty() => {
-            Finding::new(C::TopicsReady, false, "OwnedByAnother", sentence.as_str())
-        }
-        (_, Err(sentence)) => Finding::new(C::TopicsReady, false, "TopicsMissing", sentence.as_str()),
-        (_, Ok(())) => Finding::new(C::TopicsReady, true, "TopicsExist", "every topic exists"),
+        (Err(sentence), _) if unreachable.is_empty() => Some(Finding::new(
+            C::TopicsReady,
+            false,
+            "PlaceRefused",
+            sentence.as_str(),
+        )),
+        (_, Err(sentence)) => Some(Finding::new(
+            C::TopicsReady,
+            false,
+            "TopicsMissing",
+            sentence.as_str(),
+        )),
+        (_, Ok(Some(()))) => Some(Finding::new(
+            C::TopicsReady,
+            true,
+            "TopicsExist",
+            "every topic exists",
+        )),
+        // What was found before stands.
+        (_, Ok(None)) => None,
     };
-    vec![reachable, topics]
+    [Some(reachable), topics].into_iter().flatten().collect()
 }
 
 impl Knowledge {

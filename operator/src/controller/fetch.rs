@@ -1,10 +1,12 @@
 //! Reads what the API server knows about a sale: the only reads of a reconciliation.
 
 use super::build::{
-    BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image, Kind, MANAGED_BY_LABEL, MANAGER, SALE_LABEL,
-    SECRETS, SIGNING_KEYS, config_map, control_map, object_name, port, sale_selector,
+    ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image,
+    Kind, MANAGER, SECRETS, SIGNING_KEYS, config_map, control_map, object_name, port, sale_selector,
 };
+use super::context::Context;
 use crate::{
+    administrator::Administrator,
     deadline::{ApiError, within},
     settings::Settings,
 };
@@ -49,8 +51,8 @@ pub struct Observed {
     pub backends: Option<SecretData>,
     /// Why the platform's backends are not for this sale, if it asks for them and may not have them.
     pub backends_refused: Option<String>,
-    /// The administrator's Secret.
-    pub admin: Option<SecretData>,
+    /// The platform's administrator.
+    pub administrator: Option<Administrator>,
 }
 
 /// A pod of the sale.
@@ -84,12 +86,8 @@ pub enum Ownership {
 ///
 /// # Errors
 /// [`ApiError`]: a part that could not be read is not the same as a part that is not there.
-pub async fn fetch(
-    client: &Client,
-    settings: &Settings,
-    sale: &FlashSale,
-    now: Timestamp,
-) -> Result<Observed, ApiError> {
+pub async fn fetch(context: &Context, sale: &FlashSale, now: Timestamp) -> Result<Observed, ApiError> {
+    let (client, settings) = (&context.client, &context.settings);
     let namespace = sale.namespace().unwrap_or_default();
     let own = sale.spec.backends_secret_ref.as_ref();
     let name = sale.name_any();
@@ -111,7 +109,7 @@ pub async fn fetch(
         pods,
         backends: backends.as_ref().ok().cloned().flatten(),
         backends_refused: backends.err(),
-        admin,
+        administrator: None,
     };
     // A Secret that went away must neither take its copies with it nor restart anything.
     if sale.spec.backends_secret_ref.is_none() {
@@ -120,6 +118,14 @@ pub async fn fetch(
             .take()
             .or_else(|| observed.copied(&name, BACKENDS));
     }
+    // Only where the platform's backends may be used; and a Secret that is gone or broken changes nothing for sales that
+    // know the administrator: somebody may be half-way through an edit.
+    let known = observed.known_administrator(&name);
+    let shared = observed.backends_refused.is_none();
+    observed.administrator = match admin.filter(|_| shared) {
+        Some(secret) => context.administrator(&secret).await.or(known),
+        None => known,
+    };
     Ok(observed)
 }
 
@@ -172,13 +178,8 @@ async fn named(
 ) -> Result<Vec<DynamicObject>, ApiError> {
     let names: Vec<_> = suffixes.iter().map(|suffix| object_name(sale, suffix)).collect();
     let found = try_join_all(names.iter().map(|name| within(api.get_opt(name)))).await?;
-    let selected = [(MANAGED_BY_LABEL, MANAGER), (SALE_LABEL, sale)];
-    let is_selected = |object: &DynamicObject| {
-        selected
-            .iter()
-            .all(|(label, value)| object.labels().get(*label).is_some_and(|found| found == value))
-    };
-    Ok(found.into_iter().flatten().filter(is_selected).collect())
+    // Whose they are their owner says, whatever became of their labels.
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The pods that carry the sale's labels, each with the uid of the ReplicaSet that controls it.
@@ -373,6 +374,36 @@ impl Observed {
         let data: BTreeMap<String, k8s_openapi::ByteString> =
             serde_json::from_value(secret.data["data"].clone()).ok()?;
         Some(data.into_iter().map(|(key, value)| (key, value.0)).collect())
+    }
+
+    /// The administrator that the sale has been told of.
+    fn known_administrator(&self, sale: &str) -> Option<Administrator> {
+        let data = self.copied(sale, ADMIN)?;
+        let text = |key: &str| String::from_utf8(data.get(key)?.clone()).ok();
+        Some(Administrator {
+            email: text(ADMIN_EMAIL_FILE)?,
+            password_hash: text(ADMIN_HASH_FILE)?,
+        })
+    }
+
+    /// The keys of the backends Secret that the pods read.
+    pub fn backends_keys(&self, sale: &str) -> BTreeSet<String> {
+        if let Some(data) = &self.backends {
+            return data.keys().cloned().collect();
+        }
+        // A Secret that is gone for a moment restarts nothing.
+        let keys = |component| {
+            let deployment = self.deployment(sale, component)?;
+            let container = &deployment.data["spec"]["template"]["spec"]["containers"][0];
+            let variables = container["env"].as_array()?.iter();
+            let key = |variable: &serde_json::Value| {
+                variable["valueFrom"]["secretKeyRef"]["key"]
+                    .as_str()
+                    .map(str::to_owned)
+            };
+            Some(variables.filter_map(key).collect::<Vec<_>>())
+        };
+        Component::ALL.into_iter().filter_map(keys).flatten().collect()
     }
 
     /// The sale's keys, if they were made and are whole.

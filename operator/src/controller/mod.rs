@@ -132,8 +132,8 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
         }
     };
     let now = context.clock.now();
-    let observed = fetch::fetch(&context.client, &context.settings, &sale, now).await?;
-    if let (Some(backends), true) = (&observed.backends, sale.spec.backends_secret_ref.is_some()) {
+    let observed = fetch::fetch(context, &sale, now).await?;
+    if let Some(backends) = &observed.backends {
         context.remember(&sale, backends);
     }
     let deleting = sale.meta().deletion_timestamp.is_some();
@@ -341,7 +341,7 @@ fn evidence_of(known: &Knowledge, evidence: Evidence, unsettled: bool) -> Eviden
     Evidence {
         backends_reachable: known.backends.unreachable.as_ref().is_some_and(Vec::is_empty),
         claimed: known.backends.ownership.is_ok(),
-        topics_ready: known.backends.topics.is_ok(),
+        topics_ready: known.backends.topics == Ok(Some(())),
         // What was read before a Deployment was changed, or while one was refused, says nothing about it.
         workloads_ready: known.rolled_out.len() == crds::Component::ALL.len() && !unsettled,
         catalogue_ready: catalogue.is_some_and(|c| c.is_ready()),
@@ -382,7 +382,9 @@ async fn finish(
     status.report_ref = Some(crds::traffic::LocalReference { name: report.name });
     let workloads_gone = observed.pods.is_empty() && observed.images(&sale.id.name).is_empty();
     if sale.is_rehearsal() && status.data_wiped_at.is_none() && workloads_gone {
-        cleanup::wipe(context, resource, sale, status, observed.backends.as_ref()).await?;
+        let remembered = context.remembered(resource);
+        let backends = observed.backends.as_ref().or(remembered.as_ref());
+        cleanup::wipe(context, resource, sale, status, backends).await?;
         status.data_wiped_at = Some(now);
     }
     Ok(())

@@ -64,13 +64,7 @@ impl Rollout {
         let token = Signer::from_pem(&keys.private_pem)?.service_token("operator", now)?;
         let control = control::document(sale, status, deleting, observed.control(name).as_ref(), now);
         let backends_hash = backends_hash(sale, observed);
-        let backends_keys = observed
-            .backends
-            .iter()
-            .flat_map(BTreeMap::keys)
-            .cloned()
-            .collect();
-        let administrator = context.administrator(sale, observed);
+        let backends_keys = observed.backends_keys(name);
         let ports_before = ports_before(name, status.phase(), observed);
         let plan = Plan {
             sale,
@@ -84,9 +78,13 @@ impl Rollout {
                 .filter(|_| sale.backends_secret.is_none()),
             backends_keys: &backends_keys,
             backends_hash: &backends_hash,
-            backend_ports: &BackendPorts::read(observed.backends.as_ref()),
+            backend_ports: &BackendPorts::of_all(observed.backends.as_ref()),
             ports_before: &ports_before,
-            admin: administrator.as_ref(),
+            // A sale with backends of its own has other accounts.
+            admin: observed
+                .administrator
+                .as_ref()
+                .filter(|_| sale.backends_secret.is_none()),
             control: &control,
             scaled_by_others: &observed.scaled_by_others(name),
             current_replicas: &observed.replicas(name),

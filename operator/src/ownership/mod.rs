@@ -83,6 +83,8 @@ pub enum Claim {
     Granted,
     /// It is not, for this reason.
     Refused(String),
+    /// Nobody knows yet, for this reason: the next look tells.
+    NotYet(String),
 }
 
 /// The sentence for what is there and carries no mark.

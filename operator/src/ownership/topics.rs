@@ -92,7 +92,7 @@ pub async fn claim(
         }
     }
     // The broker does not show the new mark yet: the next look will.
-    Ok(Claim::Refused(format!(
+    Ok(Claim::NotYet(format!(
         "the mark of the topics {prefix}* was just made; looking again"
     )))
 }
@@ -116,24 +116,43 @@ async fn delete(client: &Client, name: &str) -> Result<(), KafkaError> {
     Ok(())
 }
 
-/// Deletes the topics if they carry this sale's mark and no other; returns whether they are gone. The mark goes last, so
-/// that a deletion that was cut short is taken up again.
+/// Deletes the topics if they carry this sale's mark and no other; returns whether they are gone. Where another's mark stands
+/// beside that of a sale that has not begun, the topics are the other's, and only the own mark goes. The mark goes last,
+/// so that a deletion that was cut short is taken up again.
 ///
 /// # Errors
 /// [`KafkaError`].
-pub async fn remove(client: &Client, prefix: &str, owner: &Owner) -> Result<bool, KafkaError> {
+pub async fn remove(client: &Client, prefix: &str, claimant: &Claimant) -> Result<bool, KafkaError> {
+    let owner = &claimant.owner;
     let existing = names(client).await?;
-    if !see(&existing, prefix, owner).ours {
+    let may = may_remove(&see(&existing, prefix, owner), claimant);
+    if may == Removal::Nothing {
         return Ok(false);
     }
-    for name in all_names(prefix)
+    let topics = all_names(prefix)
         .into_iter()
-        .filter(|name| existing.contains(name))
-    {
+        .filter(|_| may == Removal::Everything);
+    for name in topics.filter(|name| existing.contains(name)) {
         delete(client, &name).await?;
     }
     delete(client, &format!("{prefix}{MARK}{}", owner.mark())).await?;
-    Ok(true)
+    Ok(may == Removal::Everything)
+}
+
+/// What a sale may delete.
+#[derive(Debug, PartialEq, Eq)]
+enum Removal {
+    Nothing,
+    OwnMark,
+    Everything,
+}
+
+fn may_remove(seen: &Seen, claimant: &Claimant) -> Removal {
+    match (seen.ours, &seen.another) {
+        (false, _) => Removal::Nothing,
+        (true, Some(_)) if !claimant.has_begun => Removal::OwnMark,
+        (true, _) => Removal::Everything,
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +238,21 @@ mod tests {
             ..lab
         };
         assert_eq!(decide(&see(&both, "p.", &begun.owner), &begun), Decision::Grant);
+    }
+
+    #[test]
+    fn a_mark_that_was_left_beside_anothers_deletes_nothing_of_the_other() {
+        let (lab, late) = (claimant("lab"), claimant("late"));
+        let mark = |of: &Claimant| format!("p.{MARK}{}", of.owner.mark());
+        let names = BTreeSet::from(["p.order.created".to_owned(), mark(&lab), mark(&late)]);
+        let may = |of: &Claimant| may_remove(&see(&names, "p.", &of.owner), of);
+        assert_eq!(may(&late), Removal::OwnMark);
+        let begun = Claimant {
+            has_begun: true,
+            ..lab
+        };
+        assert_eq!(may(&begun), Removal::Everything);
+        assert_eq!(may(&claimant("nobody")), Removal::Nothing);
     }
 
     #[test]

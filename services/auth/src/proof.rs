@@ -97,6 +97,8 @@ impl Prover {
         };
         let network = client.network();
         let trusted = user.as_ref().is_some_and(|user| user.knows(network));
+        // Who cannot be looked at now has not guessed.
+        let line = self.passwords.stand_in_line(Some(network))?;
         let counted = match self.guesses.count(email, network, trusted, now).await {
             Ok(Verdict::Go(counted)) => counted,
             Ok(Verdict::AddressMustWait(wait)) => {
@@ -116,7 +118,7 @@ impl Prover {
             Err(error) => return Err(busy(&error)),
         };
         let hash = user.as_ref().map(|user| user.password_hash.clone());
-        let good = self.passwords.verify(password, hash, Some(network)).await?;
+        let good = self.passwords.verify_in_line(line, password, hash).await?;
         let Some(user) = user.filter(|_| good) else {
             note(Outcome::Refused);
             return Err(Problem::unauthenticated(

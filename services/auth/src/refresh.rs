@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// How long a spent token is answered with what followed it: two tabs, or an answer that was lost.
-pub const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(30);
 /// How long a refresh token is good for.
 pub const TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How long a session lasts at most, however often it is refreshed.

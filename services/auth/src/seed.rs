@@ -3,8 +3,9 @@
 //!
 //! Whoever has registered an address is not thereby its owner. So where the declared address has an account already, that
 //! account gets the declared password and loses all of its sessions in the same write that makes it an administrator's.
-//! Whoever is no longer declared is a buyer again, without the old sessions, also in one write. Sales that share the
-//! accounts keep apart whose administrator somebody is, so that one sale cannot take it from another.
+//! Whoever is no longer declared is a buyer again, without the old sessions, also in one write. Sales may share the accounts.
+//! One that no longer declares an administrator takes the role away, whoever else has declared it: that sale may be gone.
+//! One that still does puts it back, since each looks at the account of its administrator again and again.
 
 use crate::{
     account::Email,
@@ -23,11 +24,14 @@ use platform::{
 };
 use sale::UserId;
 use secrecy::ExposeSecret;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How often the declaration is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often the account of the administrator is looked at though the declaration has not changed.
+pub const AGAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps the administrator of a sale as it is declared.
 pub struct Seeder {
@@ -59,6 +63,7 @@ impl Seeder {
         }
         let (mut in_force, mut said) = (None, None);
         self.look(&mut in_force, &mut said).await;
+        let mut looked = Instant::now();
         ready.release();
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -66,6 +71,12 @@ impl Seeder {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
+            }
+            if looked.elapsed() >= AGAIN_EVERY {
+                in_force = None;
+            }
+            if in_force.is_none() {
+                looked = Instant::now();
             }
             self.look(&mut in_force, &mut said).await;
         }
@@ -131,11 +142,11 @@ impl Seeder {
             return Ok(());
         };
         if user.role == Role::Admin && self.matches(&user, admin).await? {
-            return self
-                .users
-                .share_admin(&user.id, &self.sale)
-                .await
-                .map_err(|error| error.to_string());
+            let shared = self.users.share_admin(&user.id, &self.sale).await;
+            return match shared.map_err(|error| error.to_string())? {
+                true => Ok(()),
+                false => Err("the account changed meanwhile".to_owned()),
+            };
         }
         let hash = self.hash(admin).await?;
         if !self
@@ -166,7 +177,7 @@ impl Seeder {
         {
             if self
                 .users
-                .drop_admin(&user.id, &self.sale)
+                .drop_admin(&user.id)
                 .await
                 .map_err(|error| error.to_string())?
             {

@@ -82,7 +82,10 @@ impl Store {
             .keys(doc! {"email": 1})
             .options(unique)
             .build();
-        self.users.create_index(email).await.map(drop)
+        self.users.create_index(email).await?;
+        // Each sale asks for its administrators once a minute.
+        let administrators = IndexModel::builder().keys(doc! {"seededBy": 1}).build();
+        self.users.create_index(administrators).await.map(drop)
     }
 
     /// Adds a user; a taken address is a duplicate key.
@@ -169,41 +172,39 @@ impl Store {
         Ok(done.matched_count == 1)
     }
 
-    /// Notes that an administrator is another sale's, too.
+    /// Notes that an administrator is another sale's, too; false when the account is no administrator's any more.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn share_admin(&self, id: &UserId, sale: &str) -> Result<(), Error> {
+    pub async fn share_admin(&self, id: &UserId, sale: &str) -> Result<bool, Error> {
         let change = doc! {"$addToSet": {"seededBy": sale}};
-        self.users
-            .update_one(doc! {"_id": id.as_str(), "role": "admin"}, change)
-            .await
-            .map(drop)
+        let admin = doc! {"_id": id.as_str(), "role": "admin"};
+        let done = self.users.update_one(admin, change).await?;
+        Ok(done.matched_count == 1)
     }
 
-    /// The administrators of a sale, aside from the one with this address.
+    /// The administrators of a sale, aside from the one with this address, and those who are nobody's any more because
+    /// somebody was interrupted while taking them from a sale.
     ///
     /// # Errors
     /// The driver's.
     pub async fn other_admins(&self, sale: &str, than: Option<&Email>) -> Result<Vec<User>, Error> {
-        let mut of_sale = doc! {"seededBy": sale};
+        let mut of_sale = doc! {"$or": [{"seededBy": sale}, {"role": "admin", "seededBy": {"$size": 0}}]};
         if let Some(email) = than {
             of_sale.insert("email", doc! {"$ne": email.as_str()});
         }
         self.users.find(of_sale).await?.try_collect().await
     }
 
-    /// Takes an administrator from a sale. Whoever is none of any other sale is a buyer from then on, without the old
-    /// sessions; says whether that is so.
+    /// Takes an administrator from a sale. The account is a buyer's from then on, without the old sessions, also if another
+    /// sale has declared it: that one may be long gone. A sale that still declares it puts it back within
+    /// [`crate::seed::AGAIN_EVERY`]. Says whether it was an administrator.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn drop_admin(&self, id: &UserId, sale: &str) -> Result<bool, Error> {
-        self.users
-            .update_one(doc! {"_id": id.as_str()}, doc! {"$pull": {"seededBy": sale}})
-            .await?;
-        let nobodys = doc! {"_id": id.as_str(), "role": "admin", "seededBy": {"$size": 0}};
-        let demote = doc! {"$set": {"role": "buyer"}, "$inc": {"authVersion": 1_i64}};
+    pub async fn drop_admin(&self, id: &UserId) -> Result<bool, Error> {
+        let nobodys = doc! {"_id": id.as_str(), "role": "admin"};
+        let demote = doc! {"$set": {"role": "buyer", "seededBy": []}, "$inc": {"authVersion": 1_i64}};
         let done = self.users.update_one(nobodys, demote).await?;
         Ok(done.matched_count == 1)
     }

@@ -16,7 +16,7 @@ use platform::{
     http::{authorization::bearer_token, problem::Problem},
     tokens::Role,
 };
-use sale::UserId;
+use sale::{UserId, limits::LimitedRoute};
 use serde::Deserialize;
 use std::{
     sync::Arc,
@@ -100,7 +100,11 @@ impl Administrators {
 
 /// Refuses the token of an administrator who has been demoted, has another password, or has ended all sessions.
 pub(crate) async fn check(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
-    let token = bearer_token(request.headers());
+    // Nobody is kept from logging in or out by the old token that a page still sends along.
+    let path = request.uri().path();
+    let begins_anew =
+        LimitedRoute::is_open_to_guessing(request.method().as_str(), path) || path == "/api/auth/logout";
+    let token = bearer_token(request.headers()).filter(|_| !begins_anew);
     let administrator = token
         .and_then(|token| gateway.authority.identify(token).ok())
         .filter(|identity| identity.role == Role::Admin)

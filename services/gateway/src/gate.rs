@@ -58,7 +58,8 @@ const TAKE_LATER: &str = "return 4";
 static MARK_AND_TAKE: LazyLock<String> = LazyLock::new(|| format!("{MARK}{TAKE}"));
 /// [`MARK`], then [`TAKE_LATER`].
 static MARK_ALONE: LazyLock<String> = LazyLock::new(|| format!("{MARK}{TAKE_LATER}"));
-/// KEYS: as above. ARGV: 1 to drop the marker, seconds of doubt (0 to leave it, -1 to end it), this order's name, then
+/// KEYS: as above. ARGV: 1 to drop the marker, 2 to give back only if no repeat has used it (the repeat made the order, and
+/// has no units of its own), seconds of doubt (0 to leave it, -1 to end it), this order's name, then
 /// what comes back to the count of each product.
 /// A marker that a repeat has used stays: the repeat may be accepted where the first try was refused.
 const SETTLE: &str = r"
@@ -67,6 +68,7 @@ if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
 local doubt = tonumber(ARGV[2])
 if doubt > 0 then redis.call('SET', KEYS[3], '1', 'EX', doubt) end
 if doubt < 0 then redis.call('DEL', KEYS[3]) end
+if ARGV[1] == '2' and redis.call('GET', KEYS[1]) == 'repeated' then return 1 end
 for i = 4, #KEYS do
   if ARGV[i] ~= '0' and redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[i]) end
 end
@@ -206,7 +208,7 @@ impl Gate {
         let (drop_marker, doubt, back) = match outcome {
             Outcome::Accepted if passed.has_units => (0, 0, 0),
             Outcome::Accepted => (0, -1, -1),
-            Outcome::Known => (0, 0, give_back),
+            Outcome::Known => (2, 0, give_back),
             Outcome::Refused => (1, DOUBTED_SECONDS, give_back),
             Outcome::NotSent => (1, 0, give_back),
             Outcome::Unknown => (0, 0, 0),

@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod sale_page;
 pub mod subject;
 pub mod traceparent;
+mod trail;
 pub mod upgrade;
 mod warm_up;
 
@@ -136,8 +137,9 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .layer(middleware::from_fn_with_state(gateway.clone(), keep_inside))
         .with_state(gateway.clone())
         .merge(extra)
-        .layer(middleware::from_fn_with_state(gateway, limit));
+        .layer(middleware::from_fn_with_state(gateway.clone(), limit));
     let router = limited
+        .layer(middleware::from_fn_with_state(gateway, trail::follow))
         .layer(middleware::from_fn(keep_tokens_out_of_caches))
         .layer(cors::layer(&config.http.cors_origins));
     let tasks = vec![

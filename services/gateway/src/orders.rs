@@ -104,25 +104,24 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
     let (parts, body) = proxy::with_whole_body(request).await?;
     let key = idempotency_key(&parts.headers);
     check_clock(gateway, &user, key.as_deref()).await?;
-    let passed = match (key, wanted(&parts.headers, &body)) {
-        (Some(key), Some(wanted)) => judge(gateway, Attempt { user, key, wanted }).await?,
-        // The order service says what is wrong with it, exactly.
-        _ => None,
-    };
-    let forwarded = Request::from_parts(parts, Body::from(body));
     let gateway = gateway.clone();
-    // In a task of its own: what was taken from the gate is given back also when the buyer hangs up.
+    // In a task of its own: what is taken from the gate is given back also when the buyer hangs up.
     let work = async move {
+        let passed = match (key, wanted(&parts.headers, &body)) {
+            (Some(key), Some(wanted)) => judge(&gateway, Attempt { user, key, wanted }).await?,
+            // The order service says what is wrong with it, exactly.
+            _ => None,
+        };
+        let forwarded = Request::from_parts(parts, Body::from(body));
         let answered = gateway.proxy.send(forwarded, client).await;
         if let Some(passed) = passed {
             gateway.gate.settle(&passed, outcome(&answered)).await;
         }
-        answered
+        Ok::<_, Problem>(answered?)
     };
-    let answered = tokio::spawn(work)
+    tokio::spawn(work)
         .await
-        .map_err(|error| Problem::internal(&error))?;
-    Ok(answered?)
+        .map_err(|error| Problem::internal(&error))?
 }
 
 /// What the order service's answer says of an order.

@@ -33,21 +33,30 @@ pub fn counts(
             let subject = format!("user:{}", identity.user);
             (Count { subject, limit }, Vec::new())
         }
-        None => of_address(address(request, trusted), limit),
+        None => {
+            let address = address(request, trusted);
+            // Whoever looks around without a token must not keep others of the same address from staying logged in.
+            let apart = if request.uri().path() == "/api/auth/refresh" {
+                "refresh:"
+            } else {
+                ""
+            };
+            of_address(apart, address, limit)
+        }
     }
 }
 
 /// The counts of an address. One /64 of IPv6 is one client, which may call itself by any of its addresses; the /56
 /// around it has a limit as well, since many clients are given that much.
-fn of_address(address: IpAddr, limit: RateLimit) -> (Count, Vec<Count>) {
+fn of_address(apart: &str, address: IpAddr, limit: RateLimit) -> (Count, Vec<Count>) {
     let narrow = network_of(address, 64);
     let count = |subject, limit| Count { subject, limit };
     match narrow {
-        IpAddr::V4(v4) => (count(format!("address:{v4}"), limit), Vec::new()),
+        IpAddr::V4(v4) => (count(format!("{apart}address:{v4}"), limit), Vec::new()),
         IpAddr::V6(v6) => {
             let wide = network_of(address, 56);
-            let around = count(format!("address:{wide}/56"), limit.for_a_wider_network());
-            (count(format!("address:{v6}/64"), limit), vec![around])
+            let around = count(format!("{apart}address:{wide}/56"), limit.for_a_wider_network());
+            (count(format!("{apart}address:{v6}/64"), limit), vec![around])
         }
     }
 }
@@ -70,11 +79,12 @@ pub fn address(request: &Request, trusted: &[Network]) -> IpAddr {
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
-    let forwarded: Vec<&str> = request
+    // What a client wrote in odd bytes stands before what a proxy has added to the same line.
+    let forwarded: Vec<_> = request
         .headers()
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|v| v.to_str().ok())
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .collect();
     let forwarded = (!forwarded.is_empty()).then(|| forwarded.join(","));
     client_address::resolve(peer, forwarded.as_deref(), trusted)
@@ -92,7 +102,7 @@ mod tests {
             window_ms: 60_000,
         };
         let of = |text: &str| {
-            let (first, others) = of_address(text.parse().unwrap(), limit);
+            let (first, others) = of_address("", text.parse().unwrap(), limit);
             let shown = |count: Count| (count.subject, count.limit.limit);
             (shown(first), others.into_iter().map(shown).collect::<Vec<_>>())
         };

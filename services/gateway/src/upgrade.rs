@@ -17,7 +17,10 @@ use platform::http::{
     problem::{Code, Problem},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    sync::Semaphore,
+};
 use url::Url;
 
 /// WebSockets that pass through one gateway.
@@ -79,6 +82,9 @@ pub(crate) async fn connect(State(gateway): State<Gateway>, request: Request) ->
         .unwrap_or_else(IntoResponse::into_response)
 }
 
+/// How long one side of a socket may stay after the other has ended.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 async fn pass_on(upgrades: &Upgrades, mut request: Request) -> Result<Response, Problem> {
     let place = Arc::clone(&upgrades.places)
         .try_acquire_owned()
@@ -108,14 +114,33 @@ async fn pass_on(upgrades: &Upgrades, mut request: Request) -> Result<Response, 
         tokio::spawn(async move {
             // Lasts as long as the socket; the notifier pings and ends silent ones.
             if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
-                let copied =
-                    tokio::io::copy_bidirectional(&mut TokioIo::new(ours), &mut TokioIo::new(theirs)).await;
-                if let Err(error) = copied {
-                    tracing::debug!(%error, "a WebSocket broke off");
-                }
+                join(TokioIo::new(ours), TokioIo::new(theirs)).await;
             }
             drop(place);
         });
     }
     Ok(answer.map(Body::new))
+}
+
+/// Copies both ways until both sides have ended, or one has and the other does not follow within [`FAREWELL`]: a client
+/// that never closes must not keep a place.
+async fn join(ours: impl AsyncRead + AsyncWrite, theirs: impl AsyncRead + AsyncWrite) {
+    let (mut from_client, mut to_client) = tokio::io::split(ours);
+    let (mut from_service, mut to_service) = tokio::io::split(theirs);
+    let up = async {
+        let _broken_off = tokio::io::copy(&mut from_client, &mut to_service).await;
+        let _ended_already = to_service.shutdown().await;
+    };
+    let down = async {
+        let _broken_off = tokio::io::copy(&mut from_service, &mut to_client).await;
+        let _ended_already = to_client.shutdown().await;
+    };
+    tokio::pin!(up, down);
+    let rest = tokio::select! {
+        () = &mut up => tokio::time::timeout(FAREWELL, down).await,
+        () = &mut down => tokio::time::timeout(FAREWELL, up).await,
+    };
+    if rest.is_err() {
+        tracing::debug!("one side of a WebSocket did not follow the other");
+    }
 }

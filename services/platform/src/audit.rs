@@ -53,7 +53,8 @@ pub struct Event<'a> {
     pub outcome: Outcome,
     /// Who did it: a user's id, `anonymous`, or a part of QuickSale.
     pub who: &'a str,
-    /// Whose account it was done to: a user's id, or a masked e-mail address where there is no account.
+    /// Whose account it was done to: a user's id, or a masked e-mail address where there is no account; for what is no
+    /// account, its path.
     pub whose: &'a str,
     /// Where the request came from.
     pub from: Option<IpAddr>,

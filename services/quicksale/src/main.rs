@@ -92,9 +92,25 @@ async fn serve(role: Role, files: Files) -> anyhow::Result<ExitCode> {
         port,
         admin_port,
     } = files;
+    raise_open_files();
     let mut config = Config::read(&config)?;
     config.http.admin_port = admin_port.unwrap_or(config.http.admin_port);
     let mut process = Process::new(config, &control, keys, Overrides { port }).await?;
     process.add(role).await?;
     process.run().await
+}
+
+/// Asks for as many open files as the process may have. The usual 1,024 are fewer than the connections that a listener
+/// takes, which are all files.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => tracing::info!(from = current, to = maximum, "open files"),
+        Err(error) => tracing::warn!(%error, allowed = current, "cannot ask for more open files"),
+    }
 }

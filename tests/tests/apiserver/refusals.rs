@@ -182,6 +182,10 @@ async fn what_buyers_rely_on_cannot_change_under_them() -> Result<()> {
             json!({"mode": "Rehearsal"}),
             "spec.mode cannot change once the sale warms up",
         ),
+        (
+            json!({"backendsSecretRef": {"name": "elsewhere"}}),
+            "spec.backendsSecretRef cannot change once the sale warms up",
+        ),
     ] {
         let refused = refusal(cluster.edit("fixed", &change).await)?;
         ensure!(

@@ -49,6 +49,12 @@ impl Backend {
     }
 }
 
+/// The key that a service's own user or address of a backend has in the Secret, such as `AUTH_MONGODB_URI`; it goes before
+/// what all of them share.
+pub fn own_key(component: Component, key: &str) -> String {
+    format!("{}_{key}", component.as_str().to_uppercase())
+}
+
 /// The ports of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendPorts {
@@ -58,11 +64,20 @@ pub struct BackendPorts {
 }
 
 impl BackendPorts {
-    /// Reads them from the backends Secret; what is missing or cannot be read counts as the usual port. An address like
+    /// Reads those of every service.
+    pub fn of_all(secret: Option<&BTreeMap<String, Vec<u8>>>) -> BTreeMap<Component, Self> {
+        Component::ALL
+            .into_iter()
+            .map(|component| (component, Self::read(secret, component)))
+            .collect()
+    }
+
+    /// Reads those of a service from the backends Secret; what is missing or cannot be read counts as the usual port. An address like
     /// `mongodb+srv:` shows no port, and a server may announce others: those are written in the chart.
-    pub fn read(secret: Option<&BTreeMap<String, Vec<u8>>>) -> Self {
+    pub fn read(secret: Option<&BTreeMap<String, Vec<u8>>>, component: Component) -> Self {
         let text = |key: &str| {
-            let value = secret.and_then(|data| data.get(key));
+            let own = own_key(component, key);
+            let value = secret.and_then(|data| data.get(&own).or_else(|| data.get(key)));
             value
                 .and_then(|value| std::str::from_utf8(value).ok())
                 .unwrap_or_default()
@@ -141,7 +156,7 @@ mod tests {
             ("REDIS_URL", redis),
         ]
         .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
-        let ports = BackendPorts::read(Some(&BTreeMap::from(secret)));
+        let ports = BackendPorts::read(Some(&BTreeMap::from(secret)), Component::Order);
         [Backend::MongoDb, Backend::Kafka, Backend::Redis]
             .map(|backend| ports.of(backend).iter().copied().collect())
     }
@@ -175,8 +190,21 @@ mod tests {
         );
         assert_eq!(ports("nonsense", "nonsense", "nonsense"), usual);
         assert_eq!(
-            BackendPorts::read(None).of(Backend::Kafka),
+            BackendPorts::read(None, Component::Order).of(Backend::Kafka),
             &BTreeSet::from([9092])
         );
+    }
+
+    #[test]
+    fn a_service_with_an_address_of_its_own_has_its_port() {
+        let secret = [
+            ("REDIS_URL", "redis://r:6379"),
+            ("GATEWAY_REDIS_URL", "redis://r:7000"),
+        ];
+        let secret = secret.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        let all = BackendPorts::of_all(Some(&BTreeMap::from(secret)));
+        let redis = |component| all[&component].of(Backend::Redis);
+        assert_eq!(redis(Component::Gateway), &BTreeSet::from([7000]));
+        assert_eq!(redis(Component::Inventory), &BTreeSet::from([6379]));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Child, Kind, Plan,
-    backend_ports::Backend,
+    backend_ports::{Backend, own_key},
     config_map,
     config_map::{CONFIG, CONTROL, port},
     labels::{all_labels, pod_selector},
@@ -140,8 +140,7 @@ fn environment(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     let secret = backends_secret(plan);
     let names = Backend::of(component).iter().flat_map(|backend| backend.keys());
     variables.extend(names.map(|name| {
-        // A user of its own for a service, such as AUTH_MONGODB_URI, goes before what all of them share.
-        let own = format!("{}_{name}", component.as_str().to_uppercase());
+        let own = own_key(component, name);
         let key = if plan.backends_keys.contains(&own) {
             own.as_str()
         } else {

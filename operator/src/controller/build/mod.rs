@@ -24,7 +24,7 @@ pub use labels::{
     APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, object_name,
     sale_selector,
 };
-pub use secret::{BACKENDS, SECRETS, SIGNING_KEYS};
+pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SIGNING_KEYS};
 
 use crate::{administrator::Administrator, network::Network};
 use backend_ports::BackendPorts;
@@ -56,7 +56,7 @@ pub struct Plan<'a> {
     /// A hash of the backends Secret that is used: new credentials roll out.
     pub backends_hash: &'a str,
     /// The ports of the backends that the sale uses.
-    pub backend_ports: &'a BackendPorts,
+    pub backend_ports: &'a BTreeMap<Component, BackendPorts>,
     /// Those that the pods of an open sale were let out to before: they use an old address until the last of them was
     /// started anew with the new one.
     pub ports_before: &'a BTreeMap<Component, BTreeSet<u16>>,

@@ -79,7 +79,8 @@ fn egress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         .collect();
     let backends: BTreeSet<u16> = Backend::of(component)
         .iter()
-        .flat_map(|backend| plan.backend_ports.of(*backend))
+        .filter_map(|backend| Some(plan.backend_ports.get(&component)?.of(*backend)))
+        .flatten()
         .chain(plan.ports_before.get(&component).into_iter().flatten())
         .chain(&network.backend_ports)
         .copied()

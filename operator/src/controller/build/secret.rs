@@ -11,12 +11,12 @@ pub const SIGNING_KEYS: &str = "signing-keys";
 /// The suffix of the copy of the operator's backends Secret.
 pub const BACKENDS: &str = "backends";
 /// The suffix of the Secret with what auth checks the platform's administrator by.
-pub(super) const ADMIN: &str = "admin";
+pub const ADMIN: &str = "admin";
 
 /// The file in which auth looks for the administrator's address.
-pub(super) const ADMIN_EMAIL_FILE: &str = "email";
+pub const ADMIN_EMAIL_FILE: &str = "email";
 /// The file in which auth looks for the hash of the administrator's password.
-pub(super) const ADMIN_HASH_FILE: &str = "passwordHash";
+pub const ADMIN_HASH_FILE: &str = "passwordHash";
 /// The file in which auth looks for the administrator's password, where there is no hash.
 pub(super) const ADMIN_PASSWORD_FILE: &str = "password";
 

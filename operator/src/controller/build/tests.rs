@@ -87,7 +87,7 @@ impl Fixture {
             keys: &keys,
             backends_copy: Some(&self.backends),
             backends_hash: "b",
-            backend_ports: &BackendPorts::read(Some(&self.backends)),
+            backend_ports: &BackendPorts::of_all(Some(&self.backends)),
             ports_before: &self.ports_before,
             admin: Some(&self.administrator),
             backends_keys: &self.backends.keys().cloned().collect(),

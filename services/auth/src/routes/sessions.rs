@@ -54,12 +54,12 @@ impl From<Session> for SessionView {
     }
 }
 
-/// Exchanges a refresh token for a new pair; the old one is spent. For 10 seconds it gets the same answer again, so that
+/// Exchanges a refresh token for a new pair; the old one is spent. For 30 seconds it gets the same answer again, so that
 /// an answer may be lost and two tabs may ask at once.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", request_body = Refresh,
     responses((status = 200, body = Pair, description = "The new pair"),
               (status = 401, body = Problem, description = "unauthenticated: spent, ended or too old. \
-               Sending a token more than 10 seconds after it was spent ends its session")))]
+               Sending a token more than 30 seconds after it was spent ends its session")))]
 pub(super) async fn refresh(
     State(auth): State<Auth>,
     client: Client,

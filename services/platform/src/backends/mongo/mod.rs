@@ -11,7 +11,7 @@ use crate::{health::ReadinessGate, retry::Backoff};
 use mongodb::{
     Client, Database,
     error::Error,
-    options::{ClientOptions, ReadConcern, SelectionCriteria, WriteConcern},
+    options::{Acknowledgment, ClientOptions, ReadConcern, SelectionCriteria, WriteConcern},
 };
 use std::{future::Future, time::Duration};
 
@@ -79,7 +79,9 @@ pub async fn client(uri: &MongoUri) -> Result<Client, MongoError> {
     options.max_pool_size.get_or_insert(POOL_SIZE);
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
     options.connect_timeout.get_or_insert(SERVER_SELECTION);
-    options.write_concern.get_or_insert_with(WriteConcern::majority);
+    // A string that names only how long to wait for it, or the journal, leaves this to the server.
+    let concern = options.write_concern.get_or_insert_with(WriteConcern::majority);
+    concern.w.get_or_insert(Acknowledgment::Majority);
     options.read_concern.get_or_insert_with(ReadConcern::majority);
     options
         .selection_criteria

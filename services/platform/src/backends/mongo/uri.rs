@@ -6,7 +6,8 @@
 //! the driver.
 
 use mongodb::options::{
-    Acknowledgment, AuthMechanism, ConnectionString, ReadConcernLevel, ReadPreference, Tls,
+    Acknowledgment, AuthMechanism, ConnectionString, HostInfo, ReadConcernLevel, ReadPreference,
+    ServerAddress, Tls,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -46,10 +47,12 @@ const OPTIONS: [&str; 32] = [
     "zlibcompressionlevel",
     "maxstalenessseconds",
 ];
-/// The most connections that a process may be told to keep.
+/// The most connections that a process may be told to have.
 const MOST_CONNECTIONS: u32 = 1_000;
-/// The longest that a process may be told to wait for anything.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// The most connections that a process may be told to keep though it does not use them.
+const MOST_IDLE: u32 = 16;
+/// The longest that a process may be told to wait for anything: what waits holds memory and connections.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection string that may be used.
 #[derive(Debug, Clone)]
@@ -103,10 +106,15 @@ fn options(text: &str) -> impl Iterator<Item = &str> {
 fn is_encrypted(parsed: &ConnectionString) -> bool {
     matches!(parsed.tls, Some(Tls::Enabled(_)))
         // What stands in DNS is reached over TLS unless the string says otherwise.
-        || (parsed.tls.is_none() && matches!(parsed.host_info, mongodb::options::HostInfo::DnsRecord(_)))
+        || (parsed.tls.is_none() && matches!(parsed.host_info, HostInfo::DnsRecord(_)))
 }
 
 fn check(parsed: &ConnectionString) -> Result<(), String> {
+    if let HostInfo::HostIdentifiers(hosts) = &parsed.host_info
+        && !hosts.iter().all(|host| matches!(host, ServerAddress::Tcp { .. }))
+    {
+        return Err("leads to a socket in the file system; write a host name or an address".to_owned());
+    }
     if let Some(credential) = &parsed.credential {
         match &credential.mechanism {
             None | Some(AuthMechanism::ScramSha1 | AuthMechanism::ScramSha256) => {}
@@ -151,14 +159,22 @@ fn check(parsed: &ConnectionString) -> Result<(), String> {
             "reads from secondaries, which are late; leave readPreference out or write primary".to_owned(),
         );
     }
-    let pools = [parsed.max_pool_size, parsed.min_pool_size, parsed.max_connecting];
+    if parsed
+        .min_pool_size
+        .is_some_and(|connections| connections > MOST_IDLE)
+    {
+        return Err(format!(
+            "keeps more than {MOST_IDLE} idle connections; lower minPoolSize"
+        ));
+    }
+    let pools = [parsed.max_pool_size, parsed.max_connecting];
     if pools
         .into_iter()
         .flatten()
         .any(|connections| connections > MOST_CONNECTIONS)
     {
         return Err(format!(
-            "asks for more than {MOST_CONNECTIONS} connections; lower maxPoolSize, minPoolSize or maxConnecting"
+            "asks for more than {MOST_CONNECTIONS} connections; lower maxPoolSize or maxConnecting"
         ));
     }
     let waits = [
@@ -228,7 +244,9 @@ mod tests {
             ("mongodb://a/?journal=false", "w=majority"),
             ("mongodb://a/?readConcernLevel=local", "readConcernLevel"),
             ("mongodb://a/?readPreference=nearest", "readPreference"),
-            ("mongodb://a/?minPoolSize=100000", "1000 connections"),
+            ("mongodb://a/?minPoolSize=100000", "idle connections"),
+            ("mongodb://a/?maxPoolSize=100000", "1000 connections"),
+            ("mongodb://%2Ftmp%2Fmongodb-27017.sock/", "socket"),
             ("mongodb://a/?connectTimeoutMS=99999999", "timeout"),
             ("postgres://a", "mongodb://"),
             ("file:///etc/passwd", "mongodb://"),
