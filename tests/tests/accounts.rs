@@ -86,7 +86,7 @@ fn count(answers: &[Answer], status: u16) -> usize {
 
 /// As if a refresh token had been spent a while ago.
 async fn age_spent_tokens(world: &World) -> Result<()> {
-    let ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 11_000);
+    let ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 31_000);
     let sessions = world.accounts().collection::<Document>("logins");
     let done = sessions
         .update_many(

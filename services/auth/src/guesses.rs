@@ -192,6 +192,22 @@ impl Guesses {
         .await
     }
 
+    /// Takes back a try that nobody looked at.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn take_back(&self, counted: Counted) -> Result<(), MongoError> {
+        let this = self.clone();
+        detached(async move {
+            this.restore(&counted.address).await?;
+            if let Some(account) = counted.account {
+                this.restore(&account).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Changes a count by a rule, again when somebody else was quicker.
     async fn change(
         &self,

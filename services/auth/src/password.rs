@@ -54,8 +54,7 @@ impl Passwords {
     /// # Errors
     /// 503 when too many are waiting.
     pub async fn hash(&self, password: SecretString, from: Option<Network>) -> Result<String, Problem> {
-        let line = self.stand_in_line(from)?;
-        self.in_place(line, move || hash_now(password.expose_secret()))
+        self.in_place(from, move || hash_now(password.expose_secret()))
             .await?
             .map_err(|error| Problem::internal(&error))
     }
@@ -70,31 +69,7 @@ impl Passwords {
         hash: Option<String>,
         from: Option<Network>,
     ) -> Result<bool, Problem> {
-        let line = self.stand_in_line(from)?;
-        self.verify_in_line(line, password, hash).await
-    }
-
-    /// Waits among those who want a password checked, so that whatever is done on the way to that is not done in vain.
-    ///
-    /// # Errors
-    /// 503 when too many are waiting.
-    pub fn stand_in_line(&self, from: Option<Network>) -> Result<InLine, Problem> {
-        Queue::enter(&self.queue, from)
-            .map(InLine)
-            .ok_or_else(Problem::busy)
-    }
-
-    /// The same as [`Self::verify`] for somebody who waits already.
-    ///
-    /// # Errors
-    /// When the process ends.
-    pub async fn verify_in_line(
-        &self,
-        line: InLine,
-        password: SecretString,
-        hash: Option<String>,
-    ) -> Result<bool, Problem> {
-        self.in_place(line, move || {
+        self.in_place(from, move || {
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| NOBODY.clone());
             let matches = PasswordHash::new(&hash).is_ok_and(|hash| {
@@ -109,10 +84,10 @@ impl Passwords {
 
     async fn in_place<T: Send + 'static>(
         &self,
-        line: InLine,
+        from: Option<Network>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let InLine(_until_done) = line;
+        let _waiting = Queue::enter(&self.queue, from).ok_or_else(Problem::busy)?;
         let place = Arc::clone(&self.places)
             .acquire_owned()
             .await
@@ -134,9 +109,6 @@ struct Queue {
     most_of_one: usize,
     waiting: Mutex<HashMap<Option<Network>, usize>>,
 }
-
-/// Somebody who waits for a password to be checked.
-pub struct InLine(Waiting);
 
 /// A place in the queue, until it is dropped.
 struct Waiting {

@@ -97,8 +97,6 @@ impl Prover {
         };
         let network = client.network();
         let trusted = user.as_ref().is_some_and(|user| user.knows(network));
-        // Who cannot be looked at now has not guessed.
-        let line = self.passwords.stand_in_line(Some(network))?;
         let counted = match self.guesses.count(email, network, trusted, now).await {
             Ok(Verdict::Go(counted)) => counted,
             Ok(Verdict::AddressMustWait(wait)) => {
@@ -118,7 +116,16 @@ impl Prover {
             Err(error) => return Err(busy(&error)),
         };
         let hash = user.as_ref().map(|user| user.password_hash.clone());
-        let good = self.passwords.verify_in_line(line, password, hash).await?;
+        let good = match self.passwords.verify(password, hash, Some(network)).await {
+            Ok(good) => good,
+            Err(busy) => {
+                // Nobody looked at the password, so nobody has guessed.
+                if let Err(error) = self.guesses.take_back(counted).await {
+                    tracing::warn!(%error, "cannot take back a try that was not looked at");
+                }
+                return Err(busy);
+            }
+        };
         let Some(user) = user.filter(|_| good) else {
             note(Outcome::Refused);
             return Err(Problem::unauthenticated(

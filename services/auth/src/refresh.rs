@@ -214,7 +214,7 @@ mod tests {
     fn a_spent_token_has_the_same_answer_for_some_seconds_and_is_theft_after() {
         let first = Token::random();
         let (second, tokens) = exchange(&Tokens::first(&first, start()), &first, after(0));
-        for seconds in [0, 9] {
+        for seconds in [0, 29] {
             match tokens.step(&first, after(seconds)) {
                 Step::Repeat { current, made_at } => {
                     assert_eq!((current.text(), made_at), (second.text(), after(0)));
@@ -222,8 +222,8 @@ mod tests {
                 _ => panic!("within the grace"),
             }
         }
-        assert!(matches!(tokens.step(&first, after(10)), Step::Stolen));
-        assert!(matches!(tokens.step(&second, after(10)), Step::Exchange { .. }));
+        assert!(matches!(tokens.step(&first, after(30)), Step::Stolen));
+        assert!(matches!(tokens.step(&second, after(30)), Step::Exchange { .. }));
     }
 
     #[test]
@@ -237,8 +237,8 @@ mod tests {
             }
             _ => panic!("within the grace of the first"),
         }
-        assert!(matches!(tokens.step(&first, after(12)), Step::Stolen));
-        assert!(matches!(tokens.step(&second, after(12)), Step::Repeat { .. }));
+        assert!(matches!(tokens.step(&first, after(32)), Step::Stolen));
+        assert!(matches!(tokens.step(&second, after(32)), Step::Repeat { .. }));
     }
 
     #[test]
