@@ -29,18 +29,23 @@ const DOUBTED_SECONDS: i64 = 60;
 
 /// KEYS: the marker, the user's order under way, the user's doubt, then a count for each product.
 /// ARGV: the marker's seconds, milliseconds of being under way, this order's name, then the units of each product.
-/// Returns 0 when the order is refused, 2 when it may pass as a repeat, 3 when another order of the user is under way; goes
-/// on with [`TAKE`] or [`TAKE_LATER`] when it may pass as a new one.
-const MARK: &str = r"
+/// Returns 2 when the order may pass as a repeat, 3 when another order of the user is under way; goes on when it is new.
+const LOOK: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('SET', KEYS[1], 'repeated', 'KEEPTTL')
   return 2
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return 3 end
+";
+/// Returns 0 when there are too few units.
+const CHECK: &str = r"
 for i = 4, #KEYS do
   local left = redis.call('GET', KEYS[i])
   if left and tonumber(left) < tonumber(ARGV[i]) then return 0 end
 end
+";
+/// The order is under way from here on.
+const MARK: &str = r"
 redis.call('SET', KEYS[1], 'once', 'EX', ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
 ";
@@ -52,12 +57,10 @@ for i = 4, #KEYS do
 end
 return 1
 ";
-/// Returns 4.
-const TAKE_LATER: &str = "return 4";
-/// [`MARK`], then [`TAKE`].
-static MARK_AND_TAKE: LazyLock<String> = LazyLock::new(|| format!("{MARK}{TAKE}"));
-/// [`MARK`], then [`TAKE_LATER`].
-static MARK_ALONE: LazyLock<String> = LazyLock::new(|| format!("{MARK}{TAKE_LATER}"));
+/// What takes the units of an order.
+static TAKE_NOW: LazyLock<String> = LazyLock::new(|| format!("{LOOK}{CHECK}{MARK}{TAKE}"));
+/// What takes none, and asks for none: whether there are any is not why such an order is refused.
+static TAKE_LATER: LazyLock<String> = LazyLock::new(|| format!("{LOOK}{MARK}return 4"));
 /// KEYS: as above. ARGV: 1 to drop the marker, 2 to give back only if no repeat has used it (the repeat made the order, and
 /// has no units of its own), seconds of doubt (0 to leave it, -1 to end it), this order's name, then
 /// what comes back to the count of each product.
@@ -168,7 +171,7 @@ impl Gate {
     /// # Errors
     /// Redis does not answer.
     pub async fn take(&self, attempt: &Attempt) -> Result<Passage, Error> {
-        self.pass(&MARK_AND_TAKE, attempt).await
+        self.pass(&TAKE_NOW, attempt).await
     }
 
     /// Marks the key of an order that may yet be refused for what it asks for, and takes nothing before it is accepted.
@@ -177,7 +180,7 @@ impl Gate {
     /// # Errors
     /// Redis does not answer.
     pub async fn mark(&self, attempt: &Attempt) -> Result<Passage, Error> {
-        self.pass(&MARK_ALONE, attempt).await
+        self.pass(&TAKE_LATER, attempt).await
     }
 
     async fn pass(&self, script: &str, attempt: &Attempt) -> Result<Passage, Error> {
