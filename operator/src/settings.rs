@@ -55,6 +55,9 @@ pub struct Settings {
     /// Origins that browsers may call the sales from; * for any.
     #[arg(long, env = "QUICKSALE_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
+    /// Whether the gateways write a log line for each request.
+    #[arg(long, env = "QUICKSALE_ACCESS_LOG", default_value_t = true, action = clap::ArgAction::Set)]
+    pub access_log: bool,
     /// The namespaces to look at, comma-separated; all of them when left out.
     #[arg(long, env = "QUICKSALE_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,

@@ -539,6 +539,7 @@ fn config(
             admin_port: 0,
             trusted_proxies: Vec::new(),
             cors_origins: vec![PAGE.to_owned()],
+            access_log: true,
         },
         sale,
     })

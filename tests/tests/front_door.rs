@@ -494,6 +494,48 @@ async fn what_was_seen_last_is_named_by_an_id_or_refused() -> Result<()> {
     Ok(())
 }
 
+/// Each request has a line that leads from its id to its trace, and from neither to who sent it.
+#[tokio::test]
+async fn each_request_has_one_access_line() -> Result<()> {
+    let world = World::start().await?;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let ask = async |path: &str, id: &str, context: Option<&str>| {
+        let mut request = reqwest::Client::new()
+            .get(world.shop.url(path))
+            .header("x-request-id", id);
+        if let Some(context) = context {
+            request = request.header("traceparent", context);
+        }
+        request.send().await
+    };
+    let context = format!("00-{trace}-00f067aa0ba902b7-01");
+    ask("/api/inventory/products?token=secret", "access-1", Some(&context)).await?;
+    ask("/api/orders", "access-2", None).await?;
+    let log = world.log_of("gateway")?;
+    let line = |id: &str| {
+        let mut lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|line| line["target"] == "access" && line["request_id"] == id);
+        let line = lines.next().context("no access line")?;
+        ensure!(lines.next().is_none(), "more than one line for {id}");
+        Ok(line)
+    };
+    let first = line("access-1")?;
+    let told = ["method", "path", "from", "trace_id"].map(|field| first[field].as_str().unwrap_or("?"));
+    ensure!(
+        told == ["GET", "/api/inventory/products", "127.0.0.0/24", trace],
+        "{first}"
+    );
+    ensure!(first["status"] == 200 && first["micros"].is_u64(), "{first}");
+    let second = line("access-2")?;
+    ensure!(second["status"] == 401, "{second}");
+    let made = second["trace_id"].as_str().unwrap_or_default();
+    ensure!(made.len() == 32 && made != trace, "{second}");
+    ensure!(!log.contains("secret"), "what stands behind the ? is in the log");
+    Ok(())
+}
+
 /// What an administrator does is in the gateway's trail, and so is whoever may not.
 #[tokio::test]
 async fn the_trail_has_what_administrators_do_and_who_is_refused() -> Result<()> {

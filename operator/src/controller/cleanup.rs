@@ -5,6 +5,7 @@ use super::{
     error::Error,
     fetch::{Observed, SecretData},
     prune,
+    trail::{self, Deed},
 };
 use crate::{
     backends::{self, Place},
@@ -18,7 +19,7 @@ use kube::{
     api::{Patch, PatchParams},
     runtime::events::EventType,
 };
-use platform::backends::Credentials;
+use platform::{audit::Outcome, backends::Credentials};
 use sale::phase::Phase;
 use serde_json::json;
 use std::time::Duration;
@@ -73,9 +74,11 @@ pub async fn release(context: &Context, sale: &impl ResourceExt) -> Result<(), E
     context.backends.forget(&sale.uid().unwrap_or_default()).await;
     context.forget(sale);
     match set_finalizers(context, sale, &others).await {
-        Err(Error::Api(error)) if error.is_not_found() => Ok(()),
-        result => result,
+        Err(Error::Api(error)) if error.is_not_found() => {}
+        result => result?,
     }
+    trail::record(sale, Deed::Release, Outcome::Done);
+    Ok(())
 }
 
 async fn set_finalizers(
@@ -132,6 +135,7 @@ pub async fn clean_up(
     match wipe(context, sale, valid, status, backends).await {
         Err(error) if is_forced(sale) || waited >= bound => {
             tracing::warn!(sale = %valid.id, %error, "data left behind");
+            trail::record(sale, Deed::DeleteData, Outcome::Failed);
             let note = format!("topics and database are left behind: {error}");
             context
                 .event(sale, EventType::Warning, "CleanUp", "DataLeftBehind", note)
@@ -159,7 +163,14 @@ pub async fn wipe(
     context.backends.forget(&claimant.owner.uid).await;
     let wiped = backends::wipe(&credentials, &place(valid), &claimant).await?;
     tracing::info!(sale = %valid.id, database = valid.database(), ?wiped, "data deleted");
-    if !(wiped.topics && wiped.database) {
+    let all_its_own = wiped.topics && wiped.database;
+    let outcome = if all_its_own {
+        Outcome::Done
+    } else {
+        Outcome::Refused
+    };
+    trail::record(sale, Deed::DeleteData, outcome);
+    if !all_its_own {
         let note = "what carries no mark of this sale was left alone: see the topics and the database";
         context
             .event(sale, EventType::Warning, "CleanUp", "NotItsOwn", note.to_owned())

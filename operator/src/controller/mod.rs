@@ -18,6 +18,7 @@ pub mod fetch;
 pub mod prune;
 pub mod rollout;
 pub mod status;
+pub mod trail;
 pub mod unreadable;
 pub mod validate;
 
@@ -36,6 +37,7 @@ use kube::{
     Resource, ResourceExt,
     runtime::{controller::Action, events::EventType},
 };
+use platform::audit::Outcome;
 use rollout::Rollout;
 use sale::phase::Phase;
 use status::Finding;
@@ -43,6 +45,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use trail::Deed;
 
 /// How soon to look again when something was just written that the next look needs.
 const AT_ONCE: Duration = Duration::from_millis(20);
@@ -217,7 +220,6 @@ async fn delete(
         return Ok(Some(Action::requeue(SOON)));
     }
     cleanup::release(context, sale).await?;
-    tracing::info!(namespace = sale.namespace(), sale = sale.name_any(), "deleted");
     Ok(Some(Action::await_change()))
 }
 
@@ -259,6 +261,7 @@ async fn step(
             status.phase.get_or_insert_default();
             status.claimed_at = Some(now);
             status::write(&context.client, sale, &status).await?;
+            trail::record(sale, Deed::Claim, Outcome::Done);
             return Ok(Action::requeue(AT_ONCE));
         }
         Some(evidence::look(context, valid, observed, &claimant, &rollout.backends_hash).await)
@@ -522,7 +525,7 @@ async fn tell(context: &Context, sale: &FlashSale, status: &FlashSaleStatus, ste
         context
             .event(sale, EventType::Normal, "EnterPhase", phase.as_str(), note)
             .await;
-        tracing::info!(namespace = sale.namespace(), sale = sale.name_any(), %phase, "phase entered");
+        trail::record(sale, Deed::Enter(phase), Outcome::Done);
     }
 }
 

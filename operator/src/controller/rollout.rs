@@ -207,13 +207,14 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
             .unwrap_or(&ours)
             .clone()
     };
-    let (bind, trusted_proxies, cors_origins, accounts_database) = kept_config.map_or_else(
+    let (bind, trusted_proxies, cors_origins, access_log, accounts_database) = kept_config.map_or_else(
         || {
             (
                 // Both families: where there is no IPv6, and where there is nothing else.
                 IpAddr::V6(Ipv6Addr::UNSPECIFIED),
                 settings.trusted_proxies.clone(),
                 settings.cors_origins.clone(),
+                settings.access_log,
                 settings.accounts_database.clone(),
             )
         },
@@ -222,6 +223,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
                 config.http.bind,
                 config.http.trusted_proxies,
                 config.http.cors_origins,
+                config.http.access_log,
                 config.data.accounts_database,
             )
         },
@@ -238,6 +240,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         accounts_database,
         trusted_proxies,
         cors_origins,
+        access_log,
     }
 }
 

@@ -1,10 +1,11 @@
 //! The gateway: the front door of a sale.
 //!
-//! A request meets, in this order: [`cors`], the rate [`limiter`], for administrators the question whether they still
+//! A request gets its trace and its line in the log, and meets, in this order: [`cors`], the rate [`limiter`], for administrators the question whether they still
 //! are ([`administrators`]), for orders the sale's clock and the [`gate`], and
 //! the [`proxy`] that takes it to its service. [`sale_page`] answers `GET /api/sale` from memory, [`upgrade`] passes
 //! WebSockets on where there is no ingress. [`warm_up`] keeps a process that has just started out of the way.
 
+mod access;
 pub mod administrators;
 pub mod cors;
 pub mod gate;
@@ -86,6 +87,7 @@ pub(crate) struct Gateway {
     pub(crate) upgrades: upgrade::Upgrades,
     pub(crate) trusted: Arc<Vec<Network>>,
     pub(crate) origins: Arc<Vec<String>>,
+    pub(crate) logs_access: bool,
     pub(crate) one_address: Arc<one_address::OneAddress>,
     pub(crate) currency: sale::Currency,
     pub(crate) refused: Arc<AtomicU64>,
@@ -113,6 +115,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         upgrades: upgrade::Upgrades::new(&config.upstreams.notifier),
         trusted: Arc::new(config.http.trusted_networks()),
         origins: Arc::new(config.http.cors_origins.clone()),
+        logs_access: config.http.access_log,
         one_address: Arc::new(one_address::OneAddress::new(Instant::now())),
         currency: config.currency,
         refused: deps.refused,
@@ -139,9 +142,10 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .merge(extra)
         .layer(middleware::from_fn_with_state(gateway.clone(), limit));
     let router = limited
-        .layer(middleware::from_fn_with_state(gateway, trail::follow))
+        .layer(middleware::from_fn_with_state(gateway.clone(), trail::follow))
         .layer(middleware::from_fn(keep_tokens_out_of_caches))
-        .layer(cors::layer(&config.http.cors_origins));
+        .layer(cors::layer(&config.http.cors_origins))
+        .layer(middleware::from_fn_with_state(gateway, access::follow));
     let tasks = vec![
         ("gateway products", products.refresh_until(deps.stop).boxed()),
         ("gateway warm-up", warming.boxed()),

@@ -1,6 +1,6 @@
 //! Takes a request to its service and the answer back, within deadlines.
 
-use crate::{Gateway, subject, traceparent};
+use crate::{Gateway, subject};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -161,9 +161,6 @@ fn prepare(headers: &mut HeaderMap, client: IpAddr) {
     if let Ok(address) = HeaderValue::from_str(&client.to_string()) {
         headers.insert("x-forwarded-for", address);
     }
-    if let Some(context) = traceparent::keep_or_make(headers.get("traceparent")) {
-        headers.insert("traceparent", context);
-    }
 }
 
 /// How much of a body that is too large is read and thrown away, and for how long: whoever is still sending when the
@@ -268,6 +265,10 @@ mod tests {
             ("x-forwarded-for", "6.6.6.6"),
             ("x-forwarded-for", "7.7.7.7"),
             ("idempotency-key", "k"),
+            (
+                "traceparent",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            ),
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }

@@ -1,6 +1,9 @@
 //! The W3C trace context of a request: kept when it is well formed, made when it is not there.
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue};
+
+/// The header.
+pub const HEADER: HeaderName = HeaderName::from_static("traceparent");
 
 /// Whether a value is a `traceparent` of version 00 (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 pub fn is_valid(value: &str) -> bool {
@@ -31,6 +34,11 @@ pub fn keep_or_make(existing: Option<&HeaderValue>) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("00-{trace}-{parent}-01")).ok()
 }
 
+/// The trace of a well-formed context.
+pub fn trace_id(context: &str) -> Option<&str> {
+    context.split('-').nth(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,7 +46,11 @@ mod tests {
     #[test]
     fn only_well_formed_contexts_are_kept() {
         let good = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
-        assert_eq!(keep_or_make(Some(&good)), Some(good));
+        assert_eq!(keep_or_make(Some(&good)).as_ref(), Some(&good));
+        assert_eq!(
+            trace_id(good.to_str().unwrap()),
+            Some("4bf92f3577b34da6a3ce929d0e0e4736")
+        );
         for bad in [
             "",
             "00-0-0-01",

@@ -82,6 +82,7 @@ pub(crate) async fn follow(State(gateway): State<Gateway>, request: Request, nex
     let outcome = match status {
         StatusCode::TOO_MANY_REQUESTS => Outcome::Throttled,
         status if status.is_success() => Outcome::Done,
+        status if status.is_server_error() => Outcome::Failed,
         _ => Outcome::Refused,
     };
     audit::record(Event {

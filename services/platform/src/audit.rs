@@ -28,10 +28,12 @@ static EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub enum Outcome {
     /// It was done.
     Done,
-    /// It was not: the proof was wrong, or the rights were missing.
+    /// It was not: the proof was wrong, the rights were missing, or it cannot be done as it was asked for.
     Refused,
     /// It was not looked at: too many tries.
     Throttled,
+    /// Something broke, and it may have been done.
+    Failed,
 }
 
 impl Outcome {
@@ -40,6 +42,7 @@ impl Outcome {
             Self::Done => "done",
             Self::Refused => "refused",
             Self::Throttled => "throttled",
+            Self::Failed => "failed",
         }
     }
 }

@@ -117,6 +117,13 @@ pub struct Http {
     /// Origins that browsers may call from; `*` for any, empty for none.
     #[serde(default)]
     pub cors_origins: Vec<String>,
+    /// Whether the gateway writes a log line for each request.
+    #[serde(default = "yes")]
+    pub access_log: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Http {

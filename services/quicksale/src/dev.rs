@@ -86,6 +86,7 @@ fn config() -> anyhow::Result<Config> {
             admin_port: ports::ADMIN,
             trusted_proxies: Vec::new(),
             cors_origins: vec!["*".to_owned()],
+            access_log: true,
         },
         sale,
     })

@@ -1,7 +1,7 @@
 //! Only what is a sale's own is taken and deleted, whatever Secret leads there; and what made nothing goes at once.
 
 use super::{
-    chart::installed,
+    chart::{installed, operators_log},
     operator::{TOPICS, condition, sale_in_the_making, topics},
 };
 use anyhow::{Result, ensure};
@@ -184,6 +184,32 @@ async fn a_database_of_another_cluster_is_left_alone() -> Result<()> {
         .await?;
     ensure!(left == Some(theirs), "{left:?}");
     database.drop().await?;
+    cluster.leave().await
+}
+
+/// What the operator did to a sale is in its trail, and stays there when the sale has gone.
+#[tokio::test]
+async fn the_operators_trail_has_what_became_of_a_sale() -> Result<()> {
+    let mut spec = small_sale();
+    spec["deletionPolicy"] = json!("Delete");
+    let cluster = sale_in_the_making("trail", &spec).await?;
+    delete(&cluster, "shoes", SOON).await?;
+    let whose = format!("{}/shoes", cluster.namespace);
+    let log = std::fs::read_to_string(operators_log("shared"))?;
+    let told: Vec<_> = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["target"] == "audit" && line["whose"] == whose.as_str())
+        .map(|line| ["who", "action", "outcome"].map(|field| line[field].as_str().unwrap_or("?").to_owned()))
+        .collect();
+    let expected = [
+        "sale_claim",
+        "sale_warming",
+        "sale_data_deletion",
+        "sale_deletion",
+    ]
+    .map(|action| ["operator", action, "done"].map(str::to_owned));
+    ensure!(told == expected, "{told:?}");
     cluster.leave().await
 }
 

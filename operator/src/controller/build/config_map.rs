@@ -66,6 +66,7 @@ pub(super) fn configuration(plan: &Plan<'_>) -> Value {
             "adminPort": ports::ADMIN,
             "trustedProxies": plan.platform.trusted_proxies,
             "corsOrigins": plan.platform.cors_origins,
+            "accessLog": plan.platform.access_log,
         },
     })
 }

@@ -89,6 +89,8 @@ pub struct Platform<'a> {
     pub trusted_proxies: Vec<String>,
     /// Origins of browsers.
     pub cors_origins: Vec<String>,
+    /// Whether the gateway writes a log line for each request.
+    pub access_log: bool,
 }
 
 /// An image and when nodes pull it.

@@ -83,6 +83,7 @@ impl Fixture {
                 accounts_database: "quicksale".into(),
                 trusted_proxies: vec!["10.0.0.0/8".into()],
                 cors_origins: Vec::new(),
+                access_log: true,
             },
             keys: &keys,
             backends_copy: Some(&self.backends),

@@ -1,0 +1,47 @@
+//! What the operator does to sales, in the audit trail: a log line on the target `audit` and a count, which outlive the
+//! sale and its events.
+
+use kube::ResourceExt;
+use platform::audit::{self, Event, Outcome};
+use sale::phase::Phase;
+
+/// What is done to a sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// It begins to use its topics, database and keys.
+    Claim,
+    /// It enters a phase.
+    Enter(Phase),
+    /// Its data is deleted.
+    DeleteData,
+    /// Its object is let go.
+    Release,
+}
+
+impl Deed {
+    fn action(self) -> &'static str {
+        match self {
+            Self::Claim => "sale_claim",
+            Self::Enter(Phase::Pending) => "sale_pending",
+            Self::Enter(Phase::Warming) => "sale_warming",
+            Self::Enter(Phase::Live) => "sale_live",
+            Self::Enter(Phase::Draining) => "sale_draining",
+            Self::Enter(Phase::Ended) => "sale_ended",
+            Self::DeleteData => "sale_data_deletion",
+            Self::Release => "sale_deletion",
+        }
+    }
+}
+
+/// Writes it down.
+pub fn record(sale: &impl ResourceExt, deed: Deed, outcome: Outcome) {
+    let whose = format!("{}/{}", sale.namespace().unwrap_or_default(), sale.name_any());
+    audit::record(Event {
+        action: deed.action(),
+        outcome,
+        who: "operator",
+        whose: &whose,
+        from: None,
+        request_id: None,
+    });
+}
