@@ -32,17 +32,18 @@ pub(crate) async fn sale_in_the_making(prefix: &str, spec: &Value) -> Result<Clu
     installed().await?;
     let cluster = Cluster::with_namespace(prefix).await?;
     cluster.sell("shoes", spec).await?;
-    eventually(SOON, "the services are deployed", async || {
-        Ok(cluster
-            .api::<Deployment>()
-            .list(&ListParams::default())
-            .await?
-            .items
-            .len()
-            == COMPONENTS.len())
-    })
-    .await?;
+    services_are_deployed(&cluster).await?;
     Ok(cluster)
+}
+
+/// Waits until the one sale of a namespace has its services.
+pub(crate) async fn services_are_deployed(cluster: &Cluster) -> Result<()> {
+    eventually(SOON, "the services are deployed", async || {
+        let deployments = cluster.api::<Deployment>();
+        let made = deployments.list(&ListParams::default()).await?;
+        Ok(made.items.len() == COMPONENTS.len())
+    })
+    .await
 }
 
 /// The names of all objects of a kind.

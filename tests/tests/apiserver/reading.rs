@@ -3,11 +3,10 @@
 //! The first is a property, tried with values at the edge of every field of the schema, one at a time and several at
 //! once. The API server is asked with `dryRun`: it says what it would store, and stores nothing.
 
-use super::chart::installed;
+use super::{chart::installed, operator::services_are_deployed};
 use anyhow::{Context, Result, bail, ensure};
 use crds::{FlashSale, Readable, ValidSale, definition::definition};
 use futures::{StreamExt, stream};
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -399,16 +398,7 @@ async fn a_sale_that_cannot_be_read_hurts_itself_alone() -> Result<()> {
     ensure!(list.items.iter().any(|sale| sale.0.is_err()), "the list hides it");
     // Others in the same namespace are made, changed and deleted as ever.
     cluster.sell("beside", &small_sale()).await?;
-    eventually(soon, "another sale gets its services", async || {
-        Ok(cluster
-            .api::<Deployment>()
-            .list(&ListParams::default())
-            .await?
-            .items
-            .len()
-            == 6)
-    })
-    .await?;
+    services_are_deployed(&cluster).await?;
     for name in ["beside", "forever"] {
         sales.delete(name, &DeleteParams::default()).await?;
         eventually(soon, &format!("{name} is gone"), async || {
