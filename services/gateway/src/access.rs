@@ -14,8 +14,8 @@ use std::time::Instant;
 /// The target of the log lines, for filters and collectors.
 const TARGET: &str = "access";
 
-/// Gives the request a trace if it has none, and writes the line, unless the configuration says otherwise, when its answer begins. The line has the path alone:
-/// what stands behind the `?` may be a token.
+/// Gives the request a trace if it has none, and writes the line when its answer begins, unless the configuration says
+/// otherwise. The line has the path alone: what stands behind the `?` may be a token.
 pub(crate) async fn follow(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
     let context = traceparent::keep_or_make(request.headers().get(traceparent::HEADER));
     if let Some(context) = &context {

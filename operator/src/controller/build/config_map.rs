@@ -43,6 +43,16 @@ pub(super) fn config(plan: &Plan<'_>) -> Child {
 /// The [`platform::config::Config`] of the sale. Its hash is in every pod template, so that a change of it rolls out.
 pub(super) fn configuration(plan: &Plan<'_>) -> Value {
     let sale = plan.sale;
+    let mut http = json!({
+        "bind": plan.platform.bind,
+        "adminPort": ports::ADMIN,
+        "trustedProxies": plan.platform.trusted_proxies,
+        "corsOrigins": plan.platform.cors_origins,
+    });
+    // What is usual is not written: the processes of a sale that an older operator opened do not know this key.
+    if !plan.platform.access_log {
+        http["accessLog"] = json!(false);
+    }
     json!({
         "sale": sale.id,
         "currency": sale.currency,
@@ -61,13 +71,7 @@ pub(super) fn configuration(plan: &Plan<'_>) -> Value {
             "order": service_url(sale, Component::Order),
             "notifier": service_url(sale, Component::Notifier),
         },
-        "http": {
-            "bind": plan.platform.bind,
-            "adminPort": ports::ADMIN,
-            "trustedProxies": plan.platform.trusted_proxies,
-            "corsOrigins": plan.platform.cors_origins,
-            "accessLog": plan.platform.access_log,
-        },
+        "http": http,
     })
 }
 

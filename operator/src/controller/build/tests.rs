@@ -18,6 +18,7 @@ struct Fixture {
     control_version: u64,
     network: Network,
     restrict_egress: bool,
+    access_log: bool,
     backends: BTreeMap<String, Vec<u8>>,
     ports_before: BTreeMap<Component, BTreeSet<u16>>,
     administrator: Administrator,
@@ -53,6 +54,7 @@ fn fixture(services: Value) -> Fixture {
         control_version: 1,
         network: Network::default(),
         restrict_egress: true,
+        access_log: true,
         backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
         ports_before: BTreeMap::new(),
         administrator: Administrator {
@@ -83,7 +85,7 @@ impl Fixture {
                 accounts_database: "quicksale".into(),
                 trusted_proxies: vec!["10.0.0.0/8".into()],
                 cors_origins: Vec::new(),
-                access_log: true,
+                access_log: self.access_log,
             },
             keys: &keys,
             backends_copy: Some(&self.backends),
@@ -533,4 +535,19 @@ fn nobody_but_auth_learns_of_the_administrator_and_auth_no_password() {
         own["secret"]["items"][0],
         json!({"key": "ADMIN_EMAIL", "path": "email"})
     );
+}
+
+/// A new key in the configuration of a sale that an older operator opened would restart its pods, which do not know it.
+#[test]
+fn access_lines_are_written_about_only_where_they_are_left_out() {
+    let mut fixture = fixture(json!({}));
+    let said = |fixture: &Fixture| {
+        let map = fixture.get(Kind::ConfigMap, "laptops-config").unwrap();
+        let config: Value = serde_json::from_str(map["data"]["config.json"].as_str().unwrap()).unwrap();
+        serde_json::from_value::<platform::config::Config>(config.clone()).unwrap();
+        config["http"].get("accessLog").cloned()
+    };
+    assert_eq!(said(&fixture), None);
+    fixture.access_log = false;
+    assert_eq!(said(&fixture), Some(json!(false)));
 }
