@@ -104,6 +104,10 @@ pub struct FlashSaleSpec {
     /// default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backends_secret_ref: Option<LocalReference>,
+    /// Whether the passwords in the Secret of backendsSecretRef may go to the backends in plain text, without TLS: Refuse, or
+    /// Allow.
+    #[serde(default)]
+    pub plaintext_passwords: PlaintextPasswords,
     /// How long buyers can read their orders after the end.
     #[serde(default = "one_day")]
     #[x_kube(validation = rules::duration("spec.retainFor", Hours(8_784), "such as 24h"))]
@@ -143,6 +147,28 @@ pub enum Confirmation {
     Automatic,
     /// When it is paid.
     Payment,
+}
+
+/// Whether passwords may go over a network in plain text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PlaintextPasswords {
+    /// They may not: what leads to that is not used.
+    #[default]
+    Refuse,
+    /// They may.
+    Allow,
+}
+
+impl std::str::FromStr for PlaintextPasswords {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "Refuse" => Ok(Self::Refuse),
+            "Allow" => Ok(Self::Allow),
+            other => Err(format!("{other:?} is neither Refuse nor Allow")),
+        }
+    }
 }
 
 /// What becomes of topics and data.

@@ -32,6 +32,6 @@ pub mod valid;
 pub type Readable = kube::core::DeserializeGuard<FlashSale>;
 
 pub use component::Component;
-pub use flashsale::{FlashSale, FlashSaleSpec};
+pub use flashsale::{FlashSale, FlashSaleSpec, PlaintextPasswords};
 pub use status::FlashSaleStatus;
 pub use valid::ValidSale;

@@ -184,6 +184,8 @@ pub enum ConditionType {
     Ready,
     /// MongoDB, Kafka and Redis answer.
     BackendsReachable,
+    /// MongoDB, Kafka and Redis are reached over TLS.
+    BackendsSecure,
     /// The topics exist.
     TopicsReady,
     /// Every service is rolled out.
@@ -204,6 +206,7 @@ impl ConditionType {
         match self {
             Self::Ready => "Ready",
             Self::BackendsReachable => "BackendsReachable",
+            Self::BackendsSecure => "BackendsSecure",
             Self::TopicsReady => "TopicsReady",
             Self::WorkloadsReady => "WorkloadsReady",
             Self::CatalogReady => "CatalogReady",

@@ -4,7 +4,7 @@ use crate::{
     Component, FlashSale,
     component::{Replicas, Resources},
     duration::DurationText,
-    flashsale::{Confirmation, DeletionPolicy, Mode},
+    flashsale::{Confirmation, DeletionPolicy, Mode, PlaintextPasswords},
     product::Product,
     traffic::{Ingress, RateLimit},
 };
@@ -56,6 +56,8 @@ pub struct ValidSale {
     pub ingress: Option<Ingress>,
     /// The Secret with the backends; the operator's when `None`.
     pub backends_secret: Option<String>,
+    /// Whether passwords may go to the backends of that Secret in plain text.
+    pub plaintext_passwords: PlaintextPasswords,
     /// How long buyers can read their orders after the end.
     pub retain_for: Duration,
     /// What becomes of topics and data.
@@ -268,6 +270,7 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
             .backends_secret_ref
             .as_ref()
             .map(|reference| reference.name.clone()),
+        plaintext_passwords: spec.plaintext_passwords,
         retain_for: retain_for?,
         deletion_policy: spec.deletion_policy,
     })

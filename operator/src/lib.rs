@@ -26,5 +26,6 @@ pub mod push;
 pub mod run;
 pub mod scope;
 pub mod settings;
+pub mod signing_keys;
 pub mod staleness;
 pub mod topics;

@@ -1,7 +1,12 @@
 //! What the operator is told by its chart, all of it through the environment.
 
-use crate::network::Network;
+use crate::{
+    network::Network,
+    signing_keys::{Pace, SPREAD},
+};
 use clap::Parser;
+use crds::PlaintextPasswords;
+use jiff::SignedDuration;
 use platform::config::{DEFAULT_ACCOUNTS_DATABASE, ports};
 
 /// Runs flash sales.
@@ -36,6 +41,13 @@ pub struct Settings {
     /// Namespaces whose sales may use those backends; * for all. Others need a label.
     #[arg(long, env = "QUICKSALE_SHARED_WITH", value_delimiter = ',')]
     pub shared_with: Vec<String>,
+    /// Whether passwords may go to those backends in plain text.
+    #[arg(
+        long,
+        env = "QUICKSALE_BACKENDS_PLAINTEXT_PASSWORDS",
+        default_value = "Refuse"
+    )]
+    pub plaintext_passwords: PlaintextPasswords,
     /// The Secret with the first administrator's email and password.
     #[arg(long, env = "QUICKSALE_ADMIN_SECRET", default_value = "quicksale-admin")]
     pub admin_secret: String,
@@ -58,6 +70,12 @@ pub struct Settings {
     /// Whether the gateways write a log line for each request.
     #[arg(long, env = "QUICKSALE_ACCESS_LOG", default_value_t = true, action = clap::ArgAction::Set)]
     pub access_log: bool,
+    /// Days until another signing key takes the place of a sale's.
+    #[arg(long, env = "QUICKSALE_SIGNING_KEY_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
+    pub signing_key_days: u16,
+    /// Seconds that a signing key is published before it signs: all pods must have it by then.
+    #[arg(long, env = "QUICKSALE_SIGNING_KEY_SPREAD_SECONDS", default_value_t = SPREAD.as_secs(), value_parser = clap::value_parser!(i64).range(1..=3600))]
+    pub signing_key_spread_seconds: i64,
     /// The namespaces to look at, comma-separated; all of them when left out.
     #[arg(long, env = "QUICKSALE_WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
@@ -67,4 +85,14 @@ pub struct Settings {
     /// Port of /livez, /readyz and /metrics.
     #[arg(long, env = "QUICKSALE_ADMIN_PORT", default_value_t = ports::ADMIN)]
     pub admin_port: u16,
+}
+
+impl Settings {
+    /// When signing keys change.
+    pub fn key_pace(&self) -> Pace {
+        Pace {
+            lifetime: SignedDuration::from_hours(24 * i64::from(self.signing_key_days)),
+            spread: SignedDuration::from_secs(self.signing_key_spread_seconds),
+        }
+    }
 }

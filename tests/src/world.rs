@@ -122,6 +122,26 @@ impl World {
         declare(&self.dir.path().join(ADMIN), admin)
     }
 
+    /// Writes keys as the operator does: the public ones, and the private one where another is to sign. The files are replaced
+    /// whole, as the kubelet does it.
+    pub fn write_keys(&self, jwks: &str, signing: Option<&str>) -> Result<()> {
+        let files = [(paths::JWKS_FILE, Some(jwks)), (paths::SIGNING_KEY_FILE, signing)];
+        for (name, content) in files
+            .into_iter()
+            .filter_map(|(name, content)| Some((name, content?)))
+        {
+            let (file, new) = (self.dir.path().join(name), self.dir.path().join("key.new"));
+            std::fs::write(&new, content)?;
+            std::fs::rename(new, file)?;
+        }
+        Ok(())
+    }
+
+    /// The public keys that the services have been given.
+    pub fn public_keys(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.dir.path().join(paths::JWKS_FILE))?)
+    }
+
     /// The address of a path at one service, past the gateway.
     pub fn url_of(&self, service: &str, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports[service].0)

@@ -4,12 +4,15 @@
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
+use jiff::Timestamp;
 use mongodb::bson::{DateTime, Document, doc};
+use platform::tokens::{KeyPair, Role, Signer, Verifier, key_set};
 use quicksale_tests::{
     shop::Answer,
     world::{ADMIN_EMAIL, ADMIN_PASSWORD, World, eventually},
 };
 use reqwest::Method;
+use sale::UserId;
 use sale::guesses::{FREE, FROM_ALL_ADDRESSES_AT_ONCE};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -18,6 +21,8 @@ use std::time::Duration;
 const HOME: &str = "198.51.100.7";
 /// Where nobody has been before.
 const ELSEWHERE: &str = "192.0.2.99";
+/// How long a process may take to notice.
+const SOON: Duration = Duration::from_secs(15);
 /// A password that nobody would guess.
 const PASSWORD: &str = "seven green bicycles";
 
@@ -606,5 +611,70 @@ async fn the_trail_names_what_was_done_and_nothing_secret() -> Result<()> {
         assert!(world.metric("auth", &metric).await? >= 1.0);
     }
     assert!(trail.iter().any(|line| line["whose"] == "n***@example.com"));
+    Ok(())
+}
+
+/// What the operator does with a new signing key, step by step, while the same processes run.
+#[tokio::test]
+async fn a_new_signing_key_takes_over_and_logs_nobody_out() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    let old = world.public_keys()?;
+    let new = KeyPair::generate()?;
+    let signer = Signer::from_pem(&new.private_pem)?;
+    let orders = async |token: &str| {
+        let answer = shop.send(Method::GET, "/api/orders", Some(token), None).await?;
+        Ok::<_, anyhow::Error>(answer.status)
+    };
+    let (email, registered) = register(&world, "ada").await?;
+    let first = text(&registered, "accessToken")?;
+
+    // Published before it signs.
+    let early = signer.access_token(&UserId::new("somebody"), Role::Buyer, Timestamp::now())?;
+    assert_eq!(orders(&early).await?, 401, "a key that nobody has published");
+    let both = key_set([old.as_str(), new.jwks_json.as_str()])?;
+    world.write_keys(&both, None)?;
+    eventually(SOON, "all services know the new key", async || {
+        Ok(orders(&early).await? == 200)
+    })
+    .await?;
+    let kids = shop
+        .send(Method::GET, "/.well-known/jwks.json", None, None)
+        .await?;
+    assert_eq!(
+        kids.json["keys"].as_array().map(Vec::len),
+        Some(2),
+        "{}",
+        kids.text
+    );
+
+    // It signs, and what the last one signed is good.
+    world.write_keys(&both, Some(&new.private_pem))?;
+    let only_new = Verifier::from_jwks(new.jwks_json.as_bytes())?;
+    eventually(SOON, "auth signs with the new key", async || {
+        let answer = login(&world, HOME, &email, PASSWORD).await?;
+        let token = text(answer.expect(200)?, "accessToken")?.to_owned();
+        Ok(only_new.verify(&token, Timestamp::now()).is_ok() && orders(&token).await? == 200)
+    })
+    .await?;
+    assert_eq!(orders(first).await?, 200, "a token of the last key");
+
+    // The last one is taken away: its tokens end, and a session goes on.
+    world.write_keys(&new.jwks_json, None)?;
+    eventually(SOON, "tokens of the last key are refused", async || {
+        Ok(orders(first).await? == 401)
+    })
+    .await?;
+    let renewed = refresh(&world, "auth", &registered.json["refreshToken"]).await?;
+    assert_eq!(orders(text(renewed.expect(200)?, "accessToken")?).await?, 200);
+
+    // What is no key set changes nothing.
+    world.write_keys("{\"keys\": []}", Some("no key"))?;
+    let warned = async |service: &str| Ok(world.log_of(service)?.contains("keeping what is in memory"));
+    for service in ["auth", "order"] {
+        eventually(SOON, "it is said", async || warned(service).await).await?;
+    }
+    let answer = login(&world, HOME, &email, PASSWORD).await?;
+    assert_eq!(orders(text(answer.expect(200)?, "accessToken")?).await?, 200);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The end of a deleted sale, and of a rehearsal's data.
 
 use super::{
+    backends_secret,
     context::Context,
     error::Error,
     fetch::{Observed, SecretData},
@@ -19,7 +20,7 @@ use kube::{
     api::{Patch, PatchParams},
     runtime::events::EventType,
 };
-use platform::{audit::Outcome, backends::Credentials};
+use platform::audit::Outcome;
 use sale::phase::Phase;
 use serde_json::json;
 use std::time::Duration;
@@ -157,7 +158,7 @@ pub async fn wipe(
     status: &FlashSaleStatus,
     backends: Option<&SecretData>,
 ) -> Result<(), Error> {
-    let credentials = credentials(backends).map_err(Error::Credentials)?;
+    let credentials = backends_secret::operators(backends).map_err(Error::Credentials)?;
     let claimant = claimant(context, sale, status);
     // A look that is under way would make the topics anew.
     context.backends.forget(&claimant.owner.uid).await;
@@ -199,19 +200,4 @@ pub fn claimant(context: &Context, sale: &FlashSale, status: &FlashSaleStatus) -
             .is_some_and(|value| value == "true"),
         known: context.known(),
     }
-}
-
-/// Reads credentials from a Secret's data.
-///
-/// # Errors
-/// A sentence for a condition.
-pub fn credentials(backends: Option<&SecretData>) -> Result<Credentials, String> {
-    let data = backends
-        .ok_or("the backends Secret does not exist; create it, or name another in spec.backendsSecretRef")?;
-    let text = |name: &str| {
-        data.get(name)
-            .and_then(|value| String::from_utf8(value.clone()).ok())
-            .filter(|v| !v.is_empty())
-    };
-    Credentials::from_lookup(&text).map_err(|error| error.to_string())
 }

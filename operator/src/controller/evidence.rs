@@ -1,11 +1,6 @@
 //! What is known about a sale beyond the API server: its backends, its inventory and its orders.
 
-use super::{
-    cleanup::{self, credentials},
-    context::Context,
-    fetch::Observed,
-    status::Finding,
-};
+use super::{backends_secret, cleanup, context::Context, fetch::Observed, status::Finding};
 use crate::{
     backends::Look,
     calls::{CallError, ServiceCalls},
@@ -95,7 +90,7 @@ pub async fn look(
     claimant: &Claimant,
     backends_hash: &str,
 ) -> Look {
-    match credentials(observed.backends.as_ref()) {
+    match backends_secret::operators(observed.backends.as_ref()) {
         Ok(credentials) => {
             let fingerprint = format!("{backends_hash}/{:?}", sale.topics);
             let place = cleanup::place(sale);

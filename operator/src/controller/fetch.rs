@@ -9,6 +9,7 @@ use crate::{
     administrator::Administrator,
     deadline::{ApiError, within},
     settings::Settings,
+    signing_keys::KeyRing,
 };
 use crds::{Component, FlashSale, Readable};
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
@@ -22,10 +23,7 @@ use kube::{
     api::ListParams,
     core::{DynamicObject, PartialObjectMeta},
 };
-use platform::{
-    config::{Config, paths},
-    tokens::KeyPair,
-};
+use platform::config::Config;
 use sale::control::ControlDocument;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -395,25 +393,27 @@ impl Observed {
         let keys = |component| {
             let deployment = self.deployment(sale, component)?;
             let container = &deployment.data["spec"]["template"]["spec"]["containers"][0];
+            let volumes = deployment.data["spec"]["template"]["spec"]["volumes"].as_array();
+            let mounted = volumes
+                .into_iter()
+                .flatten()
+                .filter(|volume| volume["name"] == "backends")
+                .filter_map(|volume| volume["secret"]["items"].as_array())
+                .flatten()
+                .map(|item| &item["key"]);
             let variables = container["env"].as_array()?.iter();
-            let key = |variable: &serde_json::Value| {
-                variable["valueFrom"]["secretKeyRef"]["key"]
-                    .as_str()
-                    .map(str::to_owned)
-            };
-            Some(variables.filter_map(key).collect::<Vec<_>>())
+            let keys = variables.map(|variable| &variable["valueFrom"]["secretKeyRef"]["key"]);
+            let keys = keys
+                .chain(mounted)
+                .filter_map(|key| key.as_str().map(str::to_owned));
+            Some(keys.collect::<Vec<_>>())
         };
         Component::ALL.into_iter().filter_map(keys).flatten().collect()
     }
 
     /// The sale's keys, if they were made and are whole.
-    pub fn keys(&self, sale: &str) -> Option<KeyPair> {
-        let data = self.copied(sale, SIGNING_KEYS)?;
-        let text = |key: &str| String::from_utf8(data.get(key)?.clone()).ok();
-        Some(KeyPair {
-            private_pem: text(paths::SIGNING_KEY_FILE)?,
-            jwks_json: text(paths::JWKS_FILE)?,
-        })
+    pub fn keys(&self, sale: &str, now: Timestamp) -> Option<KeyRing> {
+        KeyRing::read(&self.copied(sale, SIGNING_KEYS)?, now)
     }
 
     /// The image that each component runs.

@@ -8,6 +8,7 @@
 //! written. Nothing else remembers anything: the memory of the process holds only caches.
 
 pub mod apply;
+pub mod backends_secret;
 pub mod build;
 pub mod cleanup;
 pub mod context;
@@ -26,9 +27,11 @@ use crate::{
     backends::Look,
     metrics::RECONCILE_SECONDS,
     phase::{self, Deletion, Evidence, Schedule, Step},
+    signing_keys::ROTATE,
 };
+use backends_secret::{Secrecy, Word};
 use context::Context;
-use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType};
+use crds::{FlashSale, FlashSaleStatus, PlaintextPasswords, Readable, ValidSale, status::ConditionType};
 use error::Error;
 use evidence::Knowledge;
 use fetch::Observed;
@@ -223,6 +226,21 @@ async fn delete(
     Ok(Some(Action::await_change()))
 }
 
+/// How safe passwords are on their way to the backends, as far as the Secret is there. Of the platform's own backends the chart
+/// says what is allowed, of others the sale.
+fn secrecy(context: &Context, sale: &ValidSale, observed: &Observed) -> Option<Secrecy> {
+    let allows = |word: PlaintextPasswords, missing| match word {
+        PlaintextPasswords::Allow => Word::Given,
+        PlaintextPasswords::Refuse => missing,
+    };
+    let word = match sale.backends_secret {
+        Some(_) => allows(sale.plaintext_passwords, Word::MissingInSpec),
+        None => allows(context.settings.plaintext_passwords, Word::MissingInChart),
+    };
+    let backends = observed.backends.as_ref()?;
+    Some(Secrecy::of(backends, word))
+}
+
 fn schedule(sale: &ValidSale, status: &FlashSaleStatus) -> Schedule {
     Schedule {
         opens_at: sale.opens_at,
@@ -249,14 +267,18 @@ async fn step(
         cleanup::hold(context, sale).await?;
     }
     let phase = status.phase();
-    let rollout = Rollout::prepare(context, valid, &status, observed, deleting, now)?;
+    let asked_for_key = sale.annotations().get(ROTATE).map(String::as_str);
+    let rollout = Rollout::prepare(context, valid, &status, observed, deleting, asked_for_key, now)?;
     let outcome = rollout.carry_out(context, observed).await?;
     let failure = outcome.failure.map(Error::from);
     let claimant = cleanup::claimant(context, sale, &status);
     let claiming =
         phase == Phase::Pending && !deleting && phase::is_time_to_warm_up(&schedule(valid, &status), now);
+    let secrecy = secrecy(context, valid, observed);
     let look = if claiming {
-        if status.claimed_at.is_none() && cleanup::credentials(observed.backends.as_ref()).is_ok() {
+        let refusal = secrecy.as_ref().and_then(Secrecy::refusal);
+        let usable = refusal.is_none() && backends_secret::operators(observed.backends.as_ref()).is_ok();
+        if status.claimed_at.is_none() && usable {
             // Written down before it is done: from now on there may be something to delete.
             status.phase.get_or_insert_default();
             status.claimed_at = Some(now);
@@ -264,7 +286,10 @@ async fn step(
             trail::record(sale, Deed::Claim, Outcome::Done);
             return Ok(Action::requeue(AT_ONCE));
         }
-        Some(evidence::look(context, valid, observed, &claimant, &rollout.backends_hash).await)
+        Some(match refusal {
+            Some(sentence) => Look::impossible(&sentence),
+            None => evidence::look(context, valid, observed, &claimant, &rollout.backends_hash).await,
+        })
     } else {
         None
     };
@@ -289,6 +314,9 @@ async fn step(
         None
     };
     let mut findings = vec![halted(valid)];
+    if claiming || selling {
+        findings.extend(secrecy.as_ref().map(Secrecy::finding));
+    }
     let mut evidence = Evidence {
         deleting,
         control_in_force: outcome.receipts.everywhere(),

@@ -2,22 +2,23 @@
 
 use super::{
     apply::{ApplyError, apply},
+    backends_secret,
     build::{self, Child, Image, Kind, Plan, Platform, backend_ports::BackendPorts, network_policy},
     context::Context,
     control,
     error::Error,
-    fetch::{Observed, SecretData},
+    fetch::Observed,
     prune::prune,
 };
 use crate::{
     push::{self, Receipts},
     settings::Settings,
+    signing_keys::KeyRing,
 };
 use crds::{Component, FlashSaleStatus, ValidSale};
 use jiff::Timestamp;
-use platform::tokens::{KeyPair, Signer};
+use platform::tokens::Signer;
 use sale::{control::ControlDocument, phase::Phase};
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
@@ -47,7 +48,7 @@ pub struct Outcome {
 }
 
 impl Rollout {
-    /// Decides on everything.
+    /// Decides on everything. `asked_for_key` is what [`ROTATE`](crate::signing_keys::ROTATE) says.
     ///
     /// # Errors
     /// [`Error::Keys`].
@@ -57,13 +58,23 @@ impl Rollout {
         status: &FlashSaleStatus,
         observed: &Observed,
         deleting: bool,
+        asked_for_key: Option<&str>,
         now: Timestamp,
     ) -> Result<Self, Error> {
         let name = &sale.id.name;
-        let keys = observed.keys(name).map_or_else(KeyPair::generate, Ok)?;
-        let token = Signer::from_pem(&keys.private_pem)?.service_token("operator", now)?;
+        let keys = match observed.keys(name, now) {
+            Some(keys) => keys.advance(asked_for_key, context.settings.key_pace(), now)?,
+            None => KeyRing::generate(asked_for_key, now)?,
+        };
+        let token = Signer::from_pem(keys.signing_pem())?.service_token("operator", now)?;
+        let key_data = keys.data()?;
         let control = control::document(sale, status, deleting, observed.control(name).as_ref(), now);
         let backends_hash = backends_hash(sale, observed);
+        let copy = observed
+            .backends
+            .as_ref()
+            .filter(|_| sale.backends_secret.is_none());
+        let backends_copy = copy.map(backends_secret::for_pods);
         let backends_keys = observed.backends_keys(name);
         let ports_before = ports_before(name, status.phase(), observed);
         let plan = Plan {
@@ -71,11 +82,9 @@ impl Rollout {
             phase: status.phase(),
             retention_over: retention_over(sale, status, now),
             platform: platform(&context.settings, sale, status.phase(), observed),
-            keys: &keys,
-            backends_copy: observed
-                .backends
-                .as_ref()
-                .filter(|_| sale.backends_secret.is_none()),
+            first_key: keys.first(),
+            keys: &key_data,
+            backends_copy: backends_copy.as_ref(),
             backends_keys: &backends_keys,
             backends_hash: &backends_hash,
             backend_ports: &BackendPorts::of_all(observed.backends.as_ref()),
@@ -144,17 +153,7 @@ fn retention_over(sale: &ValidSale, status: &FlashSaleStatus, now: Timestamp) ->
 
 /// A hash of the credentials in use. Where they cannot be read now, what the pods were started with still holds.
 fn backends_hash(sale: &ValidSale, observed: &Observed) -> String {
-    let of = |data: &SecretData| {
-        let mut hash = Sha256::new();
-        for (key, value) in data {
-            hash.update((key.len() as u64).to_be_bytes());
-            hash.update(key);
-            hash.update((value.len() as u64).to_be_bytes());
-            hash.update(value);
-        }
-        hex::encode(&hash.finalize()[..8])
-    };
-    let known = observed.backends.as_ref().map(of);
+    let known = observed.backends.as_ref().map(backends_secret::hash);
     known
         .or_else(|| observed.backends_hash(&sale.id.name))
         .unwrap_or_else(|| "none".to_owned())

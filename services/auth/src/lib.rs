@@ -34,7 +34,7 @@ pub struct Dependencies {
     /// The platform's database of accounts.
     pub accounts: Database,
     /// Signs access tokens.
-    pub signer: Signer,
+    pub signer: Arc<Signer>,
     /// Verifies them.
     pub authority: Authority,
     /// Where the administrator is declared.
@@ -63,7 +63,7 @@ pub fn build(deps: Dependencies) -> Service {
     let passwords = password::Passwords::default();
     let state = routes::Auth {
         users: users.clone(),
-        sessions: session::Sessions::new(users.clone(), stored.clone(), Arc::new(deps.signer)),
+        sessions: session::Sessions::new(users.clone(), stored.clone(), deps.signer),
         prover: proof::Prover::new(users.clone(), guesses.clone(), passwords.clone()),
         passwords: passwords.clone(),
         authority: deps.authority,

@@ -32,6 +32,8 @@ pub mod paths {
     pub const CONTROL: &str = "/etc/quicksale/control/control.json";
     /// The directory with `jwks.json` (public, every service) and `signing-key.pem` (auth only).
     pub const KEYS: &str = "/etc/quicksale/keys";
+    /// The directory with what a service knows about TLS to its backends, a file for each key of the backends Secret.
+    pub const BACKENDS: &str = "/etc/quicksale/backends";
     /// The directory in which auth finds who the administrator is.
     pub const ADMIN: &str = "/etc/quicksale/administrator";
     /// The public keys inside of the key directory, a JWK set.

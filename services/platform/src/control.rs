@@ -1,7 +1,7 @@
 //! The control document in a running service: held in memory, replaced by a newer one from the operator's push or
 //! from the mounted file, never by an older one.
 
-use crate::clock::Clock;
+use crate::{clock::Clock, mounted};
 use arc_swap::ArcSwap;
 use sale::control::{Admission, ControlDocument};
 use std::{
@@ -119,36 +119,29 @@ impl Control {
 
     /// Looks at the mounted file until the process ends.
     pub async fn follow_file(self, path: PathBuf, stop: CancellationToken) {
-        let mut complained = false;
-        let mut tick = tokio::time::interval(FILE_POLL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
-            match read_document(&path) {
-                Ok(document) => {
-                    self.offer(document);
-                    complained = false;
-                }
-                Err(error) if !complained => {
-                    tracing::warn!(%error, "keeping the control document in memory");
-                    complained = true;
-                }
-                Err(_) => {}
-            }
-        }
+        mounted::follow(&path, FILE_POLL, stop, |text| {
+            let document = parse(&path, text)?;
+            self.offer(document);
+            Ok::<_, ControlFileError>(())
+        })
+        .await;
     }
 }
 
 fn read_document(path: &Path) -> Result<ControlDocument, ControlFileError> {
-    let fail = |problem: String| ControlFileError {
+    let text = std::fs::read(path).map_err(|error| unusable(path, &error))?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<ControlDocument, ControlFileError> {
+    serde_json::from_slice(text).map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, problem: &dyn std::fmt::Display) -> ControlFileError {
+    ControlFileError {
         path: path.display().to_string(),
-        problem,
-    };
-    let text = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
-    serde_json::from_slice(&text).map_err(|e| fail(e.to_string()))
+        problem: problem.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod control;
 pub mod health;
 pub mod http;
 pub mod metrics;
+pub mod mounted;
 pub mod retry;
 pub mod tasks;
 pub mod telemetry;

@@ -3,10 +3,15 @@
 use crate::api_document;
 use anyhow::Context;
 use axum::Router;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use platform::{
     admin::{self, ControlEndpoint},
-    backends::{self, kafka::KafkaCredentials, mongo::Transactions, redis::RedisUrl},
+    backends::{
+        self,
+        kafka::KafkaCredentials,
+        mongo::{MongoUri, Transactions},
+        redis::RedisUrl,
+    },
     clock::Clock,
     config::{Config, ports},
     control::Control,
@@ -112,9 +117,17 @@ struct Needs {
 /// of it either.
 #[derive(Default)]
 struct Backends {
-    mongodb: Option<(mongodb::Client, Transactions)>,
+    mongodb: Option<Mongo>,
     kafka: Option<KafkaCredentials>,
     redis: Option<RedisUrl>,
+}
+
+/// MongoDB as the services of a process share it.
+struct Mongo {
+    client: mongodb::Client,
+    transactions: Transactions,
+    /// The client looks into it for as long as it lives.
+    _uri: MongoUri,
 }
 
 impl Backends {
@@ -122,10 +135,14 @@ impl Backends {
     async fn connect(&mut self, role: Role, config: &Config, instance: &str) -> anyhow::Result<()> {
         let needs = role.needs();
         if needs.mongodb && self.mongodb.is_none() {
-            let client = backends::mongo::client(&backends::mongodb(&backends::environment)?).await?;
+            let uri = backends::mongodb(&backends::environment)?;
+            let client = backends::mongo::client(&uri).await?;
             let database = client.database(&config.data.database);
-            let transactions = Transactions::new(&database, instance, Clock::System);
-            self.mongodb = Some((client, transactions));
+            self.mongodb = Some(Mongo {
+                transactions: Transactions::new(&database, instance, Clock::System),
+                client,
+                _uri: uri,
+            });
         }
         if needs.kafka && self.kafka.is_none() {
             self.kafka = Some(backends::kafka(&backends::environment)?);
@@ -137,13 +154,13 @@ impl Backends {
     }
 
     fn database(&self, name: &str) -> anyhow::Result<mongodb::Database> {
-        let (client, _) = self.mongodb.as_ref().context("this service uses no MongoDB")?;
-        Ok(client.database(name))
+        let mongo = self.mongodb.as_ref().context("this service uses no MongoDB")?;
+        Ok(mongo.client.database(name))
     }
 
     fn transactions(&self) -> anyhow::Result<Transactions> {
-        let (_, transactions) = self.mongodb.as_ref().context("this service uses no MongoDB")?;
-        Ok(transactions.clone())
+        let mongo = self.mongodb.as_ref().context("this service uses no MongoDB")?;
+        Ok(mongo.transactions.clone())
     }
 
     fn kafka(&self) -> anyhow::Result<KafkaCredentials> {
@@ -188,8 +205,11 @@ impl Process {
                 .clone()
                 .follow_file(control_file.to_owned(), tasks.stop_token()),
         );
+        let verifier = Arc::new(Verifier::read(&keys)?);
+        let follow = Arc::clone(&verifier).follow(keys.clone(), tasks.stop_token());
+        tasks.spawn("public keys", follow);
         let authority = Authority {
-            verifier: Arc::new(Verifier::read(&keys)?),
+            verifier,
             clock: Clock::System,
             entrance: Entrance::Inside,
         };
@@ -280,15 +300,18 @@ impl Process {
         let stop = self.tasks.stop_token();
         Ok(match role {
             Role::Auth => {
-                let service = auth::build(auth::Dependencies {
+                let signer = Arc::new(Signer::read(&self.keys)?);
+                let follow = Arc::clone(&signer).follow(self.keys.clone(), stop.clone());
+                let mut service = auth::build(auth::Dependencies {
                     accounts: backends.database(&self.config.data.accounts_database)?,
-                    signer: Signer::read(&self.keys)?,
+                    signer,
                     authority: self.authority.clone(),
                     admin: self.admin.clone(),
                     sale: self.config.sale.to_string(),
                     health: self.health.clone(),
                     stop,
                 });
+                service.tasks.push(("signing key", follow.boxed()));
                 (service.router, service.tasks)
             }
             Role::Inventory => {

@@ -219,6 +219,7 @@ pub(crate) async fn start_operator(namespace: &str, release: &str, identity: &st
         .envs(told_by_the_chart(namespace, release).await?)
         .env("POD_NAMESPACE", namespace)
         .env("QUICKSALE_IMAGE", "quicksale:test")
+        .env("QUICKSALE_SIGNING_KEY_SPREAD_SECONDS", "2")
         .env("QUICKSALE_ADMIN_PORT", port.to_string());
     let started = std::sync::mpsc::channel();
     // A process ends with the thread that started it; this thread lasts as long as the tests.

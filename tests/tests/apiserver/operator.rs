@@ -3,6 +3,7 @@
 
 use super::chart::{installed, operator_command};
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     coordination::v1::Lease,
@@ -19,7 +20,10 @@ use quicksale_tests::{
     world::eventually,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// How long the operator may take for what needs no pods.
 const SOON: Duration = Duration::from_secs(30);
@@ -276,6 +280,54 @@ async fn edits_of_the_sale_are_carried_out() -> Result<()> {
         },
     )
     .await?;
+    Ok(())
+}
+
+/// The operator of these tests publishes a key for two seconds before it signs.
+#[tokio::test]
+async fn a_new_signing_key_is_published_first_and_starts_nothing_anew() -> Result<()> {
+    let cluster = sale_in_the_making("keys", &small_sale()).await?;
+    let secret = async || -> Result<BTreeMap<String, String>> {
+        let data = cluster.api::<Secret>().get("shoes-signing-keys").await?.data;
+        let text = |(key, value): (String, ByteString)| Some((key, String::from_utf8(value.0).ok()?));
+        Ok(data.unwrap_or_default().into_iter().filter_map(text).collect())
+    };
+    let templates = async || -> Result<Vec<_>> {
+        let all = cluster.api::<Deployment>().list(&ListParams::default()).await?;
+        Ok(all
+            .items
+            .into_iter()
+            .map(|d| (d.name_any(), d.spec.map(|spec| spec.template)))
+            .collect())
+    };
+    let published = |data: &BTreeMap<String, String>| data["jwks.json"].matches("\"kid\"").count();
+    let (before, deployed) = (secret().await?, templates().await?);
+    assert_eq!(published(&before), 1);
+    let asked = json!({"metadata": {"annotations": {"quicksale.io/rotate-signing-key": "a leak"}}});
+    cluster
+        .api::<crds::FlashSale>()
+        .patch("shoes", &PatchParams::default(), &Patch::Merge(&asked))
+        .await?;
+    eventually(SOON, "the new key is published", async || {
+        Ok(published(&secret().await?) == 2)
+    })
+    .await?;
+    let seen = secret().await?;
+    ensure!(
+        seen["signing-key.pem"] == before["signing-key.pem"] || seen["rotation.json"].contains("previous"),
+        "it signed before it was published"
+    );
+    eventually(SOON, "the new key signs", async || {
+        Ok(secret().await?["signing-key.pem"] != before["signing-key.pem"])
+    })
+    .await?;
+    let after = secret().await?;
+    assert_eq!(published(&after), 2, "the last key stays published");
+    ensure!(
+        !after.contains_key("next-signing-key.pem"),
+        "the next key is the current one now"
+    );
+    assert_eq!(templates().await?, deployed, "a pod would be started anew");
     Ok(())
 }
 

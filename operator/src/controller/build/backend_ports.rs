@@ -11,7 +11,7 @@ const KAFKA: u16 = 9092;
 const REDIS: u16 = 6379;
 
 /// One of the backends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Backend {
     /// Accounts, products, orders.
     MongoDb,
@@ -32,6 +32,20 @@ impl Backend {
         }
     }
 
+    /// The keys of the Secret that a service has as files, where they are there: what is long, and private keys.
+    pub fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::MongoDb => &["MONGODB_TLS_CA", "MONGODB_TLS_CERT", "MONGODB_TLS_KEY"],
+            Self::Kafka => &["KAFKA_TLS_CERT", "KAFKA_TLS_KEY", "KAFKA_TLS_SERVER_NAME"],
+            Self::Redis => &[
+                "REDIS_TLS_CA",
+                "REDIS_TLS_CERT",
+                "REDIS_TLS_KEY",
+                "REDIS_TLS_SERVER_NAME",
+            ],
+        }
+    }
+
     /// The keys of the Secret that lead to it, which are the variables that a service reads.
     pub fn keys(self) -> &'static [&'static str] {
         match self {
@@ -46,6 +60,16 @@ impl Backend {
             ],
             Self::Redis => &["REDIS_URL"],
         }
+    }
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::MongoDb => "MongoDB",
+            Self::Kafka => "Kafka",
+            Self::Redis => "Redis",
+        })
     }
 }
 

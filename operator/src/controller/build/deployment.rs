@@ -47,12 +47,12 @@ pub(super) fn deployment(plan: &Plan<'_>, component: Component) -> Child {
     Child::new(plan.sale, Kind::Deployment, name, json!({"spec": spec}))
 }
 
-/// Changes when a service must start anew to notice: the configuration and the public keys, but not the control
-/// document, which reaches a running process.
+/// Changes when a service must start anew to notice: the configuration, and keys that do not follow from the last ones. The
+/// control document and keys that do follow reach a running process.
 fn config_hash(plan: &Plan<'_>) -> String {
     let mut hash = Sha256::new();
     hash.update(config_map::configuration(plan).to_string());
-    hash.update(&plan.keys.jwks_json);
+    hash.update(plan.first_key);
     hex::encode(&hash.finalize()[..8])
 }
 
@@ -117,6 +117,9 @@ fn mounts(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         json!({"name": "control", "mountPath": directory(paths::CONTROL), "readOnly": true}),
         json!({"name": "keys", "mountPath": paths::KEYS, "readOnly": true}),
     ];
+    if tls_files(plan, component).is_some() {
+        mounts.push(json!({"name": "backends", "mountPath": paths::BACKENDS, "readOnly": true}));
+    }
     if administrator(plan, component).is_some() {
         mounts.push(json!({"name": "administrator", "mountPath": paths::ADMIN, "readOnly": true}));
     }
@@ -140,12 +143,7 @@ fn environment(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     let secret = backends_secret(plan);
     let names = Backend::of(component).iter().flat_map(|backend| backend.keys());
     variables.extend(names.map(|name| {
-        let own = own_key(component, name);
-        let key = if plan.backends_keys.contains(&own) {
-            own.as_str()
-        } else {
-            name
-        };
+        let key = used_key(plan, component, name);
         // Optional: the process says which is missing, and what to write.
         json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": true}}})
     }));
@@ -153,6 +151,35 @@ fn environment(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         variables.push(json!({"name": "ADMIN_DIR", "value": paths::ADMIN}));
     }
     variables
+}
+
+/// The key of the Secret that a service reads one of its values from: its own, or what all share.
+fn used_key(plan: &Plan<'_>, component: Component, name: &str) -> String {
+    let own = own_key(component, name);
+    if plan.backends_keys.contains(&own) {
+        own
+    } else {
+        name.to_owned()
+    }
+}
+
+/// The files with what a service knows about TLS to its backends, if there are any. A sale without them has no such volume, so
+/// that nothing of its pods changes.
+fn tls_files(plan: &Plan<'_>, component: Component) -> Option<Value> {
+    let names = Backend::of(component).iter().flat_map(|backend| backend.files());
+    let items: Vec<_> = names
+        .map(|name| (used_key(plan, component, name), name))
+        .filter(|(key, _)| plan.backends_keys.contains(key))
+        .map(|(key, name)| json!({"key": key, "path": name}))
+        .collect();
+    if items.is_empty() {
+        return None;
+    }
+    Some(json!({
+        "name": "backends",
+        // Optional: a Secret that is gone for a moment must not keep a pod from starting.
+        "secret": {"secretName": backends_secret(plan), "defaultMode": 0o440, "optional": true, "items": items},
+    }))
 }
 
 /// Where auth finds the administrator: the platform's, for a sale on the platform's backends; of a sale with backends of
@@ -193,6 +220,7 @@ fn volumes(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         json!({"name": "control", "configMap": {"name": name(CONTROL)}}),
         json!({"name": "keys", "secret": {"secretName": name(secret::SIGNING_KEYS), "defaultMode": 0o440, "items": keys}}),
     ];
+    volumes.extend(tls_files(plan, component));
     volumes.extend(administrator(plan, component));
     volumes
 }

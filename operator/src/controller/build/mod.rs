@@ -29,7 +29,6 @@ pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SI
 use crate::{administrator::Administrator, network::Network};
 use backend_ports::BackendPorts;
 use crds::{Component, ValidSale};
-use platform::tokens::KeyPair;
 use sale::{control::ControlDocument, phase::Phase};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,8 +46,10 @@ pub struct Plan<'a> {
     pub retention_over: bool,
     /// What the operator is told by its chart.
     pub platform: Platform<'a>,
-    /// The sale's keys.
-    pub keys: &'a KeyPair,
+    /// What the Secret with the sale's signing keys holds.
+    pub keys: &'a BTreeMap<String, Vec<u8>>,
+    /// The public key that the sale began with: another one starts every pod anew.
+    pub first_key: &'a str,
     /// The backends Secret's data, to copy it; `None` when the sale names a Secret of its own, or there is none.
     pub backends_copy: Option<&'a BTreeMap<String, Vec<u8>>>,
     /// The keys of the backends Secret that is used.

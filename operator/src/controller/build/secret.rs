@@ -2,7 +2,6 @@
 
 use super::{Child, Kind, Plan};
 use k8s_openapi::ByteString;
-use platform::config::paths;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -24,17 +23,7 @@ pub(super) const ADMIN_PASSWORD_FILE: &str = "password";
 pub const SECRETS: [&str; 3] = [SIGNING_KEYS, BACKENDS, ADMIN];
 
 pub(super) fn signing_keys(plan: &Plan<'_>) -> Child {
-    let data = BTreeMap::from([
-        (
-            paths::SIGNING_KEY_FILE.to_owned(),
-            plan.keys.private_pem.clone().into_bytes(),
-        ),
-        (
-            paths::JWKS_FILE.to_owned(),
-            plan.keys.jwks_json.clone().into_bytes(),
-        ),
-    ]);
-    Child::new(plan.sale, Kind::Secret, SIGNING_KEYS, opaque(&data))
+    Child::new(plan.sale, Kind::Secret, SIGNING_KEYS, opaque(plan.keys))
 }
 
 /// Pods read Secrets of their own namespace only.

@@ -66,10 +66,7 @@ fn fixture(services: Value) -> Fixture {
 
 impl Fixture {
     fn objects(&self) -> Vec<Child> {
-        let keys = KeyPair {
-            private_pem: "private".into(),
-            jwks_json: "{}".into(),
-        };
+        let keys = BTreeMap::from([("signing-key.pem".to_owned(), b"private".to_vec())]);
         let mut control = ControlDocument::open_now(self.sale.id.clone(), Timestamp::UNIX_EPOCH);
         control.version = self.control_version;
         objects(&Plan {
@@ -88,6 +85,7 @@ impl Fixture {
                 access_log: self.access_log,
             },
             keys: &keys,
+            first_key: "{}",
             backends_copy: Some(&self.backends),
             backends_hash: "b",
             backend_ports: &BackendPorts::of_all(Some(&self.backends)),

@@ -169,5 +169,5 @@ fn note(action: &'static str, user: &str, client: &Client) {
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth",
     responses((status = 200, body = Object, description = "A JWK set (RFC 7517)")))]
 async fn jwks(State(auth): State<Auth>) -> Json<serde_json::Value> {
-    Json(auth.authority.verifier.jwks().clone())
+    Json(auth.authority.verifier.jwks())
 }

@@ -3,7 +3,10 @@
 //! rskafka 0.6 has neither connect nor request timeouts and retries for ever inside of its calls, so every call
 //! goes through [`within`]; whoever gets an error throws the client away and connects anew.
 
-use super::EnvironmentError;
+use super::{
+    EnvironmentError, Transport,
+    tls::{self, ClientTls},
+};
 use rskafka::client::{
     Client, ClientBuilder, Credentials as SaslCredentials, SaslConfig,
     error::{Error as ClientError, ProtocolError},
@@ -48,15 +51,12 @@ enum Mechanism {
 }
 
 /// Transport encryption.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Tls {
     /// Plain TCP.
     Off,
-    /// TLS, trusting the public authorities and those in `KAFKA_TLS_CA` (PEM).
-    On {
-        /// Further authorities.
-        ca_pem: Option<String>,
-    },
+    /// TLS, as `KAFKA_TLS_*` say.
+    On(ClientTls),
 }
 
 /// Why a call failed.
@@ -106,11 +106,16 @@ impl KafkaCredentials {
                 format!("must be one to {MOST_BROKERS} addresses; write host:port, comma-separated"),
             ));
         }
+        let said = ClientTls::from_lookup(get, tls::KAFKA)?;
         let tls = match get("KAFKA_TLS").as_deref() {
-            None | Some("false") => Tls::Off,
-            Some("true") => Tls::On {
-                ca_pem: get("KAFKA_TLS_CA"),
-            },
+            None | Some("false") if said.is_empty() => Tls::Off,
+            None | Some("false") => {
+                return Err(EnvironmentError::new(
+                    "KAFKA_TLS",
+                    "is not true, and KAFKA_TLS_CA or the like is set; write true, or leave them out",
+                ));
+            }
+            Some("true") => Tls::On(said),
             Some(other) => {
                 return Err(EnvironmentError::new(
                     "KAFKA_TLS",
@@ -123,6 +128,11 @@ impl KafkaCredentials {
             sasl: sasl(get)?,
             tls,
         })
+    }
+
+    /// How the brokers are reached.
+    pub fn transport(&self) -> Transport {
+        Transport::new(matches!(self.tls, Tls::On(_)), self.sasl.is_some())
     }
 
     /// Connects.
@@ -142,8 +152,8 @@ impl KafkaCredentials {
         if let Some(sasl) = &self.sasl {
             builder = builder.sasl_config(sasl.config());
         }
-        if let Tls::On { ca_pem } = &self.tls {
-            builder = builder.tls_config(Arc::new(tls_config(ca_pem.as_deref())?));
+        if let Tls::On(tls) = &self.tls {
+            builder = builder.tls_config(Arc::new(tls.config().map_err(KafkaError::Tls)?));
         }
         within(CALL_DEADLINE, builder.build()).await.map(Arc::new)
     }
@@ -216,25 +226,6 @@ impl Sasl {
     }
 }
 
-fn tls_config(ca_pem: Option<&str>) -> Result<rustls::ClientConfig, KafkaError> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let mut roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    for certificate in CertificateDer::pem_slice_iter(ca_pem.unwrap_or_default().as_bytes()) {
-        let certificate = certificate.map_err(|e| KafkaError::Tls(format!("KAFKA_TLS_CA: {e}")))?;
-        roots
-            .add(certificate)
-            .map_err(|e| KafkaError::Tls(format!("KAFKA_TLS_CA: {e}")))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| KafkaError::Tls(e.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
 /// Gives a call of rskafka its deadline.
 ///
 /// # Errors
@@ -299,6 +290,13 @@ mod tests {
             (vec![("KAFKA_BROKERS", "a:1,b:70000")], "host:port"),
             (vec![("KAFKA_BROKERS", "[::1:9092")], "host:port"),
             (vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_TLS", "yes")], "KAFKA_TLS"),
+            (
+                vec![
+                    ("KAFKA_BROKERS", "a:1"),
+                    ("KAFKA_TLS_SERVER_NAME", "kafka.example"),
+                ],
+                "KAFKA_TLS",
+            ),
             (
                 vec![("KAFKA_BROKERS", "a:1"), ("KAFKA_SASL_MECHANISM", "MAGIC")],
                 "KAFKA_SASL_MECHANISM",

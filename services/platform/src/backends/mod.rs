@@ -1,7 +1,7 @@
 //! Connections to the backends. Their addresses and credentials come from the environment (in Kubernetes from a
 //! Secret), everything else from the configuration. Whoever writes that Secret need not be trusted by the process that
-//! reads it, so [`Credentials`] hold only what was checked: see [`mongo::MongoUri`], [`redis::RedisUrl`] and
-//! [`kafka::KafkaCredentials`].
+//! reads it, so [`Credentials`] hold only what was checked: see [`mongo::MongoUri`], [`redis::RedisUrl`],
+//! [`kafka::KafkaCredentials`] and [`tls::ClientTls`].
 //!
 //! None of these needs its backend to be up: a connection is made when it is first used, every call has a deadline,
 //! and an error means "not now", never "not any more".
@@ -9,6 +9,10 @@
 pub mod kafka;
 pub mod mongo;
 pub mod redis;
+pub mod tls;
+
+use crate::config::paths;
+use std::path::Path;
 
 /// Addresses and credentials of the three backends.
 #[derive(Debug, Clone)]
@@ -41,17 +45,45 @@ impl EnvironmentError {
 /// A source of named values, such as the environment or a Secret's data.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The process environment as a source of values; an empty one counts as missing.
+/// The process environment as a source of values, and then the files that are mounted at [`paths::BACKENDS`]: what is long
+/// or most secret is not put into an environment. An empty value counts as missing.
 pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    let variable = std::env::var(name).ok();
+    let mounted = || std::fs::read_to_string(Path::new(paths::BACKENDS).join(name)).ok();
+    variable
+        .filter(|value| !value.is_empty())
+        .or_else(mounted)
+        .filter(|value| !value.is_empty())
 }
 
-/// Reads `MONGODB_URI`.
+/// How a backend is reached: whether what goes there can be read on the way, and whether a password is among it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Over TLS.
+    Encrypted,
+    /// In plain text, without a password.
+    Plain,
+    /// In plain text, and a password with it.
+    PlainWithPassword,
+}
+
+impl Transport {
+    fn new(is_encrypted: bool, has_password: bool) -> Self {
+        match (is_encrypted, has_password) {
+            (true, _) => Self::Encrypted,
+            (false, false) => Self::Plain,
+            (false, true) => Self::PlainWithPassword,
+        }
+    }
+}
+
+/// Reads `MONGODB_URI` and `MONGODB_TLS_*`.
 ///
 /// # Errors
 /// [`EnvironmentError`], naming the value.
 pub fn mongodb(get: Lookup<'_>) -> Result<mongo::MongoUri, EnvironmentError> {
-    mongo::MongoUri::parse(&needed(get, "MONGODB_URI")?)
+    let tls = tls::ClientTls::from_lookup(get, tls::MONGODB)?;
+    mongo::MongoUri::parse_with(&needed(get, "MONGODB_URI")?, &tls)
         .map_err(|problem| EnvironmentError::new("MONGODB_URI", problem))
 }
 
@@ -63,12 +95,13 @@ pub fn kafka(get: Lookup<'_>) -> Result<kafka::KafkaCredentials, EnvironmentErro
     kafka::KafkaCredentials::from_lookup(get)
 }
 
-/// Reads `REDIS_URL`.
+/// Reads `REDIS_URL` and `REDIS_TLS_*`.
 ///
 /// # Errors
 /// [`EnvironmentError`], naming the value.
 pub fn redis(get: Lookup<'_>) -> Result<redis::RedisUrl, EnvironmentError> {
-    redis::RedisUrl::parse(&needed(get, "REDIS_URL")?)
+    let tls = tls::ClientTls::from_lookup(get, tls::REDIS)?;
+    redis::RedisUrl::parse_with(&needed(get, "REDIS_URL")?, tls)
         .map_err(|problem| EnvironmentError::new("REDIS_URL", problem))
 }
 

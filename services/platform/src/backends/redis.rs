@@ -1,13 +1,16 @@
 //! Redis through fred. It is a gate and a cache: whatever it holds can be lost at any moment, so a failure is an
 //! answer ("not now") and never a reason to stop.
 
+use super::{Transport, tls::ClientTls};
 use fred::{
     clients::Client,
-    error::Error,
+    error::{Error, ErrorKind},
     interfaces::ClientLike,
     types::{
         Builder,
-        config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, UnresponsiveConfig},
+        config::{
+            Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TlsConnector, UnresponsiveConfig,
+        },
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -21,14 +24,25 @@ pub const COMMAND_DEADLINE: Duration = Duration::from_millis(500);
 /// A Redis URL that may be used: one server by name or address, over TCP or TLS. Sockets in the file system, clusters
 /// and sentinels are other schemes of the client, and not let through.
 #[derive(Debug, Clone)]
-pub struct RedisUrl(SecretString);
+pub struct RedisUrl {
+    text: SecretString,
+    tls: ClientTls,
+}
 
 impl RedisUrl {
-    /// Checks a URL.
+    /// Checks a URL of a server that is trusted as the public authorities say.
     ///
     /// # Errors
     /// What is wrong and what to write instead, without a word of the URL itself.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_with(text, ClientTls::default())
+    }
+
+    /// Checks a URL, with what is said about TLS beside it.
+    ///
+    /// # Errors
+    /// What is wrong and what to write instead, without a word of the URL itself.
+    pub fn parse_with(text: &str, tls: ClientTls) -> Result<Self, String> {
         let example = "write redis://:password@host:6379, or rediss:// for TLS";
         let url = Url::parse(text).map_err(|_| format!("is no URL; {example}"))?;
         if !matches!(url.scheme(), "redis" | "rediss") {
@@ -44,12 +58,32 @@ impl RedisUrl {
         if !database.is_empty() && database.parse::<u8>().is_err() {
             return Err(format!("names a database that is no number; {example}"));
         }
-        Ok(Self(text.into()))
+        if url.scheme() == "redis" && !tls.is_empty() {
+            return Err("is without TLS, and REDIS_TLS_* are set; write rediss://".to_owned());
+        }
+        Ok(Self {
+            text: text.into(),
+            tls,
+        })
     }
 
-    /// Whether the connection is encrypted.
-    pub fn is_encrypted(&self) -> bool {
-        self.0.expose_secret().starts_with("rediss:")
+    /// How the server is reached.
+    pub fn transport(&self) -> Transport {
+        let url = Url::parse(self.text.expose_secret()).ok();
+        Transport::new(
+            url.as_ref().is_some_and(|url| url.scheme() == "rediss"),
+            url.is_none_or(|url| url.password().is_some()),
+        )
+    }
+
+    fn config(&self) -> Result<Config, Error> {
+        let mut config = Config::from_url(self.text.expose_secret())?;
+        if self.transport() == Transport::Encrypted {
+            let tls = self.tls.config();
+            let tls = tls.map_err(|problem| Error::new(ErrorKind::Tls, problem))?;
+            config.tls = Some(TlsConnector::from(tls).into());
+        }
+        Ok(config)
     }
 }
 
@@ -58,7 +92,7 @@ impl RedisUrl {
 /// # Errors
 /// When the URL is not valid.
 pub fn client(url: &RedisUrl) -> Result<Client, Error> {
-    let config = Config::from_url(url.0.expose_secret())?;
+    let config = url.config()?;
     let performance = PerformanceConfig {
         default_command_timeout: COMMAND_DEADLINE,
         ..Default::default()
@@ -97,6 +131,18 @@ pub async fn ping(client: &Client) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_plain_text_is_seen() {
+        for (url, transport) in [
+            ("rediss://:secret@r", Transport::Encrypted),
+            ("redis://r", Transport::Plain),
+            ("redis://gateway@r", Transport::Plain),
+            ("redis://gateway:secret@r", Transport::PlainWithPassword),
+        ] {
+            assert_eq!(RedisUrl::parse(url).unwrap().transport(), transport, "{url}");
+        }
+    }
 
     #[test]
     fn one_server_over_tcp_or_tls_and_nothing_else() {

@@ -11,7 +11,7 @@ use crate::{health::ReadinessGate, retry::Backoff};
 use mongodb::{
     Client, Database,
     error::Error,
-    options::{Acknowledgment, ClientOptions, ReadConcern, SelectionCriteria, WriteConcern},
+    options::{Acknowledgment, ReadConcern, SelectionCriteria, WriteConcern},
 };
 use std::{future::Future, time::Duration};
 
@@ -69,12 +69,13 @@ pub fn is_duplicate_key(error: &Error) -> bool {
     }
 }
 
-/// Prepares a client. No connection is made yet.
+/// Prepares a client. No connection is made yet. Keep the connection string for as long as the client: what it says about TLS
+/// is looked at whenever a server is found.
 ///
 /// # Errors
 /// When the names in the URI cannot be resolved.
 pub async fn client(uri: &MongoUri) -> Result<Client, MongoError> {
-    let mut options = ClientOptions::parse(uri.expose()).await?;
+    let mut options = uri.options().await?;
     options.app_name.get_or_insert_with(|| "quicksale".to_owned());
     options.max_pool_size.get_or_insert(POOL_SIZE);
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION);

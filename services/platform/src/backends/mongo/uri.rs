@@ -5,12 +5,18 @@
 //! Only what is listed here is let through. A list of what is refused would be out of date with the next release of
 //! the driver.
 
+use crate::backends::{Transport, tls::ClientTls};
 use mongodb::options::{
-    Acknowledgment, AuthMechanism, ConnectionString, HostInfo, ReadConcernLevel, ReadPreference,
-    ServerAddress, Tls,
+    Acknowledgment, AuthMechanism, ClientOptions, ConnectionString, HostInfo, ReadConcernLevel,
+    ReadPreference, ServerAddress, Tls, TlsOptions,
 };
 use secrecy::{ExposeSecret, SecretString};
-use std::time::Duration;
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Options of a connection string that are let through, in lower case as the driver compares them.
 const OPTIONS: [&str; 32] = [
@@ -56,14 +62,25 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection string that may be used.
 #[derive(Debug, Clone)]
-pub struct MongoUri(SecretString);
+pub struct MongoUri {
+    text: SecretString,
+    files: Option<Arc<Files>>,
+}
 
 impl MongoUri {
-    /// Checks a connection string.
+    /// Checks a connection string of servers that are trusted as the public authorities say.
     ///
     /// # Errors
     /// What is wrong and what to write instead, without a word of the string itself but the name of an option.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_with(text, &ClientTls::default())
+    }
+
+    /// Checks a connection string, with what is said about TLS beside it.
+    ///
+    /// # Errors
+    /// What is wrong and what to write instead, without a word of the string itself but the name of an option.
+    pub fn parse_with(text: &str, tls: &ClientTls) -> Result<Self, String> {
         if let Some(name) = options(text).find(|name| !OPTIONS.contains(&name.to_lowercase().as_str())) {
             // A name is shown only as far as it looks like one: a stray ? may make it a part of a password.
             let name: String = name
@@ -79,19 +96,87 @@ impl MongoUri {
             "is no connection string of MongoDB; write mongodb://user:password@host:27017/?replicaSet=rs0"
                 .to_owned()
         })?;
-        check(&parsed)?;
-        Ok(Self(text.into()))
+        check(&parsed, tls.has_identity())?;
+        if !tls.is_empty() && !is_encrypted(&parsed) {
+            return Err("is without TLS, and MONGODB_TLS_* are set; add tls=true".to_owned());
+        }
+        let files = if tls.is_empty() {
+            None
+        } else {
+            Some(Arc::new(Files::of(tls).map_err(|error| {
+                format!("cannot be used with TLS: no file in memory could be made ({error})")
+            })?))
+        };
+        Ok(Self {
+            text: text.into(),
+            files,
+        })
     }
 
-    /// The string as the driver takes it.
-    pub(super) fn expose(&self) -> &str {
-        self.0.expose_secret()
+    /// The options as the driver takes them. It reads the files for TLS whenever it finds a
+    /// server, so that `self` must live as long as the client.
+    pub(super) async fn options(&self) -> Result<ClientOptions, mongodb::error::Error> {
+        let mut options = ClientOptions::parse(self.text.expose_secret()).await?;
+        if let Some(files) = &self.files {
+            options.tls = Some(Tls::Enabled(files.options()));
+        }
+        Ok(options)
     }
 
-    /// Whether the connection is encrypted.
-    pub fn is_encrypted(&self) -> bool {
-        ConnectionString::parse(self.expose()).is_ok_and(|parsed| is_encrypted(&parsed))
+    /// How the servers are reached.
+    pub fn transport(&self) -> Transport {
+        let parsed = ConnectionString::parse(self.text.expose_secret()).ok();
+        Transport::new(
+            parsed.as_ref().is_some_and(is_encrypted),
+            parsed.is_none_or(|parsed| {
+                parsed
+                    .credential
+                    .is_some_and(|credential| credential.password.is_some())
+            }),
+        )
     }
+}
+
+/// What the driver takes as files only, in memory: a process has no disk of its own, and what is secret has no business there.
+/// They are gone with the last copy of the connection string.
+#[derive(Debug)]
+struct Files {
+    authorities: Option<OwnedFd>,
+    identity: Option<OwnedFd>,
+}
+
+impl Files {
+    fn of(tls: &ClientTls) -> Result<Self, rustix::io::Errno> {
+        let authorities = tls.authorities_pem().map(in_memory).transpose()?;
+        let identity = tls.identity_pem();
+        let identity = identity.map(|pem| in_memory(pem.expose_secret())).transpose()?;
+        Ok(Self {
+            authorities,
+            identity,
+        })
+    }
+
+    fn options(&self) -> TlsOptions {
+        let path = |file: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let mut options = TlsOptions::default();
+        options.ca_file_path = self.authorities.as_ref().map(path);
+        options.cert_key_file_path = self.identity.as_ref().map(path);
+        options
+    }
+}
+
+fn in_memory(text: &str) -> Result<OwnedFd, rustix::io::Errno> {
+    use rustix::{
+        fs::{MemfdFlags, memfd_create},
+        io::write,
+    };
+    let file = memfd_create("quicksale-tls", MemfdFlags::CLOEXEC)?;
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let written = write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(file)
 }
 
 /// The names of the options in the text. Read apart from the driver, which may know options that are not listed.
@@ -109,7 +194,7 @@ fn is_encrypted(parsed: &ConnectionString) -> bool {
         || (parsed.tls.is_none() && matches!(parsed.host_info, HostInfo::DnsRecord(_)))
 }
 
-fn check(parsed: &ConnectionString) -> Result<(), String> {
+fn check(parsed: &ConnectionString, has_certificate: bool) -> Result<(), String> {
     if let HostInfo::HostIdentifiers(hosts) = &parsed.host_info
         && !hosts.iter().all(|host| matches!(host, ServerAddress::Tcp { .. }))
     {
@@ -119,6 +204,7 @@ fn check(parsed: &ConnectionString) -> Result<(), String> {
         match &credential.mechanism {
             None | Some(AuthMechanism::ScramSha1 | AuthMechanism::ScramSha256) => {}
             Some(AuthMechanism::Plain) if is_encrypted(parsed) => {}
+            Some(AuthMechanism::MongoDbX509) if has_certificate => {}
             Some(AuthMechanism::Plain) => {
                 return Err(
                     "asks for PLAIN, which sends the password as it is, without tls=true; add it".to_owned(),
@@ -207,13 +293,18 @@ mod tests {
         ] {
             MongoUri::parse(uri).unwrap();
         }
-        assert!(MongoUri::parse("mongodb://a/?tls=true").unwrap().is_encrypted());
-        assert!(
-            MongoUri::parse("mongodb+srv://cluster0.example.net/")
-                .unwrap()
-                .is_encrypted()
-        );
-        assert!(!MongoUri::parse("mongodb://a/").unwrap().is_encrypted());
+        for (uri, transport) in [
+            ("mongodb://a/?tls=true", Transport::Encrypted),
+            ("mongodb+srv://u:p@cluster0.example.net/", Transport::Encrypted),
+            (
+                "mongodb+srv://u:p@cluster0.example.net/?tls=false",
+                Transport::PlainWithPassword,
+            ),
+            ("mongodb://a/", Transport::Plain),
+            ("mongodb://u:p@a/", Transport::PlainWithPassword),
+        ] {
+            assert_eq!(MongoUri::parse(uri).unwrap().transport(), transport, "{uri}");
+        }
     }
 
     #[test]

@@ -1,0 +1,247 @@
+//! The Secret that leads to a sale's backends: who reads which of its keys, and how safe what it says is on the way.
+
+use super::{
+    build::backend_ports::{Backend, own_key},
+    fetch::SecretData,
+    status::Finding,
+};
+use crds::{Component, status::ConditionType};
+use platform::backends::{self, Credentials, EnvironmentError, Transport};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What stands before the keys that the operator reads and no service does: its users may make and delete what theirs may not.
+const OPERATOR: &str = "OPERATOR_";
+
+fn text(data: &SecretData, key: &str) -> Option<String> {
+    let value = data.get(key)?;
+    String::from_utf8(value.clone())
+        .ok()
+        .filter(|text| !text.is_empty())
+}
+
+/// The credentials of the operator.
+///
+/// # Errors
+/// A sentence for a condition.
+pub fn operators(data: Option<&SecretData>) -> Result<Credentials, String> {
+    let data = data
+        .ok_or("the backends Secret does not exist; create it, or name another in spec.backendsSecretRef")?;
+    Credentials::from_lookup(&|key| text(data, &format!("{OPERATOR}{key}")).or_else(|| text(data, key)))
+        .map_err(|error| error.to_string())
+}
+
+/// What the pods of a sale may see of it.
+pub fn for_pods(data: &SecretData) -> SecretData {
+    let theirs = data.iter().filter(|(key, _)| !key.starts_with(OPERATOR));
+    theirs.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// A hash of what the pods use: another one starts them anew.
+pub fn hash(data: &SecretData) -> String {
+    let mut hash = Sha256::new();
+    for (key, value) in for_pods(data) {
+        hash.update((key.len() as u64).to_be_bytes());
+        hash.update(key);
+        hash.update((value.len() as u64).to_be_bytes());
+        hash.update(value);
+    }
+    hex::encode(&hash.finalize()[..8])
+}
+
+/// Whether what goes to the backends can be read on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secrecy {
+    /// Who reaches what in plain text.
+    plain: BTreeMap<Backend, BTreeSet<&'static str>>,
+    /// The same, as far as a password goes along.
+    passwords: BTreeMap<Backend, BTreeSet<&'static str>>,
+    word: Word,
+}
+
+/// Where passwords in plain text are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// They are.
+    Given,
+    /// They are not: the FlashSale would have to say so.
+    MissingInSpec,
+    /// They are not: the operator's chart would have to say so.
+    MissingInChart,
+}
+
+impl Secrecy {
+    /// Looks at what everybody reads of the Secret. What cannot be read at all is somebody else's finding.
+    pub fn of(data: &SecretData, word: Word) -> Self {
+        let mut secrecy = Self {
+            plain: BTreeMap::new(),
+            passwords: BTreeMap::new(),
+            word,
+        };
+        secrecy.add(
+            data,
+            "operator",
+            OPERATOR,
+            &[Backend::MongoDb, Backend::Kafka, Backend::Redis],
+        );
+        for component in Component::ALL {
+            let own = own_key(component, "");
+            secrecy.add(data, component.as_str(), &own, Backend::of(component));
+        }
+        secrecy
+    }
+
+    fn add(&mut self, data: &SecretData, who: &'static str, own: &str, used: &[Backend]) {
+        let get = |key: &str| text(data, &format!("{own}{key}")).or_else(|| text(data, key));
+        for backend in used {
+            let lists = match transport(*backend, &get) {
+                Err(_) | Ok(Transport::Encrypted) => continue,
+                Ok(Transport::Plain) => vec![&mut self.plain],
+                Ok(Transport::PlainWithPassword) => vec![&mut self.plain, &mut self.passwords],
+            };
+            for list in lists {
+                list.entry(*backend).or_default().insert(who);
+            }
+        }
+    }
+
+    /// Why the backends may not be used, if they may not.
+    pub fn refusal(&self) -> Option<String> {
+        let remedy = match self.word {
+            Word::Given => return None,
+            Word::MissingInSpec => "or allow it with spec.plaintextPasswords: Allow",
+            Word::MissingInChart => "or allow it with the chart's backends.plaintextPasswords: Allow",
+        };
+        if self.passwords.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "passwords would go in plain text to {}; turn TLS on in the backends Secret, {remedy}",
+            listed(&self.passwords)
+        ))
+    }
+
+    /// The condition that follows.
+    pub fn finding(&self) -> Finding {
+        let kind = ConditionType::BackendsSecure;
+        if let Some(refusal) = self.refusal() {
+            return Finding::new(kind, false, "PlaintextPasswords", refusal);
+        }
+        if !self.passwords.is_empty() {
+            let sentence = format!(
+                "passwords go in plain text, as allowed, to {}",
+                listed(&self.passwords)
+            );
+            return Finding::new(kind, false, "PlaintextPasswordsAllowed", sentence);
+        }
+        if !self.plain.is_empty() {
+            let sentence = format!("without TLS and without a password: {}", listed(&self.plain));
+            return Finding::new(kind, false, "Plaintext", sentence);
+        }
+        Finding::new(
+            kind,
+            true,
+            "Encrypted",
+            "MongoDB, Kafka and Redis are reached over TLS",
+        )
+    }
+}
+
+fn transport(backend: Backend, get: backends::Lookup<'_>) -> Result<Transport, EnvironmentError> {
+    Ok(match backend {
+        Backend::MongoDb => backends::mongodb(get)?.transport(),
+        Backend::Kafka => backends::kafka(get)?.transport(),
+        Backend::Redis => backends::redis(get)?.transport(),
+    })
+}
+
+fn listed(backends: &BTreeMap<Backend, BTreeSet<&'static str>>) -> String {
+    let each = backends.iter().map(|(backend, who)| {
+        let who: Vec<_> = who.iter().copied().collect();
+        format!("{backend} (from {})", who.join(", "))
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(pairs: &[(&str, &str)]) -> SecretData {
+        let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), value.as_bytes().to_vec());
+        pairs.iter().map(pair).collect()
+    }
+
+    const SECURE: [(&str, &str); 4] = [
+        ("MONGODB_URI", "mongodb://u:p@m/?tls=true"),
+        ("KAFKA_BROKERS", "k:9093"),
+        ("KAFKA_TLS", "true"),
+        ("REDIS_URL", "rediss://:p@r"),
+    ];
+
+    fn with(pairs: &[(&str, &str)]) -> SecretData {
+        let mut all = data(&SECURE);
+        all.extend(data(pairs));
+        all
+    }
+
+    #[test]
+    fn a_password_of_any_service_in_plain_text_is_refused_without_a_word() {
+        assert_eq!(
+            Secrecy::of(&with(&[]), Word::MissingInSpec).finding().reason,
+            "Encrypted"
+        );
+        for (key, value, named) in [
+            ("AUTH_MONGODB_URI", "mongodb://u:p@m/", "MongoDB (from auth)"),
+            ("GATEWAY_REDIS_URL", "redis://:p@r", "Redis (from gateway)"),
+            ("OPERATOR_REDIS_URL", "redis://:p@r", "Redis (from operator)"),
+            (
+                "REDIS_URL",
+                "redis://:p@r",
+                "Redis (from gateway, inventory, operator)",
+            ),
+        ] {
+            let secret = with(&[(key, value)]);
+            for (word, says) in [
+                (Word::MissingInSpec, "spec.plaintextPasswords"),
+                (Word::MissingInChart, "backends.plaintextPasswords"),
+            ] {
+                let refusal = Secrecy::of(&secret, word).refusal().expect(key);
+                assert!(refusal.contains(named) && refusal.contains(says), "{refusal}");
+            }
+            let allowed = Secrecy::of(&secret, Word::Given);
+            assert_eq!(allowed.refusal(), None);
+            let finding = allowed.finding();
+            assert!(!finding.holds && finding.message.contains(named), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_password_is_allowed_and_said() {
+        let plain = Secrecy::of(&with(&[("REDIS_URL", "redis://r")]), Word::MissingInSpec);
+        assert_eq!(plain.refusal(), None);
+        assert_eq!(
+            (plain.finding().holds, plain.finding().reason),
+            (false, "Plaintext")
+        );
+    }
+
+    #[test]
+    fn the_operators_own_keys_are_for_nobody_else() {
+        let secret = with(&[("OPERATOR_MONGODB_URI", "mongodb://root:p@m/?tls=true")]);
+        assert_eq!(for_pods(&secret), with(&[]));
+        assert_eq!(
+            hash(&secret),
+            hash(&with(&[])),
+            "a new password of the operator starts no pod anew"
+        );
+        assert_ne!(hash(&secret), hash(&with(&[("REDIS_URL", "rediss://:q@r")])));
+        let without = data(&[
+            ("OPERATOR_MONGODB_URI", "mongodb://m"),
+            ("OPERATOR_REDIS_URL", "redis://r"),
+            ("KAFKA_BROKERS", "k:9092"),
+        ]);
+        operators(Some(&without)).unwrap();
+        assert!(operators(Some(&data(&[]))).unwrap_err().contains("MONGODB_URI"));
+    }
+}
