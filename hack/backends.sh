@@ -6,6 +6,9 @@
 # start are never touched. Where they are, from the environment:
 #   QUICKSALE_BACKENDS_DIR (data, logs, pid files)
 #   KAFKA_PORT (9092)  KAFKA_CONTROLLER_PORT (9093)  MONGODB_PORT (27017)  REDIS_PORT (6379)
+# With QUICKSALE_BACKENDS_SECURED=yes they ask for TLS, a client certificate and a password, and every service is a user
+# with the rights in charts/backends/files/grants.json. QUICKSALE_BACKENDS_DIR/secret is then the Secret that QuickSale
+# reads: a file for each key. Kafka has one port more, KAFKA_BROKERS_PORT (9094).
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
@@ -17,6 +20,15 @@ for file in "$REPO"/hack/backends/*.sh; do
 done
 
 dir=${QUICKSALE_BACKENDS_DIR:-$CACHE/dev-backends}
+# What must be there before a backend is started: nothing, or certificates and passwords.
+secrets() { :; }
+if [ "${QUICKSALE_BACKENDS_SECURED:-}" = yes ]; then
+  dir=${QUICKSALE_BACKENDS_DIR:-$CACHE/dev-backends-secured}
+  for file in "$REPO"/hack/backends/secured/*.sh; do
+    # shellcheck source=/dev/null
+    . "$file"
+  done
+fi
 verb=${1:-}
 names=("${@:2}")
 [ ${#names[@]} -gt 0 ] || names=(redis mongodb kafka)
@@ -45,6 +57,7 @@ await_backend() {
 
 start() {
   "$REPO/hack/tools.sh" "${names[@]}"
+  secrets
   for name in "${names[@]}"; do launch_backend "$name"; done
   for name in "${names[@]}"; do await_backend "$name"; done
   say "${names[*]} answering on loopback; data and logs in $dir"

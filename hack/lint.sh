@@ -7,7 +7,7 @@ cd "$REPO"
 
 rust_format() { cargo fmt --all --check; }
 rust_lints() { cargo clippy --workspace --all-targets --locked -- --deny warnings; }
-shell_scripts() { git ls-files -z 'hack/*.sh' hack/docker/runc-bounded .ci/run | xargs -0 shellcheck; }
+shell_scripts() { git ls-files -z 'hack/*.sh' 'charts/*.sh' hack/docker/runc-bounded .ci/run | xargs -0 shellcheck; }
 charts() {
   local digest
   digest=sha256:$(printf '%064d' 0)

@@ -23,6 +23,12 @@ export KAFKA_BROKERS=127.0.0.1:$KAFKA_PORT KAFKA_TLS=false REDIS_URL=redis://127
 # Where the executables of a debug build are: the tests start them, and the cluster's image holds them.
 executables=${CARGO_TARGET_DIR:-$REPO/target}/x86_64-unknown-linux-gnu/debug
 
+# The plain and the secured ones share their ports, so only one of the two runs at a time.
+stop_backends() {
+  hack/backends.sh stop
+  QUICKSALE_BACKENDS_DIR=$QUICKSALE_BACKENDS_DIR-secured hack/backends.sh stop
+}
+
 tools() {
   check_safety_list
   hack/docker.sh start
@@ -46,7 +52,12 @@ unit() {
 }
 # Generated strange input, for so many seconds each; `hack/fuzz.sh SECONDS` goes on for longer.
 fuzz() { NO_SECOND_TRY=yes QUICKSALE_FUZZ_SECONDS=${QUICKSALE_FUZZ_SECONDS:-30} tests --workspace --test fuzz; }
+# On backends that ask for TLS, a certificate and a password, where each service is a user with the rights that
+# charts/backends/files/grants.json gives it and no others.
 integration() {
+  stop_backends
+  export QUICKSALE_BACKENDS_SECURED=yes QUICKSALE_BACKENDS_DIR=$QUICKSALE_BACKENDS_DIR-secured KAFKA_BROKERS_PORT=19094
+  unset MONGODB_URI KAFKA_BROKERS KAFKA_TLS REDIS_URL
   hack/backends.sh wipe
   hack/backends.sh start
   tests --workspace --test integration --test accounts --test front_door -- --test-threads 2
@@ -54,7 +65,7 @@ integration() {
 # Each of these has backends of its own, and kills them; those of a run that was killed itself are still there.
 faults() {
   local left
-  hack/backends.sh stop
+  stop_backends
   for left in "$QUICKSALE_BACKENDS_DIR"-own/*/; do
     [ -d "$left" ] || continue
     QUICKSALE_BACKENDS_DIR=$left hack/backends.sh kill
@@ -63,6 +74,7 @@ faults() {
   tests --workspace --test faults -- --test-threads 2
 }
 apiserver() {
+  stop_backends
   hack/backends.sh start
   hack/apiserver.sh start
   KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig tests --workspace --test apiserver
@@ -70,7 +82,7 @@ apiserver() {
 }
 # On a cluster of its own; it stays for the next run, and `hack/test.sh down` removes it.
 e2e() {
-  hack/backends.sh stop
+  stop_backends
   export CLUSTER=quicksale-e2e INGRESS_PORT=18080 KUBECONFIG=$CACHE/e2e-kubeconfig
   cargo build --locked --workspace --all-targets
   QUICKSALE_IMAGE_FROM=$executables hack/up.sh
@@ -84,7 +96,7 @@ e2e() {
 }
 down() { CLUSTER=quicksale-e2e KUBECONFIG=$CACHE/e2e-kubeconfig hack/down.sh; }
 cleanup() {
-  hack/backends.sh stop || true
+  stop_backends || true
   hack/apiserver.sh stop || true
   rm -rf "$books"
 }

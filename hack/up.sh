@@ -25,7 +25,6 @@ install_operator() {
   "$REPO/hack/release.sh" quicksale quicksale-system \
     --set image.repository="${image%:*}" --set-string image.tag="${image#*:}" --set image.pullPolicy=IfNotPresent \
     --set backends.secretName=quicksale-backends --set backends.namespace=quicksale-backends \
-    --set backends.plaintextPasswords=Allow \
     --set 'trustedProxies={10.244.0.0/16}' --set-json "networkPolicy.ingressPeers=[$(namespace_peer traefik)]" \
     --set-json "networkPolicy.backendPeers=[$(namespace_peer quicksale-backends)]" ||
     die "the operator did not get ready: kubectl --context kind-$cluster --namespace quicksale-system get pods"

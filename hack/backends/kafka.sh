@@ -3,18 +3,28 @@
 
 kafka_ports() { echo "${KAFKA_PORT:-9092} ${KAFKA_CONTROLLER_PORT:-9093}"; }
 
-kafka_prepare() {
+# The part of the properties that says who is talked to and how.
+kafka_listeners() {
   local port=${KAFKA_PORT:-9092} controller=${KAFKA_CONTROLLER_PORT:-9093}
-  libs=$(built_dir "${KAFKA_BUILD[@]}")/libs
-  cat >"$1/server.properties" <<X
-process.roles=broker,controller
-node.id=1
+  cat <<X
 listeners=CLIENTS://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
 advertised.listeners=CLIENTS://127.0.0.1:$port
 listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=CLIENTS
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:$controller
+X
+}
+# Sets the options that the first users are made with: none.
+kafka_users() { users=(); }
+
+kafka_prepare() {
+  local libs users
+  libs=$(built_dir "${KAFKA_BUILD[@]}")/libs
+  cat >"$1/server.properties" <<X
+process.roles=broker,controller
+node.id=1
+$(kafka_listeners)
 log.dirs=$1/data
 num.partitions=1
 auto.create.topics.enable=false
@@ -39,24 +49,26 @@ X
   # A start that was interrupted can leave the directory without its identity, which is written last.
   [ -f "$1/data/meta.properties" ] && return
   rm -rf "$1/data"
+  kafka_users
   java -Xmx128m -XX:TieredStopAtLevel=1 -Dlog4j2.level=ERROR -cp "$libs/*" kafka.tools.StorageTool \
-    format --standalone --config "$1/server.properties" --cluster-id cXVpY2tzYWxlLWRldgAAAA >>"$1/log" 2>&1
+    format --standalone --config "$1/server.properties" --cluster-id cXVpY2tzYWxlLWRldgAAAA "${users[@]}" >>"$1/log" 2>&1
 }
 
 kafka_command() {
   command=(java -Xms256m -Xmx512m -XX:+UseG1GC -Dlog4j2.level=WARN -cp "$(built_dir "${KAFKA_BUILD[@]}")/libs/*" kafka.Kafka "$1/server.properties")
 }
 
-# Asks for the cluster's metadata and looks for a broker in the answer: a broker that accepts connections is not yet one
-# that serves them. The request is a length, Metadata (3) of version 1, a correlation id, no client id and no topics;
-# the answer is a length, the correlation id and the number of brokers.
-kafka_answers() {
+# kafka_serves PORT: asks for the cluster's metadata and looks for a broker in the answer: a broker that accepts
+# connections is not yet one that serves them. The request is a length, Metadata (3) of version 1, a correlation id, no
+# client id and no topics; the answer is a length, the correlation id and the number of brokers.
+kafka_serves() {
   local brokers
   brokers=$(
-    exec 3<>"/dev/tcp/127.0.0.1/${KAFKA_PORT:-9092}"
+    exec 3<>"/dev/tcp/127.0.0.1/$1"
     printf '\0\0\0\016\0\003\0\001\0\0\0\001\377\377\0\0\0\0' >&3
     timeout 2 head -c 12 <&3 | od -An -tx1 -j8 | tr -d ' '
   ) 2>/dev/null
   [ "$brokers" = 00000001 ]
 }
+kafka_answers() { kafka_serves "${KAFKA_PORT:-9092}"; }
 kafka_settle() { :; }

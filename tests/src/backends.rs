@@ -1,6 +1,6 @@
 //! The backends that a sale runs on: those that every test shares, or some of a test's own, which it may kill.
 
-use crate::cluster::command;
+use crate::{cluster::command, world::SERVICES};
 use anyhow::{Context, Result};
 use platform::backends::Credentials;
 use std::{
@@ -13,19 +13,34 @@ use std::{
 /// The variables that lead `hack/backends.sh` to a set of backends, and a service to its servers.
 type Environment = BTreeMap<&'static str, String>;
 
+/// What the keys of a Secret begin with that are for one reader alone. The inspector may do everything: a test is one.
+const INSPECTOR: &str = "inspector";
+const OPERATOR: &str = "operator";
+
 /// Kafka, MongoDB and Redis.
 pub struct Backends {
     environment: Environment,
+    /// The Secret that leads to those that ask for TLS and passwords, by key.
+    secret: BTreeMap<String, String>,
     own: Option<tempfile::TempDir>,
 }
 
 impl Backends {
     /// Those that the environment of the test leads to: `hack/backends.sh start`.
-    pub fn shared() -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the Secret of secured ones cannot be read.
+    pub fn shared() -> Result<Self> {
+        let secured = std::env::var("QUICKSALE_BACKENDS_SECURED").is_ok_and(|word| word == "yes");
+        Ok(Self {
             environment: Environment::new(),
+            secret: if secured {
+                secret(&shared_dir()?.join("secret"))?
+            } else {
+                BTreeMap::new()
+            },
             own: None,
-        }
+        })
     }
 
     /// Starts a set of the test's own, on free ports. It ends with the value.
@@ -67,6 +82,7 @@ impl Backends {
         ]);
         let backends = Self {
             environment,
+            secret: BTreeMap::new(),
             own: Some(dir),
         };
         backends.script(&["start"]).await?;
@@ -94,13 +110,27 @@ impl Backends {
     /// # Errors
     /// When Redis does not answer.
     pub async fn flush_redis(&self) -> Result<()> {
-        let port = self.variable("REDIS_PORT").context("REDIS_PORT is not set")?;
-        command("redis-cli", &["-p", &port, "flushall"], "")
-            .await
-            .map(drop)
+        self.redis(&["flushall"]).await.map(drop)
     }
 
-    /// What a service needs to reach them.
+    /// Has Redis carry out a command, and returns what it says.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn redis(&self, arguments: &[&str]) -> Result<String> {
+        let url = self.variable("REDIS_URL").context("REDIS_URL is not set")?;
+        let mut all = vec!["--no-auth-warning", "-u", &url];
+        let tls = shared_dir().unwrap_or_default().join("tls");
+        let files = ["ca.crt", "client.crt", "client.key"].map(|file| tls.join(file).display().to_string());
+        if !self.secret.is_empty() {
+            let [authority, certificate, key] = &files;
+            all.extend(["--cacert", authority, "--cert", certificate, "--key", key]);
+        }
+        all.extend(arguments);
+        command("redis-cli", &all, "").await
+    }
+
+    /// What a test needs to reach them.
     ///
     /// # Errors
     /// When a variable is missing.
@@ -110,23 +140,48 @@ impl Backends {
         )
     }
 
-    /// What the environment of a service is given beside that of the test.
-    pub(crate) fn environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.environment
+    /// What the environment of a service is given beside that of the test: of a Secret what is everybody's, and before it
+    /// what is its own.
+    pub fn environment_of(&self, service: &str) -> BTreeMap<String, String> {
+        let everybodys = self
+            .environment
             .iter()
-            .map(|(name, value)| (*name, value.as_str()))
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let mut all: BTreeMap<String, String> = everybodys.collect();
+        all.extend(
+            self.secret
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone())),
+        );
+        let readers = SERVICES.into_iter().chain([OPERATOR, INSPECTOR]);
+        let readers: Vec<String> = readers
+            .map(|reader| format!("{}_", reader.to_uppercase()))
+            .collect();
+        all.retain(|key, _| !readers.iter().any(|reader| key.starts_with(reader)));
+        let own = format!("{}_", service.to_uppercase());
+        let own = self
+            .secret
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(&own)?.to_owned(), value.clone())));
+        all.extend(own);
+        all
     }
 
     fn variable(&self, name: &str) -> Option<String> {
         self.environment
             .get(name)
+            .or_else(|| self.secret.get(&format!("{}_{name}", INSPECTOR.to_uppercase())))
+            .or_else(|| self.secret.get(name))
             .cloned()
             .or_else(|| std::env::var(name).ok())
     }
 
     async fn script(&self, arguments: &[&str]) -> Result<()> {
         let script = script().display().to_string();
-        let variables = self.environment().map(|(name, value)| format!("{name}={value}"));
+        let variables = self
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
         let all: Vec<String> = variables
             .chain([script])
             .chain(arguments.iter().map(|a| (*a).to_owned()))
@@ -141,12 +196,36 @@ impl Drop for Backends {
         if self.own.is_some() {
             let _ended_with_the_machine = Command::new(script())
                 .arg("kill")
-                .envs(self.environment())
+                .envs(&self.environment)
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .status();
         }
     }
+}
+
+/// Where the shared ones are.
+fn shared_dir() -> Result<PathBuf> {
+    std::env::var_os("QUICKSALE_BACKENDS_DIR")
+        .map(PathBuf::from)
+        .context("QUICKSALE_BACKENDS_DIR is not set: see hack/backends.sh")
+}
+
+/// A Secret as a directory: a file for each key.
+fn secret(dir: &Path) -> Result<BTreeMap<String, String>> {
+    let files = std::fs::read_dir(dir)
+        .with_context(|| format!("{}: start them first, hack/backends.sh start", dir.display()))?;
+    files
+        .map(|file| {
+            let path = file?.path();
+            let key = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            Ok((key, std::fs::read_to_string(&path)?))
+        })
+        .collect()
 }
 
 fn script() -> PathBuf {

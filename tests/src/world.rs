@@ -71,7 +71,7 @@ impl World {
 
     /// Starts a sale that is open.
     pub async fn start_with(confirmation: Confirmation) -> Result<Self> {
-        Self::start_on(Backends::shared(), confirmation).await
+        Self::start_on(Backends::shared()?, confirmation).await
     }
 
     /// Starts a sale that is open, on these backends.
@@ -235,7 +235,7 @@ impl World {
             .arg(self.dir.path())
             .env("ADMIN_DIR", self.dir.path().join(ADMIN))
             .env("INSTANCE", service)
-            .envs(self.backends.environment())
+            .envs(self.backends.environment_of(service.trim_end_matches(SECOND)))
             .stdout(log.try_clone()?)
             .stderr(log)
             .stdin(Stdio::null())

@@ -10,7 +10,7 @@ use gateway::{
 };
 use platform::tokens::Role;
 use quicksale_tests::{
-    cluster::command,
+    backends::Backends,
     scenarios::SETTLED,
     shop::{Answer, Socket, next_update},
     world::{PAGE, World, eventually},
@@ -60,7 +60,7 @@ async fn set_limits(world: &World, orders: u32, everything_else: u32) -> Result<
 
 /// Redis, and a prefix that nobody else uses.
 fn redis() -> Result<(fred::clients::Client, String)> {
-    let url = platform::backends::Credentials::from_env()?.redis_url;
+    let url = Backends::shared()?.credentials()?.redis_url;
     let client = platform::backends::redis::client(&url)?;
     Ok((client, format!("front-door-{}:", somebody())))
 }
@@ -219,9 +219,9 @@ async fn counting_costs_the_same_at_a_limit_of_a_million() -> Result<()> {
         limit: limit(LimitedRoute::Default, 1_000_000, 60_000),
     };
     let key = format!("{prefix}limit:*:60000:somebody");
-    let url = std::env::var("REDIS_URL").context("REDIS_URL is not set")?;
+    let backends = Backends::shared()?;
     let bytes = async || -> Result<u64> {
-        let used = command("redis-cli", &["-u", &url, "memory", "usage", &key], "").await?;
+        let used = backends.redis(&["memory", "usage", &key]).await?;
         used.trim().parse().context("no such key")
     };
     let mut sizes = Vec::new();

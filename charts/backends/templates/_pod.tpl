@@ -31,10 +31,59 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* A password from the Secret that holds them, as an environment variable. */}}
-{{- define "backends.password" -}}
-- name: PASSWORD
-  valueFrom: {secretKeyRef: {name: backends-passwords, key: {{ .name }}}}
+{{/* A key as PKCS#8, which Kafka asks for, from one of the curve P-256 as genPrivateKey makes it: those are 121 bytes (SEC 1),
+     which the curve's name at 39 to 51 is taken out of, and PKCS#8 says it before them. */}}
+{{- define "backends.pkcs8" -}}
+{{- $key := regexReplaceAll "-----[^-]+-----|\\s" . "" | b64dec -}}
+{{- $before := b64dec "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0waw==" -}}
+-----BEGIN PRIVATE KEY-----
+{{ regexReplaceAll ".{64}" (printf "%s%s%s" $before (substr 2 39 $key) (substr 51 121 $key) | b64enc) "${0}\n" }}
+-----END PRIVATE KEY-----
+{{- end }}
+
+{{/* Topics that a user may use: of all names, or of the sales whose topics begin with one of the prefixes. */}}
+{{- define "backends.acls" -}}
+{{- $prefixes := .Values.kafka.topicPrefixes }}
+{{- range $grant := .Files.Get "files/grants.json" | fromJson }}
+{{- range $operation, $topics := $grant.kafka }}
+{{- if not $prefixes }}
+{{ $grant.user }} {{ $operation }} literal *
+{{- end }}
+{{- range $prefix := $prefixes }}
+{{- range $topic := $topics }}
+{{ $grant.user }} {{ $operation }} {{ empty $topic | ternary "prefixed" "literal" }} {{ $prefix }}{{ $topic }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What a pod of a backend has of the Secrets: the authority, its own key and certificate … */}}
+{{- define "backends.tls" -}}
+- name: tls
+  secret:
+    secretName: backends-tls
+    defaultMode: 0440
+    items: [{key: ca.crt, path: ca.crt}, {key: {{ .name }}.pem, path: server.pem}]
+{{- end }}
+
+{{/* … and the passwords of its users. */}}
+{{- define "backends.passwords" -}}
+- name: passwords
+  secret:
+    secretName: backends-passwords
+    defaultMode: 0440
+    items:
+    {{- range $service, $grant := .root.Files.Get "files/grants.json" | fromJson }}
+    {{- if hasKey $grant $.name }}
+    - {key: {{ $.name }}-{{ $service }}, path: {{ $service }}}
+    {{- end }}
+    {{- end }}
+{{- end }}
+
+{{/* A pod is started anew when what it runs with has changed. */}}
+{{- define "backends.annotations" -}}
+quicksale.io/grants: {{ .root.Files.Get "files/grants.json" | sha256sum }}
 {{- end }}
 
 {{- define "backends.service" -}}

@@ -1,5 +1,7 @@
 //! The services as processes of their own, on real backends.
 
+mod rights;
+
 use anyhow::{Context, Result, ensure};
 use futures::future::{join_all, select};
 use gateway::gate::{Attempt, Gate, Outcome, Passage, Passed};
@@ -7,7 +9,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
-    cluster::command,
+    backends::Backends,
     scenarios::{SETTLED, crowd, seed_flow},
     shop::{Answer, next_update},
     world::{PAGE, SERVICES, World, eventually},
@@ -365,13 +367,9 @@ async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
     )
     .await?;
     // Where the units were held slowly, the gate has been taken for one with a unit too few.
-    let redis = std::env::var("REDIS_URL").context("REDIS_URL is not set")?;
     let gate = format!("{}gate:{held}", world.config.redis_prefix);
     eventually(SETTLED, "the gate is closed", async || {
-        Ok(command("redis-cli", &["-u", &redis, "get", &gate], "")
-            .await?
-            .trim()
-            == "0")
+        Ok(world.backends.redis(&["get", &gate]).await?.trim() == "0")
     })
     .await?;
     shop.order("bob", "k", "HELD", 1)
@@ -455,11 +453,11 @@ async fn a_hold_is_paid_or_given_back_and_never_both() -> Result<()> {
 #[tokio::test]
 async fn what_is_no_message_goes_to_the_dead_letters_and_the_lane_moves_on() -> Result<()> {
     use events::topics::Topic;
-    use platform::backends::{Credentials, kafka};
+    use platform::backends::kafka;
     let world = World::start().await?;
     let shop = &world.shop;
     shop.product("P", 50, None).await?;
-    let client = Credentials::from_env()?.kafka.connect().await?;
+    let client = world.backends.credentials()?.kafka.connect().await?;
     let topic = format!(
         "{}{}",
         world.config.kafka.topic_prefix,
@@ -655,7 +653,7 @@ async fn a_buyer_whose_gateway_knew_no_product_hears_of_the_order_it_made() -> R
 /// Two tries under one key at the same time: what is refused to the first may be granted to the second.
 #[tokio::test]
 async fn the_marker_of_a_refused_key_stays_if_a_repeat_has_used_it() -> Result<()> {
-    let redis = platform::backends::redis::client(&platform::backends::Credentials::from_env()?.redis_url)?;
+    let redis = platform::backends::redis::client(&Backends::shared()?.credentials()?.redis_url)?;
     let gate = Gate::new(redis, &format!("test-{}:", somebody()));
     let attempt = |key: &str| Attempt {
         user: UserId::new(format!("the user of {key}")),
@@ -801,8 +799,7 @@ async fn the_locks_of_a_dead_process_are_released() -> Result<()> {
     use mongodb::bson::DateTime;
     let world = World::start().await?;
     world.shop.product("LOCKED", 50, None).await?;
-    let of_the_dead =
-        platform::backends::mongo::client(&platform::backends::Credentials::from_env()?.mongodb_uri).await?;
+    let of_the_dead = platform::backends::mongo::client(&world.backends.credentials()?.mongodb_uri).await?;
     let mut session = of_the_dead.start_session().await?;
     let dead = doc! {
         "_id": "a-dead-process", "ids": [session.id().clone()],
