@@ -43,6 +43,7 @@ SAFETY=(
   '*pages_of_other_sites_open_no_socket'
   '*bad_input_is_named_and_changes_nothing'
   '*a_web_page_of_the_shop_may_call_and_no_other'
+  '*a_password_goes_over_plain_text_only_where_the_sale_says_so'
   'tokens::*'
 )
 

@@ -2,6 +2,7 @@
 
 use super::chart::installed;
 use anyhow::{Context, Result, ensure};
+use crds::FlashSale;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, ResourceExt,
@@ -17,12 +18,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tokio::net::TcpListener;
+use tokio::{io::AsyncReadExt, net::TcpListener};
 
 /// How long the operator may take to look.
 const SOON: Duration = Duration::from_secs(40);
@@ -142,6 +143,63 @@ async fn a_condition_does_not_tell_a_closed_port_from_an_open_one() -> Result<()
         "nobody looked at the open port"
     );
     Ok(())
+}
+
+/// A password does not leave the operator in plain text until somebody has written that this is meant.
+#[tokio::test]
+async fn a_password_goes_over_plain_text_only_where_the_sale_says_so() -> Result<()> {
+    installed().await?;
+    let cluster = Cluster::with_namespace("plain").await?;
+    let redis = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let port = redis.local_addr()?.port();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = redis.accept().await {
+            let mut first = vec![0; 1_024];
+            let length = stream.read(&mut first).await.unwrap_or(0);
+            ear.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(&first[..length]);
+        }
+    });
+    let hears = |word: &str| {
+        let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.windows(word.len()).any(|window| window == word.as_bytes())
+    };
+    let backends = json!({
+        "MONGODB_URI": format!("mongodb://127.0.0.1:{port}/?directConnection=true"),
+        "KAFKA_BROKERS": format!("127.0.0.1:{port}"), "REDIS_URL": format!("redis://:wordofthesale@127.0.0.1:{port}"),
+    });
+    sale_with(&cluster, "shoes", backends).await?;
+    let says = async |reason: &str, word: &str| {
+        let status = cluster.sale("shoes").await?.status.unwrap_or_default();
+        let found = status.conditions.iter().find(|c| c.type_ == "BackendsSecure");
+        Ok(found.is_some_and(|c| c.status == "False" && c.reason == reason && c.message.contains(word)))
+    };
+    eventually(SOON, "it is told who would send a password to what", async || {
+        says("PlaintextPasswords", "Redis (from gateway, inventory, operator)").await
+    })
+    .await?;
+    ensure!(
+        says("PlaintextPasswords", "spec.plaintextPasswords: Allow").await?,
+        "it is not told what to write"
+    );
+    ensure!(!hears("wordofthesale"), "the operator has sent the password");
+    let sale = cluster.sale("shoes").await?;
+    ensure!(
+        sale.status.unwrap_or_default().claimed_at.is_none(),
+        "the sale has begun"
+    );
+    let allow = json!({"spec": {"plaintextPasswords": "Allow"}});
+    cluster
+        .api::<FlashSale>()
+        .patch("shoes", &PatchParams::default(), &Patch::Merge(&allow))
+        .await?;
+    eventually(SOON, "the word is taken", async || {
+        Ok(says("PlaintextPasswordsAllowed", "as allowed").await? && hears("wordofthesale"))
+    })
+    .await
 }
 
 async fn secrets(cluster: &Cluster) -> Result<BTreeMap<String, Secret>> {

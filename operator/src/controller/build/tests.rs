@@ -507,6 +507,53 @@ fn a_service_gets_the_keys_of_the_backends_that_it_uses_and_no_others() {
     assert_eq!(from_secret(&fixture, "order")["MONGODB_URI"], "MONGODB_URI");
 }
 
+/// A service has the files of the backends that it uses, its own before everybody's, and no volume where there are none.
+#[test]
+fn certificates_are_mounted_where_the_secret_has_them() {
+    let mut fixture = fixture(json!({}));
+    let files = |fixture: &Fixture, component: &str| -> BTreeMap<String, String> {
+        let pod = &fixture.deployment(component)["spec"]["template"]["spec"];
+        let volumes = pod["volumes"].as_array().unwrap();
+        let mounted = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        let Some(volume) = volumes.iter().find(|volume| volume["name"] == "backends") else {
+            assert!(mounted.iter().all(|mount| mount["name"] != "backends"));
+            return BTreeMap::new();
+        };
+        assert!(mounted.iter().any(|mount| mount["name"] == "backends"));
+        let items = volume["secret"]["items"].as_array().unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        items
+            .iter()
+            .map(|item| (text(&item["path"]), text(&item["key"])))
+            .collect()
+    };
+    for component in Component::ALL {
+        assert!(files(&fixture, component.as_str()).is_empty(), "{component}");
+    }
+    for key in [
+        "REDIS_TLS_CA",
+        "REDIS_TLS_KEY",
+        "GATEWAY_REDIS_TLS_KEY",
+        "MONGODB_TLS_CA",
+        "KAFKA_TLS_CERT",
+    ] {
+        fixture.backends.insert(key.to_owned(), b"pem".to_vec());
+    }
+    let names = |component| files(&fixture, component).into_keys().collect::<Vec<_>>();
+    assert_eq!(
+        files(&fixture, "gateway"),
+        [
+            ("REDIS_TLS_CA", "REDIS_TLS_CA"),
+            ("REDIS_TLS_KEY", "GATEWAY_REDIS_TLS_KEY")
+        ]
+        .map(|(path, key)| (path.to_owned(), key.to_owned()))
+        .into()
+    );
+    assert_eq!(names("auth"), ["MONGODB_TLS_CA"]);
+    assert_eq!(names("processor"), ["KAFKA_TLS_CERT", "MONGODB_TLS_CA"]);
+    assert_eq!(files(&fixture, "inventory")["REDIS_TLS_KEY"], "REDIS_TLS_KEY");
+}
+
 #[test]
 fn nobody_but_auth_learns_of_the_administrator_and_auth_no_password() {
     let mut fixture = fixture(json!({}));
