@@ -1,5 +1,6 @@
 //! The address a request really came from. A forwarded header counts only as far as trusted proxies vouch for it.
 
+use axum::http::HeaderMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A network in CIDR notation. IPv4 addresses written as IPv6 (`::ffff:10.0.0.1`, as a listener on `::` sees them) are in
@@ -61,6 +62,17 @@ pub fn resolve(peer: IpAddr, forwarded_for: Option<&str>, trusted: &[Network]) -
         }
     }
     client
+}
+
+/// What the `X-Forwarded-For` lines of a request say, as one.
+pub fn forwarded_for(headers: &HeaderMap) -> Option<String> {
+    // What a client wrote in odd bytes stands before what a proxy has added to the same line.
+    let lines: Vec<_> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(","))
 }
 
 #[cfg(test)]

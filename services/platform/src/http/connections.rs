@@ -32,15 +32,23 @@ static ACTIVE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
         "quicksale_http_connections_refused_total",
-        "Connections closed at once (peer: too many from one address), and times when all places were taken (full).",
+        "Connections closed at once (peer: too many from one address), and times when all places were taken by requests that are worked on (full).",
         &["service", "reason"]
+    ))
+});
+
+static MADE_ROOM: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "quicksale_http_connections_made_room_total",
+        "Connections that waited for their client and were closed, since all places were taken and somebody else came.",
+        &["service"]
     ))
 });
 
 /// The bounds of a server.
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// Connections in all; while there are as many, none is accepted.
+    /// Connections in all; when there are as many, the one that has waited longest for its client makes room.
     pub in_all: usize,
     /// Connections from one address (one /64 of IPv6); more are closed at once. `None` for any number.
     pub from_one_peer: Option<usize>,
@@ -130,9 +138,13 @@ impl Peers {
         })
     }
 
-    /// All places were taken.
-    pub(super) fn were_full(&self) {
-        REFUSED.with_label_values(&[self.service, "full"]).inc();
+    /// All places were taken, and somebody has made room or not.
+    pub(super) fn were_full(&self, made_room: bool) {
+        if made_room {
+            MADE_ROOM.with_label_values(&[self.service]).inc();
+        } else {
+            REFUSED.with_label_values(&[self.service, "full"]).inc();
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod page;
 mod patience;
 pub mod problem;
 pub mod server;
+mod waiting;
 
 pub use extract::{Json, Path, Query, is_json};
 

@@ -8,6 +8,7 @@ use super::{
     listen::listen,
     patience::{Activity, Patient},
     problem::{Code, Problem},
+    waiting::{Awaited, GaveWay, Turn, Waiting},
 };
 use crate::metrics::HTTP_SECONDS;
 use axum::{
@@ -23,15 +24,14 @@ use axum::{
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
-    convert::Infallible,
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
@@ -42,6 +42,8 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The most bytes of a request's head (431 beyond), and what is read ahead of a body.
 const HEAD_BYTES: usize = 16 * 1024;
+/// Where all connections are served, how long until somebody is looked for again who can make room.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What every answer says to a browser: take the content type at its word, show the page in nobody's frame, and tell
 /// other sites nothing of the address.
 const FOR_BROWSERS: [(HeaderName, HeaderValue); 3] = [
@@ -114,6 +116,7 @@ impl Server {
     pub async fn run(mut self, stop: CancellationToken) {
         let peers = Peers::new(self.service, &self.bounds);
         let places = Arc::new(Semaphore::new(self.bounds.in_all));
+        let waiting = Arc::new(Waiting::default());
         let door = Arc::new(Door {
             router: self.router.with_state(()),
             places: Arc::clone(&places),
@@ -122,28 +125,55 @@ impl Server {
         });
         let connections = TaskTracker::new();
         loop {
-            if places.available_permits() == 0 {
-                peers.were_full();
-            }
-            // Without a place nothing is accepted: the kernel keeps a line of those who come next.
-            let next = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                // Waits a moment where the process has no more file descriptors.
-                (place, Listener::accept(&mut self.listener).await)
-            };
-            let (place, (stream, peer)) = tokio::select! {
+            // Waits a moment where the process has no more file descriptors.
+            let (stream, peer) = tokio::select! {
                 () = stop.cancelled() => break,
-                next = next => next,
+                accepted = Listener::accept(&mut self.listener) => accepted,
             };
             let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-            if let (Ok(place), Some(by_peer)) = (place, peers.enter(peer.ip())) {
-                connections.spawn(Arc::clone(&door).serve(stream, peer, (place, by_peer)));
+            // Before anybody makes room: who has too many already takes no place of others.
+            let Some(by_peer) = peers.enter(peer.ip()) else {
+                continue;
+            };
+            let place = tokio::select! {
+                () = stop.cancelled() => break,
+                place = place(&places, &waiting, &peers) => place,
+            };
+            if let Ok(place) = place {
+                let turn = Arc::new(waiting.connection());
+                connections.spawn(Arc::clone(&door).serve(stream, peer, turn, (place, by_peer)));
             }
         }
         drop(self.listener);
         connections.close();
         connections.wait().await;
     }
+}
+
+/// A place for somebody who has come. While nobody makes room, the kernel
+/// keeps a line of those who come next.
+async fn place(
+    places: &Arc<Semaphore>,
+    waiting: &Waiting,
+    peers: &Peers,
+) -> Result<OwnedSemaphorePermit, AcquireError> {
+    let mut next = Box::pin(Arc::clone(places).acquire_owned());
+    while places.available_permits() == 0 {
+        peers.were_full(waiting.make_room());
+        // Somebody who was served then may be waiting for the next request now.
+        if let Ok(place) = tokio::time::timeout(LOOK_AGAIN, &mut next).await {
+            return place;
+        }
+    }
+    next.await
+}
+
+/// The client at the other end of a connection.
+#[derive(Debug)]
+struct Client {
+    peer: SocketAddr,
+    activity: Arc<Activity>,
+    turn: Arc<Turn>,
 }
 
 /// What every connection of a server works with.
@@ -161,6 +191,7 @@ impl Door {
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
+        turn: Arc<Turn>,
         places: (OwnedSemaphorePermit, PeerPlace),
     ) {
         if let Err(error) = stream.set_nodelay(true) {
@@ -168,9 +199,13 @@ impl Door {
         }
         let activity = Arc::new(Activity::default());
         let stream = Patient::new(stream, Arc::clone(&activity), self.bounds.head, self.bounds.write);
+        let client = Arc::new(Client {
+            peer,
+            activity,
+            turn: Arc::clone(&turn),
+        });
         let answering = Arc::clone(&self);
-        let service =
-            service_fn(move |request| Arc::clone(&answering).answer(request, peer, Arc::clone(&activity)));
+        let service = service_fn(move |request| Arc::clone(&answering).answer(request, Arc::clone(&client)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.bounds.idle)
@@ -182,6 +217,7 @@ impl Door {
         let ended = loop {
             tokio::select! {
                 ended = connection.as_mut() => break ended,
+                () = turn.gives_way() => break Ok(()),
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
@@ -197,22 +233,27 @@ impl Door {
     async fn answer(
         self: Arc<Self>,
         request: hyper::Request<Incoming>,
-        peer: SocketAddr,
-        activity: Arc<Activity>,
-    ) -> Result<Response, Infallible> {
-        activity.begin();
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let mut response = self.router.clone().oneshot(request).await?;
+        client: Arc<Client>,
+    ) -> Result<Response, GaveWay> {
+        client.activity.begin();
+        let (parts, body) = request.into_parts();
+        let body = Awaited::new(body, Arc::clone(&client.turn))?;
+        let mut request = Request::from_parts(parts, Body::new(body));
+        request.extensions_mut().insert(ConnectInfo(client.peer));
+        let Ok(mut response) = self.router.clone().oneshot(request).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            activity.upgraded();
-        } else if self.is_crowded() {
-            // An idle connection would keep somebody else out.
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            client.activity.upgraded();
+            client.turn.is_served();
+        } else {
+            client.turn.waits_again();
+            if self.is_crowded() {
+                // An idle connection would keep somebody else out.
+                response
+                    .headers_mut()
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
         }
-        activity.answered();
+        client.activity.answered();
         Ok(response)
     }
 

@@ -213,20 +213,76 @@ async fn a_peer_has_its_share_and_gets_it_back() {
         .expect("the place of a closed connection is lost");
 }
 
+/// Whoever is slow, in the head, in the body or between two requests, keeps nobody out.
 #[tokio::test]
-async fn beyond_all_places_connections_wait_their_turn() {
+async fn when_all_places_are_taken_the_slowest_client_makes_room() {
+    let bounds = Bounds {
+        in_all: 3,
+        ..Bounds::default()
+    };
+    let router = hello().route(
+        "/all",
+        axum::routing::post(|body: axum::body::Bytes| async move { body.len().to_string() }),
+    );
+    let running = serve(router, bounds).await;
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut slow = [
+        running.send("GET / HTTP/1.1\r\n").await,
+        running
+            .send("POST /all HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+            .await,
+        running.send("").await,
+    ];
+    for _ in 0..20 {
+        let mut honest = running.send(request).await;
+        assert!(rest(&mut honest).await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(rest(&mut slow[0]).await, "", "it was not closed");
+    // The one that waits for less long than others has its turn.
+    let mut body = running
+        .send("POST /all HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\na")
+        .await;
+    let mut honest = running.send(request).await;
+    assert!(rest(&mut honest).await.starts_with("HTTP/1.1 200"));
+    body.write_all(b"b").await.unwrap();
+    let answered = rest(&mut body).await;
+    assert!(
+        answered.starts_with("HTTP/1.1 200") && answered.ends_with('2'),
+        "{answered}"
+    );
+}
+
+/// A request that has come in is not given up for another.
+#[tokio::test]
+async fn beyond_all_places_connections_wait_for_those_that_are_served() {
     let bounds = Bounds {
         in_all: 1,
         ..Bounds::default()
     };
-    let running = serve(hello(), bounds).await;
-    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let holder = running.send("GET / HTTP/1.1\r\n").await;
-    let mut waiting = running.send(request).await;
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let go_on = Arc::new(tokio::sync::Notify::new());
+    let (told, awaited) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let slow = move |_body: axum::body::Bytes| {
+        let (told, awaited) = (Arc::clone(&told), Arc::clone(&awaited));
+        async move {
+            told.notify_one();
+            awaited.notified().await;
+            "done"
+        }
+    };
+    let running = serve(hello().route("/slow", axum::routing::post(slow)), bounds).await;
+    let mut served = running
+        .send("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab")
+        .await;
+    timeout(SOON, begun.notified()).await.expect("it is not served");
+    let mut waiting = running
+        .send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
     let mut byte = [0];
     let early = timeout(Duration::from_millis(300), waiting.read(&mut byte)).await;
     assert!(early.is_err(), "there was a place: {early:?}");
-    drop(holder);
+    go_on.notify_one();
+    assert!(rest(&mut served).await.ends_with("done"));
     assert!(rest(&mut waiting).await.starts_with("HTTP/1.1 200"));
 }
 
