@@ -79,14 +79,7 @@ pub fn address(request: &Request, trusted: &[Network]) -> IpAddr {
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
-    // What a client wrote in odd bytes stands before what a proxy has added to the same line.
-    let forwarded: Vec<_> = request
-        .headers()
-        .get_all("x-forwarded-for")
-        .iter()
-        .map(|value| String::from_utf8_lossy(value.as_bytes()))
-        .collect();
-    let forwarded = (!forwarded.is_empty()).then(|| forwarded.join(","));
+    let forwarded = client_address::forwarded_for(request.headers());
     client_address::resolve(peer, forwarded.as_deref(), trusted)
 }
 

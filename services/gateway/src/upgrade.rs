@@ -1,11 +1,11 @@
 //! Passes WebSockets on to the notifier where there is no ingress that does: the handshake is forwarded, then bytes
 //! flow both ways until one side ends.
 
-use crate::Gateway;
+use crate::{Gateway, subject};
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderName, StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use hyper_util::{
@@ -16,7 +16,7 @@ use platform::http::{
     REQUEST_ID, handshake,
     problem::{Code, Problem},
 };
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::Semaphore,
@@ -77,7 +77,8 @@ pub(crate) async fn connect(State(gateway): State<Gateway>, request: Request) ->
         )
         .into_response();
     }
-    pass_on(&gateway.upgrades, request)
+    let client = subject::address(&request, &gateway.trusted);
+    pass_on(&gateway.upgrades, request, client)
         .await
         .unwrap_or_else(IntoResponse::into_response)
 }
@@ -85,7 +86,7 @@ pub(crate) async fn connect(State(gateway): State<Gateway>, request: Request) ->
 /// How long one side of a socket may stay after the other has ended.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-async fn pass_on(upgrades: &Upgrades, mut request: Request) -> Result<Response, Problem> {
+async fn pass_on(upgrades: &Upgrades, mut request: Request, client: IpAddr) -> Result<Response, Problem> {
     let place = Arc::clone(&upgrades.places)
         .try_acquire_owned()
         .map_err(|_| Problem::busy())?;
@@ -104,6 +105,9 @@ async fn pass_on(upgrades: &Upgrades, mut request: Request) -> Result<Response, 
         if let Some(value) = request.headers().get(&name) {
             forwarded.headers_mut().insert(name, value.clone());
         }
+    }
+    if let Ok(client) = HeaderValue::from_str(&client.to_string()) {
+        forwarded.headers_mut().insert("x-forwarded-for", client);
     }
     let mut answer = tokio::time::timeout(ANSWER, upgrades.client.request(forwarded))
         .await

@@ -4,10 +4,12 @@
 //! - [`tail`] reads every partition in every replica, from where it is stored up to, and feeds [`hub`], which pushes to
 //!   the sockets of this process;
 //! - [`socket`] is one buyer's WebSocket: what was missed first, then what happens;
-//! - [`tickets`] open one without a token in its address, and [`pace`] bounds how often a user may try;
+//! - [`tickets`] open one without a token in its address; [`pace`] bounds how often a user may try, and [`networks`] what all
+//!   users of one network may have;
 //! - [`routes`] is the HTTP API.
 
 pub mod hub;
+pub mod networks;
 pub mod pace;
 pub mod record;
 pub mod routes;
@@ -100,7 +102,8 @@ pub fn build(deps: Dependencies) -> Service {
         store,
         hub,
         tickets,
-        pace: Arc::default(),
+        pace: Arc::new(pace::Pace::new(routes::MOST_IN_A_MINUTE)),
+        networks: Arc::new(networks::Networks::new(deps.config.http.trusted_networks())),
         origins: Arc::new(deps.config.http.cors_origins.clone()),
         authority: deps.authority,
         clock: Clock::System,

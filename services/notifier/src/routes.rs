@@ -2,6 +2,7 @@
 
 use crate::{
     hub::Hub,
+    networks::{Networks, Refusal},
     pace::Pace,
     socket::Session,
     store::{Notification, Store},
@@ -9,7 +10,7 @@ use crate::{
 };
 use axum::{
     Router,
-    extract::{FromRef, RawQuery, State, WebSocketUpgrade},
+    extract::{ConnectInfo, FromRef, RawQuery, State, WebSocketUpgrade},
     http::{HeaderMap, StatusCode, header},
     response::Response,
     routing::{get, patch, post},
@@ -20,6 +21,7 @@ use platform::{
     http::{
         Json, Path, Query,
         authorization::{Authority, Caller},
+        client_address,
         handshake::{self, Pass},
         page::{Page, PageQuery},
         problem::{Code, Problem},
@@ -28,12 +30,14 @@ use platform::{
 };
 use sale::UserId;
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 /// The most bytes that a client may send in one frame, and in all frames of a message: it has nothing to say.
 const MOST_FRAME_BYTES: usize = 4_096;
+/// Handshakes and tickets of a user in a minute.
+pub const MOST_IN_A_MINUTE: u32 = 60;
 
 /// What the routes work with.
 #[derive(Debug, Clone)]
@@ -45,7 +49,9 @@ pub struct Notifier {
     /// Tickets for sockets.
     pub tickets: Tickets,
     /// How often each user has tried.
-    pub pace: Arc<Pace>,
+    pub pace: Arc<Pace<UserId>>,
+    /// What each network has.
+    pub networks: Arc<Networks>,
     /// Origins whose pages may open a socket.
     pub origins: Arc<Vec<String>>,
     /// Verifies tokens.
@@ -106,6 +112,7 @@ async fn connect(
     State(notifier): State<Notifier>,
     Query(query): Query<ConnectQuery>,
     RawQuery(raw): RawQuery,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
@@ -123,6 +130,16 @@ async fn connect(
         )
     })?;
     let upgrade = upgrade.map_err(|error| Problem::field("Upgrade", error.body_text()))?;
+    // Before anything is looked up for it.
+    let forwarded_for = client_address::forwarded_for(&headers);
+    let network = notifier.networks.of(peer.ip(), forwarded_for.as_deref());
+    let place = notifier
+        .networks
+        .enter(network, Instant::now())
+        .map_err(|refusal| match refusal {
+            Refusal::Wait(seconds) => too_often(seconds),
+            Refusal::Full => Problem::busy(),
+        })?;
     let identity = notifier.identify(pass).await?;
     let registration = notifier.hub.register(&identity.user).ok_or_else(Problem::busy)?;
     let (user, id, hub) = (identity.user.clone(), registration.id, Arc::clone(&notifier.hub));
@@ -143,7 +160,10 @@ async fn connect(
         .max_frame_size(MOST_FRAME_BYTES)
         .max_message_size(MOST_FRAME_BYTES)
         .on_failed_upgrade(move |_error| hub.leave(&user, id))
-        .on_upgrade(move |socket| session.serve(socket, registration)))
+        .on_upgrade(async move |socket| {
+            session.serve(socket, registration).await;
+            drop(place);
+        }))
 }
 
 /// The id of an update. Whatever sorts after all of them would leave every update out in silence.
@@ -179,11 +199,13 @@ impl Notifier {
     }
 
     fn keep_pace(&self, user: &UserId) -> Result<(), Problem> {
-        self.pace.count(user, Instant::now()).map_err(|seconds| {
-            let detail = format!("You have connected too often; try again in {seconds} s.");
-            Problem::new(Code::RateLimited, detail).retry_after(seconds)
-        })
+        self.pace.count(user, Instant::now()).map_err(too_often)
     }
+}
+
+fn too_often(seconds: u64) -> Problem {
+    let detail = format!("You have connected too often; try again in {seconds} s.");
+    Problem::new(Code::RateLimited, detail).retry_after(seconds)
 }
 
 /// A ticket.
