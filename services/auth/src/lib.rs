@@ -1,6 +1,7 @@
 //! Accounts: who somebody is, and the tokens that prove it.
 //!
-//! - [`account`] checks what people send, [`client`] tells where from; [`password`] hashes within what [`memory`] there is;
+//! - [`account`] checks what people send, [`client`] tells where from;
+//! - [`password`] hashes, by way of [`hashing`] and within what [`memory`] there is;
 //! - [`proof`] lets somebody prove who they are, and [`guesses`] counts the tries;
 //! - [`session`] hands out token pairs and exchanges them by the rules of [`refresh`];
 //! - [`store`] keeps users, [`session_store`] their sessions;
@@ -10,6 +11,7 @@ pub mod account;
 pub mod admin;
 pub mod client;
 pub mod guesses;
+pub mod hashing;
 pub mod memory;
 pub mod password;
 pub mod proof;

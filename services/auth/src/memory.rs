@@ -1,12 +1,14 @@
 //! How many passwords may be hashed at once: as many as there are cores, if the process's memory limit has room for the
 //! memory that each of them takes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Where the kernel says how much memory a container may use: control groups version 2, then version 1.
-const LIMIT_FILES: [&str; 2] = [
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+/// Where the kernel says which control groups a process is in.
+const OWN_GROUPS: &str = "/proc/self/cgroup";
+/// Where it says how much memory a group may use, and the name of the file: version 2, then version 1.
+const LIMITS: [(&str, &str); 2] = [
+    ("/sys/fs/cgroup", "memory.max"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
 ];
 /// What the process needs beside password hashes.
 const RESERVE: u64 = 96 * 1024 * 1024;
@@ -19,12 +21,37 @@ pub fn places(cores: usize, limit: Option<u64>, each: u64) -> usize {
     usize::try_from(by_memory).unwrap_or(usize::MAX).min(cores).max(1)
 }
 
-/// The memory limit of this process's container, if it has one.
+/// The memory limit of this process's container, if it has one: the smallest of its groups from its own up. A container
+/// mostly sees its own group as the top.
 pub fn limit() -> Option<u64> {
-    LIMIT_FILES
+    let groups = std::fs::read_to_string(OWN_GROUPS).unwrap_or_default();
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    limit_files(&groups)
         .iter()
-        .find_map(|file| std::fs::read_to_string(Path::new(file)).ok())
-        .and_then(|text| parse(&text))
+        .filter_map(|file| parse(&read(file)?))
+        .min()
+}
+
+/// The files that may bound a process in these groups.
+fn limit_files(groups: &str) -> Vec<PathBuf> {
+    // A line is `number:controllers:path`, and for version 2 `0::path`.
+    let path_of = |version: usize| {
+        let mut lines = groups
+            .lines()
+            .filter_map(|line| line.split_once(':')?.1.split_once(':'));
+        let found = lines.find(|(controllers, _)| match version {
+            0 => controllers.is_empty(),
+            _ => controllers.split(',').any(|controller| controller == "memory"),
+        });
+        found.map_or("", |(_, path)| path.trim_start_matches('/'))
+    };
+    let files = LIMITS.iter().enumerate().flat_map(|(version, (mount, file))| {
+        let own = Path::new(path_of(version));
+        own.ancestors()
+            .map(|group| Path::new(mount).join(group).join(file))
+            .collect::<Vec<_>>()
+    });
+    files.collect()
 }
 
 fn parse(text: &str) -> Option<u64> {
@@ -49,6 +76,30 @@ mod tests {
             let used = RESERVE + places(1_000, Some(limit * MIB), each) as u64 * each;
             assert!(used <= limit * MIB || limit * MIB < RESERVE + each, "{limit} MiB");
         }
+    }
+
+    #[test]
+    fn a_process_is_bound_by_every_group_that_it_is_in() {
+        let shown = |groups| -> Vec<String> {
+            let files = limit_files(groups);
+            files.iter().map(|file| file.display().to_string()).collect()
+        };
+        let top = [
+            "/sys/fs/cgroup/memory.max",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        ];
+        assert_eq!(shown("0::/\n"), top);
+        assert_eq!(shown(""), top);
+        assert_eq!(
+            shown("5:cpu:/x\n4:hugetlb,memory:/a/b\n0::/c\n"),
+            [
+                "/sys/fs/cgroup/c/memory.max",
+                "/sys/fs/cgroup/memory.max",
+                "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ]
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Password hashing: argon2id with 19 MiB and two passes (OWASP's first choice for argon2id), off the async threads and no
-//! more at once than there are cores and memory for. Whoever sends many fills a small part of the queue only.
+//! Password hashing off the async threads, and no more at once than there are cores and memory for. Whoever sends many
+//! fills a small part of the queue only.
 
-use crate::{client::Network, memory};
-use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+use crate::{
+    client::Network,
+    hashing::{MEMORY_KIB, Memories, Memory, PASSES},
+    memory,
 };
+use argon2::{Params, password_hash::phc::PasswordHash};
 use platform::http::problem::Problem;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -14,11 +15,7 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
-/// Memory in KiB.
-const MEMORY_KIB: u32 = 19 * 1024;
-/// Passes.
-const PASSES: u32 = 2;
-/// Memory of a hash under way, with what the allocator and its thread need.
+/// Memory of a hash under way, with what its thread needs.
 const BYTES_OF_ONE: u64 = (MEMORY_KIB as u64 + 2 * 1024) * 1024;
 /// Callers that may wait for a place each; at 25 ms a hash the last of them waits some 3 s.
 const WAITING_FOR_EACH_PLACE: usize = 128;
@@ -26,13 +23,18 @@ const WAITING_FOR_EACH_PLACE: usize = 128;
 const SHARES: usize = 8;
 
 /// Compared with when there is no such user, so that the answer takes as long.
-static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now("nobody has this password").unwrap_or_default());
+static NOBODY: LazyLock<String> = LazyLock::new(|| {
+    Memory::default()
+        .hash("nobody has this password")
+        .unwrap_or_default()
+});
 
 /// Hashes and verifies within bounds.
 #[derive(Debug, Clone)]
 pub struct Passwords {
     places: Arc<Semaphore>,
     queue: Arc<Queue>,
+    memories: Memories,
 }
 
 impl Default for Passwords {
@@ -44,6 +46,7 @@ impl Default for Passwords {
         Self {
             places: Arc::new(Semaphore::new(places)),
             queue: Arc::new(Queue::new(places * WAITING_FOR_EACH_PLACE)),
+            memories: Memories::default(),
         }
     }
 }
@@ -54,7 +57,7 @@ impl Passwords {
     /// # Errors
     /// 503 when too many are waiting.
     pub async fn hash(&self, password: SecretString, from: Option<Network>) -> Result<String, Problem> {
-        self.in_place(from, move || hash_now(password.expose_secret()))
+        self.in_place(from, move |memory| memory.hash(password.expose_secret()))
             .await?
             .map_err(|error| Problem::internal(&error))
     }
@@ -69,14 +72,10 @@ impl Passwords {
         hash: Option<String>,
         from: Option<Network>,
     ) -> Result<bool, Problem> {
-        self.in_place(from, move || {
+        self.in_place(from, move |memory| {
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| NOBODY.clone());
-            let matches = PasswordHash::new(&hash).is_ok_and(|hash| {
-                argon2()
-                    .verify_password(password.expose_secret().as_bytes(), &hash)
-                    .is_ok()
-            });
+            let matches = memory.matches(password.expose_secret(), &hash);
             matches && known
         })
         .await
@@ -85,15 +84,16 @@ impl Passwords {
     async fn in_place<T: Send + 'static>(
         &self,
         from: Option<Network>,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let _waiting = Queue::enter(&self.queue, from).ok_or_else(Problem::busy)?;
         let place = Arc::clone(&self.places)
             .acquire_owned()
             .await
             .map_err(|_| Problem::busy())?;
+        let memories = self.memories.clone();
         tokio::task::spawn_blocking(move || {
-            let done = work();
+            let done = memories.with(work);
             drop(place);
             done
         })
@@ -176,21 +176,6 @@ pub fn check_hash(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn argon2() -> Argon2<'static> {
-    Argon2::new(
-        Algorithm::Argon2id,
-        Version::V0x13,
-        Params::new(MEMORY_KIB, PASSES, 1, None).unwrap_or_default(),
-    )
-}
-
-fn hash_now(password: &str) -> Result<String, argon2::password_hash::Error> {
-    let salt: [u8; 16] = rand::random();
-    Ok(argon2()
-        .hash_password_with_salt(password.as_bytes(), &salt)?
-        .to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_hash_that_costs_too_much_is_refused() {
-        check_hash(&hash_now("a password").unwrap()).unwrap();
+        check_hash(&Memory::default().hash("a password").unwrap()).unwrap();
         let salt_and_hash = "c2FsdHNhbHRzYWx0$MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE";
         for (hash, says) in [
             ("plain".to_owned(), "PHC"),
