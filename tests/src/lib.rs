@@ -3,6 +3,7 @@
 
 pub mod backends;
 pub mod cluster;
+pub mod confined;
 pub mod scenarios;
 pub mod shop;
 pub mod world;

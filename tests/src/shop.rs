@@ -11,6 +11,9 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
 /// A WebSocket to the shop.
 pub type Socket = WebSocketStream<TcpStream>;
 
@@ -28,7 +31,7 @@ impl Shop {
     pub fn new(host: &str, address: SocketAddr, private_pem: &str) -> Result<Self> {
         Ok(Self {
             http: reqwest::Client::builder()
-                .timeout(Duration::from_secs(20))
+                .timeout(DEADLINE)
                 .resolve(host, address)
                 .build()?,
             host: format!("{host}:{}", address.port()),
@@ -40,6 +43,15 @@ impl Shop {
     /// The address of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.host)
+    }
+
+    /// A client that keeps no connection, like one that comes for the first time.
+    pub fn newcomer(&self) -> Result<reqwest::Client> {
+        let (name, _) = self.host.split_once(':').context("no port")?;
+        let client = reqwest::Client::builder()
+            .timeout(DEADLINE)
+            .pool_max_idle_per_host(0);
+        Ok(client.resolve(name, self.address).build()?)
     }
 
     /// Opens the WebSocket.

@@ -4,6 +4,7 @@
 use crate::{
     backends::Backends,
     cluster::command,
+    confined::Confined,
     scenarios::{Login, SETTLED},
     shop::Shop,
 };
@@ -60,25 +61,57 @@ pub struct World {
     pub backends: Backends,
     dir: tempfile::TempDir,
     running: BTreeMap<&'static str, Child>,
+    /// After the processes, which must be gone before.
+    confined: BTreeMap<&'static str, Confined>,
+    memory: Option<u64>,
     ports: BTreeMap<&'static str, (u16, u16)>,
+}
+
+/// How a sale is to be.
+pub struct Setup {
+    /// What it runs on; those of the environment if there are none.
+    pub backends: Option<Backends>,
+    /// Who confirms its orders.
+    pub confirmation: Confirmation,
+    /// Networks whose word about addresses counts.
+    pub trusted_proxies: Vec<String>,
+    /// How many bytes of memory each process may have.
+    pub memory: Option<u64>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            backends: None,
+            confirmation: Confirmation::Automatic,
+            trusted_proxies: Vec::new(),
+            memory: None,
+        }
+    }
 }
 
 impl World {
     /// Starts a sale that is open and confirms by itself.
     pub async fn start() -> Result<Self> {
-        Self::start_with(Confirmation::Automatic).await
+        Self::start_as(Setup::default()).await
     }
 
     /// Starts a sale that is open.
     pub async fn start_with(confirmation: Confirmation) -> Result<Self> {
-        Self::start_on(Backends::shared()?, confirmation).await
+        Self::start_as(Setup {
+            confirmation,
+            ..Setup::default()
+        })
+        .await
     }
 
-    /// Starts a sale that is open, on these backends.
-    pub async fn start_on(backends: Backends, confirmation: Confirmation) -> Result<Self> {
+    /// Starts a sale that is open, and is as it is asked for.
+    pub async fn start_as(setup: Setup) -> Result<Self> {
+        let backends = setup.backends.map_or_else(Backends::shared, Ok)?;
         let ports = free_ports()?;
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
-        let config = config(&name, &ports, confirmation)?;
+        let mut config = config(&name, &ports, setup.confirmation)?;
+        config.http.trusted_proxies = setup.trusted_proxies;
         let dir = tempfile::tempdir()?;
         let pair = KeyPair::generate()?;
         std::fs::write(dir.path().join(paths::SIGNING_KEY_FILE), &pair.private_pem)?;
@@ -93,6 +126,8 @@ impl World {
             database: client.database(&config.data.database),
             shop: Arc::new(Shop::new("127.0.0.1", gateway, &pair.private_pem)?),
             running: BTreeMap::new(),
+            confined: BTreeMap::new(),
+            memory: setup.memory,
             backends,
             config,
             dir,
@@ -217,8 +252,9 @@ impl World {
             .append(true)
             .open(self.log(service))?;
         // The processes end with the thread that started them, also when a test is killed.
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
+        let mut command = self.confine(service)?;
+        let child = command
+            .args(["setpriv", "--pdeathsig", "KILL"])
             .arg(executable())
             .arg(service.trim_end_matches(SECOND))
             .args([
@@ -248,6 +284,26 @@ impl World {
             })?;
         self.running.insert(service, child);
         Ok(())
+    }
+
+    /// A command that becomes another, with the memory that it may have.
+    fn confine(&mut self, service: &'static str) -> Result<Command> {
+        let Some(bytes) = self.memory else {
+            return Ok(Command::new("env"));
+        };
+        if !self.confined.contains_key(service) {
+            let name = format!("{}-{service}", self.config.sale.name);
+            self.confined.insert(service, Confined::new(&name, bytes)?);
+        }
+        Ok(self.confined[service].command())
+    }
+
+    /// The services that were killed for want of memory, and the most that each has used, in bytes.
+    pub fn memory(&self) -> Result<BTreeMap<&'static str, (u64, u64)>> {
+        self.confined
+            .iter()
+            .map(|(service, group)| Ok((*service, (group.killed()?, group.peak()?))))
+            .collect()
     }
 
     /// Where a service's log goes: beside its configuration, or to `QUICKSALE_TEST_LOGS`, where it outlives the test.

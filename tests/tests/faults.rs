@@ -6,9 +6,8 @@ use quicksale_tests::{
     backends::Backends,
     scenarios::{SETTLED, crowd},
     shop::{Answer, Shop},
-    world::{World, eventually},
+    world::{Setup, World, eventually},
 };
-use sale::order::Confirmation;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +18,11 @@ const TRICKLE: Duration = Duration::from_millis(100);
 
 /// A sale on backends of its own.
 async fn start() -> Result<World> {
-    World::start_on(Backends::own().await?, Confirmation::Automatic).await
+    World::start_as(Setup {
+        backends: Some(Backends::own().await?),
+        ..Setup::default()
+    })
+    .await
 }
 
 /// What became of one order of the trickle.
