@@ -80,6 +80,13 @@ pub enum Ownership {
     Orphaned,
 }
 
+/// The Deployment that controls a ReplicaSet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Controller {
+    uid: String,
+    name: String,
+}
+
 /// Reads it.
 ///
 /// # Errors
@@ -101,7 +108,7 @@ pub async fn fetch(context: &Context, sale: &FlashSale, now: Timestamp) -> Resul
         ),
         secret(client, &settings.namespace, &settings.admin_secret),
     )?;
-    let pods = owned(pods, &replica_sets, &children);
+    let pods = owned(&name, pods, &replica_sets, &children);
     let mut observed = Observed {
         children,
         pods,
@@ -189,49 +196,67 @@ async fn pods(
 ) -> Result<Vec<(Option<String>, ObservedPod)>, ApiError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = within(api.list(&ListParams::default().labels(&sale_selector(sale)))).await?;
-    let controlled = |pod: &Pod| (controller(pod, "ReplicaSet"), observed_pod(pod, now));
+    let controlled = |pod: &Pod| {
+        (
+            controller(pod, "ReplicaSet").map(|set| set.uid),
+            observed_pod(pod, now),
+        )
+    };
     Ok(list.items.iter().map(controlled).collect())
 }
 
-/// The ReplicaSets that carry the sale's labels: the uid of each, and that of the Deployment that controls it.
+/// The ReplicaSets that carry the sale's labels: the uid of each, and the Deployment that controls it.
 async fn replica_sets(
     client: &Client,
     namespace: &str,
     sale: &str,
-) -> Result<BTreeMap<String, Option<String>>, ApiError> {
+) -> Result<BTreeMap<String, Option<Controller>>, ApiError> {
     let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
     let list = within(api.list_metadata(&ListParams::default().labels(&sale_selector(sale)))).await?;
     let controlled = |set: &PartialObjectMeta<ReplicaSet>| Some((set.uid()?, controller(set, "Deployment")));
     Ok(list.items.iter().filter_map(controlled).collect())
 }
 
-/// The uid of an object's controller of this kind.
-fn controller(object: &impl ResourceExt, kind: &str) -> Option<String> {
+/// An object's controller of this kind.
+fn controller(object: &impl ResourceExt, kind: &str) -> Option<Controller> {
     object
         .owner_references()
         .iter()
         .find(|owner| owner.controller == Some(true) && owner.kind == kind && owner.api_version == "apps/v1")
-        .map(|owner| owner.uid.clone())
+        .map(|owner| Controller {
+            uid: owner.uid.clone(),
+            name: owner.name.clone(),
+        })
 }
 
-/// Keeps the pods that a ReplicaSet controls, and says of each whether it is the sale's.
+/// Keeps the pods that are or may have been the sale's, and says of each which. A ReplicaSet that nobody controls, or a
+/// Deployment of a name that the operator gives to none of the sale's, is a stranger's: nothing waits for its pods.
 fn owned(
+    sale: &str,
     pods: Vec<(Option<String>, ObservedPod)>,
-    replica_sets: &BTreeMap<String, Option<String>>,
+    replica_sets: &BTreeMap<String, Option<Controller>>,
     children: &[(Kind, DynamicObject)],
 ) -> Vec<ObservedPod> {
-    let is_ours = |deployment: &str| {
-        children
+    let is_ours = |deployment: &Controller| {
+        children.iter().any(|(kind, object)| {
+            *kind == Kind::Deployment && object.uid().as_deref() == Some(&*deployment.uid)
+        })
+    };
+    let was_ours = |deployment: &Controller| {
+        Component::ALL
             .iter()
-            .any(|(kind, object)| *kind == Kind::Deployment && object.uid().as_deref() == Some(deployment))
+            .any(|component| deployment.name == object_name(sale, component.as_str()))
     };
     let ownership = |replica_set: &str| match replica_sets.get(replica_set) {
-        Some(Some(deployment)) if is_ours(deployment) => Ownership::Proven,
-        _ => Ownership::Orphaned,
+        Some(Some(deployment)) if is_ours(deployment) => Some(Ownership::Proven),
+        Some(Some(deployment)) => was_ours(deployment).then_some(Ownership::Orphaned),
+        Some(None) => None,
+        // The API server deletes a pod whose ReplicaSet is gone, so this lasts no longer than its farewell.
+        None => Some(Ownership::Orphaned),
     };
     pods.into_iter()
         .filter_map(|(replica_set, pod)| {
-            let ownership = ownership(&replica_set?);
+            let ownership = ownership(&replica_set?)?;
             Some(ObservedPod { ownership, ..pod })
         })
         .collect()
@@ -505,30 +530,43 @@ mod tests {
                 serde_json::from_value(json!({"metadata": {"name": name, "ownerReferences": owner}}))
                     .unwrap();
             (
-                controller(&pod, "ReplicaSet"),
+                controller(&pod, "ReplicaSet").map(|set| set.uid),
                 observed_pod(&pod, Timestamp::UNIX_EPOCH),
             )
         };
         let by = |kind: &str, uid: &str, controller: bool| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "x", "uid": uid, "controller": controller}]);
+        let controlled = |uid: &str, name: &str| {
+            Some(Controller {
+                uid: uid.to_owned(),
+                name: name.to_owned(),
+            })
+        };
         let replica_sets = BTreeMap::from([
-            ("ours".to_owned(), Some("deployment".to_owned())),
-            ("theirs".to_owned(), Some("another".to_owned())),
+            ("ours".to_owned(), controlled("deployment", "shoes-gateway")),
+            ("before".to_owned(), controlled("deleted", "shoes-gateway")),
+            ("theirs".to_owned(), controlled("another", "shoes-window")),
+            ("by-hand".to_owned(), None),
         ]);
         let pods = vec![
             pod("ours", by("ReplicaSet", "ours", true)),
             pod("of-a-stranger", by("ReplicaSet", "theirs", true)),
+            pod("of-a-replica-set-by-hand", by("ReplicaSet", "by-hand", true)),
+            pod("of-a-deployment-before", by("ReplicaSet", "before", true)),
             pod("of-nobody-any-more", by("ReplicaSet", "gone", true)),
             pod("by-hand", json!([])),
             pod("of-a-job", by("Job", "ours", true)),
             pod("not-controlled", by("ReplicaSet", "ours", false)),
         ];
-        let owned = owned(pods, &replica_sets, &[deployment("deployment")]);
+        let owned = owned("shoes", pods, &replica_sets, &[deployment("deployment")]);
         let of = |wanted| -> Vec<_> {
             let pods = owned.iter().filter(|pod| pod.ownership == wanted);
             pods.map(|pod| pod.name.as_str()).collect()
         };
         assert_eq!(of(Ownership::Proven), ["ours"]);
-        assert_eq!(of(Ownership::Orphaned), ["of-a-stranger", "of-nobody-any-more"]);
+        assert_eq!(
+            of(Ownership::Orphaned),
+            ["of-a-deployment-before", "of-nobody-any-more"]
+        );
     }
 
     #[test]
