@@ -72,6 +72,8 @@ faults() {
     rm -rf "$left"
   done
   tests --workspace --test faults -- --test-threads 2
+  # By itself: it measures how long buyers wait.
+  tests --workspace --test hostile
 }
 apiserver() {
   stop_backends

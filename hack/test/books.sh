@@ -29,6 +29,7 @@ SAFETY=(
   '*a_secret_of_ones_own_leads_to_nobody_elses_topics'
   '*a_secret_that_went_first_keeps_no_sale_and_no_data'
   '*a_database_of_another_cluster_is_left_alone'
+  '*under_attack_nobody_is_let_in_and_no_order_is_lost'
   # nobody let in
   '*a_token_of_a_part_of_quicksale_is_refused_at_the_front_door'
   '*the_operator_lends_nobody_its_identity'
@@ -41,6 +42,7 @@ SAFETY=(
   '*the_administrator_is_who_is_declared'
   '*a_ticket_opens_one_socket_once'
   '*pages_of_other_sites_open_no_socket'
+  '*no_request_hides_in_another'
   '*bad_input_is_named_and_changes_nothing'
   '*a_web_page_of_the_shop_may_call_and_no_other'
   '*a_password_goes_over_plain_text_only_where_the_sale_says_so'

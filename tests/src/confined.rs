@@ -29,7 +29,7 @@ impl Confined {
         let dir = parent.join(format!("quicksale-test-{name}"));
         let bytes = bytes.to_string();
         std::fs::create_dir(&dir)
-            .with_context(|| format!("{}: run as root, where control groups can be made", dir.display()))?;
+            .with_context(|| format!("{}: control groups are made by root", dir.display()))?;
         let confined = Self { dir, version };
         let limit = match version {
             Version::One => "memory.limit_in_bytes",
@@ -88,6 +88,17 @@ impl Confined {
         let path = self.dir.join(file);
         std::fs::write(&path, value).with_context(|| path.display().to_string())
     }
+}
+
+/// The most memory that a process has used, in bytes.
+///
+/// # Errors
+/// When it is gone.
+pub fn peak(process: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.context("no VmHWM")?.trim().trim_end_matches(" kB");
+    Ok(kib.parse::<u64>()? * 1024)
 }
 
 impl Drop for Confined {

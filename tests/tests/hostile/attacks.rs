@@ -1,0 +1,261 @@
+//! What hostile clients do, each over and over until the attack is ended. They come from many networks, as a proxy that is
+//! believed would say, and are bounded in number.
+
+use anyhow::{Context, Result};
+use futures::FutureExt;
+use platform::tokens::Role;
+use quicksale_tests::{
+    shop::{Answer, Shop},
+    world::World,
+};
+use serde_json::json;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// Connections that do nothing.
+pub(crate) const IDLE: usize = 5_000;
+/// Connections of each kind that are slow, or never come to an end.
+const SLOW: usize = 200;
+/// Logins in all, from so many networks, so many at once.
+pub(crate) const LOGINS: usize = 10_000;
+const NETWORKS: usize = 40;
+const AT_ONCE: usize = 50;
+/// Sockets with frames that are too long, and buyers of baskets that are too large, at once.
+const BOMBERS: usize = 16;
+const GREEDY: usize = 8;
+/// Between two tries of one attacker, and between two bytes of whoever is slow.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Between two guesses at passwords.
+const GUESSING: Duration = Duration::from_millis(100);
+/// Before a connection that was closed is opened anew by whoever does nothing with it: that is a thousand a second.
+const AWAY: Duration = Duration::from_secs(5);
+/// How long an attacker holds on to one connection.
+const HOLD: Duration = Duration::from_secs(30);
+
+/// The attackers, who go with the value.
+pub(crate) struct Attack {
+    field: Arc<Field>,
+    running: JoinSet<()>,
+}
+
+/// What they attack, and how often they have done what.
+pub(crate) struct Field {
+    shop: Arc<Shop>,
+    gateway: String,
+    notifier: String,
+    sku: String,
+    guesses: AtomicUsize,
+    /// Idle connections that were opened.
+    pub(crate) idle: AtomicUsize,
+    /// Heads and bodies that came byte by byte, and heads without an end.
+    pub(crate) slow: AtomicUsize,
+    /// Logins that were refused as they should be: a wrong password, too many tries, or no time for it now.
+    pub(crate) logins: AtomicUsize,
+    /// Frames that were too long.
+    pub(crate) frames: AtomicUsize,
+    /// Baskets over the limit that were refused.
+    pub(crate) baskets: AtomicUsize,
+    /// What was let in and should not have been.
+    pub(crate) let_in: AtomicUsize,
+}
+
+impl Attack {
+    /// Begins. `sku` has a limit of two for each buyer.
+    pub(crate) fn begin(world: &World, sku: &str) -> Self {
+        let field = Arc::new(Field {
+            shop: Arc::clone(&world.shop),
+            gateway: world.shop.url("").trim_start_matches("http://").to_owned(),
+            notifier: world.config.upstreams.notifier.authority().to_owned(),
+            sku: sku.to_owned(),
+            guesses: AtomicUsize::default(),
+            idle: AtomicUsize::default(),
+            slow: AtomicUsize::default(),
+            logins: AtomicUsize::default(),
+            frames: AtomicUsize::default(),
+            baskets: AtomicUsize::default(),
+            let_in: AtomicUsize::default(),
+        });
+        let mut running = JoinSet::new();
+        let mut send = |how_many: usize, kind: Kind| {
+            for n in 0..how_many {
+                running.spawn(again_and_again(Arc::clone(&field), kind, n));
+            }
+        };
+        send(IDLE, Kind::Idle);
+        for kind in [Kind::SlowHead, Kind::SlowBody, Kind::LongHead] {
+            send(SLOW, kind);
+        }
+        send(AT_ONCE, Kind::Login);
+        send(BOMBERS, Kind::Frame);
+        send(GREEDY, Kind::Basket);
+        Self { field, running }
+    }
+
+    /// Ends it, and tells what was done.
+    pub(crate) async fn end(mut self) -> Arc<Field> {
+        self.running.shutdown().await;
+        self.field
+    }
+
+    /// What was done so far.
+    pub(crate) fn so_far(&self) -> &Field {
+        &self.field
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Idle,
+    SlowHead,
+    SlowBody,
+    LongHead,
+    Login,
+    Frame,
+    Basket,
+}
+
+async fn again_and_again(field: Arc<Field>, kind: Kind, n: usize) {
+    // Not all at the same moment.
+    sleep(AWAY * u32::try_from(n % 100).unwrap_or(0) / 100).await;
+    loop {
+        let once = match kind {
+            Kind::Idle => idle(&field).boxed(),
+            Kind::SlowHead => slow(&field, b"GET /api/sale HTTP/1.1\r\nHost: x\r\nX: ").boxed(),
+            Kind::SlowBody => slow(&field, SLOW_BODY).boxed(),
+            Kind::LongHead => long_head(&field).boxed(),
+            Kind::Login => login(&field).boxed(),
+            Kind::Frame => frame(&field, n).boxed(),
+            Kind::Basket => basket(&field, n).boxed(),
+        };
+        // To be refused, or cut off, is what an attacker expects.
+        let _refused = once.await;
+        sleep(match kind {
+            Kind::Idle => AWAY,
+            Kind::Login => GUESSING,
+            _ => PAUSE,
+        })
+        .await;
+    }
+}
+
+const SLOW_BODY: &[u8] =
+    b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{";
+
+/// A connection that says nothing, until it is closed.
+async fn idle(field: &Field) -> Result<()> {
+    let mut stream = TcpStream::connect(&field.gateway).await?;
+    field.idle.fetch_add(1, Ordering::Relaxed);
+    timeout(HOLD, stream.read(&mut [0; 64])).await??;
+    Ok(())
+}
+
+/// A request that comes byte by byte.
+async fn slow(field: &Field, begin: &[u8]) -> Result<()> {
+    let mut stream = TcpStream::connect(&field.gateway).await?;
+    stream.write_all(begin).await?;
+    field.slow.fetch_add(1, Ordering::Relaxed);
+    loop {
+        stream.write_all(b"x").await?;
+        // Closed, or answered.
+        if timeout(PAUSE, stream.read(&mut [0; 512])).await.is_ok() {
+            return Ok(());
+        }
+    }
+}
+
+/// A head that does not end.
+async fn long_head(field: &Field) -> Result<()> {
+    let mut stream = TcpStream::connect(&field.gateway).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX: ").await?;
+    field.slow.fetch_add(1, Ordering::Relaxed);
+    let long = vec![b'x'; 64 * 1024];
+    timeout(HOLD, async {
+        for _ in 0..16 {
+            stream.write_all(&long).await?;
+        }
+        stream.read(&mut [0; 512]).await
+    })
+    .await??;
+    Ok(())
+}
+
+/// A guess at a password, from one network after the other, until so many were answered.
+async fn login(field: &Field) -> Result<()> {
+    if field.logins.load(Ordering::Relaxed) >= LOGINS {
+        sleep(HOLD).await;
+        return Ok(());
+    }
+    let n = field.guesses.fetch_add(1, Ordering::Relaxed);
+    let network = n % NETWORKS;
+    let request = field
+        .shop
+        .http
+        .post(field.shop.url("/api/auth/login"))
+        .header(
+            "x-forwarded-for",
+            format!("198.18.{}.{}", network / 250, network % 250),
+        )
+        .json(&json!({"email": format!("victim-{}@example.com", n % 100), "password": "a guess at it"}));
+    let answer = Answer::of(request.send().await?).await?;
+    let counter = match answer.status {
+        401 | 429 | 503 => &field.logins,
+        _ => &field.let_in,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// A WebSocket with the head of a frame of 16 MiB, which the library would take if nobody forbade it, and as much of it as
+/// is taken.
+async fn frame(field: &Field, n: usize) -> Result<()> {
+    let token = field.shop.token(&format!("bomber-{n}"), Role::Buyer)?;
+    let mut stream = TcpStream::connect(&field.notifier).await?;
+    let handshake = format!(
+        "GET /ws?token={token} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(handshake.as_bytes()).await?;
+    let mut answer = [0; 1024];
+    let read = timeout(HOLD, stream.read(&mut answer)).await??;
+    answer[..read]
+        .starts_with(b"HTTP/1.1 101")
+        .then_some(())
+        .context("refused")?;
+    let mut bomb = vec![0x82, 0xff, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 1, 2, 3, 4];
+    bomb.resize(64 * 1024, b'x');
+    field.frames.fetch_add(1, Ordering::Relaxed);
+    timeout(HOLD, async {
+        loop {
+            stream.write_all(&bomb).await?;
+        }
+    })
+    .await?
+}
+
+/// An order of more than one may have, or of more lines than there may be.
+async fn basket(field: &Field, n: usize) -> Result<()> {
+    let lines = 1 + (n % 2) * 500;
+    let items: Vec<_> = (0..lines)
+        .map(|_| json!({"sku": field.sku, "quantity": 1_000}))
+        .collect();
+    let user = uuid::Uuid::new_v4().to_string();
+    let token = field.shop.token(&user, Role::Buyer)?;
+    let answer = field.shop.place(&token, &user, json!(items)).await?;
+    let counter = match answer.status {
+        201 => &field.let_in,
+        _ => &field.baskets,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
