@@ -72,7 +72,8 @@ print_what_to_try() {
   cat <<X
 
 The sample sale is open: $url
-Administrator: $(admin email), password $(admin password)
+Administrator: $(admin email); the password:
+  kubectl --context kind-$cluster --namespace quicksale-system get secret quicksale-admin --output go-template='{{.data.password | base64decode}}'
 
 Try:
   kubectl --context kind-$cluster --namespace shop get flashsales

@@ -103,7 +103,8 @@ pub struct ServiceSize {
     /// How many replicas there are; 2 of the gateway and 1 of every other service when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
-    /// What each replica asks for and may use; cpu 25m and memory 64Mi, at most memory 256Mi, when left out.
+    /// What each replica asks for and may use; cpu 25m and memory 64Mi, at most memory 256Mi, when left out. A limit of
+    /// memory that is left out is raised to a request that is above it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }
@@ -156,6 +157,44 @@ pub enum Amount {
     Text(String),
 }
 
+/// What the letters behind a quantity stand for.
+const SUFFIXES: [(&str, f64); 15] = [
+    ("Ki", 1024.0),
+    ("Mi", 1_048_576.0),
+    ("Gi", 1_073_741_824.0),
+    ("Ti", 1_099_511_627_776.0),
+    ("Pi", 1_125_899_906_842_624.0),
+    ("Ei", 1_152_921_504_606_846_976.0),
+    ("n", 1e-9),
+    ("u", 1e-6),
+    ("m", 1e-3),
+    ("k", 1e3),
+    ("M", 1e6),
+    ("G", 1e9),
+    ("T", 1e12),
+    ("P", 1e15),
+    ("E", 1e18),
+];
+
+impl Amount {
+    /// The amount in CPUs or bytes, to compare it with another. What is no amount, which the API server does not take,
+    /// is not a number, and neither more nor less than any other.
+    pub fn value(&self) -> f64 {
+        let text = self.to_string();
+        let (digits, unit) = SUFFIXES
+            .iter()
+            .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))
+            .unwrap_or((&text, 1.0));
+        digits.parse::<f64>().map_or(f64::NAN, |number| number * unit)
+    }
+}
+
+impl From<&str> for Amount {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -182,5 +221,25 @@ impl JsonSchema for Amount {
             }],
             "pattern": r"^([0-9]+|[0-9]+\.[0-9]+)([KMGTPE]i|[numkMGTPE])?$",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_compared_by_what_they_are_worth() {
+        let ascending = [
+            "1n", "25m", "0.5", "1", "1k", "1Ki", "64Mi", "0.1G", "1G", "1Gi", "1Ei",
+        ];
+        for pair in ascending.windows(2) {
+            assert!(
+                Amount::from(pair[0]).value() < Amount::from(pair[1]).value(),
+                "{pair:?}"
+            );
+        }
+        assert_eq!(Amount::Number(1024).value(), Amount::from("1Ki").value());
+        assert!(Amount::from("much").value().is_nan());
     }
 }

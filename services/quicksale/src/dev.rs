@@ -1,6 +1,9 @@
 //! `quicksale dev`: all services in one process on loopback, with keys, topics, an admin and a product of its own.
 
-use crate::process::{Overrides, Process, Role};
+use crate::{
+    private,
+    process::{Overrides, Process, Role},
+};
 use anyhow::{Context, bail};
 use clap::Args;
 use platform::{
@@ -35,13 +38,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         .data_dir
         .unwrap_or_else(|| std::env::temp_dir().join("quicksale-dev"));
     let keys = dir.join("keys");
-    std::fs::create_dir_all(&keys).with_context(|| format!("cannot create {}", keys.display()))?;
+    private::directory(&dir)?;
+    private::directory(&keys)?;
     prepare_keys(&keys)?;
     let (email, password) = prepare_admin(&dir)?;
     let config = config()?;
     let control = dir.join("control.json");
     let document = ControlDocument::open_now(config.sale.clone(), jiff::Timestamp::now());
-    std::fs::write(&control, serde_json::to_vec_pretty(&document)?)?;
+    private::write(&control, &serde_json::to_vec_pretty(&document)?)?;
     create_topics(&config).await?;
     let mut process = Process::new(config, &control, keys.clone(), Overrides::default()).await?;
     process.set_admin(auth::Admin {
@@ -96,8 +100,8 @@ fn prepare_keys(keys: &Path) -> anyhow::Result<()> {
     let private = keys.join(paths::SIGNING_KEY_FILE);
     if !private.exists() {
         let pair = KeyPair::generate()?;
-        std::fs::write(&private, pair.private_pem)?;
-        std::fs::write(keys.join(paths::JWKS_FILE), pair.jwks_json)?;
+        private::write(&private, pair.private_pem.as_bytes())?;
+        private::write(&keys.join(paths::JWKS_FILE), pair.jwks_json.as_bytes())?;
     }
     Ok(())
 }
@@ -115,7 +119,7 @@ fn prepare_admin(dir: &Path) -> anyhow::Result<(String, String)> {
     let password = uuid::Uuid::new_v4().simple().to_string()[..16].to_owned();
     let email = "admin@quicksale.local".to_owned();
     let accounts = serde_json::json!({"adminEmail": email, "adminPassword": password});
-    std::fs::write(&file, serde_json::to_vec_pretty(&accounts)?)?;
+    private::write(&file, &serde_json::to_vec_pretty(&accounts)?)?;
     Ok((email, password))
 }
 

@@ -4,6 +4,7 @@
 mod api_document;
 mod api_reference;
 mod dev;
+mod private;
 mod process;
 
 use clap::{Args, Parser, Subcommand};

@@ -489,6 +489,6 @@ async fn amounts_are_understood_however_they_are_written() -> Result<()> {
     let pod = auth.spec.and_then(|spec| spec.template.spec).context("no pod")?;
     let resources = pod.containers[0].resources.clone().context("no resources")?;
     ensure!(resources.requests.unwrap_or_default()["memory"].0 == "1Gi");
-    ensure!(!resources.limits.unwrap_or_default().contains_key("memory"));
+    ensure!(resources.limits.unwrap_or_default()["memory"].0 == "1Gi");
     Ok(())
 }

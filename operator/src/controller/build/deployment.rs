@@ -10,7 +10,7 @@ use super::{
 };
 use crds::{
     Component,
-    component::{Amounts, Resources},
+    component::{Amount, Amounts, Resources},
 };
 use jiff::SignedDuration;
 use platform::config::{paths, ports};
@@ -225,33 +225,43 @@ fn volumes(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     volumes
 }
 
-/// The defaults, with what the FlashSale says in their place.
+/// What a replica asks for and may use, where the FlashSale does not say otherwise: the resource, the request, the limit.
+/// A sale's pods write nothing but their logs, of which a kubelet keeps 50 MiB unless it was told to keep more.
+const USUAL: [(&str, &str, Option<&str>); 3] = [
+    ("cpu", "25m", None),
+    ("memory", "64Mi", Some("256Mi")),
+    ("ephemeral-storage", "32Mi", Some("256Mi")),
+];
+
+/// The usual ones, with what the FlashSale says in their place. What is usual gives way to what was said: a limit is
+/// raised to a request and a request lowered to a limit, since a pod that asks for more than it may use is none.
 fn resources(wanted: &Resources) -> Value {
-    let merge = |defaults: &[(&str, &str)], wanted: Option<&Amounts>| {
-        let mut amounts: Map<String, Value> = defaults
-            .iter()
-            .map(|(name, amount)| ((*name).to_owned(), Value::from(*amount)))
-            .collect();
-        let wanted = wanted.cloned().unwrap_or_default();
-        for (name, amount) in [("cpu", wanted.cpu), ("memory", wanted.memory)] {
-            if let Some(amount) = amount {
-                amounts.insert(name.to_owned(), amount.to_string().into());
-            }
+    let said = |amounts: Option<&Amounts>, name: &str| {
+        amounts.and_then(|amounts| match name {
+            "cpu" => amounts.cpu.clone(),
+            "memory" => amounts.memory.clone(),
+            _ => None,
+        })
+    };
+    let (mut requests, mut limits) = (Map::new(), Map::new());
+    for (name, request, limit) in USUAL {
+        let (request, limit) = (Amount::from(request), limit.map(Amount::from));
+        let (said_request, said_limit) = (
+            said(wanted.requests.as_ref(), name),
+            said(wanted.limits.as_ref(), name),
+        );
+        let least = match &said_limit {
+            Some(said) if said.value() < request.value() => said.clone(),
+            _ => request,
+        };
+        let most = limit.map(|limit| match &said_request {
+            Some(said) if said.value() > limit.value() => said.clone(),
+            _ => limit,
+        });
+        requests.insert(name.to_owned(), said_request.unwrap_or(least).to_string().into());
+        if let Some(limit) = said_limit.or(most) {
+            limits.insert(name.to_owned(), limit.to_string().into());
         }
-        amounts
-    };
-    // Whoever asks for memory knows how much is needed; our limit might be less than that, which is no pod at all.
-    let asks_for_memory = wanted
-        .requests
-        .as_ref()
-        .is_some_and(|amounts| amounts.memory.is_some());
-    let default_limits: &[_] = if asks_for_memory {
-        &[]
-    } else {
-        &[("memory", "256Mi")]
-    };
-    json!({
-        "requests": merge(&[("cpu", "25m"), ("memory", "64Mi")], wanted.requests.as_ref()),
-        "limits": merge(default_limits, wanted.limits.as_ref()),
-    })
+    }
+    json!({"requests": requests, "limits": limits})
 }

@@ -243,15 +243,42 @@ fn pods_meet_the_restricted_standard() {
     }
 }
 
+fn resources_with(wanted: Value) -> Value {
+    let fixture = fixture(json!({"order": {"resources": wanted}}));
+    fixture.deployment("order")["spec"]["template"]["spec"]["containers"][0]["resources"].clone()
+}
+
 #[test]
 fn resources_override_one_by_one() {
-    let fixture = fixture(json!({"order": {"resources": {"requests": {"cpu": 1}, "limits": {"cpu": "2"}}}}));
-    let resources =
-        fixture.deployment("order")["spec"]["template"]["spec"]["containers"][0]["resources"].clone();
     assert_eq!(
-        resources,
-        json!({"requests": {"cpu": "1", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "256Mi"}})
+        resources_with(json!({"requests": {"cpu": 1}, "limits": {"cpu": "2"}})),
+        json!({
+            "requests": {"cpu": "1", "memory": "64Mi", "ephemeral-storage": "32Mi"},
+            "limits": {"cpu": "2", "memory": "256Mi", "ephemeral-storage": "256Mi"},
+        })
     );
+}
+
+/// A pod without a limit could take its node along; one that asks for more than it may use is refused.
+#[test]
+fn there_is_always_a_limit_of_memory_and_no_request_is_above_it() {
+    for (wanted, request, limit) in [
+        (json!({"requests": {"memory": "100Mi"}}), "100Mi", "256Mi"),
+        (json!({"requests": {"memory": "1Gi"}}), "1Gi", "1Gi"),
+        (
+            json!({"requests": {"memory": 268_435_457}}),
+            "268435457",
+            "268435457",
+        ),
+        (json!({"limits": {"memory": "32Mi"}}), "32Mi", "32Mi"),
+        (json!({"limits": {"memory": "0.5G"}}), "64Mi", "0.5G"),
+    ] {
+        let resources = resources_with(wanted);
+        assert_eq!(resources["requests"]["memory"], request);
+        assert_eq!(resources["limits"]["memory"], limit);
+    }
+    let little = resources_with(json!({"limits": {"cpu": "10m"}}));
+    assert_eq!(little["requests"]["cpu"], "10m");
 }
 
 /// A Secret that is made and not read again would be made anew at every look: there is no right to list them.

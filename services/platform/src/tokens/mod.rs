@@ -75,6 +75,9 @@ pub struct Claims {
     pub iat: i64,
     /// Expires at, seconds since the epoch.
     pub exp: i64,
+    /// Not before, seconds since the epoch. Ours have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
     /// The version of the account's credentials that the token was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ver: Option<i64>,
@@ -98,7 +101,8 @@ pub struct Identity {
 /// Why a token was refused. Deliberately coarse: the answer to the caller is the same 401 for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not a token of ours: malformed, wrong algorithm, unknown key, bad signature, wrong issuer or audience.
+    /// Not a token of ours: malformed, wrong algorithm, unknown key, bad signature, wrong issuer or audience, or of a
+    /// time that is still to come.
     #[error("the token is not valid")]
     Invalid,
     /// It was ours, and is over.
@@ -149,6 +153,41 @@ mod tests {
             of(signer.access_token(&user, Role::Admin, now).unwrap()),
             Audience::Public
         );
+    }
+
+    /// With a minute for the clocks of other nodes.
+    #[test]
+    fn a_token_is_good_for_nothing_before_its_time() {
+        let pair = KeyPair::generate().unwrap();
+        let verifier = Verifier::from_jwks(pair.jwks_json.as_bytes()).unwrap();
+        let jwks: serde_json::Value = serde_json::from_str(&pair.jwks_json).unwrap();
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = jwks["keys"][0]["kid"].as_str().map(str::to_owned);
+        let key = EncodingKey::from_ed_pem(pair.private_pem.as_bytes()).unwrap();
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        for (iat, nbf, good) in [
+            (1_000_000, None, true),
+            (1_000_060, None, true),
+            (1_000_061, None, false),
+            (i64::MAX, None, false),
+            (1_000_000, Some(1_000_060), true),
+            (1_000_000, Some(1_000_061), false),
+        ] {
+            let claims = Claims {
+                sub: UserId::new("u1"),
+                role: Role::Buyer,
+                iss: ISSUER.to_owned(),
+                aud: Audience::Public,
+                iat,
+                exp: 2_000_000,
+                nbf,
+                ver: None,
+            };
+            let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+            for _cached_the_second_time in 0..2 {
+                assert_eq!(verifier.verify(&token, now).is_ok(), good, "{iat} {nbf:?}");
+            }
+        }
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl Signer {
             aud,
             iat,
             exp: iat + i64::try_from(ttl.as_secs()).unwrap_or(0),
+            nbf: None,
             ver,
         };
         let current = self.current.load();

@@ -16,11 +16,15 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
 /// Verified tokens kept in memory: an Ed25519 verification costs some 40 us, a look-up well under one.
 const CACHED_TOKENS: usize = 50_000;
+
+/// How far another node's clock may be ahead of ours before a token of it is not taken.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Verifies tokens, remembering those it has seen.
 pub struct Verifier {
@@ -32,7 +36,15 @@ pub struct Verifier {
 struct PublicKeys {
     keys: HashMap<String, DecodingKey>,
     jwks: serde_json::Value,
-    seen: quick_cache::sync::Cache<[u8; 32], Identity>,
+    seen: quick_cache::sync::Cache<[u8; 32], Verified>,
+}
+
+/// What a good signature stands under.
+#[derive(Debug, Clone)]
+struct Verified {
+    identity: Identity,
+    /// Before this the token is good for nothing.
+    from: Timestamp,
 }
 
 impl std::fmt::Debug for Verifier {
@@ -120,21 +132,24 @@ impl Verifier {
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Identity, TokenError> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let current = self.current.load();
-        let identity = match current.seen.get(&digest) {
-            Some(identity) => identity,
+        let Verified { identity, from } = match current.seen.get(&digest) {
+            Some(verified) => verified,
             None => {
-                let identity = self.verify_signature(&current, token)?;
-                current.seen.insert(digest, identity.clone());
-                identity
+                let verified = self.verify_signature(&current, token)?;
+                current.seen.insert(digest, verified.clone());
+                verified
             }
         };
         if now >= identity.expires_at {
             return Err(TokenError::Expired);
         }
+        if from > now + CLOCK_SKEW {
+            return Err(TokenError::Invalid);
+        }
         Ok(identity)
     }
 
-    fn verify_signature(&self, current: &PublicKeys, token: &str) -> Result<Identity, TokenError> {
+    fn verify_signature(&self, current: &PublicKeys, token: &str) -> Result<Verified, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         let key = header
             .kid
@@ -143,13 +158,16 @@ impl Verifier {
         let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
-        let expires_at = Timestamp::from_second(claims.exp).map_err(|_| TokenError::Invalid)?;
-        Ok(Identity {
-            user: claims.sub,
-            role: claims.role,
-            audience: claims.aud,
-            expires_at,
-            version: claims.ver,
+        let time = |seconds| Timestamp::from_second(seconds).map_err(|_| TokenError::Invalid);
+        Ok(Verified {
+            from: time(claims.iat.max(claims.nbf.unwrap_or(i64::MIN)))?,
+            identity: Identity {
+                user: claims.sub,
+                role: claims.role,
+                audience: claims.aud,
+                expires_at: time(claims.exp)?,
+                version: claims.ver,
+            },
         })
     }
 }

@@ -1,0 +1,87 @@
+//! Files on a host that has other users: what is written here is for this user alone.
+
+use anyhow::{Context, Result, ensure};
+use std::{
+    fs::{DirBuilder, OpenOptions, Permissions},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+/// Makes a directory that nobody else can look into, or takes one that is there and this user's.
+///
+/// # Errors
+/// Where it cannot be made, or somebody else has made it: what is in it might be theirs.
+pub(crate) fn directory(path: &Path) -> Result<()> {
+    let what = || path.display().to_string();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot create {}", what()))?;
+    // Not where a link leads to: who made the link could lead it elsewhere.
+    let found = path.symlink_metadata().with_context(what)?;
+    ensure!(
+        found.is_dir() && found.uid() == rustix::process::geteuid().as_raw(),
+        "{} is not a directory of yours; name another one with --data-dir",
+        what()
+    );
+    std::fs::set_permissions(path, Permissions::from_mode(0o700)).with_context(what)
+}
+
+/// Writes a file that nobody else can read.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let what = || format!("cannot write {}", path.display());
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(what)?;
+    // One that was there keeps the mode it had.
+    file.set_permissions(Permissions::from_mode(0o600))
+        .with_context(what)?;
+    file.write_all(content).with_context(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn nobody_else_reads_what_is_kept_between_runs() {
+        let outside = tempfile::tempdir().unwrap();
+        let dir = outside.path().join("data");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        directory(&dir).unwrap();
+        let file = dir.join("file");
+        std::fs::write(&file, "old").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        write(&file, b"new").unwrap();
+        assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_somebody_else_made_is_not_used() {
+        let outside = tempfile::tempdir().unwrap();
+        let link = outside.path().join("link");
+        std::os::unix::fs::symlink(outside.path(), &link).unwrap();
+        assert!(directory(&link).is_err());
+        let theirs = outside.path().join("theirs");
+        std::fs::create_dir(&theirs).unwrap();
+        // Only root can give something away.
+        if std::os::unix::fs::chown(&theirs, Some(1), None).is_ok() {
+            assert!(directory(&theirs).is_err());
+        }
+    }
+}
