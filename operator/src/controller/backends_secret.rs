@@ -5,7 +5,7 @@ use super::{
     fetch::SecretData,
     status::Finding,
 };
-use crds::{Component, status::ConditionType};
+use crds::{Component, PlaintextPasswords, ValidSale, status::ConditionType};
 use platform::backends::{self, Credentials, EnvironmentError, Transport};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,15 +20,19 @@ fn text(data: &SecretData, key: &str) -> Option<String> {
         .filter(|text| !text.is_empty())
 }
 
-/// The credentials of the operator.
+/// The credentials of the operator, as far as it may use them: its passwords keep to the same rule as those of the services.
 ///
 /// # Errors
 /// A sentence for a condition.
-pub fn operators(data: Option<&SecretData>) -> Result<Credentials, String> {
+pub fn operators(data: Option<&SecretData>, word: Word) -> Result<Credentials, String> {
     let data = data
         .ok_or("the backends Secret does not exist; create it, or name another in spec.backendsSecretRef")?;
-    Credentials::from_lookup(&|key| text(data, &format!("{OPERATOR}{key}")).or_else(|| text(data, key)))
-        .map_err(|error| error.to_string())
+    let credentials =
+        Credentials::from_lookup(&|key| text(data, &format!("{OPERATOR}{key}")).or_else(|| text(data, key)))
+            .map_err(|error| error.to_string())?;
+    let mut own = Secrecy::new(word);
+    own.add_operator(data);
+    own.refusal().map_or(Ok(credentials), Err)
 }
 
 /// What the pods of a sale may see of it.
@@ -70,25 +74,49 @@ pub enum Word {
     MissingInChart,
 }
 
+/// What was said about passwords in plain text to the backends of a sale: of the platform's own by the chart, of others by
+/// the sale.
+pub fn said(sale: &ValidSale, platforms: PlaintextPasswords) -> PlaintextPasswords {
+    match sale.backends_secret {
+        Some(_) => sale.plaintext_passwords,
+        None => platforms,
+    }
+}
+
+impl Word {
+    /// Whether it was given for a sale, and where it is missing.
+    pub fn of(sale: &ValidSale, platforms: PlaintextPasswords) -> Self {
+        match said(sale, platforms) {
+            PlaintextPasswords::Allow => Self::Given,
+            PlaintextPasswords::Refuse if sale.backends_secret.is_some() => Self::MissingInSpec,
+            PlaintextPasswords::Refuse => Self::MissingInChart,
+        }
+    }
+}
+
 impl Secrecy {
-    /// Looks at what everybody reads of the Secret. What cannot be read at all is somebody else's finding.
-    pub fn of(data: &SecretData, word: Word) -> Self {
-        let mut secrecy = Self {
+    fn new(word: Word) -> Self {
+        Self {
             plain: BTreeMap::new(),
             passwords: BTreeMap::new(),
             word,
-        };
-        secrecy.add(
-            data,
-            "operator",
-            OPERATOR,
-            &[Backend::MongoDb, Backend::Kafka, Backend::Redis],
-        );
+        }
+    }
+
+    /// Looks at what everybody reads of the Secret. What cannot be read at all is somebody else's finding.
+    pub fn of(data: &SecretData, word: Word) -> Self {
+        let mut secrecy = Self::new(word);
+        secrecy.add_operator(data);
         for component in Component::ALL {
             let own = own_key(component, "");
             secrecy.add(data, component.as_str(), &own, Backend::of(component));
         }
         secrecy
+    }
+
+    fn add_operator(&mut self, data: &SecretData) {
+        let all = [Backend::MongoDb, Backend::Kafka, Backend::Redis];
+        self.add(data, "operator", OPERATOR, &all);
     }
 
     fn add(&mut self, data: &SecretData, who: &'static str, own: &str, used: &[Backend]) {
@@ -241,7 +269,27 @@ mod tests {
             ("OPERATOR_REDIS_URL", "redis://r"),
             ("KAFKA_BROKERS", "k:9092"),
         ]);
-        operators(Some(&without)).unwrap();
-        assert!(operators(Some(&data(&[]))).unwrap_err().contains("MONGODB_URI"));
+        operators(Some(&without), Word::MissingInSpec).unwrap();
+        let nothing = operators(Some(&data(&[])), Word::Given).unwrap_err();
+        assert!(nothing.contains("MONGODB_URI"), "{nothing}");
+    }
+
+    #[test]
+    fn the_operators_password_keeps_to_the_rule_as_well() {
+        for (key, value) in [
+            ("OPERATOR_MONGODB_URI", "mongodb://u:p@m/"),
+            ("REDIS_URL", "redis://:p@r"),
+        ] {
+            let secret = with(&[(key, value)]);
+            let refusal = operators(Some(&secret), Word::MissingInSpec).unwrap_err();
+            assert!(refusal.contains("spec.plaintextPasswords"), "{refusal}");
+            operators(Some(&secret), Word::Given).unwrap();
+        }
+        // What a service does is not the operator's to do.
+        operators(
+            Some(&with(&[("AUTH_MONGODB_URI", "mongodb://u:p@m/")])),
+            Word::MissingInSpec,
+        )
+        .unwrap();
     }
 }

@@ -1,6 +1,12 @@
 //! What is known about a sale beyond the API server: its backends, its inventory and its orders.
 
-use super::{backends_secret, cleanup, context::Context, fetch::Observed, status::Finding};
+use super::{
+    backends_secret::{self, Word},
+    cleanup,
+    context::Context,
+    fetch::Observed,
+    status::Finding,
+};
 use crate::{
     backends::Look,
     calls::{CallError, ServiceCalls},
@@ -90,7 +96,8 @@ pub async fn look(
     claimant: &Claimant,
     backends_hash: &str,
 ) -> Look {
-    match backends_secret::operators(observed.backends.as_ref()) {
+    let word = Word::of(sale, context.settings.plaintext_passwords);
+    match backends_secret::operators(observed.backends.as_ref(), word) {
         Ok(credentials) => {
             let fingerprint = format!("{backends_hash}/{:?}", sale.topics);
             let place = cleanup::place(sale);

@@ -2,7 +2,8 @@
 
 use super::build::{
     ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, BACKENDS_HASH, COMPONENT_LABEL, FAREWELL, Image,
-    Kind, MANAGER, SECRETS, SIGNING_KEYS, config_map, control_map, object_name, port, sale_selector,
+    Kind, MANAGER, PodShape, SECRETS, SIGNING_KEYS, config_map, control_map, object_name, port,
+    sale_selector,
 };
 use super::context::Context;
 use crate::{
@@ -456,6 +457,22 @@ impl Observed {
             .into_iter()
             .filter_map(|c| image(c).map(|image| (c, image)))
             .collect()
+    }
+
+    /// What the pods that are there were made like.
+    pub fn pods(&self, sale: &str) -> Option<PodShape> {
+        let deployments = Component::ALL
+            .into_iter()
+            .filter_map(|c| self.deployment(sale, c));
+        let shapes = deployments.map(|deployment| {
+            let container = &deployment.data["spec"]["template"]["spec"]["containers"][0];
+            match container["resources"]["limits"]["ephemeral-storage"].is_null() {
+                true => PodShape::First,
+                false => PodShape::Bounded,
+            }
+        });
+        // One that was edited by hand leads none of the others back.
+        shapes.max()
     }
 
     /// The hash of the backends Secret that the pods were started with.

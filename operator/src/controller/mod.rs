@@ -31,7 +31,7 @@ use crate::{
 };
 use backends_secret::{Secrecy, Word};
 use context::Context;
-use crds::{FlashSale, FlashSaleStatus, PlaintextPasswords, Readable, ValidSale, status::ConditionType};
+use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType};
 use error::Error;
 use evidence::Knowledge;
 use fetch::Observed;
@@ -226,17 +226,9 @@ async fn delete(
     Ok(Some(Action::await_change()))
 }
 
-/// How safe passwords are on their way to the backends, as far as the Secret is there. Of the platform's own backends the chart
-/// says what is allowed, of others the sale.
+/// How safe passwords are on their way to the backends, as far as the Secret is there.
 fn secrecy(context: &Context, sale: &ValidSale, observed: &Observed) -> Option<Secrecy> {
-    let allows = |word: PlaintextPasswords, missing| match word {
-        PlaintextPasswords::Allow => Word::Given,
-        PlaintextPasswords::Refuse => missing,
-    };
-    let word = match sale.backends_secret {
-        Some(_) => allows(sale.plaintext_passwords, Word::MissingInSpec),
-        None => allows(context.settings.plaintext_passwords, Word::MissingInChart),
-    };
+    let word = Word::of(sale, context.settings.plaintext_passwords);
     let backends = observed.backends.as_ref()?;
     Some(Secrecy::of(backends, word))
 }
@@ -277,7 +269,9 @@ async fn step(
     let secrecy = secrecy(context, valid, observed);
     let look = if claiming {
         let refusal = secrecy.as_ref().and_then(Secrecy::refusal);
-        let usable = refusal.is_none() && backends_secret::operators(observed.backends.as_ref()).is_ok();
+        let word = Word::of(valid, context.settings.plaintext_passwords);
+        let usable =
+            refusal.is_none() && backends_secret::operators(observed.backends.as_ref(), word).is_ok();
         if status.claimed_at.is_none() && usable {
             // Written down before it is done: from now on there may be something to delete.
             status.phase.get_or_insert_default();

@@ -3,7 +3,9 @@
 use super::{
     apply::{ApplyError, apply},
     backends_secret,
-    build::{self, Child, Image, Kind, Plan, Platform, backend_ports::BackendPorts, network_policy},
+    build::{
+        self, Child, Image, Kind, Plan, Platform, PodShape, backend_ports::BackendPorts, network_policy,
+    },
     context::Context,
     control,
     error::Error,
@@ -87,6 +89,7 @@ impl Rollout {
             backends_copy: backends_copy.as_ref(),
             backends_keys: &backends_keys,
             backends_hash: &backends_hash,
+            plaintext_passwords: backends_secret::said(sale, context.settings.plaintext_passwords),
             backend_ports: &BackendPorts::of_all(observed.backends.as_ref()),
             ports_before: &ports_before,
             // A sale with backends of its own has other accounts.
@@ -240,6 +243,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         trusted_proxies,
         cors_origins,
         access_log,
+        pods: (observed.pods(name).filter(|_| keeps)).unwrap_or(PodShape::Bounded),
     }
 }
 
@@ -277,6 +281,25 @@ mod tests {
         assert!(
             may_restrict_egress(&observed(vec![free(), restricted()])),
             "one that was edited by hand frees none of the others"
+        );
+    }
+
+    /// A limit that an open sale's pods did not have would start each of them anew.
+    #[test]
+    fn pods_of_an_open_sale_stay_as_they_were_made() {
+        let deployment = |component: &str, limits: &Value| {
+            let container = json!({"resources": {"limits": limits}});
+            let spec = json!({"template": {"spec": {"containers": [container]}}});
+            let object = object(&format!("laptops-{component}"), &json!({"spec": spec}));
+            (Kind::Deployment, object)
+        };
+        let first = || deployment("order", &json!({"memory": "256Mi"}));
+        let bounded = || deployment("auth", &json!({"ephemeral-storage": "256Mi"}));
+        assert_eq!(observed(Vec::new()).pods("laptops"), None);
+        assert_eq!(observed(vec![first()]).pods("laptops"), Some(PodShape::First));
+        assert_eq!(
+            observed(vec![bounded(), first()]).pods("laptops"),
+            Some(PodShape::Bounded)
         );
     }
 

@@ -136,6 +136,7 @@ impl Backends {
         let needs = role.needs();
         if needs.mongodb && self.mongodb.is_none() {
             let uri = backends::mongodb(&backends::environment)?;
+            backends::keep_secret("MONGODB_URI", uri.transport(), &backends::environment)?;
             let client = backends::mongo::client(&uri).await?;
             let database = client.database(&config.data.database);
             self.mongodb = Some(Mongo {
@@ -145,10 +146,14 @@ impl Backends {
             });
         }
         if needs.kafka && self.kafka.is_none() {
-            self.kafka = Some(backends::kafka(&backends::environment)?);
+            let kafka = backends::kafka(&backends::environment)?;
+            backends::keep_secret("KAFKA_BROKERS", kafka.transport(), &backends::environment)?;
+            self.kafka = Some(kafka);
         }
         if needs.redis && self.redis.is_none() {
-            self.redis = Some(backends::redis(&backends::environment)?);
+            let redis = backends::redis(&backends::environment)?;
+            backends::keep_secret("REDIS_URL", redis.transport(), &backends::environment)?;
+            self.redis = Some(redis);
         }
         Ok(())
     }

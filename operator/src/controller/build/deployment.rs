@@ -1,7 +1,7 @@
 //! The services themselves.
 
 use super::{
-    Child, Kind, Plan,
+    Child, Kind, Plan, PodShape,
     backend_ports::{Backend, own_key},
     config_map,
     config_map::{CONFIG, CONTROL, port},
@@ -9,11 +9,14 @@ use super::{
     object_name, replicas, secret,
 };
 use crds::{
-    Component,
+    Component, PlaintextPasswords,
     component::{Amount, Amounts, Resources},
 };
 use jiff::SignedDuration;
-use platform::config::{paths, ports};
+use platform::{
+    backends::PLAINTEXT_PASSWORDS,
+    config::{paths, ports},
+};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -98,7 +101,7 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "command": ["quicksale", name],
         "ports": container_ports,
         "env": environment(plan, component),
-        "resources": resources(&plan.sale.service(component).resources),
+        "resources": resources(&plan.sale.service(component).resources, plan.platform.pods),
         // A service that waits for a backend answers /livez at once, so a start takes long only on a busy node.
         "startupProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 120},
         "livenessProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
@@ -147,6 +150,9 @@ fn environment(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         // Optional: the process says which is missing, and what to write.
         json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": true}}})
     }));
+    if plan.plaintext_passwords == PlaintextPasswords::Allow && plan.platform.pods != PodShape::First {
+        variables.push(json!({"name": PLAINTEXT_PASSWORDS, "value": "Allow"}));
+    }
     if administrator(plan, component).is_some() {
         variables.push(json!({"name": "ADMIN_DIR", "value": paths::ADMIN}));
     }
@@ -235,7 +241,7 @@ const USUAL: [(&str, &str, Option<&str>); 3] = [
 
 /// The usual ones, with what the FlashSale says in their place. What is usual gives way to what was said: a limit is
 /// raised to a request and a request lowered to a limit, since a pod that asks for more than it may use is none.
-fn resources(wanted: &Resources) -> Value {
+fn resources(wanted: &Resources, pods: PodShape) -> Value {
     let said = |amounts: Option<&Amounts>, name: &str| {
         amounts.and_then(|amounts| match name {
             "cpu" => amounts.cpu.clone(),
@@ -245,6 +251,9 @@ fn resources(wanted: &Resources) -> Value {
     };
     let (mut requests, mut limits) = (Map::new(), Map::new());
     for (name, request, limit) in USUAL {
+        if pods == PodShape::First && name == "ephemeral-storage" {
+            continue;
+        }
         let (request, limit) = (Amount::from(request), limit.map(Amount::from));
         let (said_request, said_limit) = (
             said(wanted.requests.as_ref(), name),
@@ -254,9 +263,10 @@ fn resources(wanted: &Resources) -> Value {
             Some(said) if said.value() < request.value() => said.clone(),
             _ => request,
         };
-        let most = limit.map(|limit| match &said_request {
-            Some(said) if said.value() > limit.value() => said.clone(),
-            _ => limit,
+        let most = limit.and_then(|limit| match &said_request {
+            Some(_) if pods == PodShape::First => None,
+            Some(said) if said.value() > limit.value() => Some(said.clone()),
+            _ => Some(limit),
         });
         requests.insert(name.to_owned(), said_request.unwrap_or(least).to_string().into());
         if let Some(limit) = said_limit.or(most) {

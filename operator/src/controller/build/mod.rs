@@ -28,7 +28,7 @@ pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SI
 
 use crate::{administrator::Administrator, network::Network};
 use backend_ports::BackendPorts;
-use crds::{Component, ValidSale};
+use crds::{Component, PlaintextPasswords, ValidSale};
 use sale::{control::ControlDocument, phase::Phase};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,6 +56,8 @@ pub struct Plan<'a> {
     pub backends_keys: &'a BTreeSet<String>,
     /// A hash of the backends Secret that is used: new credentials roll out.
     pub backends_hash: &'a str,
+    /// Whether the services may send passwords to the backends in plain text.
+    pub plaintext_passwords: PlaintextPasswords,
     /// The ports of the backends that the sale uses.
     pub backend_ports: &'a BTreeMap<Component, BackendPorts>,
     /// Those that the pods of an open sale were let out to before: they use an old address until the last of them was
@@ -92,6 +94,18 @@ pub struct Platform<'a> {
     pub cors_origins: Vec<String>,
     /// Whether the gateway writes a log line for each request.
     pub access_log: bool,
+    /// What the pods are made like.
+    pub pods: PodShape,
+}
+
+/// What pods are made like where that has changed with the operator's version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PodShape {
+    /// Without a bound of local storage, without a limit of memory where memory is asked for, and without a word on
+    /// passwords in plain text.
+    First,
+    /// With all of them.
+    Bounded,
 }
 
 /// An image and when nodes pull it.

@@ -19,6 +19,8 @@ struct Fixture {
     network: Network,
     restrict_egress: bool,
     access_log: bool,
+    pods: PodShape,
+    plaintext_passwords: PlaintextPasswords,
     backends: BTreeMap<String, Vec<u8>>,
     ports_before: BTreeMap<Component, BTreeSet<u16>>,
     administrator: Administrator,
@@ -55,6 +57,8 @@ fn fixture(services: Value) -> Fixture {
         network: Network::default(),
         restrict_egress: true,
         access_log: true,
+        pods: PodShape::Bounded,
+        plaintext_passwords: PlaintextPasswords::Refuse,
         backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
         ports_before: BTreeMap::new(),
         administrator: Administrator {
@@ -83,11 +87,13 @@ impl Fixture {
                 trusted_proxies: vec!["10.0.0.0/8".into()],
                 cors_origins: Vec::new(),
                 access_log: self.access_log,
+                pods: self.pods,
             },
             keys: &keys,
             first_key: "{}",
             backends_copy: Some(&self.backends),
             backends_hash: "b",
+            plaintext_passwords: self.plaintext_passwords,
             backend_ports: &BackendPorts::of_all(Some(&self.backends)),
             ports_before: &self.ports_before,
             admin: Some(&self.administrator),
@@ -279,6 +285,24 @@ fn there_is_always_a_limit_of_memory_and_no_request_is_above_it() {
     }
     let little = resources_with(json!({"limits": {"cpu": "10m"}}));
     assert_eq!(little["requests"]["cpu"], "10m");
+}
+
+/// A change of what is usual restarts no pod of a sale that is open.
+#[test]
+fn pods_of_an_earlier_version_stay_as_they_are() {
+    let mut fixture = fixture(json!({"order": {"resources": {"requests": {"memory": "100Mi"}}}}));
+    fixture.plaintext_passwords = PlaintextPasswords::Allow;
+    let order =
+        |fixture: &Fixture| fixture.deployment("order")["spec"]["template"]["spec"]["containers"][0].clone();
+    let says = |container: &Value| container["env"].to_string().contains("PLAINTEXT_PASSWORDS");
+    assert!(says(&order(&fixture)));
+    fixture.pods = PodShape::First;
+    let first = order(&fixture);
+    assert_eq!(
+        first["resources"],
+        json!({"requests": {"cpu": "25m", "memory": "100Mi"}, "limits": {}})
+    );
+    assert!(!says(&first));
 }
 
 /// A Secret that is made and not read again would be made anew at every look: there is no right to list them.

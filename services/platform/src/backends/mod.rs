@@ -77,6 +77,30 @@ impl Transport {
     }
 }
 
+/// What allows passwords in plain text, with the value `Allow`.
+pub const PLAINTEXT_PASSWORDS: &str = "PLAINTEXT_PASSWORDS";
+
+/// Refuses to send a password where it can be read on the way, unless [`PLAINTEXT_PASSWORDS`] allows it. `name` is the
+/// value that leads there.
+///
+/// # Errors
+/// [`EnvironmentError`], saying what to do.
+pub fn keep_secret(
+    name: &'static str,
+    transport: Transport,
+    get: Lookup<'_>,
+) -> Result<(), EnvironmentError> {
+    let is_allowed = || get(PLAINTEXT_PASSWORDS).is_some_and(|word| word == "Allow");
+    if transport == Transport::PlainWithPassword && !is_allowed() {
+        return Err(EnvironmentError::new(
+            name,
+            "would send its password in plain text; turn TLS on, or set PLAINTEXT_PASSWORDS to Allow (of a FlashSale, \
+             spec.plaintextPasswords; of the platform's backends, the chart's backends.plaintextPasswords)",
+        ));
+    }
+    Ok(())
+}
+
 /// Reads `MONGODB_URI` and `MONGODB_TLS_*`.
 ///
 /// # Errors
@@ -128,5 +152,28 @@ impl Credentials {
             kafka: kafka(get)?,
             redis_url: redis(get)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_goes_in_plain_text_by_an_explicit_word_only() {
+        for (word, transport, good) in [
+            (None, Transport::PlainWithPassword, false),
+            (Some("true"), Transport::PlainWithPassword, false),
+            (Some("Allow"), Transport::PlainWithPassword, true),
+            (None, Transport::Plain, true),
+            (None, Transport::Encrypted, true),
+        ] {
+            let get = |name: &str| word.filter(|_| name == PLAINTEXT_PASSWORDS).map(str::to_owned);
+            assert_eq!(
+                keep_secret("REDIS_URL", transport, &get).is_ok(),
+                good,
+                "{word:?} {transport:?}"
+            );
+        }
     }
 }
