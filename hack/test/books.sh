@@ -46,6 +46,7 @@ SAFETY=(
   '*bad_input_is_named_and_changes_nothing'
   '*a_web_page_of_the_shop_may_call_and_no_other'
   '*a_password_goes_over_plain_text_only_where_the_sale_says_so'
+  '*a_sale_that_has_begun_sends_no_password_in_plain_text_either'
   'tokens::*'
 )
 

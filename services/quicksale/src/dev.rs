@@ -59,7 +59,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     process.run().await
 }
 
-fn config() -> anyhow::Result<Config> {
+/// The configuration of a sale on loopback.
+pub(crate) fn config() -> anyhow::Result<Config> {
     let sale = SaleId {
         namespace: "dev".to_owned(),
         name: "dev".to_owned(),

@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use platform::{
     admin::{self, ControlEndpoint},
     backends::{
-        self,
+        self, Lookup,
         kafka::KafkaCredentials,
         mongo::{MongoUri, Transactions},
         redis::RedisUrl,
@@ -132,11 +132,17 @@ struct Mongo {
 
 impl Backends {
     /// Reads the keys of what a service needs and is not here yet.
-    async fn connect(&mut self, role: Role, config: &Config, instance: &str) -> anyhow::Result<()> {
+    async fn connect(
+        &mut self,
+        role: Role,
+        config: &Config,
+        instance: &str,
+        get: Lookup<'_>,
+    ) -> anyhow::Result<()> {
         let needs = role.needs();
         if needs.mongodb && self.mongodb.is_none() {
-            let uri = backends::mongodb(&backends::environment)?;
-            backends::keep_secret("MONGODB_URI", uri.transport(), &backends::environment)?;
+            let uri = backends::mongodb(get)?;
+            backends::keep_secret("MONGODB_URI", uri.transport(), get)?;
             let client = backends::mongo::client(&uri).await?;
             let database = client.database(&config.data.database);
             self.mongodb = Some(Mongo {
@@ -146,13 +152,13 @@ impl Backends {
             });
         }
         if needs.kafka && self.kafka.is_none() {
-            let kafka = backends::kafka(&backends::environment)?;
-            backends::keep_secret("KAFKA_BROKERS", kafka.transport(), &backends::environment)?;
+            let kafka = backends::kafka(get)?;
+            backends::keep_secret("KAFKA_BROKERS", kafka.transport(), get)?;
             self.kafka = Some(kafka);
         }
         if needs.redis && self.redis.is_none() {
-            let redis = backends::redis(&backends::environment)?;
-            backends::keep_secret("REDIS_URL", redis.transport(), &backends::environment)?;
+            let redis = backends::redis(get)?;
+            backends::keep_secret("REDIS_URL", redis.transport(), get)?;
             self.redis = Some(redis);
         }
         Ok(())
@@ -256,7 +262,10 @@ impl Process {
 
     /// Adds a service and binds its port.
     pub(crate) async fn add(&mut self, role: Role) -> anyhow::Result<()> {
-        self.backends.connect(role, &self.config, &self.instance).await?;
+        let get = &backends::environment;
+        self.backends
+            .connect(role, &self.config, &self.instance, get)
+            .await?;
         let (router, tasks) = self.build(role)?;
         if role.uses_transactions() && !self.keeps_sessions {
             self.keeps_sessions = true;
@@ -410,4 +419,46 @@ fn admin_from_env() -> anyhow::Result<auth::AdminSource> {
     auth::Admin::from_parts(email, hash.map(Into::into), password.map(Into::into))
         .map(auth::AdminSource::Fixed)
         .map_err(|problem| anyhow::anyhow!("ADMIN_PASSWORD_HASH: {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever says so in the environment of a process that has begun with it: the operator keeps to this rule by itself.
+    #[tokio::test]
+    async fn no_service_sends_a_password_in_plain_text_without_a_word() {
+        let config = crate::dev::config().unwrap();
+        for (role, name, value) in [
+            (Role::Gateway, "REDIS_URL", "redis://:secret@127.0.0.1:1"),
+            (
+                Role::Auth,
+                "MONGODB_URI",
+                "mongodb://u:secret@127.0.0.1:1/?directConnection=true",
+            ),
+            (Role::Notifier, "KAFKA_SASL_PASSWORD", "secret"),
+        ] {
+            for word in [None, Some("Allow")] {
+                let get = |asked: &str| {
+                    let usual = match asked {
+                        backends::PLAINTEXT_PASSWORDS => word,
+                        "MONGODB_URI" => Some("mongodb://127.0.0.1:1/?directConnection=true"),
+                        "KAFKA_BROKERS" => Some("127.0.0.1:1"),
+                        "KAFKA_SASL_MECHANISM" if role == Role::Notifier => Some("SCRAM-SHA-512"),
+                        "KAFKA_SASL_USERNAME" if role == Role::Notifier => Some("u"),
+                        _ => None,
+                    };
+                    (asked == name).then_some(value).or(usual).map(str::to_owned)
+                };
+                let made = Backends::default().connect(role, &config, "one", &get).await;
+                let problem = made.err().map(|error| format!("{error:#}")).unwrap_or_default();
+                assert_eq!(
+                    problem.contains("in plain text"),
+                    word.is_none(),
+                    "{role:?}: {problem}"
+                );
+                assert!(!problem.contains("secret"), "{problem}");
+            }
+        }
+    }
 }

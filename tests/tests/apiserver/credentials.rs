@@ -146,27 +146,43 @@ async fn a_condition_does_not_tell_a_closed_port_from_an_open_one() -> Result<()
 }
 
 /// A password does not leave the operator in plain text until somebody has written that this is meant.
+/// A listener on loopback, and what each who connects to it says first.
+struct Ear {
+    port: u16,
+    heard: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Ear {
+    async fn open() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ear = Arc::clone(&heard);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut first = vec![0; 1_024];
+                let length = stream.read(&mut first).await.unwrap_or(0);
+                ear.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(&first[..length]);
+            }
+        });
+        Ok(Self { port, heard })
+    }
+
+    fn hears(&self, word: &str) -> bool {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.windows(word.len()).any(|window| window == word.as_bytes())
+    }
+}
+
 #[tokio::test]
 async fn a_password_goes_over_plain_text_only_where_the_sale_says_so() -> Result<()> {
     installed().await?;
     let cluster = Cluster::with_namespace("plain").await?;
-    let redis = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let port = redis.local_addr()?.port();
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let ear = Arc::clone(&heard);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = redis.accept().await {
-            let mut first = vec![0; 1_024];
-            let length = stream.read(&mut first).await.unwrap_or(0);
-            ear.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend_from_slice(&first[..length]);
-        }
-    });
-    let hears = |word: &str| {
-        let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.windows(word.len()).any(|window| window == word.as_bytes())
-    };
+    let ear = Ear::open().await?;
+    let port = ear.port;
+    let hears = |word: &str| ear.hears(word);
     let backends = json!({
         "MONGODB_URI": format!("mongodb://127.0.0.1:{port}/?directConnection=true"),
         "KAFKA_BROKERS": format!("127.0.0.1:{port}"), "REDIS_URL": format!("redis://:wordofthesale@127.0.0.1:{port}"),
@@ -198,6 +214,51 @@ async fn a_password_goes_over_plain_text_only_where_the_sale_says_so() -> Result
         .await?;
     eventually(SOON, "the word is taken", async || {
         Ok(says("PlaintextPasswordsAllowed", "as allowed").await? && hears("wordofthesale"))
+    })
+    .await
+}
+
+/// Whoever edits the Secret of a sale that has begun is told the same, and heeded as little.
+#[tokio::test]
+async fn a_sale_that_has_begun_sends_no_password_in_plain_text_either() -> Result<()> {
+    installed().await?;
+    let cluster = Cluster::with_namespace("plain-later").await?;
+    let ear = Ear::open().await?;
+    let here = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
+    let backends = json!({
+        "MONGODB_URI": here("MONGODB_URI")?, "KAFKA_BROKERS": here("KAFKA_BROKERS")?, "KAFKA_TLS": "false",
+        "REDIS_URL": here("REDIS_URL")?,
+    });
+    sale_with(&cluster, "shoes", backends).await?;
+    eventually(SOON, "the sale has begun", async || {
+        let status = cluster.sale("shoes").await?.status.unwrap_or_default();
+        Ok(status.phase().to_string() == "Warming")
+    })
+    .await?;
+    let edit = |url: String| Patch::Merge(json!({"stringData": {"REDIS_URL": url}}));
+    cluster
+        .api::<Secret>()
+        .patch(
+            "shoes-mine",
+            &PatchParams::default(),
+            &edit(format!("redis://:wordofthesale@127.0.0.1:{}", ear.port)),
+        )
+        .await?;
+    eventually(SOON, "it is told, and the backends are not used", async || {
+        let said = said_of_backends(&cluster, "shoes").await?;
+        Ok(said
+            .is_some_and(|said| said.contains("in plain text") && said.contains("spec.plaintextPasswords")))
+    })
+    .await?;
+    ensure!(!ear.hears("wordofthesale"), "the operator has sent the password");
+    // Without the password it is looked at again, which a listener that does not answer would hold up.
+    let back = edit(here("REDIS_URL")?);
+    let secrets = cluster.api::<Secret>();
+    secrets
+        .patch("shoes-mine", &PatchParams::default(), &back)
+        .await?;
+    eventually(SOON, "the backends are used again", async || {
+        Ok(said_of_backends(&cluster, "shoes").await?.is_none())
     })
     .await
 }
