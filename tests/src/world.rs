@@ -75,6 +75,8 @@ pub struct Setup {
     pub confirmation: Confirmation,
     /// Networks whose word about addresses counts.
     pub trusted_proxies: Vec<String>,
+    /// Where buyers reach it by HTTPS.
+    pub https_host: Option<String>,
     /// How many bytes of memory each process may have.
     pub memory: Option<u64>,
 }
@@ -85,6 +87,7 @@ impl Default for Setup {
             backends: None,
             confirmation: Confirmation::Automatic,
             trusted_proxies: Vec::new(),
+            https_host: None,
             memory: None,
         }
     }
@@ -112,6 +115,7 @@ impl World {
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
         let mut config = config(&name, &ports, setup.confirmation)?;
         config.http.trusted_proxies = setup.trusted_proxies;
+        config.http.https_host = setup.https_host;
         let dir = tempfile::tempdir()?;
         let pair = KeyPair::generate()?;
         std::fs::write(dir.path().join(paths::SIGNING_KEY_FILE), &pair.private_pem)?;
@@ -639,6 +643,7 @@ fn config(
             trusted_proxies: Vec::new(),
             cors_origins: vec![PAGE.to_owned()],
             access_log: true,
+            https_host: None,
         },
         sale,
     })

@@ -209,27 +209,30 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
             .unwrap_or(&ours)
             .clone()
     };
-    let (bind, trusted_proxies, cors_origins, access_log, accounts_database) = kept_config.map_or_else(
-        || {
-            (
-                // Both families: where there is no IPv6, and where there is nothing else.
-                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-                settings.trusted_proxies.clone(),
-                settings.cors_origins.clone(),
-                settings.access_log,
-                settings.accounts_database.clone(),
-            )
-        },
-        |config| {
-            (
-                config.http.bind,
-                config.http.trusted_proxies,
-                config.http.cors_origins,
-                config.http.access_log,
-                config.data.accounts_database,
-            )
-        },
-    );
+    let (bind, trusted_proxies, cors_origins, access_log, https_host, accounts_database) = kept_config
+        .map_or_else(
+            || {
+                (
+                    // Both families: where there is no IPv6, and where there is nothing else.
+                    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                    settings.trusted_proxies.clone(),
+                    settings.cors_origins.clone(),
+                    settings.access_log,
+                    https_host(sale),
+                    settings.accounts_database.clone(),
+                )
+            },
+            |config| {
+                (
+                    config.http.bind,
+                    config.http.trusted_proxies,
+                    config.http.cors_origins,
+                    config.http.access_log,
+                    config.http.https_host,
+                    config.data.accounts_database,
+                )
+            },
+        );
     Platform {
         images: Component::ALL
             .into_iter()
@@ -243,8 +246,15 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         trusted_proxies,
         cors_origins,
         access_log,
+        https_host,
         pods: (observed.pods(name).filter(|_| keeps)).unwrap_or(PodShape::Bounded),
     }
+}
+
+/// The host of a sale that has a certificate.
+fn https_host(sale: &ValidSale) -> Option<String> {
+    let ingress = sale.ingress.as_ref()?;
+    ingress.tls_secret_name.as_ref().map(|_| ingress.host.clone())
 }
 
 #[cfg(test)]
@@ -313,13 +323,16 @@ mod tests {
         assert_eq!(ports(Phase::Warming), None);
     }
 
-    /// Another address to listen on is another configuration, which would restart every pod of an open sale.
+    /// What changes the configuration would restart every pod of an open sale.
     #[test]
-    fn an_open_sale_listens_where_it_did_and_a_new_one_on_both_families() {
+    fn an_open_sale_is_reached_as_before_and_a_new_one_on_both_families_and_by_https() {
         let sale = json!({
             "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
             "metadata": {"name": "laptops", "namespace": "shop", "uid": "u-1", "generation": 1},
-            "spec": {"products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}]},
+            "spec": {
+                "products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}],
+                "ingress": {"host": "laptops.example.com", "tlsSecretName": "laptops-tls"},
+            },
         });
         let sale = serde_json::from_value::<crds::FlashSale>(sale).unwrap();
         let sale = ValidSale::try_from(&sale).unwrap();
@@ -344,5 +357,8 @@ mod tests {
         let bind = |phase| platform(&settings, &sale, phase, &observed).bind;
         assert_eq!(bind(Phase::Live), IpAddr::from([0, 0, 0, 0]));
         assert_eq!(bind(Phase::Warming), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let https = |phase| platform(&settings, &sale, phase, &observed).https_host;
+        assert_eq!(https(Phase::Live), None);
+        assert_eq!(https(Phase::Warming).as_deref(), Some("laptops.example.com"));
     }
 }

@@ -37,6 +37,7 @@ use platform::{
     http::{
         authorization::{Authority, bearer_token},
         client_address::Network,
+        https,
         problem::{Code, Problem},
         server,
     },
@@ -144,7 +145,8 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
     let router = limited
         .layer(middleware::from_fn_with_state(gateway.clone(), trail::follow))
         .layer(middleware::from_fn(keep_tokens_out_of_caches))
-        .layer(cors::layer(&config.http.cors_origins))
+        .layer(cors::layer(&config.http.cors_origins));
+    let router = https::only(router, config.http.https_host.as_deref())
         .layer(middleware::from_fn_with_state(gateway, access::follow));
     let tasks = vec![
         ("gateway products", products.refresh_until(deps.stop).boxed()),

@@ -30,7 +30,7 @@ use platform::{
     clock::Clock,
     config::Config,
     health::Health,
-    http::authorization::Authority,
+    http::{authorization::Authority, https},
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -115,7 +115,7 @@ pub fn build(deps: Dependencies) -> Service {
         ("notification tail", tail.boxed()),
     ];
     Service {
-        router: routes::router(state),
+        router: https::only(routes::router(state), deps.config.http.https_host.as_deref()),
         tasks,
     }
 }

@@ -122,6 +122,9 @@ pub struct Http {
     /// Whether the gateway writes a log line for each request.
     #[serde(default = "yes")]
     pub access_log: bool,
+    /// The host under which buyers reach the sale by HTTPS; plain HTTP is not taken then. None where it has no certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https_host: Option<String>,
 }
 
 fn yes() -> bool {

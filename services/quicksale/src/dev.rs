@@ -92,6 +92,7 @@ pub(crate) fn config() -> anyhow::Result<Config> {
             trusted_proxies: Vec::new(),
             cors_origins: vec!["*".to_owned()],
             access_log: true,
+            https_host: None,
         },
         sale,
     })

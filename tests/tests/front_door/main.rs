@@ -1,6 +1,7 @@
 //! What a crowd, a greedy buyer or a hostile client may ask of a sale's front door: the services as processes of their
 //! own, on real backends.
 
+mod plain_http;
 mod smuggling;
 mod sockets;
 

@@ -53,6 +53,9 @@ pub(super) fn configuration(plan: &Plan<'_>) -> Value {
     if !plan.platform.access_log {
         http["accessLog"] = json!(false);
     }
+    if let Some(host) = &plan.platform.https_host {
+        http["httpsHost"] = json!(host);
+    }
     json!({
         "sale": sale.id,
         "currency": sale.currency,

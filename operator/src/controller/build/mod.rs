@@ -94,6 +94,8 @@ pub struct Platform<'a> {
     pub cors_origins: Vec<String>,
     /// Whether the gateway writes a log line for each request.
     pub access_log: bool,
+    /// The host under which buyers reach the sale by HTTPS.
+    pub https_host: Option<String>,
     /// What the pods are made like.
     pub pods: PodShape,
 }

@@ -19,6 +19,7 @@ struct Fixture {
     network: Network,
     restrict_egress: bool,
     access_log: bool,
+    https_host: Option<String>,
     pods: PodShape,
     plaintext_passwords: PlaintextPasswords,
     backends: BTreeMap<String, Vec<u8>>,
@@ -57,6 +58,7 @@ fn fixture(services: Value) -> Fixture {
         network: Network::default(),
         restrict_egress: true,
         access_log: true,
+        https_host: None,
         pods: PodShape::Bounded,
         plaintext_passwords: PlaintextPasswords::Refuse,
         backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
@@ -87,6 +89,7 @@ impl Fixture {
                 trusted_proxies: vec!["10.0.0.0/8".into()],
                 cors_origins: Vec::new(),
                 access_log: self.access_log,
+                https_host: self.https_host.clone(),
                 pods: self.pods,
             },
             keys: &keys,
@@ -634,16 +637,20 @@ fn nobody_but_auth_learns_of_the_administrator_and_auth_no_password() {
 }
 
 /// A new key in the configuration of a sale that an older operator opened would restart its pods, which do not know it.
+/// The processes of a sale that an older operator opened do not know these keys.
 #[test]
-fn access_lines_are_written_about_only_where_they_are_left_out() {
+fn what_is_usual_is_not_written_into_a_configuration() {
     let mut fixture = fixture(json!({}));
-    let said = |fixture: &Fixture| {
+    let said = |fixture: &Fixture, key: &str| {
         let map = fixture.get(Kind::ConfigMap, "laptops-config").unwrap();
         let config: Value = serde_json::from_str(map["data"]["config.json"].as_str().unwrap()).unwrap();
         serde_json::from_value::<platform::config::Config>(config.clone()).unwrap();
-        config["http"].get("accessLog").cloned()
+        config["http"].get(key).cloned()
     };
-    assert_eq!(said(&fixture), None);
+    assert_eq!(said(&fixture, "accessLog"), None);
+    assert_eq!(said(&fixture, "httpsHost"), None);
     fixture.access_log = false;
-    assert_eq!(said(&fixture), Some(json!(false)));
+    fixture.https_host = Some("laptops.example.com".to_owned());
+    assert_eq!(said(&fixture, "accessLog"), Some(json!(false)));
+    assert_eq!(said(&fixture, "httpsHost"), Some(json!("laptops.example.com")));
 }

@@ -6,6 +6,7 @@ pub mod client_address;
 pub mod connections;
 mod extract;
 pub mod handshake;
+pub mod https;
 mod listen;
 pub mod page;
 mod patience;

@@ -18,6 +18,8 @@ pub enum Code {
     Unauthenticated,
     /// 403: a good token of somebody who may not do this.
     Forbidden,
+    /// 403: sent over plain HTTP to a sale that has a certificate.
+    HttpsRequired,
     /// 404: no such thing, or none of yours.
     NotFound,
     /// 405: the route does not know the method.
@@ -62,7 +64,7 @@ impl Code {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::HttpsRequired => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::SoldOut
@@ -90,6 +92,7 @@ impl Code {
             Self::InvalidRequest => "The request is not valid",
             Self::Unauthenticated => "Please log in",
             Self::Forbidden => "Not allowed",
+            Self::HttpsRequired => "HTTPS only",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::SoldOut => "Sold out",

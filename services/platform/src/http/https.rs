@@ -1,0 +1,146 @@
+//! Plain HTTP where a sale has a certificate. What a buyer sends in plain text anybody on the way can read and change, so it
+//! is not taken.
+//!
+//! The services themselves speak HTTP; TLS ends at the ingress controller, which says in `X-Forwarded-Proto` what the
+//! client speaks. No annotation does this for every controller, and this way it is the same with all of them.
+
+use super::problem::{Code, Problem};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use std::sync::Arc;
+
+/// For a year a browser that was here asks for HTTPS by itself (RFC 6797).
+const REMEMBERED: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// A router that takes HTTPS only, if buyers reach it by HTTPS under `host`.
+pub fn only(router: Router, host: Option<&str>) -> Router {
+    match host {
+        Some(host) => router.layer(middleware::from_fn_with_state(Arc::from(host), check)),
+        None => router,
+    }
+}
+
+async fn check(State(host): State<Arc<str>>, request: Request, next: Next) -> Response {
+    if is_plain(request.headers()) {
+        return refuse(&host, &request);
+    }
+    let mut response = next.run(request).await;
+    response
+        .headers_mut()
+        .insert(header::STRICT_TRANSPORT_SECURITY, REMEMBERED);
+    response
+}
+
+/// Whether the client speaks plain HTTP, as the first proxy has seen it. Whoever makes that up is refused or let in like
+/// everybody else, and hurts nobody else. What came without a proxy came from inside of the cluster.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let said = headers
+        .get("x-forwarded-proto")
+        .and_then(|value| value.to_str().ok());
+    let first = said.and_then(|said| said.split(',').next()).map(str::trim);
+    first.is_some_and(|scheme| {
+        ["http", "ws"]
+            .iter()
+            .any(|plain| scheme.eq_ignore_ascii_case(plain))
+    })
+}
+
+/// Somebody who has typed the address is led on. A program is told of its mistake, and not helped to make it again: what it
+/// sent along has been readable.
+fn refuse(host: &str, request: &Request) -> Response {
+    let is_page = matches!(*request.method(), Method::GET | Method::HEAD)
+        && !request.headers().contains_key(header::AUTHORIZATION)
+        && !request.headers().contains_key(header::UPGRADE);
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    // The host of the sale and not what the request says: that is for the client to choose.
+    let there = HeaderValue::from_str(&format!("https://{host}{path}"));
+    match there {
+        Ok(there) if is_page => (
+            StatusCode::PERMANENT_REDIRECT,
+            [
+                (header::LOCATION, there),
+                (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            ],
+        )
+            .into_response(),
+        _ => Problem::new(
+            Code::HttpsRequired,
+            format!(
+                "This sale is at https://{host}; what was sent in plain text was not read. Send it there."
+            ),
+        )
+        .into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{body::Body, routing::any};
+    use tower::ServiceExt;
+
+    async fn answer(method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
+        let router = only(
+            Router::new().fallback(any(|| async { "inside" })),
+            Some("laptops.example.com"),
+        );
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        router
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_page_over_plain_http_is_led_to_https_of_the_sale() {
+        let headers = [("x-forwarded-proto", "http"), ("host", "evil.example.com")];
+        let response = answer("GET", "/docs?a=b", &headers).await;
+        assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);
+        assert_eq!(
+            response.headers()[header::LOCATION],
+            "https://laptops.example.com/docs?a=b"
+        );
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        assert!(!response.headers().contains_key(header::STRICT_TRANSPORT_SECURITY));
+    }
+
+    #[tokio::test]
+    async fn what_a_program_sends_in_plain_text_is_refused() {
+        for (method, proto, more) in [
+            ("POST", "http", ("accept", "*/*")),
+            ("GET", "http", ("authorization", "Bearer x")),
+            ("GET", "ws", ("upgrade", "websocket")),
+            ("DELETE", "HTTP, https", ("accept", "*/*")),
+        ] {
+            let response = answer(method, "/ws", &[("x-forwarded-proto", proto), more]).await;
+            assert_eq!(response.status(), StatusCode::FORBIDDEN, "{method} {proto}");
+        }
+    }
+
+    #[tokio::test]
+    async fn https_is_taken_and_remembered() {
+        for headers in [
+            &[("x-forwarded-proto", "https")][..],
+            &[("x-forwarded-proto", "wss")],
+            // Another proxy between the first one and here speaks plain HTTP.
+            &[("x-forwarded-proto", "https, http")],
+            // From inside of the cluster.
+            &[],
+        ] {
+            let response = answer("POST", "/api/orders", headers).await;
+            assert_eq!(response.status(), StatusCode::OK, "{headers:?}");
+            assert_eq!(
+                response.headers()[header::STRICT_TRANSPORT_SECURITY],
+                "max-age=31536000"
+            );
+        }
+    }
+}
