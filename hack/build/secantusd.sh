@@ -6,5 +6,5 @@ command -v cargo >/dev/null || { echo "Rust is needed to build secantusd: instal
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" # outside of any repository, whose build settings are not meant for it
-CARGO_TARGET_DIR=$work/target cargo install --ignore-rust-version --version "$2" --bin secantusd-rs --root "$work/root" secantus-mdb
+CARGO_TARGET_DIR=$work/target cargo install --locked --ignore-rust-version --version "$2" --bin secantusd-rs --root "$work/root" secantus-mdb
 install -m755 "$work/root/bin/secantusd-rs" "$1/secantusd"

@@ -20,7 +20,10 @@ use crds::{
 };
 use sale::phase::Phase;
 use serde::Deserialize;
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// How long the order service may take to say whether a sale that drains is settled: longer than it takes to look at
 /// the most partitions there can be.
@@ -37,6 +40,8 @@ pub struct Knowledge {
     pub settlement: Result<Settlement, CallError>,
     /// The services that are rolled out.
     pub rolled_out: BTreeSet<Component>,
+    /// What hinders those that are not.
+    pub hindered: BTreeMap<Component, String>,
 }
 
 /// What the order service says about its orders.
@@ -85,6 +90,7 @@ pub async fn gather(
         catalogue,
         settlement,
         rolled_out: observed.rolled_out(&sale.id.name),
+        hindered: observed.hindered(&sale.id.name),
     }
 }
 
@@ -156,7 +162,7 @@ impl Knowledge {
     pub fn findings(&self) -> Vec<Finding> {
         use ConditionType as C;
         let mut findings = of_backends(&self.backends);
-        findings.push(workloads(&self.rolled_out));
+        findings.push(workloads(&self.rolled_out, &self.hindered));
         match &self.catalogue {
             Err(error) => findings.push(Finding::new(
                 C::CatalogReady,
@@ -232,7 +238,7 @@ pub fn afterwards(observed: &Observed, sale: &str, status: &mut FlashSaleStatus)
         let message = "the services were removed: nobody reads this sale any more";
         return Finding::new(ConditionType::WorkloadsReady, false, "Removed", message);
     }
-    workloads(&rolled_out)
+    workloads(&rolled_out, &observed.hindered(sale))
 }
 
 /// How many of the services are rolled out, as people read it.
@@ -240,21 +246,52 @@ fn ready(rolled_out: &BTreeSet<Component>) -> String {
     format!("{}/{}", rolled_out.len(), Component::ALL.len())
 }
 
-fn workloads(rolled_out: &BTreeSet<Component>) -> Finding {
-    let missing: Vec<_> = Component::ALL
-        .into_iter()
-        .filter(|c| !rolled_out.contains(c))
-        .map(Component::as_str)
-        .collect();
+/// The most characters of what the cluster says of one service: such sentences name pods, images and quotas at length.
+const SENTENCE: usize = 300;
+
+fn workloads(rolled_out: &BTreeSet<Component>, hindered: &BTreeMap<Component, String>) -> Finding {
+    let kind = ConditionType::WorkloadsReady;
+    let missing = Component::ALL.into_iter().filter(|c| !rolled_out.contains(c));
+    let missing: Vec<_> = missing.collect();
     if missing.is_empty() {
-        Finding::new(
-            ConditionType::WorkloadsReady,
-            true,
-            "RolledOut",
-            "every service is rolled out",
-        )
-    } else {
-        let message = format!("waiting for {}", missing.join(", "));
-        Finding::new(ConditionType::WorkloadsReady, false, "RollingOut", message)
+        return Finding::new(kind, true, "RolledOut", "every service is rolled out");
+    }
+    let each = missing.iter().map(|component| match hindered.get(component) {
+        Some(why) => {
+            let why: String = why.chars().take(SENTENCE).collect();
+            format!("{} ({why})", component.as_str())
+        }
+        None => component.as_str().to_owned(),
+    });
+    let message = format!("waiting for {}", each.collect::<Vec<_>>().join(", "));
+    let is_hindered = missing.iter().any(|component| hindered.contains_key(component));
+    let reason = if is_hindered { "Hindered" } else { "RollingOut" };
+    Finding::new(kind, false, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_that_are_awaited_are_told_with_what_hinders_them() {
+        let all: BTreeSet<_> = Component::ALL.into_iter().collect();
+        assert!(workloads(&all, &BTreeMap::new()).holds);
+        let but_two: BTreeSet<_> = Component::ALL.into_iter().skip(2).collect();
+        let [first, second] = [Component::ALL[0], Component::ALL[1]];
+        let says = |hindered: &BTreeMap<_, _>| {
+            let finding = workloads(&but_two, hindered);
+            assert!(!finding.holds);
+            (finding.reason, finding.message)
+        };
+        let plain = format!("waiting for {}, {}", first.as_str(), second.as_str());
+        assert_eq!(says(&BTreeMap::new()), ("RollingOut", plain));
+        let (reason, message) = says(&BTreeMap::from([(second, "exceeded quota: q".repeat(100))]));
+        assert_eq!(reason, "Hindered");
+        assert!(
+            message.contains(&format!("{} (exceeded quota: q", second.as_str())),
+            "{message}"
+        );
+        assert!(message.len() < 400, "{message}");
     }
 }

@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
-    core::v1::{Namespace, Pod, Secret},
+    core::v1::{ContainerStateWaiting, Namespace, Pod, Secret},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -67,6 +67,8 @@ pub struct ObservedPod {
     pub ready: bool,
     /// Whether its process runs, also on its way out.
     pub alive: bool,
+    /// Why its container does not run, if its node has said so.
+    pub waits: Option<String>,
     /// Whether it is ours.
     pub ownership: Ownership,
 }
@@ -266,11 +268,10 @@ fn owned(
 fn observed_pod(pod: &Pod, now: Timestamp) -> ObservedPod {
     let status = pod.status.clone().unwrap_or_default();
     let runs = status.phase.as_deref() == Some("Running") && !has_bidden_farewell(pod, now);
-    let alive = status
-        .container_statuses
-        .unwrap_or_default()
-        .iter()
-        .any(|container| container.state.as_ref().is_some_and(|s| s.running.is_some()));
+    let containers = status.container_statuses.unwrap_or_default();
+    let mut states = containers.iter().filter_map(|container| container.state.as_ref());
+    let alive = states.clone().any(|state| state.running.is_some());
+    let waits = states.find_map(|state| said(state.waiting.as_ref()?));
     let ready = status
         .conditions
         .unwrap_or_default()
@@ -282,8 +283,21 @@ fn observed_pod(pod: &Pod, now: Timestamp) -> ObservedPod {
         address: status.pod_ip.and_then(|ip| ip.parse().ok()).filter(|_| runs),
         ready: ready && runs,
         alive,
+        waits,
         ownership: Ownership::Orphaned,
     }
+}
+
+/// What a node says of a container that does not run; a short wait at every start is nothing to tell of.
+fn said(waiting: &ContainerStateWaiting) -> Option<String> {
+    let reason = waiting.reason.clone()?;
+    if ["ContainerCreating", "PodInitializing"].contains(&&*reason) {
+        return None;
+    }
+    Some(match &waiting.message {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason,
+    })
 }
 
 /// Whether a pod that was told to go has been told long enough ago to take no more requests.
@@ -512,6 +526,26 @@ impl Observed {
         Component::ALL.into_iter().filter(by_others).collect()
     }
 
+    /// Why components are not rolled out, as far as the cluster has said so: pods that may not be made, or do not start.
+    pub fn hindered(&self, sale: &str) -> BTreeMap<Component, String> {
+        let refused = |component| {
+            let deployment = self.deployment(sale, component)?;
+            let mut conditions = deployment.data["status"]["conditions"].as_array()?.iter();
+            let failure = conditions.find(|c| c["type"] == "ReplicaFailure" && c["status"] == "True")?;
+            failure["message"].as_str().map(str::to_owned)
+        };
+        let waits = |component: Component| {
+            let mut pods = self.pods.iter();
+            pods.find(|pod| pod.component == component.as_str() && pod.waits.is_some())?
+                .waits
+                .clone()
+        };
+        Component::ALL
+            .into_iter()
+            .filter_map(|c| Some((c, refused(c).or_else(|| waits(c))?)))
+            .collect()
+    }
+
     /// The components that are rolled out: the newest template runs in all replicas, and they are available.
     pub fn rolled_out(&self, sale: &str) -> BTreeSet<Component> {
         let done = |component: &Component| self.deployment(sale, *component).is_some_and(is_rolled_out);
@@ -532,6 +566,49 @@ fn is_rolled_out(deployment: &DynamicObject) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_keeps_pods_from_running_is_known() {
+        let deployment = |component: &str, condition: serde_json::Value| {
+            let json = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": format!("shoes-{component}")}, "status": {"conditions": [condition]}});
+            (
+                Kind::Deployment,
+                serde_json::from_value::<DynamicObject>(json).unwrap(),
+            )
+        };
+        let pod = |component: &str, waiting: serde_json::Value| {
+            let json = json!({"metadata": {"name": "p", "labels": {COMPONENT_LABEL: component}},
+                "status": {"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false,
+                    "restartCount": 0, "state": {"waiting": waiting}}]}});
+            observed_pod(&serde_json::from_value(json).unwrap(), Timestamp::UNIX_EPOCH)
+        };
+        let observed = Observed {
+            children: vec![
+                deployment(
+                    "order",
+                    json!({"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: q"}),
+                ),
+                deployment(
+                    "auth",
+                    json!({"type": "ReplicaFailure", "status": "False", "message": "that is over"}),
+                ),
+            ],
+            pods: vec![
+                pod(
+                    "gateway",
+                    json!({"reason": "ImagePullBackOff", "message": "no such image"}),
+                ),
+                pod("notifier", json!({"reason": "ContainerCreating"})),
+            ],
+            ..Observed::default()
+        };
+        let expected = BTreeMap::from([
+            (Component::Gateway, "ImagePullBackOff: no such image".to_owned()),
+            (Component::Order, "exceeded quota: q".to_owned()),
+        ]);
+        assert_eq!(observed.hindered("shoes"), expected);
+    }
 
     #[test]
     fn labels_make_no_pod_ours() {

@@ -480,6 +480,47 @@ async fn an_object_of_somebody_else_is_left_alone() -> Result<()> {
     Ok(())
 }
 
+/// An autoscaler rests at zero, and nobody else would bring the service back.
+#[tokio::test]
+async fn a_service_that_was_scaled_to_zero_comes_back() -> Result<()> {
+    let mut spec = small_sale();
+    spec["services"]["processor"] = json!({"replicas": {"min": 2, "max": 4}});
+    let cluster = sale_in_the_making("zero", &spec).await?;
+    let deployments = cluster.api::<Deployment>();
+    let scale = async |replicas: i32| {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        // As `kubectl scale` does, and an autoscaler.
+        let by = PatchParams {
+            field_manager: Some("somebody".to_owned()),
+            ..PatchParams::default()
+        };
+        deployments.patch_scale("shoes-processor", &by, &patch).await
+    };
+    let replicas = async || -> Result<Option<i32>> {
+        Ok(deployments
+            .get("shoes-processor")
+            .await?
+            .spec
+            .and_then(|spec| spec.replicas))
+    };
+    scale(3).await?;
+    scale(0).await?;
+    eventually(SOON, "there are as many again as there should be", async || {
+        Ok(replicas().await? == Some(2))
+    })
+    .await?;
+    scale(4).await?;
+    // What an autoscaler may do stays; another object that is put back shows that the operator has looked.
+    let maps = cluster.api::<ConfigMap>();
+    maps.delete("shoes-config", &DeleteParams::default()).await?;
+    eventually(SOON, "the operator has looked", async || {
+        Ok(maps.get_opt("shoes-config").await?.is_some())
+    })
+    .await?;
+    ensure!(replicas().await? == Some(4), "an autoscaler's number was changed");
+    Ok(())
+}
+
 #[tokio::test]
 async fn amounts_are_understood_however_they_are_written() -> Result<()> {
     let mut spec = small_sale();

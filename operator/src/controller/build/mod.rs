@@ -150,7 +150,8 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Child> {
 /// How many replicas a Deployment asks for, or `None` once an autoscaler decides.
 ///
 /// Until the autoscaler has written a number of its own, ours stays: taking the field away too early would let it
-/// fall back to the API server's default of one, in the middle of a sale.
+/// fall back to the API server's default of one, in the middle of a sale. No autoscaler goes below its range: that was
+/// somebody by hand, and at zero the autoscaler rests, so that nobody else would bring the service back.
 fn replicas(plan: &Plan<'_>, component: Component) -> Option<i32> {
     let size = plan.sale.service(component);
     match (plan.phase, component) {
@@ -158,12 +159,12 @@ fn replicas(plan: &Plan<'_>, component: Component) -> Option<i32> {
         (Phase::Ended, Component::Processor) => Some(0),
         (Phase::Ended, _) => Some(1),
         _ if size.min == size.max => Some(size.min),
-        _ if plan.scaled_by_others.contains(&component) => None,
-        _ => Some(
-            plan.current_replicas
-                .get(&component)
-                .map_or(size.min, |now| (*now).clamp(size.min, size.max)),
-        ),
+        _ => {
+            let now = plan.current_replicas.get(&component);
+            let is_decided =
+                plan.scaled_by_others.contains(&component) && now.is_none_or(|now| *now >= size.min);
+            (!is_decided).then(|| now.map_or(size.min, |now| (*now).clamp(size.min, size.max)))
+        }
     }
 }
 

@@ -198,6 +198,12 @@ fn replicas_are_fixed_or_left_to_the_autoscaler() {
     );
     ranged.scaled_by_others.insert(Component::Order);
     assert_eq!(ranged.deployment("order")["spec"].get("replicas"), None);
+    ranged.current_replicas.insert(Component::Order, 0);
+    assert_eq!(
+        ranged.deployment("order")["spec"]["replicas"],
+        2,
+        "an autoscaler rests at zero"
+    );
 }
 
 #[test]
