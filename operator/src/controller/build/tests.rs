@@ -258,7 +258,7 @@ fn pods_meet_the_restricted_standard() {
     }
 }
 
-fn resources_with(wanted: Value) -> Value {
+fn resources_with(wanted: &Value) -> Value {
     let fixture = fixture(json!({"order": {"resources": wanted}}));
     fixture.deployment("order")["spec"]["template"]["spec"]["containers"][0]["resources"].clone()
 }
@@ -266,7 +266,7 @@ fn resources_with(wanted: Value) -> Value {
 #[test]
 fn resources_override_one_by_one() {
     assert_eq!(
-        resources_with(json!({"requests": {"cpu": 1}, "limits": {"cpu": "2"}})),
+        resources_with(&json!({"requests": {"cpu": 1}, "limits": {"cpu": "2"}})),
         json!({
             "requests": {"cpu": "1", "memory": "64Mi", "ephemeral-storage": "32Mi"},
             "limits": {"cpu": "2", "memory": "256Mi", "ephemeral-storage": "256Mi"},
@@ -288,11 +288,11 @@ fn there_is_always_a_limit_of_memory_and_no_request_is_above_it() {
         (json!({"limits": {"memory": "32Mi"}}), "32Mi", "32Mi"),
         (json!({"limits": {"memory": "0.5G"}}), "64Mi", "0.5G"),
     ] {
-        let resources = resources_with(wanted);
+        let resources = resources_with(&wanted);
         assert_eq!(resources["requests"]["memory"], request);
         assert_eq!(resources["limits"]["memory"], limit);
     }
-    let little = resources_with(json!({"limits": {"cpu": "10m"}}));
+    let little = resources_with(&json!({"limits": {"cpu": "10m"}}));
     assert_eq!(little["requests"]["cpu"], "10m");
 }
 
