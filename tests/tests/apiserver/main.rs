@@ -4,8 +4,11 @@
 
 mod chart;
 mod credentials;
+mod marks;
 mod operator;
 mod ownership;
 mod reading;
 mod refusals;
 mod rights;
+mod secrets;
+mod statuses;
