@@ -29,6 +29,9 @@ SAFETY=(
   '*a_secret_of_ones_own_leads_to_nobody_elses_topics'
   '*a_secret_that_went_first_keeps_no_sale_and_no_data'
   '*a_database_of_another_cluster_is_left_alone'
+  '*keys_of_another_cluster_in_redis_are_left_alone'
+  '*_without_a_mark_are_taken_over_on_request_only'
+  '*_without_a_mark_is_taken_over_on_request_only'
   '*under_attack_nobody_is_let_in_and_no_order_is_lost'
   # nobody let in
   '*a_token_of_a_part_of_quicksale_is_refused_at_the_front_door'
