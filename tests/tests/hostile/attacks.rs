@@ -34,12 +34,15 @@ const AT_ONCE: usize = 50;
 /// Sockets with frames that are too long, and buyers of baskets that are too large, at once.
 const BOMBERS: usize = 16;
 const GREEDY: usize = 8;
-/// Between two tries of one attacker, and between two bytes of whoever is slow.
-const PAUSE: Duration = Duration::from_millis(250);
-/// Between two guesses at passwords.
+/// Between two tries of one attacker who is refused or cut off. The crowd keeps its pace whatever is made of it: at one
+/// that follows the answers, a quicker server would only have more of them to bear.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Between two bytes of whoever is slow.
+const DRIP: Duration = Duration::from_millis(250);
+/// Between two guesses of one at passwords.
 const GUESSING: Duration = Duration::from_millis(100);
-/// Before a connection that was closed is opened anew by whoever does nothing with it: that is a thousand a second.
-const AWAY: Duration = Duration::from_secs(5);
+/// Before a connection that was closed is opened anew by whoever does nothing with it: that is 500 a second, if all are.
+const AWAY: Duration = Duration::from_secs(10);
 /// How long an attacker holds on to one connection.
 const HOLD: Duration = Duration::from_secs(30);
 
@@ -168,7 +171,7 @@ async fn slow(field: &Field, begin: &[u8]) -> Result<()> {
     loop {
         stream.write_all(b"x").await?;
         // Closed, or answered.
-        if timeout(PAUSE, stream.read(&mut [0; 512])).await.is_ok() {
+        if timeout(DRIP, stream.read(&mut [0; 512])).await.is_ok() {
             return Ok(());
         }
     }

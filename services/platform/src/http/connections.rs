@@ -40,7 +40,7 @@ static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 static MADE_ROOM: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
         "quicksale_http_connections_made_room_total",
-        "Connections that waited for their client and were closed, since all places were taken and somebody else came.",
+        "Connections that waited for their client and were closed, since nearly all places were taken and somebody else came.",
         &["service"]
     ))
 });
@@ -48,7 +48,7 @@ static MADE_ROOM: LazyLock<IntCounterVec> = LazyLock::new(|| {
 /// The bounds of a server.
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// Connections in all; when there are as many, the one that has waited longest for its client makes room.
+    /// Connections in all; when there are nearly as many, the one that has waited longest for its client makes room.
     pub in_all: usize,
     /// Connections from one address (one /64 of IPv6); more are closed at once. `None` for any number.
     pub from_one_peer: Option<usize>,
@@ -138,13 +138,14 @@ impl Peers {
         })
     }
 
-    /// All places were taken, and somebody has made room or not.
-    pub(super) fn were_full(&self, made_room: bool) {
-        if made_room {
-            MADE_ROOM.with_label_values(&[self.service]).inc();
-        } else {
-            REFUSED.with_label_values(&[self.service, "full"]).inc();
-        }
+    /// Somebody was told to make room.
+    pub(super) fn made_room(&self) {
+        MADE_ROOM.with_label_values(&[self.service]).inc();
+    }
+
+    /// All places were taken, and nobody could make room.
+    pub(super) fn were_full(&self) {
+        REFUSED.with_label_values(&[self.service, "full"]).inc();
     }
 }
 

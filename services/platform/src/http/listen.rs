@@ -8,8 +8,9 @@ use std::{
 };
 use tokio::net::TcpListener;
 
-/// Connections that the kernel keeps until they are accepted.
-const BACKLOG: i32 = 1_024;
+/// Connections that the kernel keeps until they are accepted: who comes when there are as many tries again a second later.
+/// The kernel takes no more than its own bound, which is this number since Linux 5.4.
+const BACKLOG: i32 = 4_096;
 
 /// Listens on an address.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -42,6 +42,10 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The most bytes of a request's head (431 beyond), and what is read ahead of a body.
 const HEAD_BYTES: usize = 16 * 1024;
+/// One place in so many is kept free by having others make room in time: whoever comes then need not wait until somebody
+/// has gone. A crowd that comes anew all the time would fill the kernel's line otherwise, which turns people away for a
+/// second.
+const SPARE: usize = 16;
 /// Where all connections are served, how long until somebody is looked for again who can make room.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What every answer says to a browser: take the content type at its word, show the page in nobody's frame, and tell
@@ -116,6 +120,7 @@ impl Server {
     pub async fn run(mut self, stop: CancellationToken) {
         let peers = Peers::new(self.service, &self.bounds);
         let places = Arc::new(Semaphore::new(self.bounds.in_all));
+        let spare = self.bounds.in_all / SPARE;
         let waiting = Arc::new(Waiting::default());
         let door = Arc::new(Door {
             router: self.router.with_state(()),
@@ -140,6 +145,9 @@ impl Server {
                 place = place(&places, &waiting, &peers) => place,
             };
             if let Ok(place) = place {
+                if places.available_permits() < spare && waiting.make_room() {
+                    peers.made_room();
+                }
                 let turn = Arc::new(waiting.connection());
                 connections.spawn(Arc::clone(&door).serve(stream, peer, turn, (place, by_peer)));
             }
@@ -159,7 +167,11 @@ async fn place(
 ) -> Result<OwnedSemaphorePermit, AcquireError> {
     let mut next = Box::pin(Arc::clone(places).acquire_owned());
     while places.available_permits() == 0 {
-        peers.were_full(waiting.make_room());
+        if waiting.make_room() {
+            peers.made_room();
+        } else {
+            peers.were_full();
+        }
         // Somebody who was served then may be waiting for the next request now.
         if let Ok(place) = tokio::time::timeout(LOOK_AGAIN, &mut next).await {
             return place;

@@ -252,6 +252,25 @@ async fn when_all_places_are_taken_the_slowest_client_makes_room() {
     );
 }
 
+/// Whoever comes next finds a place, and need not wait until somebody has gone.
+#[tokio::test]
+async fn a_place_is_free_before_somebody_comes_for_it() {
+    let bounds = Bounds {
+        in_all: 16,
+        ..Bounds::default()
+    };
+    let running = serve(hello(), bounds).await;
+    let mut idle = Vec::new();
+    for _ in 0..16 {
+        idle.push(running.connect().await);
+    }
+    assert_eq!(rest(&mut idle[0]).await, "", "the last place is taken");
+    for stream in &mut idle[1..] {
+        let kept = timeout(Duration::from_millis(10), stream.read(&mut [0])).await;
+        assert!(kept.is_err(), "one place was enough: {kept:?}");
+    }
+}
+
 /// A request that has come in is not given up for another.
 #[tokio::test]
 async fn beyond_all_places_connections_wait_for_those_that_are_served() {
