@@ -104,7 +104,8 @@ pub struct ServiceSize {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
     /// What each replica asks for and may use; cpu 25m and memory 64Mi, at most memory 256Mi, when left out. A limit of
-    /// memory that is left out is raised to a request that is above it.
+    /// memory that is left out is raised to a request that is above it, and a request that is left out is lowered to a limit
+    /// below it. Local storage is always 32Mi, at most 256Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }

@@ -54,7 +54,7 @@ pub struct FlashSaleSpec {
     pub opens_at: Option<Timestamp>,
     /// From when on no order is taken any more; until the sale is deleted or every unit is sold when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "time::optional_time")]
+    #[schemars(schema_with = "time::optional_end")]
     pub closes_at: Option<Timestamp>,
     /// How long before opensAt the services start.
     #[serde(default = "ten_minutes")]

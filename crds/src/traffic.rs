@@ -105,8 +105,8 @@ pub struct Ingress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub class_name: Option<String>,
-    /// The Secret with the host's certificate; plain HTTP when left out. With it, pages asked for over plain HTTP are led to
-    /// HTTPS, everything else is refused, and browsers are told to remember it for a year.
+    /// The Secret with the host's certificate; plain HTTP when left out. With it when the sale opens, pages asked for over
+    /// plain HTTP are led to HTTPS, everything else is refused, and browsers are told to remember it for a year.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub tls_secret_name: Option<String>,

@@ -24,13 +24,13 @@ fn text(data: &SecretData, key: &str) -> Option<String> {
 ///
 /// # Errors
 /// A sentence for a condition.
-pub fn operators(data: Option<&SecretData>, word: Word) -> Result<Credentials, String> {
+pub fn operators(data: Option<&SecretData>, consent: PlaintextConsent) -> Result<Credentials, String> {
     let data = data
         .ok_or("the backends Secret does not exist; create it, or name another in spec.backendsSecretRef")?;
     let credentials =
         Credentials::from_lookup(&|key| text(data, &format!("{OPERATOR}{key}")).or_else(|| text(data, key)))
             .map_err(|error| error.to_string())?;
-    let mut own = Secrecy::new(word);
+    let mut own = Secrecy::new(consent);
     own.add_operator(data);
     own.refusal().map_or(Ok(credentials), Err)
 }
@@ -60,52 +60,52 @@ pub struct Secrecy {
     plain: BTreeMap<Backend, BTreeSet<&'static str>>,
     /// The same, as far as a password goes along.
     passwords: BTreeMap<Backend, BTreeSet<&'static str>>,
-    word: Word,
+    consent: PlaintextConsent,
 }
 
 /// Where passwords in plain text are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum PlaintextConsent {
     /// They are.
     Given,
     /// They are not: the FlashSale would have to say so.
-    MissingInSpec,
+    NeedsSpec,
     /// They are not: the operator's chart would have to say so.
-    MissingInChart,
+    NeedsChart,
 }
 
 /// What was said about passwords in plain text to the backends of a sale: of the platform's own by the chart, of others by
 /// the sale.
-pub fn said(sale: &ValidSale, platforms: PlaintextPasswords) -> PlaintextPasswords {
+pub fn plaintext_passwords_of(sale: &ValidSale, platforms: PlaintextPasswords) -> PlaintextPasswords {
     match sale.backends_secret {
         Some(_) => sale.plaintext_passwords,
         None => platforms,
     }
 }
 
-impl Word {
+impl PlaintextConsent {
     /// Whether it was given for a sale, and where it is missing.
     pub fn of(sale: &ValidSale, platforms: PlaintextPasswords) -> Self {
-        match said(sale, platforms) {
+        match plaintext_passwords_of(sale, platforms) {
             PlaintextPasswords::Allow => Self::Given,
-            PlaintextPasswords::Refuse if sale.backends_secret.is_some() => Self::MissingInSpec,
-            PlaintextPasswords::Refuse => Self::MissingInChart,
+            PlaintextPasswords::Refuse if sale.backends_secret.is_some() => Self::NeedsSpec,
+            PlaintextPasswords::Refuse => Self::NeedsChart,
         }
     }
 }
 
 impl Secrecy {
-    fn new(word: Word) -> Self {
+    fn new(consent: PlaintextConsent) -> Self {
         Self {
             plain: BTreeMap::new(),
             passwords: BTreeMap::new(),
-            word,
+            consent,
         }
     }
 
     /// Looks at what everybody reads of the Secret. What cannot be read at all is somebody else's finding.
-    pub fn of(data: &SecretData, word: Word) -> Self {
-        let mut secrecy = Self::new(word);
+    pub fn of(data: &SecretData, consent: PlaintextConsent) -> Self {
+        let mut secrecy = Self::new(consent);
         secrecy.add_operator(data);
         for component in Component::ALL {
             let own = own_key(component, "");
@@ -135,10 +135,10 @@ impl Secrecy {
 
     /// Why the backends may not be used, if they may not.
     pub fn refusal(&self) -> Option<String> {
-        let remedy = match self.word {
-            Word::Given => return None,
-            Word::MissingInSpec => "or allow it with spec.plaintextPasswords: Allow",
-            Word::MissingInChart => "or allow it with the chart's backends.plaintextPasswords: Allow",
+        let remedy = match self.consent {
+            PlaintextConsent::Given => return None,
+            PlaintextConsent::NeedsSpec => "or allow it with spec.plaintextPasswords: Allow",
+            PlaintextConsent::NeedsChart => "or allow it with the chart's backends.plaintextPasswords: Allow",
         };
         if self.passwords.is_empty() {
             return None;
@@ -216,7 +216,9 @@ mod tests {
     #[test]
     fn a_password_of_any_service_in_plain_text_is_refused_without_a_word() {
         assert_eq!(
-            Secrecy::of(&with(&[]), Word::MissingInSpec).finding().reason,
+            Secrecy::of(&with(&[]), PlaintextConsent::NeedsSpec)
+                .finding()
+                .reason,
             "Encrypted"
         );
         for (key, value, named) in [
@@ -230,14 +232,14 @@ mod tests {
             ),
         ] {
             let secret = with(&[(key, value)]);
-            for (word, says) in [
-                (Word::MissingInSpec, "spec.plaintextPasswords"),
-                (Word::MissingInChart, "backends.plaintextPasswords"),
+            for (consent, says) in [
+                (PlaintextConsent::NeedsSpec, "spec.plaintextPasswords"),
+                (PlaintextConsent::NeedsChart, "backends.plaintextPasswords"),
             ] {
-                let refusal = Secrecy::of(&secret, word).refusal().expect(key);
+                let refusal = Secrecy::of(&secret, consent).refusal().expect(key);
                 assert!(refusal.contains(named) && refusal.contains(says), "{refusal}");
             }
-            let allowed = Secrecy::of(&secret, Word::Given);
+            let allowed = Secrecy::of(&secret, PlaintextConsent::Given);
             assert_eq!(allowed.refusal(), None);
             let finding = allowed.finding();
             assert!(!finding.holds && finding.message.contains(named), "{finding:?}");
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_has_no_password_is_allowed_and_said() {
-        let plain = Secrecy::of(&with(&[("REDIS_URL", "redis://r")]), Word::MissingInSpec);
+        let plain = Secrecy::of(&with(&[("REDIS_URL", "redis://r")]), PlaintextConsent::NeedsSpec);
         assert_eq!(plain.refusal(), None);
         assert_eq!(
             (plain.finding().holds, plain.finding().reason),
@@ -269,8 +271,8 @@ mod tests {
             ("OPERATOR_REDIS_URL", "redis://r"),
             ("KAFKA_BROKERS", "k:9092"),
         ]);
-        operators(Some(&without), Word::MissingInSpec).unwrap();
-        let nothing = operators(Some(&data(&[])), Word::Given).unwrap_err();
+        operators(Some(&without), PlaintextConsent::NeedsSpec).unwrap();
+        let nothing = operators(Some(&data(&[])), PlaintextConsent::Given).unwrap_err();
         assert!(nothing.contains("MONGODB_URI"), "{nothing}");
     }
 
@@ -281,14 +283,14 @@ mod tests {
             ("REDIS_URL", "redis://:p@r"),
         ] {
             let secret = with(&[(key, value)]);
-            let refusal = operators(Some(&secret), Word::MissingInSpec).unwrap_err();
+            let refusal = operators(Some(&secret), PlaintextConsent::NeedsSpec).unwrap_err();
             assert!(refusal.contains("spec.plaintextPasswords"), "{refusal}");
-            operators(Some(&secret), Word::Given).unwrap();
+            operators(Some(&secret), PlaintextConsent::Given).unwrap();
         }
         // What a service does is not the operator's to do.
         operators(
             Some(&with(&[("AUTH_MONGODB_URI", "mongodb://u:p@m/")])),
-            Word::MissingInSpec,
+            PlaintextConsent::NeedsSpec,
         )
         .unwrap();
     }

@@ -1,7 +1,7 @@
 //! The end of a deleted sale, and of a rehearsal's data.
 
 use super::{
-    backends_secret::{self, Word},
+    backends_secret::{self, PlaintextConsent},
     context::Context,
     error::Error,
     fetch::{Observed, SecretData},
@@ -158,8 +158,8 @@ pub async fn wipe(
     status: &FlashSaleStatus,
     backends: Option<&SecretData>,
 ) -> Result<(), Error> {
-    let word = Word::of(valid, context.settings.plaintext_passwords);
-    let credentials = backends_secret::operators(backends, word).map_err(Error::Credentials)?;
+    let consent = PlaintextConsent::of(valid, context.settings.plaintext_passwords);
+    let credentials = backends_secret::operators(backends, consent).map_err(Error::Credentials)?;
     let claimant = claimant(context, sale, status);
     // A look that is under way would make the topics anew.
     context.backends.forget(&claimant.owner.uid).await;

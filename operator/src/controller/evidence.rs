@@ -1,7 +1,7 @@
 //! What is known about a sale beyond the API server: its backends, its inventory and its orders.
 
 use super::{
-    backends_secret::{self, Word},
+    backends_secret::{self, PlaintextConsent},
     cleanup,
     context::Context,
     fetch::Observed,
@@ -102,8 +102,8 @@ pub async fn look(
     claimant: &Claimant,
     backends_hash: &str,
 ) -> Look {
-    let word = Word::of(sale, context.settings.plaintext_passwords);
-    match backends_secret::operators(observed.backends.as_ref(), word) {
+    let consent = PlaintextConsent::of(sale, context.settings.plaintext_passwords);
+    match backends_secret::operators(observed.backends.as_ref(), consent) {
         Ok(credentials) => {
             let fingerprint = format!("{backends_hash}/{:?}", sale.topics);
             let place = cleanup::place(sale);

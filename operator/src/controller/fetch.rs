@@ -473,8 +473,9 @@ impl Observed {
             .collect()
     }
 
-    /// What the pods that are there were made like.
-    pub fn pods(&self, sale: &str) -> Option<PodShape> {
+    /// What the pods that are there were made like: the limit of local storage tells. The newest of all, since one that was edited
+    /// by hand leads none of the others back.
+    pub fn pod_shape(&self, sale: &str) -> Option<PodShape> {
         let deployments = Component::ALL
             .into_iter()
             .filter_map(|c| self.deployment(sale, c));
@@ -485,7 +486,6 @@ impl Observed {
                 false => PodShape::Bounded,
             }
         });
-        // One that was edited by hand leads none of the others back.
         shapes.max()
     }
 

@@ -29,7 +29,7 @@ use crate::{
     phase::{self, Deletion, Evidence, Schedule, Step},
     signing_keys::ROTATE,
 };
-use backends_secret::{Secrecy, Word};
+use backends_secret::{PlaintextConsent, Secrecy};
 use context::Context;
 use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType};
 use error::Error;
@@ -228,9 +228,9 @@ async fn delete(
 
 /// How safe passwords are on their way to the backends, as far as the Secret is there.
 fn secrecy(context: &Context, sale: &ValidSale, observed: &Observed) -> Option<Secrecy> {
-    let word = Word::of(sale, context.settings.plaintext_passwords);
+    let consent = PlaintextConsent::of(sale, context.settings.plaintext_passwords);
     let backends = observed.backends.as_ref()?;
-    Some(Secrecy::of(backends, word))
+    Some(Secrecy::of(backends, consent))
 }
 
 fn schedule(sale: &ValidSale, status: &FlashSaleStatus) -> Schedule {
@@ -269,9 +269,9 @@ async fn step(
     let secrecy = secrecy(context, valid, observed);
     let look = if claiming {
         let refusal = secrecy.as_ref().and_then(Secrecy::refusal);
-        let word = Word::of(valid, context.settings.plaintext_passwords);
+        let consent = PlaintextConsent::of(valid, context.settings.plaintext_passwords);
         let usable =
-            refusal.is_none() && backends_secret::operators(observed.backends.as_ref(), word).is_ok();
+            refusal.is_none() && backends_secret::operators(observed.backends.as_ref(), consent).is_ok();
         if status.claimed_at.is_none() && usable {
             // Written down before it is done: from now on there may be something to delete.
             status.phase.get_or_insert_default();

@@ -89,7 +89,10 @@ impl Rollout {
             backends_copy: backends_copy.as_ref(),
             backends_keys: &backends_keys,
             backends_hash: &backends_hash,
-            plaintext_passwords: backends_secret::said(sale, context.settings.plaintext_passwords),
+            plaintext_passwords: backends_secret::plaintext_passwords_of(
+                sale,
+                context.settings.plaintext_passwords,
+            ),
             backend_ports: &BackendPorts::of_all(observed.backends.as_ref()),
             ports_before: &ports_before,
             // A sale with backends of its own has other accounts.
@@ -247,7 +250,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         cors_origins,
         access_log,
         https_host,
-        pods: (observed.pods(name).filter(|_| keeps)).unwrap_or(PodShape::Bounded),
+        pod_shape: (observed.pod_shape(name).filter(|_| keeps)).unwrap_or(PodShape::Bounded),
     }
 }
 
@@ -305,10 +308,13 @@ mod tests {
         };
         let first = || deployment("order", &json!({"memory": "256Mi"}));
         let bounded = || deployment("auth", &json!({"ephemeral-storage": "256Mi"}));
-        assert_eq!(observed(Vec::new()).pods("laptops"), None);
-        assert_eq!(observed(vec![first()]).pods("laptops"), Some(PodShape::First));
+        assert_eq!(observed(Vec::new()).pod_shape("laptops"), None);
         assert_eq!(
-            observed(vec![bounded(), first()]).pods("laptops"),
+            observed(vec![first()]).pod_shape("laptops"),
+            Some(PodShape::First)
+        );
+        assert_eq!(
+            observed(vec![bounded(), first()]).pod_shape("laptops"),
             Some(PodShape::Bounded)
         );
     }

@@ -146,7 +146,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .layer(middleware::from_fn_with_state(gateway.clone(), trail::follow))
         .layer(middleware::from_fn(keep_tokens_out_of_caches))
         .layer(cors::layer(&config.http.cors_origins));
-    let router = https::only(router, config.http.https_host.as_deref())
+    let router = https::require_if(router, config.http.https_host.as_deref())
         .layer(middleware::from_fn_with_state(gateway, access::follow));
     let tasks = vec![
         ("gateway products", products.refresh_until(deps.stop).boxed()),

@@ -115,7 +115,7 @@ pub fn build(deps: Dependencies) -> Service {
         ("notification tail", tail.boxed()),
     ];
     Service {
-        router: https::only(routes::router(state), deps.config.http.https_host.as_deref()),
+        router: https::require_if(routes::router(state), deps.config.http.https_host.as_deref()),
         tasks,
     }
 }

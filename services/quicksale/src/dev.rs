@@ -99,10 +99,10 @@ pub(crate) fn config() -> anyhow::Result<Config> {
 }
 
 fn prepare_keys(keys: &Path) -> anyhow::Result<()> {
-    let private = keys.join(paths::SIGNING_KEY_FILE);
-    if !private.exists() {
+    let key_file = keys.join(paths::SIGNING_KEY_FILE);
+    if !key_file.exists() {
         let pair = KeyPair::generate()?;
-        private::write(&private, pair.private_pem.as_bytes())?;
+        private::write(&key_file, pair.private_pem.as_bytes())?;
         private::write(&keys.join(paths::JWKS_FILE), pair.jwks_json.as_bytes())?;
     }
     Ok(())

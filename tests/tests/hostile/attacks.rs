@@ -30,7 +30,7 @@ const SLOW: usize = 200;
 /// Logins in all, from so many networks, so many at once.
 pub(crate) const LOGINS: usize = 10_000;
 const NETWORKS: usize = 40;
-const AT_ONCE: usize = 50;
+const LOGINS_AT_ONCE: usize = 50;
 /// Sockets with frames that are too long, and buyers of baskets that are too large, at once.
 const BOMBERS: usize = 16;
 const GREEDY: usize = 8;
@@ -48,12 +48,12 @@ const HOLD: Duration = Duration::from_secs(30);
 
 /// The attackers, who go with the value.
 pub(crate) struct Attack {
-    field: Arc<Field>,
+    tally: Arc<Tally>,
     running: JoinSet<()>,
 }
 
 /// What they attack, and how often they have done what.
-pub(crate) struct Field {
+pub(crate) struct Tally {
     shop: Arc<Shop>,
     gateway: String,
     notifier: String,
@@ -76,7 +76,7 @@ pub(crate) struct Field {
 impl Attack {
     /// Begins. `sku` has a limit of two for each buyer.
     pub(crate) fn begin(world: &World, sku: &str) -> Self {
-        let field = Arc::new(Field {
+        let tally = Arc::new(Tally {
             shop: Arc::clone(&world.shop),
             gateway: world.shop.url("").trim_start_matches("http://").to_owned(),
             notifier: world.config.upstreams.notifier.authority().to_owned(),
@@ -92,28 +92,28 @@ impl Attack {
         let mut running = JoinSet::new();
         let mut send = |how_many: usize, kind: Kind| {
             for n in 0..how_many {
-                running.spawn(again_and_again(Arc::clone(&field), kind, n));
+                running.spawn(again_and_again(Arc::clone(&tally), kind, n));
             }
         };
         send(IDLE, Kind::Idle);
         for kind in [Kind::SlowHead, Kind::SlowBody, Kind::LongHead] {
             send(SLOW, kind);
         }
-        send(AT_ONCE, Kind::Login);
+        send(LOGINS_AT_ONCE, Kind::Login);
         send(BOMBERS, Kind::Frame);
         send(GREEDY, Kind::Basket);
-        Self { field, running }
+        Self { tally, running }
     }
 
     /// Ends it, and tells what was done.
-    pub(crate) async fn end(mut self) -> Arc<Field> {
+    pub(crate) async fn end(mut self) -> Arc<Tally> {
         self.running.shutdown().await;
-        self.field
+        self.tally
     }
 
     /// What was done so far.
-    pub(crate) fn so_far(&self) -> &Field {
-        &self.field
+    pub(crate) fn so_far(&self) -> &Tally {
+        &self.tally
     }
 }
 
@@ -128,18 +128,18 @@ enum Kind {
     Basket,
 }
 
-async fn again_and_again(field: Arc<Field>, kind: Kind, n: usize) {
+async fn again_and_again(tally: Arc<Tally>, kind: Kind, n: usize) {
     // Not all at the same moment.
     sleep(AWAY * u32::try_from(n % 100).unwrap_or(0) / 100).await;
     loop {
         let once = match kind {
-            Kind::Idle => idle(&field).boxed(),
-            Kind::SlowHead => slow(&field, b"GET /api/sale HTTP/1.1\r\nHost: x\r\nX: ").boxed(),
-            Kind::SlowBody => slow(&field, SLOW_BODY).boxed(),
-            Kind::LongHead => long_head(&field).boxed(),
-            Kind::Login => login(&field).boxed(),
-            Kind::Frame => frame(&field, n).boxed(),
-            Kind::Basket => basket(&field, n).boxed(),
+            Kind::Idle => idle(&tally).boxed(),
+            Kind::SlowHead => slow(&tally, b"GET /api/sale HTTP/1.1\r\nHost: x\r\nX: ").boxed(),
+            Kind::SlowBody => slow(&tally, SLOW_BODY).boxed(),
+            Kind::LongHead => long_head(&tally).boxed(),
+            Kind::Login => login(&tally).boxed(),
+            Kind::Frame => frame(&tally, n).boxed(),
+            Kind::Basket => basket(&tally, n).boxed(),
         };
         // To be refused, or cut off, is what an attacker expects.
         let _refused = once.await;
@@ -156,18 +156,18 @@ const SLOW_BODY: &[u8] =
     b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{";
 
 /// A connection that says nothing, until it is closed.
-async fn idle(field: &Field) -> Result<()> {
-    let mut stream = TcpStream::connect(&field.gateway).await?;
-    field.idle.fetch_add(1, Ordering::Relaxed);
+async fn idle(tally: &Tally) -> Result<()> {
+    let mut stream = TcpStream::connect(&tally.gateway).await?;
+    tally.idle.fetch_add(1, Ordering::Relaxed);
     timeout(HOLD, stream.read(&mut [0; 64])).await??;
     Ok(())
 }
 
 /// A request that comes byte by byte.
-async fn slow(field: &Field, begin: &[u8]) -> Result<()> {
-    let mut stream = TcpStream::connect(&field.gateway).await?;
+async fn slow(tally: &Tally, begin: &[u8]) -> Result<()> {
+    let mut stream = TcpStream::connect(&tally.gateway).await?;
     stream.write_all(begin).await?;
-    field.slow.fetch_add(1, Ordering::Relaxed);
+    tally.slow.fetch_add(1, Ordering::Relaxed);
     loop {
         stream.write_all(b"x").await?;
         // Closed, or answered.
@@ -178,10 +178,10 @@ async fn slow(field: &Field, begin: &[u8]) -> Result<()> {
 }
 
 /// A head that does not end.
-async fn long_head(field: &Field) -> Result<()> {
-    let mut stream = TcpStream::connect(&field.gateway).await?;
+async fn long_head(tally: &Tally) -> Result<()> {
+    let mut stream = TcpStream::connect(&tally.gateway).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX: ").await?;
-    field.slow.fetch_add(1, Ordering::Relaxed);
+    tally.slow.fetch_add(1, Ordering::Relaxed);
     let long = vec![b'x'; 64 * 1024];
     timeout(HOLD, async {
         for _ in 0..16 {
@@ -194,17 +194,17 @@ async fn long_head(field: &Field) -> Result<()> {
 }
 
 /// A guess at a password, from one network after the other, until so many were answered.
-async fn login(field: &Field) -> Result<()> {
-    if field.logins.load(Ordering::Relaxed) >= LOGINS {
+async fn login(tally: &Tally) -> Result<()> {
+    if tally.logins.load(Ordering::Relaxed) >= LOGINS {
         sleep(HOLD).await;
         return Ok(());
     }
-    let n = field.guesses.fetch_add(1, Ordering::Relaxed);
+    let n = tally.guesses.fetch_add(1, Ordering::Relaxed);
     let network = n % NETWORKS;
-    let request = field
+    let request = tally
         .shop
         .http
-        .post(field.shop.url("/api/auth/login"))
+        .post(tally.shop.url("/api/auth/login"))
         .header(
             "x-forwarded-for",
             format!("198.18.{}.{}", network / 250, network % 250),
@@ -212,8 +212,8 @@ async fn login(field: &Field) -> Result<()> {
         .json(&json!({"email": format!("victim-{}@example.com", n % 100), "password": "a guess at it"}));
     let answer = Answer::of(request.send().await?).await?;
     let counter = match answer.status {
-        401 | 429 | 503 => &field.logins,
-        _ => &field.let_in,
+        401 | 429 | 503 => &tally.logins,
+        _ => &tally.let_in,
     };
     counter.fetch_add(1, Ordering::Relaxed);
     Ok(())
@@ -221,9 +221,9 @@ async fn login(field: &Field) -> Result<()> {
 
 /// A WebSocket with the head of a frame of 16 MiB, which the library would take if nobody forbade it, and as much of it as
 /// is taken.
-async fn frame(field: &Field, n: usize) -> Result<()> {
-    let token = field.shop.token(&format!("bomber-{n}"), Role::Buyer)?;
-    let mut stream = TcpStream::connect(&field.notifier).await?;
+async fn frame(tally: &Tally, n: usize) -> Result<()> {
+    let token = tally.shop.token(&format!("bomber-{n}"), Role::Buyer)?;
+    let mut stream = TcpStream::connect(&tally.notifier).await?;
     let handshake = format!(
         "GET /ws?token={token} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -237,7 +237,7 @@ async fn frame(field: &Field, n: usize) -> Result<()> {
         .context("refused")?;
     let mut bomb = vec![0x82, 0xff, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 1, 2, 3, 4];
     bomb.resize(64 * 1024, b'x');
-    field.frames.fetch_add(1, Ordering::Relaxed);
+    tally.frames.fetch_add(1, Ordering::Relaxed);
     timeout(HOLD, async {
         loop {
             stream.write_all(&bomb).await?;
@@ -247,17 +247,17 @@ async fn frame(field: &Field, n: usize) -> Result<()> {
 }
 
 /// An order of more than one may have, or of more lines than there may be.
-async fn basket(field: &Field, n: usize) -> Result<()> {
+async fn basket(tally: &Tally, n: usize) -> Result<()> {
     let lines = 1 + (n % 2) * 500;
     let items: Vec<_> = (0..lines)
-        .map(|_| json!({"sku": field.sku, "quantity": 1_000}))
+        .map(|_| json!({"sku": tally.sku, "quantity": 1_000}))
         .collect();
     let user = uuid::Uuid::new_v4().to_string();
-    let token = field.shop.token(&user, Role::Buyer)?;
-    let answer = field.shop.place(&token, &user, json!(items)).await?;
+    let token = tally.shop.token(&user, Role::Buyer)?;
+    let answer = tally.shop.place(&token, &user, json!(items)).await?;
     let counter = match answer.status {
-        201 => &field.let_in,
-        _ => &field.baskets,
+        201 => &tally.let_in,
+        _ => &tally.baskets,
     };
     counter.fetch_add(1, Ordering::Relaxed);
     Ok(())

@@ -3,7 +3,7 @@
 mod attacks;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use attacks::{Attack, Field};
+use attacks::{Attack, Tally};
 use futures::{StreamExt, future::join_all};
 use mongodb::bson::doc;
 use platform::tokens::Role;
@@ -29,10 +29,10 @@ use tokio::{
 };
 
 /// What a pod may have where a FlashSale says nothing: `resources` in operator/src/controller/build/deployment.rs.
-const POD: u64 = 256 * 1024 * 1024;
+const POD_MEMORY: u64 = 256 * 1024 * 1024;
 /// How long it is attacked: until all passwords have been tried.
-const LEAST: Duration = Duration::from_secs(30);
-const MOST: Duration = Duration::from_secs(90);
+const AT_LEAST: Duration = Duration::from_secs(30);
+const AT_MOST: Duration = Duration::from_secs(90);
 /// Between two honest buyers.
 const BETWEEN: Duration = Duration::from_millis(100);
 /// What an honest buyer waits at the most, but for one in a hundred.
@@ -121,7 +121,7 @@ struct Outcome {
     confirmed: u64,
     /// Whether the one who waited on a socket since before it began was told of an order.
     told: bool,
-    attacks: Arc<Field>,
+    attacks: Arc<Tally>,
     /// By process: how often it was ended for want of memory, and the most that it used, in bytes.
     memory: BTreeMap<&'static str, (u64, u64)>,
 }
@@ -139,7 +139,7 @@ async fn attacked() -> Result<Outcome> {
     let mut world = World::start_as(Setup {
         backends: Some(Backends::own().await?),
         trusted_proxies: vec!["127.0.0.0/8".to_owned()],
-        memory: Some(POD),
+        memory: Some(POD_MEMORY),
         ..Setup::default()
     })
     .await?;
@@ -157,7 +157,7 @@ async fn attacked() -> Result<Outcome> {
     let (begun, mut buyers) = (Instant::now(), Vec::new());
     for n in 1.. {
         let tried = count(&attack.so_far().logins) >= attacks::LOGINS;
-        if begun.elapsed() > MOST || (tried && begun.elapsed() > LEAST) {
+        if begun.elapsed() > AT_MOST || (tried && begun.elapsed() > AT_LEAST) {
             break;
         }
         let shop = Arc::clone(&shop);
@@ -241,7 +241,7 @@ async fn under_attack_a_pods_memory_is_enough_for_each_process() -> Result<()> {
     let outcome = outcome().await?;
     ensure!(
         outcome.memory.len() == 6
-            && (outcome.memory.values()).all(|(killed, most)| *killed == 0 && *most <= POD),
+            && (outcome.memory.values()).all(|(killed, most)| *killed == 0 && *most <= POD_MEMORY),
         "too little memory: {outcome}"
     );
     Ok(())

@@ -101,7 +101,7 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "command": ["quicksale", name],
         "ports": container_ports,
         "env": environment(plan, component),
-        "resources": resources(&plan.sale.service(component).resources, plan.platform.pods),
+        "resources": resources(&plan.sale.service(component).resources, plan.platform.pod_shape),
         // A service that waits for a backend answers /livez at once, so a start takes long only on a busy node.
         "startupProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 120},
         "livenessProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
@@ -150,7 +150,7 @@ fn environment(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         // Optional: the process says which is missing, and what to write.
         json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": true}}})
     }));
-    if plan.plaintext_passwords == PlaintextPasswords::Allow && plan.platform.pods != PodShape::First {
+    if plan.plaintext_passwords == PlaintextPasswords::Allow && plan.platform.pod_shape != PodShape::First {
         variables.push(json!({"name": PLAINTEXT_PASSWORDS, "value": "Allow"}));
     }
     if administrator(plan, component).is_some() {

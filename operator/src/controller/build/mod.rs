@@ -97,7 +97,7 @@ pub struct Platform<'a> {
     /// The host under which buyers reach the sale by HTTPS.
     pub https_host: Option<String>,
     /// What the pods are made like.
-    pub pods: PodShape,
+    pub pod_shape: PodShape,
 }
 
 /// What pods are made like where that has changed with the operator's version.

@@ -20,7 +20,7 @@ struct Fixture {
     restrict_egress: bool,
     access_log: bool,
     https_host: Option<String>,
-    pods: PodShape,
+    pod_shape: PodShape,
     plaintext_passwords: PlaintextPasswords,
     backends: BTreeMap<String, Vec<u8>>,
     ports_before: BTreeMap<Component, BTreeSet<u16>>,
@@ -59,7 +59,7 @@ fn fixture(services: Value) -> Fixture {
         restrict_egress: true,
         access_log: true,
         https_host: None,
-        pods: PodShape::Bounded,
+        pod_shape: PodShape::Bounded,
         plaintext_passwords: PlaintextPasswords::Refuse,
         backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
         ports_before: BTreeMap::new(),
@@ -90,7 +90,7 @@ impl Fixture {
                 cors_origins: Vec::new(),
                 access_log: self.access_log,
                 https_host: self.https_host.clone(),
-                pods: self.pods,
+                pod_shape: self.pod_shape,
             },
             keys: &keys,
             first_key: "{}",
@@ -305,7 +305,7 @@ fn pods_of_an_earlier_version_stay_as_they_are() {
         |fixture: &Fixture| fixture.deployment("order")["spec"]["template"]["spec"]["containers"][0].clone();
     let says = |container: &Value| container["env"].to_string().contains("PLAINTEXT_PASSWORDS");
     assert!(says(&order(&fixture)));
-    fixture.pods = PodShape::First;
+    fixture.pod_shape = PodShape::First;
     let first = order(&fixture);
     assert_eq!(
         first["resources"],
@@ -643,7 +643,6 @@ fn nobody_but_auth_learns_of_the_administrator_and_auth_no_password() {
 }
 
 /// A new key in the configuration of a sale that an older operator opened would restart its pods, which do not know it.
-/// The processes of a sale that an older operator opened do not know these keys.
 #[test]
 fn what_is_usual_is_not_written_into_a_configuration() {
     let mut fixture = fixture(json!({}));

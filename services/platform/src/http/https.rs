@@ -18,7 +18,7 @@ use std::sync::Arc;
 const REMEMBERED: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// A router that takes HTTPS only, if buyers reach it by HTTPS under `host`.
-pub fn only(router: Router, host: Option<&str>) -> Router {
+pub fn require_if(router: Router, host: Option<&str>) -> Router {
     match host {
         Some(host) => router.layer(middleware::from_fn_with_state(Arc::from(host), check)),
         None => router,
@@ -85,7 +85,7 @@ mod tests {
     use tower::ServiceExt;
 
     async fn answer(method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
-        let router = only(
+        let router = require_if(
             Router::new().fallback(any(|| async { "inside" })),
             Some("laptops.example.com"),
         );
