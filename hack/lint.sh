@@ -17,6 +17,9 @@ charts() {
   helm lint --strict charts/quicksale --set 'watchNamespaces={one,two},networkPolicy.backendPorts={27018}' --set crds.install=false \
     --set-json 'networkPolicy.monitoringPeers=[{"namespaceSelector": {}}],networkPolicy.backendPeers=[{"ipBlock": {"cidr": "10.0.0.0/8"}}]'
   helm template charts/backends --set "digests.redis=$digest" | grep -q "image: docker.io/library/redis:.*@$digest"
+  # By default nobody's word about addresses counts.
+  [ "$(helm template charts/quicksale | grep -c QUICKSALE_TRUSTED_PROXIES)" = 0 ]
+  helm template charts/quicksale --set 'trustedProxies={10.0.0.0/8,fd00::/8}' | grep -q 'QUICKSALE_TRUSTED_PROXIES, value: "10.0.0.0/8,fd00::/8"'
   [ "$(helm template charts/quicksale --set "image.digest=$digest" | grep -c "quicksale:.*@$digest")" = 2 ]
 }
 # Advisories, licences, sources and versions that are in the tree twice (deny.toml), and the bill of materials.

@@ -77,6 +77,8 @@ pub struct Setup {
     pub trusted_proxies: Vec<String>,
     /// Where buyers reach it by HTTPS.
     pub https_host: Option<String>,
+    /// The database of accounts, where it is that of another sale.
+    pub accounts: Option<String>,
     /// How many bytes of memory each process may have.
     pub memory: Option<u64>,
 }
@@ -88,6 +90,7 @@ impl Default for Setup {
             confirmation: Confirmation::Automatic,
             trusted_proxies: Vec::new(),
             https_host: None,
+            accounts: None,
             memory: None,
         }
     }
@@ -116,6 +119,9 @@ impl World {
         let mut config = config(&name, &ports, setup.confirmation)?;
         config.http.trusted_proxies = setup.trusted_proxies;
         config.http.https_host = setup.https_host;
+        if let Some(accounts) = setup.accounts {
+            config.data.accounts_database = accounts;
+        }
         let dir = tempfile::tempdir()?;
         let pair = KeyPair::generate()?;
         std::fs::write(dir.path().join(paths::SIGNING_KEY_FILE), &pair.private_pem)?;

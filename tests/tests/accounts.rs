@@ -9,7 +9,7 @@ use mongodb::bson::{DateTime, Document, doc};
 use platform::tokens::{KeyPair, Role, Signer, Verifier, key_set};
 use quicksale_tests::{
     shop::Answer,
-    world::{ADMIN_EMAIL, ADMIN_PASSWORD, World, eventually},
+    world::{ADMIN_EMAIL, ADMIN_PASSWORD, Setup, World, eventually},
 };
 use reqwest::Method;
 use sale::UserId;
@@ -148,6 +148,27 @@ async fn one_address_has_few_guesses_whatever_tokens_it_brings() -> Result<()> {
     }
     for from in ["203.0.113.5", "::ffff:203.0.113.5"] {
         login(&world, from, &email, "wrong wrong").await?.expect(429)?;
+    }
+    Ok(())
+}
+
+/// Sales of one platform have the same accounts, and a crowd of sales is no crowd of guesses.
+#[tokio::test]
+async fn guesses_at_two_sales_count_together() -> Result<()> {
+    let first = World::start().await?;
+    let second = World::start_as(Setup {
+        accounts: Some(first.config.data.accounts_database.clone()),
+        ..Setup::default()
+    })
+    .await?;
+    let (email, _) = register(&first, "ada").await?;
+    let from = "203.0.113.5";
+    for n in 0..FREE {
+        let sale = if n % 2 == 0 { &first } else { &second };
+        login(sale, from, &email, "wrong wrong").await?.expect(401)?;
+    }
+    for sale in [&first, &second] {
+        login(sale, from, &email, PASSWORD).await?.expect(429)?;
     }
     Ok(())
 }

@@ -2,12 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
+use platform::tokens::Role;
 use quicksale_tests::{
     backends::Backends,
     scenarios::{SETTLED, crowd},
     shop::{Answer, Shop},
     world::{Setup, World, eventually},
 };
+use reqwest::Method;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
@@ -113,6 +115,64 @@ async fn mongodb_is_away_for_ten_seconds() -> Result<()> {
 #[tokio::test]
 async fn redis_is_away_for_ten_seconds() -> Result<()> {
     survives_without("redis").await
+}
+
+/// Without Redis nothing is counted: what guesses and crowds would use that for is refused, and everything else goes on.
+#[tokio::test]
+async fn without_redis_nobody_gets_in_uncounted_and_the_rest_goes_on() -> Result<()> {
+    let world = start().await?;
+    let shop = &world.shop;
+    shop.product("SEEN", 10, None).await?;
+    let (buyer, service) = (shop.token("ada", Role::Buyer)?, shop.token("pay", Role::Service)?);
+    let order = shop.order("ada", "before", "SEEN", 1).await?;
+    let id = order.expect(201)?.json["order"]["_id"]
+        .as_str()
+        .context("no _id")?;
+    let order = format!("/api/orders/{id}");
+    world.backends.kill("redis").await?;
+    let somebody = json!({"email": "ada@example.com", "password": "seven green bicycles", "firstName": "A", "lastName": "L"});
+    let hold = json!({"orderId": "by-hand", "items": [{"sku": "SEEN", "quantity": 1}]});
+    for (path, token, body) in [
+        (
+            "/api/auth/login",
+            None,
+            json!({"email": "ada@example.com", "password": "seven green bicycles"}),
+        ),
+        ("/api/auth/register", None, somebody),
+        ("/api/inventory/reserve", Some(&service), hold),
+    ] {
+        let token = token.map(String::as_str);
+        let refused = shop.send(Method::POST, path, token, Some(body)).await?;
+        refused
+            .expect_problem(503, "busy")
+            .with_context(|| path.to_owned())?;
+        ensure!(
+            refused.headers.contains_key("retry-after"),
+            "{path}: no Retry-After"
+        );
+    }
+    shop.order("ada", "during", "SEEN", 1)
+        .await?
+        .expect_problem(503, "busy")?;
+    for (path, token) in [
+        ("/api/sale", None),
+        ("/api/inventory/products", None),
+        ("/openapi.json", None),
+        ("/api/orders", Some(&buyer)),
+        (order.as_str(), Some(&buyer)),
+        ("/api/notifications", Some(&buyer)),
+    ] {
+        let token = token.map(String::as_str);
+        shop.send(Method::GET, path, token, None)
+            .await?
+            .expect(200)
+            .with_context(|| path.to_owned())?;
+    }
+    world.backends.start("redis").await?;
+    eventually(SETTLED, "orders are taken again", async || {
+        Ok(shop.order("ada", "during", "SEEN", 1).await?.status == 201)
+    })
+    .await
 }
 
 #[tokio::test]

@@ -205,6 +205,23 @@ mod tests {
         );
     }
 
+    /// Whoever guesses addresses learns nothing from how long an answer takes.
+    #[tokio::test]
+    async fn where_there_is_no_account_as_much_is_hashed() {
+        let cost = |hash: &str| hash.split('$').take(4).map(str::to_owned).collect::<Vec<_>>();
+        let passwords = Passwords::default();
+        let hash = passwords.hash("correct horse".into(), None).await.unwrap();
+        assert_eq!(cost(&NOBODY), cost(&hash), "another algorithm, or other costs");
+        // A password that nobody compares needs no place.
+        let full = Passwords {
+            queue: Arc::new(Queue::new(0)),
+            ..passwords
+        };
+        for hash in [Some(hash), None] {
+            assert!(full.verify("wrong horse".into(), hash, None).await.is_err());
+        }
+    }
+
     #[test]
     fn one_network_fills_its_share_of_the_queue_only() {
         let network = |n: u8| Some(Network::of([203, 0, 113, n].into()));

@@ -148,3 +148,67 @@ async fn join(ours: impl AsyncRead + AsyncWrite, theirs: impl AsyncRead + AsyncW
         tracing::debug!("one side of a WebSocket did not follow the other");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+
+    /// What a client writes about itself is not for the notifier, which believes the gateway.
+    #[tokio::test]
+    async fn the_notifier_gets_a_handshake_and_nothing_that_a_client_adds() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let upgrades = Upgrades::new(&Url::parse(&format!("http://{address}")).unwrap());
+        let mut request = Request::builder().uri("/ws?ticket=t&lastEventId=7");
+        for name in HANDSHAKE {
+            request = request.header(name, "wanted");
+        }
+        for name in [
+            "cookie",
+            "origin",
+            "forwarded",
+            "x-real-ip",
+            "x-forwarded-proto",
+            "x-user",
+        ] {
+            request = request.header(name, "made-up");
+        }
+        let request = request
+            .header("x-forwarded-for", "made-up")
+            .body(Body::empty())
+            .unwrap();
+        let client = IpAddr::from([203, 0, 113, 5]);
+        let notifier = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream
+                .write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+                .await
+                .unwrap();
+            String::from_utf8(head).unwrap().to_lowercase()
+        };
+        let (head, answer) = tokio::join!(notifier, pass_on(&upgrades, request, client));
+        assert_eq!(answer.unwrap().status(), StatusCode::UNAUTHORIZED);
+        assert!(
+            head.starts_with("get /ws?ticket=t&lasteventid=7 http/1.1"),
+            "{head}"
+        );
+        let mut names: Vec<_> = head
+            .lines()
+            .skip(1)
+            .filter_map(|line| Some(line.split_once(':')?.0.to_owned()))
+            .collect();
+        names.sort();
+        let mut wanted: Vec<_> = HANDSHAKE.map(|name| name.to_string()).into();
+        wanted.extend(["host".to_owned(), "x-forwarded-for".to_owned()]);
+        wanted.sort();
+        assert_eq!(names, wanted);
+        assert!(head.contains("x-forwarded-for: 203.0.113.5\r\n"), "{head}");
+        assert!(!head.contains("made-up"), "{head}");
+    }
+}

@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use quicksale_tests::{
     cluster::{Cluster, command, small_sale},
@@ -274,6 +274,18 @@ async fn a_pod_in_a_sales_clothes_reaches_nothing_of_it() -> Result<()> {
         ensure!(
             !neighbour.connects(&address, 9090).await?,
             "the admin port is open to the pod next door"
+        );
+    }
+    let operators = Api::<Pod>::namespaced(sale.cluster.client.clone(), "quicksale-system");
+    let operators = operators
+        .list(&ListParams::default().labels("app.kubernetes.io/name=quicksale-operator"))
+        .await?;
+    ensure!(!operators.items.is_empty(), "no pod of the operator was found");
+    for pod in operators {
+        let address = pod.status.and_then(|status| status.pod_ip);
+        ensure!(
+            !neighbour.connects(&address.context("no address")?, 9090).await?,
+            "the operator is open to the pod next door"
         );
     }
     for (backend, port) in [("mongodb", 27017), ("kafka", 9092), ("redis", 6379)] {

@@ -22,6 +22,7 @@ use reqwest::Method;
 use sale::{
     ProductId, UserId,
     limits::{LimitedRoute, RateLimit, RateLimits},
+    order::Confirmation,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -354,6 +355,110 @@ async fn each_request_has_one_access_line() -> Result<()> {
     Ok(())
 }
 
+/// The lines of a log that are for the trail.
+fn trail(log: &str) -> Vec<Value> {
+    log.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|line: &Value| line["target"] == "audit" || line["message"] == "audit")
+        .collect()
+}
+
+fn told(event: &Value) -> [&str; 5] {
+    ["action", "outcome", "who", "whose", "from"].map(|field| event[field].as_str().unwrap_or("?"))
+}
+
+/// Whatever a service or an administrator changes at the front door leaves a line; what a buyer does to an own order does not.
+#[tokio::test]
+async fn each_change_that_not_everybody_may_make_is_in_the_trail() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    let id = shop.product("MARKED", 5, None).await?;
+    let (payment, admin, ada) = (
+        shop.token("the-payment", Role::Service)?,
+        shop.token("the-admin", Role::Admin)?,
+        shop.token("ada", Role::Buyer)?,
+    );
+    let ordered = async |key: &str| -> Result<String> {
+        let placed = shop.order("ada", key, "MARKED", 1).await?;
+        let id = placed.expect(201)?.json["order"]["_id"].as_str();
+        Ok(id.context("no _id")?.to_owned())
+    };
+    let (hers, called_off) = (ordered("hers").await?, ordered("called-off").await?);
+    let stock = format!("/api/inventory/products/{id}/stock");
+    let [own, others] = [&hers, &called_off].map(|order| format!("/api/orders/{order}/cancel"));
+    let hold = |id: &str| json!({"orderId": id, "items": [{"sku": "MARKED", "quantity": 1}]});
+    let of = |id: &str| json!({"orderId": id});
+    for (path, token, body) in [
+        (stock.as_str(), &payment, Some(json!({"delta": 2}))),
+        ("/api/inventory/reserve", &payment, Some(hold("first"))),
+        ("/api/inventory/release", &payment, Some(of("first"))),
+        ("/api/inventory/reserve", &payment, Some(hold("second"))),
+        ("/api/inventory/confirm", &payment, Some(of("second"))),
+        (own.as_str(), &ada, None),
+        (others.as_str(), &admin, None),
+    ] {
+        shop.send(Method::POST, path, Some(token), body)
+            .await?
+            .expect(200)
+            .with_context(|| path.to_owned())?;
+    }
+    shop.send(
+        Method::POST,
+        "/api/inventory/confirm",
+        Some(&payment),
+        Some(of("unknown")),
+    )
+    .await?
+    .expect(404)?;
+    let log = world.log_of("gateway")?;
+    let events = trail(&log);
+    let told: Vec<_> = events.iter().map(told).skip(1).collect();
+    let from = "127.0.0.0/24";
+    ensure!(
+        told == [
+            ["product.stock", "done", "the-payment", &stock, from],
+            [
+                "inventory.reserve",
+                "done",
+                "the-payment",
+                "/api/inventory/reserve",
+                from
+            ],
+            [
+                "inventory.release",
+                "done",
+                "the-payment",
+                "/api/inventory/release",
+                from
+            ],
+            [
+                "inventory.reserve",
+                "done",
+                "the-payment",
+                "/api/inventory/reserve",
+                from
+            ],
+            [
+                "inventory.confirm",
+                "done",
+                "the-payment",
+                "/api/inventory/confirm",
+                from
+            ],
+            ["order.cancel", "done", "the-admin", &others, from],
+            [
+                "inventory.confirm",
+                "refused",
+                "the-payment",
+                "/api/inventory/confirm",
+                from
+            ],
+        ],
+        "{told:?}"
+    );
+    Ok(())
+}
+
 /// What an administrator does is in the gateway's trail, and so is whoever may not.
 #[tokio::test]
 async fn the_trail_has_what_administrators_do_and_who_is_refused() -> Result<()> {
@@ -378,17 +483,8 @@ async fn the_trail_has_what_administrators_do_and_who_is_refused() -> Result<()>
         .await?
         .expect(200)?;
     let log = world.log_of("gateway")?;
-    let events: Vec<Value> = log
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|line: &Value| line["target"] == "audit" || line["message"] == "audit")
-        .collect();
-    let told: Vec<_> = events
-        .iter()
-        .map(|event| {
-            ["action", "outcome", "who", "whose", "from"].map(|field| event[field].as_str().unwrap_or("?"))
-        })
-        .collect();
+    let events = trail(&log);
+    let told: Vec<_> = events.iter().map(told).collect();
     let products = "/api/inventory/products";
     ensure!(
         told == [

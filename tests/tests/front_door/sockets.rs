@@ -1,7 +1,8 @@
 //! WebSockets: who may open how many, from where, and what may be said over them.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::{SinkExt, StreamExt};
+use mongodb::bson::{DateTime, Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
     scenarios::SETTLED,
@@ -148,8 +149,36 @@ async fn a_ticket_opens_one_socket_once() -> Result<()> {
             assert_eq!(refused.err(), Some(401), "{query}");
         }
     }
-    let kept: Vec<String> = world.database.list_collection_names().await?;
-    assert!(kept.contains(&"ws_tickets".to_owned()), "{kept:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_ticket_is_over_after_thirty_seconds() -> Result<()> {
+    let world = World::start().await?;
+    let ada = world.shop.token("ada", Role::Buyer)?;
+    let tickets = world.database.collection::<Document>("ws_tickets");
+    let before = DateTime::now().timestamp_millis();
+    for (aged_by, opens) in [(15_000, true), (30_000, false)] {
+        let issued = world
+            .shop
+            .send(Method::POST, "/api/ws-ticket", Some(&ada), None)
+            .await?;
+        let ticket = issued.expect(201)?.json["ticket"].as_str().context("no ticket")?;
+        let kept = tickets.find_one(doc! {}).await?.context("no ticket is kept")?;
+        let end = kept.get_datetime("expiresAt")?.timestamp_millis();
+        let good_for = 30_000..30_000 + i64::try_from(SETTLED.as_millis())?;
+        ensure!(good_for.contains(&(end - before)), "good for {} ms", end - before);
+        // As if it had been issued so long ago.
+        let aged = doc! {"$set": {"expiresAt": DateTime::from_millis(end - aged_by)}};
+        ensure!(tickets.update_one(doc! {}, aged).await?.matched_count == 1);
+        let opened = open(&world, &format!("ticket={ticket}"), None).await?;
+        ensure!(
+            opened.as_ref().err().copied() == (!opens).then_some(401),
+            "after {aged_by} ms: {:?}",
+            opened.err()
+        );
+        tickets.delete_many(doc! {}).await?;
+    }
     Ok(())
 }
 
