@@ -8,7 +8,7 @@ use crate::{
     deadline::{ApiError, within},
     settings::Settings,
 };
-use argon2::{Argon2, PasswordHasher as _};
+use argon2::{Argon2, PasswordHasher as _, password_hash::phc::PasswordHash};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, api::PostParams};
 use platform::retry::Backoff;
@@ -41,7 +41,7 @@ impl Administrator {
         };
         let email = text("email").ok_or("the administrator's Secret has no email")?;
         let password_hash = match (text("passwordHash"), text("password")) {
-            (Some(hash), _) => hash.to_owned(),
+            (Some(hash), _) => is_hash(hash).map(|()| hash.to_owned())?,
             (None, Some(password)) => hashed(password, cluster, email)?,
             (None, None) => {
                 return Err("the administrator's Secret has neither passwordHash nor password".to_owned());
@@ -52,6 +52,17 @@ impl Administrator {
             password_hash,
         })
     }
+}
+
+/// Whether this is a hash at all: somebody who writes a password there would have it copied to every sale. Auth looks at what
+/// checking it would cost.
+fn is_hash(text: &str) -> Result<(), String> {
+    let is_one = PasswordHash::new(text).is_ok_and(|hash| hash.algorithm.as_str() == "argon2id");
+    is_one.then_some(()).ok_or_else(|| {
+        "the passwordHash of the administrator's Secret is no argon2id hash in PHC format, such as \
+         $argon2id$v=19$m=19456,t=2,p=1$…"
+            .to_owned()
+    })
 }
 
 fn hashed(password: &str, cluster: &str, email: &str) -> Result<String, String> {
@@ -146,7 +157,7 @@ mod tests {
 
     #[test]
     fn sales_get_a_hash_that_is_the_same_each_time_and_checks_the_password() {
-        use argon2::{PasswordVerifier, password_hash::phc::PasswordHash};
+        use argon2::PasswordVerifier;
         let data = secret(&[("email", "boss@example.com"), ("password", "a secret\n")]);
         let first = Administrator::read(&data, "cluster").unwrap();
         assert_eq!(Administrator::read(&data, "cluster").unwrap(), first);
@@ -165,15 +176,17 @@ mod tests {
 
     #[test]
     fn a_hash_that_is_there_is_handed_on_and_what_is_missing_is_named() {
-        let data = secret(&[
-            ("email", "b@x"),
-            ("passwordHash", "$argon2id$x"),
-            ("password", "p"),
-        ]);
-        assert_eq!(
-            Administrator::read(&data, "c").unwrap().password_hash,
-            "$argon2id$x"
-        );
+        let hash = hashed("another", "c", "b@x").unwrap();
+        let data = secret(&[("email", "b@x"), ("passwordHash", &hash), ("password", "p")]);
+        assert_eq!(Administrator::read(&data, "c").unwrap().password_hash, hash);
+        for no_hash in [
+            "a password",
+            "$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNo",
+        ] {
+            let data = secret(&[("email", "b@x"), ("passwordHash", no_hash)]);
+            let said = Administrator::read(&data, "c").unwrap_err();
+            assert!(said.contains("passwordHash") && !said.contains(no_hash), "{said}");
+        }
         for (pairs, missing) in [
             (vec![("password", "p")], "email"),
             (vec![("email", "b@x")], "passwordHash"),

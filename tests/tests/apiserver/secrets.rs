@@ -20,6 +20,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use tokio::time::{Instant, sleep};
 
 /// How long the operator may take for what needs no pods.
 const SOON: Duration = Duration::from_secs(30);
@@ -87,7 +88,23 @@ async fn edits_arrive(platforms: &Api<Secret>, sales: &Api<Secret>, first: &Text
         let now = known().await?;
         Ok(json!(now) == declared)
     })
-    .await
+    .await?;
+    // Somebody who is half-way through an edit takes no sale its administrator.
+    edit(
+        platforms,
+        PLATFORMS,
+        &json!({"stringData": {"passwordHash": "not yet a hash"}}),
+    )
+    .await?;
+    let long_enough_for_an_edit = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < long_enough_for_an_edit {
+        ensure!(
+            json!(known().await?) == declared,
+            "the sale has another administrator"
+        );
+        sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// Whoever takes the administrator's password back must not have to think of each sale; nor does a pod start anew for that.
