@@ -9,14 +9,18 @@ use axum::{
     response::Response,
 };
 use platform::{audit::masked_address, http::REQUEST_ID};
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 /// The target of the log lines, for filters and collectors.
 const TARGET: &str = "access";
 
 /// Gives the request a trace if it has none, and writes the line when its answer begins, unless the configuration says
 /// otherwise. The line has the path alone: what stands behind the `?` may be a token.
-pub(crate) async fn follow(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn follow(
+    State(gateway): State<Arc<Gateway>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let context = traceparent::keep_or_make(request.headers().get(traceparent::HEADER));
     if let Some(context) = &context {
         request.headers_mut().insert(traceparent::HEADER, context.clone());

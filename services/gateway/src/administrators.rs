@@ -99,7 +99,7 @@ impl Administrators {
 }
 
 /// Refuses the token of an administrator who has been demoted, has another password, or has ended all sessions.
-pub(crate) async fn check(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+pub(crate) async fn check(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     // Nobody is kept from logging in or out by the old token that a page still sends along.
     let path = request.uri().path();
     let begins_anew =

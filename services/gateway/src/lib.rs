@@ -75,8 +75,7 @@ pub struct Service {
     pub tasks: Vec<(&'static str, BoxFuture<'static, ()>)>,
 }
 
-/// What the routes work with.
-#[derive(Clone)]
+/// What the routes work with. Each layer and each route takes a copy for every request, so they share one.
 pub(crate) struct Gateway {
     pub(crate) control: Control,
     pub(crate) authority: Authority,
@@ -105,7 +104,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         deps.health.gate("Redis and products"),
         deps.stop.clone(),
     );
-    let gateway = Gateway {
+    let gateway = Arc::new(Gateway {
         control: deps.control,
         authority: deps.authority,
         administrators: administrators::Administrators::new(&config.upstreams.auth),
@@ -120,7 +119,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         one_address: Arc::new(one_address::OneAddress::new(Instant::now())),
         currency: config.currency,
         refused: deps.refused,
-    };
+    });
     let limited = Router::new()
         .route("/api/orders", post(orders::place).fallback(proxy::forward))
         .route("/api/orders/{*rest}", any(proxy::forward))
@@ -135,15 +134,18 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         // Before the layers, so that these answers go through them as well: a preflight is one of them.
         .method_not_allowed_fallback(server::method_not_allowed)
         .layer(middleware::from_fn_with_state(
-            gateway.clone(),
+            Arc::clone(&gateway),
             administrators::check,
         ))
-        .layer(middleware::from_fn_with_state(gateway.clone(), keep_inside))
-        .with_state(gateway.clone())
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), keep_inside))
+        .with_state(Arc::clone(&gateway))
         .merge(extra)
-        .layer(middleware::from_fn_with_state(gateway.clone(), limit));
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), limit));
     let router = limited
-        .layer(middleware::from_fn_with_state(gateway.clone(), trail::follow))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&gateway),
+            trail::follow,
+        ))
         .layer(middleware::from_fn(keep_tokens_out_of_caches))
         .layer(cors::layer(&config.http.cors_origins));
     let router = https::require_if(router, config.http.https_host.as_deref())
@@ -178,7 +180,7 @@ async fn keep_tokens_out_of_caches(request: Request, next: Next) -> Response {
 }
 
 /// Refuses a token that parts of QuickSale call each other with: the services behind would take it.
-async fn keep_inside(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+async fn keep_inside(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let token = bearer_token(request.headers());
     if token.is_some_and(|token| gateway.authority.must_stay_inside(token)) {
         return Problem::unauthenticated("The access token is not valid; log in again.").into_response();
@@ -187,7 +189,7 @@ async fn keep_inside(State(gateway): State<Gateway>, request: Request, next: Nex
 }
 
 /// Counts the request against its limit, and says so in the answer's headers.
-async fn limit(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+async fn limit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let route = LimitedRoute::of(request.method().as_str(), request.uri().path());
     let limit = gateway.control.current().rate_limits.get(route);
     gateway

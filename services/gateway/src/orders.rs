@@ -32,7 +32,7 @@ use sale::{
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
-    sync::{LazyLock, atomic::Ordering},
+    sync::{Arc, LazyLock, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -75,8 +75,8 @@ pub(crate) fn count_refusal(gateway: &Gateway, route: LimitedRoute, code: Code) 
 }
 
 /// Places an order.
-pub(crate) async fn place(State(gateway): State<Gateway>, request: Request) -> Response {
-    match place_checked(&gateway, request).await {
+pub(crate) async fn place(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    match place_checked(Arc::clone(&gateway), request).await {
         Ok(response) => response,
         Err(problem) => {
             let refusals_of_the_gate = [
@@ -95,7 +95,7 @@ pub(crate) async fn place(State(gateway): State<Gateway>, request: Request) -> R
     }
 }
 
-async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, Problem> {
+async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Response, Problem> {
     let token = bearer_token(request.headers()).ok_or_else(|| {
         Problem::unauthenticated("Send the access token in the header Authorization: Bearer <token>.")
     })?;
@@ -103,8 +103,7 @@ async fn place_checked(gateway: &Gateway, request: Request) -> Result<Response, 
     let client = subject::address(&request, &gateway.trusted);
     let (parts, body) = proxy::with_whole_body(request).await?;
     let key = idempotency_key(&parts.headers);
-    check_clock(gateway, &user, key.as_deref()).await?;
-    let gateway = gateway.clone();
+    check_clock(&gateway, &user, key.as_deref()).await?;
     // In a task of its own: what is taken from the gate is given back also when the buyer hangs up.
     let work = async move {
         let passed = match (key, wanted(&parts.headers, &body)) {

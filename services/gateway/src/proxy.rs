@@ -19,7 +19,7 @@ use platform::{
         server::MAX_BODY_BYTES,
     },
 };
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use url::Url;
 
 /// How long a connection to a service may take.
@@ -214,7 +214,7 @@ async fn drain(mut body: Body) {
 }
 
 /// Forwards a request as it is.
-pub(crate) async fn forward(State(gateway): State<Gateway>, request: Request) -> Response {
+pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = subject::address(&request, &gateway.trusted);
     let forwarded = async {
         let (parts, body) = with_whole_body(request).await?;

@@ -4,6 +4,7 @@ use crate::{Gateway, products::Product};
 use axum::extract::State;
 use platform::http::Json;
 use serde::Serialize;
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The sale now.
@@ -29,7 +30,7 @@ pub(crate) struct SaleView {
 /// The sale, its times by the server's clock, and what is left.
 #[utoipa::path(get, path = "/api/sale", tag = "sale",
     responses((status = 200, body = SaleView, description = "The sale now")))]
-pub(crate) async fn show(State(gateway): State<Gateway>) -> Json<SaleView> {
+pub(crate) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<SaleView> {
     let control = gateway.control.current();
     Json(SaleView {
         phase: control.phase.as_str(),

@@ -13,7 +13,7 @@ use platform::{
     http::{REQUEST_ID, authorization::bearer_token},
     tokens::{Identity, Role},
 };
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 /// What is kept of a request until its answer is known. Buyers' requests are most of all, so it is cheap: what is
 /// copied here is counted references.
@@ -63,7 +63,7 @@ impl Asked {
 }
 
 /// Writes it down.
-pub(crate) async fn follow(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+pub(crate) async fn follow(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let asked = Asked::of(&request, subject::address(&request, &gateway.trusted));
     let response = next.run(request).await;
     let status = response.status();

@@ -69,7 +69,7 @@ impl Upgrades {
 }
 
 /// `GET /ws`
-pub(crate) async fn connect(State(gateway): State<Gateway>, request: Request) -> Response {
+pub(crate) async fn connect(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     if !handshake::origin_may_connect(request.headers(), &gateway.origins) {
         return Problem::new(
             Code::Forbidden,
