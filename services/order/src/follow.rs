@@ -78,14 +78,10 @@ impl Follow {
     }
 
     async fn write(&self, session: &mut ClientSession, steps: &[Step]) -> Result<(), ApplyError> {
-        let mut groups: HashMap<(&str, &str, Option<FailureReason>), Vec<&str>> = HashMap::new();
-        for step in steps {
-            let key = (step.to.status.as_str(), step.to.inventory.as_str(), step.reason);
-            groups.entry(key).or_default().push(step.order.as_str());
-        }
         let now = DateTime::from_millis(self.clock.now().as_millisecond());
-        for ((status, inventory, reason), ids) in groups {
+        for ((to, reason), ids) in by_end(steps) {
             let reason = bson::serialize_to_bson(&reason).map_err(mongodb::error::Error::from)?;
+            let (status, inventory) = (to.status.as_str(), to.inventory.as_str());
             self.store
                 .orders
                 .update_many(
@@ -97,6 +93,20 @@ impl Follow {
         }
         Ok(())
     }
+}
+
+/// The orders that steps lead to the same end. An order with several steps is at the end of its last one only: the groups
+/// are written in any order.
+fn by_end(steps: &[Step]) -> HashMap<(OrderState, Option<FailureReason>), Vec<&str>> {
+    let ends: HashMap<&str, _> = steps
+        .iter()
+        .map(|step| (step.order.as_str(), (step.to, step.reason)))
+        .collect();
+    let mut groups: HashMap<_, Vec<_>> = HashMap::new();
+    for (order, end) in ends {
+        groups.entry(end).or_default().push(order);
+    }
+    groups
 }
 
 /// The message that tells the world of an order's new status.
@@ -147,5 +157,40 @@ impl Handler for Follow {
             Ok(())
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sale::UserId;
+
+    /// Payments that came while nobody read, for instance: both answers about an order are in one batch.
+    #[test]
+    fn an_order_that_a_batch_moves_twice_is_written_once_where_it_ends() {
+        let accepted = OrderState::ACCEPTED;
+        let after = |state: OrderState, outcome| state.after(outcome, Confirmation::Payment).unwrap();
+        let held = after(accepted, InventoryOutcome::Reserved);
+        let (paid, expired) = (
+            after(held, InventoryOutcome::Paid),
+            after(held, InventoryOutcome::HoldExpired),
+        );
+        let [waits, pays, runs_out] =
+            ["waits", "pays", "runs out"].map(|key| OrderId::derive(&UserId::new("ada"), key));
+        let steps = [
+            (&pays, held),
+            (&waits, held),
+            (&runs_out, held),
+            (&pays, paid),
+            (&runs_out, expired),
+        ]
+        .map(|(order, to)| Step {
+            order: order.clone(),
+            to,
+            reason: None,
+        });
+        let ends = [(held, &waits), (paid, &pays), (expired, &runs_out)];
+        let ends = ends.map(|(end, order)| ((end, None), vec![order.as_str()]));
+        assert_eq!(by_end(&steps), ends.into());
     }
 }

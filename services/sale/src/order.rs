@@ -120,7 +120,7 @@ pub enum InventoryOutcome {
 }
 
 /// The part of an order that its rules look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OrderState {
     /// For the buyer.
     pub status: OrderStatus,

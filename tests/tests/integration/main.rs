@@ -335,6 +335,47 @@ async fn several_items_are_held_whole_or_not_at_all() -> Result<()> {
     world.check_conservation().await
 }
 
+/// What inventory says of an order while nobody listens is heard in one go: that units are held, and that they are paid.
+#[tokio::test]
+async fn a_payment_that_comes_while_the_order_process_stands_still_counts() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("PAID", 20, None).await?;
+    let payment = shop.token("the-payment", Role::Service)?;
+    world.freeze("processor").await?;
+    let buyers = (0..20).map(|n| async move { shop.order(&format!("buyer-{n}"), "k", "PAID", 1).await });
+    let mut orders = Vec::new();
+    for placed in join_all(buyers).await {
+        let placed = placed?;
+        let id = placed.expect(201)?.json["order"]["_id"].as_str();
+        orders.push(id.context("no _id")?.to_owned());
+    }
+    world.freeze("order").await?;
+    world.thaw("processor").await?;
+    for order in &orders {
+        let body = json!({"orderId": order});
+        eventually(SETTLED, "the units are held, and paid", async || {
+            let paid = shop
+                .send(
+                    Method::POST,
+                    "/api/inventory/confirm",
+                    Some(&payment),
+                    Some(body.clone()),
+                )
+                .await?;
+            Ok(paid.status == 200)
+        })
+        .await?;
+    }
+    world.thaw("order").await?;
+    eventually(SETTLED, "who has paid has an order", async || {
+        let confirmed = doc! {"_id": {"$in": &orders}, "status": "CONFIRMED"};
+        Ok(world.count_orders(confirmed).await? == 20)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
 #[tokio::test]
 async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
     let world = World::start_with(Confirmation::Payment).await?;
