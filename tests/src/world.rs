@@ -436,6 +436,11 @@ impl World {
         self.signal(service, "-CONT").await
     }
 
+    /// Asks a process to end, as Kubernetes does.
+    pub async fn terminate(&self, service: &str) -> Result<()> {
+        self.signal(service, "-TERM").await
+    }
+
     async fn signal(&self, service: &str, signal: &str) -> Result<()> {
         let process = self.running.get(service).context("no such process")?;
         command("kill", &[signal, &process.id().to_string()], "")

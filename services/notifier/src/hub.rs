@@ -12,7 +12,7 @@ use std::{
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Notifications that wait for one socket; a client that is further behind is cut off and reconnects.
@@ -51,6 +51,8 @@ static CUT_OFF: LazyLock<IntCounter> = LazyLock::new(|| {
 #[derive(Debug, Default)]
 pub struct Hub {
     state: Mutex<State>,
+    /// Told when the last socket has gone.
+    emptied: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -125,12 +127,26 @@ impl Hub {
     pub fn leave(&self, user: &UserId, id: u64) {
         let mut state = self.lock();
         state.open = state.open.saturating_sub(1);
+        if state.open == 0 {
+            self.emptied.notify_waiters();
+        }
         SOCKETS.dec();
         if let Some(sockets) = state.sockets.get_mut(user) {
             sockets.retain(|other| other.id != id);
             if sockets.is_empty() {
                 state.sockets.remove(user);
             }
+        }
+    }
+
+    /// Resolves when no socket is left, which a process that ends waits for: each of them has been told where to go then.
+    pub async fn all_left(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.lock().open == 0 {
+                return;
+            }
+            emptied.await;
         }
     }
 

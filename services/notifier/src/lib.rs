@@ -98,6 +98,12 @@ pub fn build(deps: Dependencies) -> Service {
         deps.health.gate("where order.status is stored up to"),
         deps.stop.clone(),
     );
+    // Their tasks are nobody's once the connection is a WebSocket.
+    let (stop, sockets) = (deps.stop.clone(), Arc::clone(&hub));
+    let farewells = async move {
+        stop.cancelled().await;
+        sockets.all_left().await;
+    };
     let state = routes::Notifier {
         store,
         hub,
@@ -113,6 +119,7 @@ pub fn build(deps: Dependencies) -> Service {
         ("notification indexes", prepare.boxed()),
         ("notification lanes", worker.run(deps.stop).boxed()),
         ("notification tail", tail.boxed()),
+        ("farewells to sockets", farewells.boxed()),
     ];
     Service {
         router: https::require_if(routes::router(state), deps.config.http.https_host.as_deref()),

@@ -88,6 +88,23 @@ async fn a_user_has_ten_sockets_and_the_oldest_makes_room() -> Result<()> {
     Ok(())
 }
 
+/// A browser that hears 1012 connects again at once; one that hears nothing may take it for a broken network.
+#[tokio::test]
+async fn a_process_that_ends_says_goodbye_to_every_socket() -> Result<()> {
+    let world = World::start().await?;
+    let mut sockets = Vec::new();
+    for n in 0..500 {
+        let query = format!("token={}", world.shop.token(&format!("buyer-{n}"), Role::Buyer)?);
+        sockets.push(open(&world, &query, None).await?.ok().context("refused")?);
+    }
+    world.terminate("notifier").await?;
+    let codes = futures::future::join_all(sockets.iter_mut().map(close_code)).await;
+    for code in codes {
+        ensure!(code? == Some(1012), "somebody was left without a word");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_client_that_talks_is_shown_out_before_it_has_said_much() -> Result<()> {
     let world = World::start().await?;
