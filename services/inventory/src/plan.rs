@@ -1,6 +1,9 @@
 //! What a batch of messages does to reservations and stock. Pure: the store is read before and written after.
 
-use crate::hold::Terms;
+use crate::{
+    hold::Terms,
+    store::{Origin, Told},
+};
 use events::{Message, Payload, message::OrderedItem};
 use jiff::Timestamp;
 use sale::{
@@ -17,6 +20,33 @@ pub struct Held {
     pub items: Vec<OrderedItem>,
     /// Where it stands.
     pub state: ReservationState,
+    /// What its order was told of the hold's end.
+    pub told: Option<Told>,
+    /// Why there was nothing to hold.
+    pub reason: Option<FailureReason>,
+    /// Who asked for it.
+    pub origin: Origin,
+}
+
+impl Held {
+    /// What its order is told when it asks again: the same as the last time, in case it has not heard.
+    fn answer(&self) -> InventoryOutcome {
+        match (self.origin, self.state, self.told) {
+            // Somebody has taken the order's id for a hold by hand: there is nothing for the order itself.
+            (Origin::Direct, ..) => InventoryOutcome::Rejected {
+                reason: FailureReason::Unprocessable,
+            },
+            (_, ReservationState::Held, None) => InventoryOutcome::Reserved,
+            (_, ReservationState::Held, Some(Told::Ended)) => InventoryOutcome::HoldExpired,
+            (_, ReservationState::Held, Some(Told::Paid)) | (_, ReservationState::Confirmed, _) => {
+                InventoryOutcome::Paid
+            }
+            (_, ReservationState::Released, _) => InventoryOutcome::Released,
+            (_, ReservationState::Rejected, _) => InventoryOutcome::Rejected {
+                reason: self.reason.unwrap_or(FailureReason::SoldOut),
+            },
+        }
+    }
 }
 
 /// What is in the store: the reservations of the orders and the accounts of the products that a batch names.
@@ -39,6 +69,8 @@ pub struct NewReservation {
     pub state: ReservationState,
     /// When the hold runs out.
     pub expires_at: Option<Timestamp>,
+    /// Why there was nothing to hold.
+    pub reason: Option<FailureReason>,
 }
 
 /// An answer to an order.
@@ -94,10 +126,19 @@ struct Planner {
 }
 
 impl Planner {
-    /// Reserves an order whole or not at all. An order that has a reservation already has had its answer.
+    /// Reserves an order whole or not at all. An order that has a reservation already gets its answer again: it asks because it
+    /// has not heard. What this batch has created is answered in it.
     fn reserve(&mut self, message: &Message, items: &[OrderedItem]) {
         let order = &message.order_id;
-        if self.known.reservations.contains_key(order) || self.created.contains_key(order) {
+        if self.created.contains_key(order) {
+            return;
+        }
+        if let Some(held) = self.known.reservations.get(order) {
+            self.plan.answers.push(Answer {
+                order: order.clone(),
+                outcome: held.answer(),
+                traceparent: message.traceparent.clone(),
+            });
             return;
         }
         let (state, outcome) = match self.take(items) {
@@ -113,6 +154,10 @@ impl Planner {
             items: items.to_vec(),
             state,
             expires_at,
+            reason: match outcome {
+                InventoryOutcome::Rejected { reason } => Some(reason),
+                _ => None,
+            },
         });
         self.plan.answers.push(Answer {
             order: order.clone(),
@@ -149,6 +194,9 @@ impl Planner {
             Some(new) => Some(Held {
                 items: new.items.clone(),
                 state: new.state,
+                told: None,
+                reason: new.reason,
+                origin: Origin::Order,
             }),
             None => self.known.reservations.get(order).cloned(),
         };
@@ -161,6 +209,7 @@ impl Planner {
                 items: Vec::new(),
                 state: ReservationState::Released,
                 expires_at: None,
+                reason: None,
             }),
             None => {}
         }
@@ -327,6 +376,70 @@ mod tests {
     }
 
     #[test]
+    fn a_repeat_is_answered_from_what_is_stored() {
+        use ReservationState as S;
+        let reason = FailureReason::UnknownProduct;
+        for (state, told, of_rejected, origin, outcome) in [
+            (S::Held, None, None, Origin::Order, InventoryOutcome::Reserved),
+            (
+                S::Held,
+                Some(Told::Paid),
+                None,
+                Origin::Order,
+                InventoryOutcome::Paid,
+            ),
+            (
+                S::Held,
+                Some(Told::Ended),
+                None,
+                Origin::Order,
+                InventoryOutcome::HoldExpired,
+            ),
+            (S::Confirmed, None, None, Origin::Order, InventoryOutcome::Paid),
+            (S::Released, None, None, Origin::Order, InventoryOutcome::Released),
+            (
+                S::Rejected,
+                None,
+                Some(reason),
+                Origin::Order,
+                InventoryOutcome::Rejected { reason },
+            ),
+            (
+                S::Rejected,
+                None,
+                None,
+                Origin::Order,
+                InventoryOutcome::Rejected {
+                    reason: FailureReason::SoldOut,
+                },
+            ),
+            (
+                S::Held,
+                None,
+                None,
+                Origin::Direct,
+                InventoryOutcome::Rejected {
+                    reason: FailureReason::Unprocessable,
+                },
+            ),
+        ] {
+            let mut known = stocked(&[("p", 5)]);
+            let held = Held {
+                items: vec![],
+                state,
+                told,
+                reason: of_rejected,
+                origin,
+            };
+            known.reservations.insert(OrderId::new("a"), held);
+            let plan = run(&[created("a", &[("p", 1)])], known);
+            assert_eq!(plan.answers.len(), 1, "{state:?}");
+            assert_eq!(plan.answers[0].outcome, outcome, "{state:?} {told:?} {origin:?}");
+            assert!(plan.created.is_empty() && plan.moved.is_empty() && plan.stock.is_empty());
+        }
+    }
+
+    #[test]
     fn repeats_change_nothing() {
         let plan = run(
             &[created("a", &[("p", 1)]), created("a", &[("p", 1)])],
@@ -339,13 +452,16 @@ mod tests {
             Held {
                 items: vec![],
                 state: ReservationState::Confirmed,
+                told: None,
+                reason: None,
+                origin: Origin::Order,
             },
         );
         let plan = run(
             &[created("a", &[("p", 1)]), ended("a", OrderStatus::Cancelled)],
             known,
         );
-        assert!(plan.created.is_empty() && plan.answers.is_empty() && plan.moved.is_empty());
+        assert!(plan.created.is_empty() && plan.stock.is_empty() && plan.moved.is_empty());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use mongodb::{
 use platform::backends::mongo::{MongoError, Transactions};
 use sale::{
     OrderId, ProductId,
-    order::{InventoryOutcome, ReservationState},
+    order::{FailureReason, InventoryOutcome, ReservationState},
     stock::Stock,
 };
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,9 @@ pub struct Reservation {
     /// What its order was told of the hold's end; from then on the units wait for the order's own status.
     #[serde(default)]
     pub told: Option<Told>,
+    /// Why there was nothing to hold, for an order that asks again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
     /// Who asked for it.
     pub origin: Origin,
     /// When it was made.
@@ -201,6 +204,9 @@ impl Store {
                     Held {
                         items: r.items,
                         state: r.state,
+                        told: r.told,
+                        reason: r.reason,
+                        origin: r.origin,
                     },
                 )
             })
@@ -336,6 +342,7 @@ fn stored(new: &NewReservation, origin: Origin, now: Timestamp) -> Reservation {
         state: new.state,
         expires_at: new.expires_at.map(time),
         told: None,
+        reason: new.reason,
         origin,
         created_at: time(now),
     }

@@ -6,6 +6,7 @@
 
 use crate::{
     document::Order,
+    reminder,
     store::{Quota, Store, quota_id},
 };
 use events::{
@@ -281,7 +282,8 @@ async fn write(
     Ok(decided.answers)
 }
 
-fn created(order: &Order, now: Timestamp) -> Message {
+/// What inventory is told of an order.
+pub(crate) fn created(order: &Order, now: Timestamp) -> Message {
     let item = |item: &PricedItem| OrderedItem {
         product_id: item.product_id.clone(),
         quantity: item.quantity,
@@ -436,6 +438,8 @@ fn new_order(wish: &Wish, id: &OrderId, now: Timestamp) -> Order {
         traceparent: wish.traceparent.clone(),
         created_at: at,
         updated_at: at,
+        ask_at: Some(reminder::ask_at(now, 0)),
+        asked: 0,
     }
 }
 

@@ -39,6 +39,12 @@ pub struct Order {
     pub created_at: DateTime,
     /// When it last changed.
     pub updated_at: DateTime,
+    /// When inventory is asked about it again, while there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask_at: Option<DateTime>,
+    /// How often it was asked again.
+    #[serde(default)]
+    pub asked: i32,
 }
 
 impl Order {

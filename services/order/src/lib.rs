@@ -2,6 +2,7 @@
 //!
 //! - [`accept`] gathers requests and writes a whole batch of them in one transaction;
 //! - [`follow`] is the lane handler that moves orders on by what inventory says;
+//! - [`reminder`] asks inventory again where no answer came;
 //! - [`cancel`] calls an order off;
 //! - [`catalogue`] keeps the products and prices that acceptance looks at in memory;
 //! - [`store`] is the collections, [`routes`] the HTTP API, [`settlement`] the evidence that a sale is settled.
@@ -11,6 +12,7 @@ pub mod cancel;
 pub mod catalogue;
 pub mod document;
 pub mod follow;
+pub mod reminder;
 pub mod routes;
 pub mod settlement;
 pub mod store;
@@ -81,7 +83,7 @@ pub fn build(deps: Dependencies) -> Service {
         handler,
         deps.health.clone(),
     );
-    let indexes = store.clone();
+    let (indexes, unanswered) = (store.clone(), store.clone());
     let prepare = mongo::prepare(
         move || indexes.clone().create_indexes(),
         deps.health.gate("order indexes"),
@@ -108,6 +110,10 @@ pub fn build(deps: Dependencies) -> Service {
     let tasks = vec![
         ("order indexes", prepare.boxed()),
         ("order acceptance", accepting.boxed()),
+        (
+            "order reminders",
+            reminder::run(unanswered, Clock::System, deps.stop.clone()).boxed(),
+        ),
         ("order lanes", worker.run(deps.stop).boxed()),
         ("order catalogue", refresh.boxed()),
     ];

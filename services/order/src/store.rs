@@ -1,6 +1,6 @@
 //! Orders and quotas in MongoDB.
 
-use crate::document::Order;
+use crate::{document::Order, reminder};
 use events::outbox::Outbox;
 use futures::TryStreamExt;
 use mongodb::{
@@ -74,7 +74,8 @@ impl Store {
         let by_user = IndexModel::builder()
             .keys(doc! {"userId": 1, "createdAt": -1, "_id": -1})
             .build();
-        self.orders.create_index(by_user).await.map(drop)
+        self.orders.create_index(by_user).await?;
+        self.orders.create_index(reminder::index()).await.map(drop)
     }
 
     /// One order.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use futures::future::{join_all, select};
 use gateway::gate::{Attempt, Gate, Outcome, Passage, Passed};
 use jiff::Timestamp;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
     backends::Backends,
@@ -333,6 +333,71 @@ async fn several_items_are_held_whole_or_not_at_all() -> Result<()> {
     )
     .await?;
     world.check_conservation().await
+}
+
+/// What an order looks like whose answer, or whose question, has been lost a while ago.
+async fn forget_the_answer(world: &World, order: &str) -> Result<()> {
+    let orders = world.database.collection::<Document>("orders");
+    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 60_000);
+    let unanswered =
+        doc! {"$set": {"status": "PENDING", "inventoryStatus": "PENDING", "reason": null, "askAt": long_ago}};
+    let done = orders.update_one(doc! {"_id": order}, unanswered).await?;
+    ensure!(done.matched_count == 1, "there is no order {order}");
+    Ok(())
+}
+
+/// A broker that has lost a record, in one direction or in the other, leaves no order without an end.
+#[tokio::test]
+async fn an_order_that_got_no_answer_is_asked_about_again() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("LOST", 2, None).await?;
+    let placed = async |user: &str| -> Result<String> {
+        let placed = shop.order(user, "k", "LOST", 1).await?;
+        let id = placed.expect(201)?.json["order"]["_id"].as_str();
+        Ok(id.context("no _id")?.to_owned())
+    };
+    let is = async |order: &str, status: &str| {
+        eventually(SETTLED, &format!("the order is {status}"), async || {
+            Ok(world.count_orders(doc! {"_id": order, "status": status}).await? == 1)
+        })
+        .await
+    };
+    let answered = placed("ada").await?;
+    is(&answered, "CONFIRMED").await?;
+    // The answer was lost.
+    forget_the_answer(&world, &answered).await?;
+    is(&answered, "CONFIRMED").await?;
+    // The question was lost: nobody has sent it yet, and now it is gone.
+    world.freeze("processor").await?;
+    let unasked = placed("bob").await?;
+    let outbox = world.database.collection::<Document>("outbox");
+    ensure!(outbox.delete_many(doc! {"key": &unasked}).await?.deleted_count == 1);
+    world.thaw("processor").await?;
+    forget_the_answer(&world, &unasked).await?;
+    is(&unasked, "CONFIRMED").await?;
+    // A refusal is answered with its reason again.
+    let reservations = world.database.collection::<Document>("reservations");
+    let refused = doc! {"$set": {"state": "REJECTED", "reason": "unknown_product"}};
+    eventually(SETTLED, "the hold follows its order", async || {
+        let followed = doc! {"_id": &unasked, "state": "CONFIRMED"};
+        Ok(reservations
+            .update_one(followed, refused.clone())
+            .await?
+            .matched_count
+            == 1)
+    })
+    .await?;
+    forget_the_answer(&world, &unasked).await?;
+    is(&unasked, "FAILED").await?;
+    let failed = world
+        .database
+        .collection::<Document>("orders")
+        .find_one(doc! {"_id": &unasked})
+        .await?;
+    let reason = failed.context("it is gone")?.get_str("reason")?.to_owned();
+    ensure!(reason == "unknown_product", "{reason}");
+    Ok(())
 }
 
 /// What inventory says of an order while nobody listens is heard in one go: that units are held, and that they are paid.

@@ -107,6 +107,7 @@ pub(super) async fn reserve(
                     items: items.clone(),
                     state: ReservationState::Held,
                     expires_at: Some(expires_at),
+                    reason: None,
                 };
                 let store = store.clone();
                 async move { reserve_in(&store, session, new, now).await }.boxed()
