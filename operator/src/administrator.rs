@@ -57,7 +57,9 @@ impl Administrator {
 /// Whether this is a hash at all: somebody who writes a password there would have it copied to every sale. Auth looks at what
 /// checking it would cost.
 fn is_hash(text: &str) -> Result<(), String> {
-    let is_one = PasswordHash::new(text).is_ok_and(|hash| hash.algorithm.as_str() == "argon2id");
+    let is_one = PasswordHash::new(text).is_ok_and(|hash| {
+        hash.algorithm.as_str() == "argon2id" && hash.salt.is_some() && hash.hash.is_some()
+    });
     is_one.then_some(()).ok_or_else(|| {
         "the passwordHash of the administrator's Secret is no argon2id hash in PHC format, such as \
          $argon2id$v=19$m=19456,t=2,p=1$…"
@@ -182,6 +184,7 @@ mod tests {
         for no_hash in [
             "a password",
             "$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNo",
+            "$argon2id$v=19$m=8,t=1,p=1",
         ] {
             let data = secret(&[("email", "b@x"), ("passwordHash", no_hash)]);
             let said = Administrator::read(&data, "c").unwrap_err();

@@ -200,6 +200,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         BTreeMap::new()
     };
     let kept_config = if keeps { observed.config(name) } else { None };
+    let pod_shape = (observed.pod_shape(name).filter(|_| keeps)).unwrap_or(PodShape::Bounded);
     let ours = Image {
         name: settings.image.clone(),
         pull_policy: settings.image_pull_policy.clone(),
@@ -221,7 +222,8 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
                     settings.trusted_proxies.clone(),
                     settings.cors_origins.clone(),
                     settings.access_log,
-                    https_host(sale),
+                    // What pods of the first shape run refuses to start with a key that it does not know.
+                    https_host(sale).filter(|_| pod_shape != PodShape::First),
                     settings.accounts_database.clone(),
                 )
             },
@@ -250,7 +252,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         cors_origins,
         access_log,
         https_host,
-        pod_shape: (observed.pod_shape(name).filter(|_| keeps)).unwrap_or(PodShape::Bounded),
+        pod_shape,
     }
 }
 
@@ -297,17 +299,25 @@ mod tests {
         );
     }
 
+    fn deployment(component: &str, limits: &Value) -> (Kind, DynamicObject) {
+        let container = json!({"resources": {"limits": limits}});
+        let spec = json!({"template": {"spec": {"containers": [container]}}});
+        let object = object(&format!("laptops-{component}"), &json!({"spec": spec}));
+        (Kind::Deployment, object)
+    }
+
+    /// As the first operator made it.
+    fn first() -> (Kind, DynamicObject) {
+        deployment("order", &json!({"memory": "256Mi"}))
+    }
+
+    fn bounded() -> (Kind, DynamicObject) {
+        deployment("auth", &json!({"ephemeral-storage": "256Mi"}))
+    }
+
     /// A limit that an open sale's pods did not have would start each of them anew.
     #[test]
     fn pods_of_an_open_sale_stay_as_they_were_made() {
-        let deployment = |component: &str, limits: &Value| {
-            let container = json!({"resources": {"limits": limits}});
-            let spec = json!({"template": {"spec": {"containers": [container]}}});
-            let object = object(&format!("laptops-{component}"), &json!({"spec": spec}));
-            (Kind::Deployment, object)
-        };
-        let first = || deployment("order", &json!({"memory": "256Mi"}));
-        let bounded = || deployment("auth", &json!({"ephemeral-storage": "256Mi"}));
         assert_eq!(observed(Vec::new()).pod_shape("laptops"), None);
         assert_eq!(
             observed(vec![first()]).pod_shape("laptops"),
@@ -366,5 +376,10 @@ mod tests {
         let https = |phase| platform(&settings, &sale, phase, &observed).https_host;
         assert_eq!(https(Phase::Live), None);
         assert_eq!(https(Phase::Warming).as_deref(), Some("laptops.example.com"));
+        // Somebody has deleted the configuration: what it is written anew for may not know the newest keys.
+        let shaped = |deployment| super::tests::observed(vec![deployment]);
+        let https = |observed: &Observed| platform(&settings, &sale, Phase::Live, observed).https_host;
+        assert_eq!(https(&shaped(first())), None);
+        assert_eq!(https(&shaped(bounded())).as_deref(), Some("laptops.example.com"));
     }
 }

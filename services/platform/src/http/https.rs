@@ -68,13 +68,14 @@ fn refuse(host: &str, request: &Request) -> Response {
             ],
         )
             .into_response(),
-        _ => Problem::new(
-            Code::HttpsRequired,
-            format!(
+        _ => {
+            let detail = format!(
                 "This sale is at https://{host}; what was sent in plain text was not read. Send it there."
-            ),
-        )
-        .into_response(),
+            );
+            // What a cache kept of it would be told to others, who came over HTTPS.
+            let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            (no_store, Problem::new(Code::HttpsRequired, detail)).into_response()
+        }
     }
 }
 
