@@ -125,7 +125,7 @@ pub struct Replicas {
 }
 
 /// What a replica asks for and may use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// What the scheduler sets aside.
@@ -133,6 +133,7 @@ pub struct Resources {
     pub requests: Option<Amounts>,
     /// What it may not exceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rules::memory_limit_above_zero())]
     pub limits: Option<Amounts>,
 }
 

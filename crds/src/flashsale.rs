@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
     validation = rules::mode_is_fixed(),
     validation = rules::opening_is_fixed(),
     validation = rules::skus_are_fixed(),
+    validation = rules::host_is_fixed(),
     validation = rules::stock_covers_commitments(),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Opens", type_ = "string", json_path = ".status.opensAt"),

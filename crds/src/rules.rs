@@ -263,6 +263,16 @@ pub fn replica_range() -> Rule {
     .field_path(".max")
 }
 
+/// A limit is one. Zero is none to Kubernetes, whatever stands behind it.
+pub fn memory_limit_above_zero() -> Rule {
+    rule(
+        "!has(self.memory) || !string(self.memory).matches('^[0.]+[A-Za-z]*$')",
+        "spec.services.*.resources.limits.memory must be more than 0, which would be no limit at all; write one such as \
+         256Mi, or leave it out for the usual one",
+    )
+    .field_path(".memory")
+}
+
 /// A sane number of replicas.
 pub fn replica_bounds(field: &str) -> Rule {
     rule(
@@ -328,6 +338,23 @@ pub fn opening_is_fixed() -> Rule {
         "spec.opensAt cannot change once the sale is open; to stop new orders set spec.halted or spec.closesAt",
     )
     .field_path(".spec.opensAt")
+}
+
+/// Buyers are where they were told to go, and gateway and notifier know one host and whether it has a certificate.
+pub fn host_is_fixed() -> Rule {
+    let host = "has({}.spec.ingress) ? {}.spec.ingress.host : ''";
+    let tls = "has({}.spec.ingress) && has({}.spec.ingress.tlsSecretName)";
+    let same = |text: &str| {
+        let of = |object: &str| text.replace("{}", object);
+        format!("({}) == ({})", of("self"), of("oldSelf"))
+    };
+    rule(
+        format!("{NOT_OPEN} || {} && {}", same(host), same(tls)),
+        "spec.ingress.host cannot change, and spec.ingress.tlsSecretName can neither come nor go, once the sale is open, \
+         because its buyers are there; for another host, make an Ingress of your own that leads to the Services of the \
+         sale's gateway and notifier",
+    )
+    .field_path(".spec.ingress")
 }
 
 /// The inventory holds these products from the warm-up on, and buyers hold units of them.

@@ -16,6 +16,8 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
+/// For the condition of backends that were asked.
+const NO_ANSWER: &str = "NoAnswer";
 /// How long a good answer is believed.
 const FRESH: Duration = Duration::from_secs(5);
 /// How long a bad answer is believed.
@@ -34,6 +36,8 @@ const PATIENCE: Duration = Duration::from_millis(700);
 pub struct Look {
     /// What does not answer; empty when all do. `None` while nobody has looked.
     pub unreachable: Option<Vec<String>>,
+    /// Why not all of them answer, in a word for the condition.
+    pub reason: &'static str,
     /// Whose the topics, the database and the keys are; `Ok` when they are all the sale's own.
     pub ownership: Result<(), String>,
     /// What is wrong with the topics; `None` when they were not looked at.
@@ -55,15 +59,17 @@ impl Look {
     fn none_yet() -> Self {
         Self {
             unreachable: None,
+            reason: NO_ANSWER,
             ownership: Err("not looked at yet".to_owned()),
             topics: Ok(None),
         }
     }
 
     /// What is known when there is nothing to look with.
-    pub fn impossible(sentence: &str) -> Self {
+    pub fn impossible(reason: &'static str, sentence: &str) -> Self {
         Self {
             unreachable: Some(vec![sentence.to_owned()]),
+            reason,
             ownership: Err(sentence.to_owned()),
             topics: Ok(None),
         }
@@ -165,7 +171,7 @@ fn start_look(entry: &Arc<Entry>, credentials: &Credentials, place: &Place, clai
         let look = tokio::time::timeout(LONGEST_LOOK, looking).await;
         let look = look.unwrap_or_else(|_| {
             let sentence = format!("the backends did not answer within {LONGEST_LOOK:?} together");
-            Look::impossible(&sentence)
+            Look::impossible(NO_ANSWER, &sentence)
         });
         latest.send_replace((Some(Instant::now()), look));
     }));
@@ -205,6 +211,7 @@ async fn look_now(credentials: &Credentials, place: &Place, claimant: &Claimant)
         Err(_) => Ok(None),
     };
     Look {
+        reason: NO_ANSWER,
         unreachable: Some(unreachable),
         ownership,
         topics,

@@ -162,7 +162,7 @@ pub fn deletion(
 }
 
 /// The gateways open by their own clocks, so orders may have been taken although the sale never became Live.
-fn may_have_opened(schedule: &Schedule, now: Timestamp) -> bool {
+pub fn may_have_opened(schedule: &Schedule, now: Timestamp) -> bool {
     schedule
         .opens_at
         .or(schedule.opened_at)

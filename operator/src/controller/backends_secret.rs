@@ -20,19 +20,51 @@ fn text(data: &SecretData, key: &str) -> Option<String> {
         .filter(|text| !text.is_empty())
 }
 
+/// Why the operator cannot use a backends Secret, or may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// There is none.
+    Missing,
+    /// It cannot be read; the sentence says where.
+    Invalid(String),
+    /// It would send a password in plain text; the sentence says where to.
+    Plaintext(String),
+}
+
+impl Unusable {
+    /// For the condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing => "SecretMissing",
+            Self::Invalid(_) => "SecretInvalid",
+            Self::Plaintext(_) => "PlaintextRefused",
+        }
+    }
+
+    /// For people.
+    pub fn sentence(&self) -> &str {
+        match self {
+            Self::Missing => {
+                "the backends Secret does not exist; create it, or name another in spec.backendsSecretRef"
+            }
+            Self::Invalid(sentence) | Self::Plaintext(sentence) => sentence,
+        }
+    }
+}
+
 /// The credentials of the operator, as far as it may use them: its passwords keep to the same rule as those of the services.
 ///
 /// # Errors
-/// A sentence for a condition.
-pub fn operators(data: Option<&SecretData>, consent: PlaintextConsent) -> Result<Credentials, String> {
-    let data = data
-        .ok_or("the backends Secret does not exist; create it, or name another in spec.backendsSecretRef")?;
+/// [`Unusable`].
+pub fn operators(data: Option<&SecretData>, consent: PlaintextConsent) -> Result<Credentials, Unusable> {
+    let data = data.ok_or(Unusable::Missing)?;
     let credentials =
         Credentials::from_lookup(&|key| text(data, &format!("{OPERATOR}{key}")).or_else(|| text(data, key)))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Unusable::Invalid(error.to_string()))?;
     let mut own = Secrecy::new(consent);
     own.add_operator(data);
-    own.refusal().map_or(Ok(credentials), Err)
+    own.refusal()
+        .map_or(Ok(credentials), |sentence| Err(Unusable::Plaintext(sentence)))
 }
 
 /// What the pods of a sale may see of it.
@@ -131,6 +163,15 @@ impl Secrecy {
                 list.entry(*backend).or_default().insert(who);
             }
         }
+    }
+
+    /// The services that have a password which they would send in plain text.
+    pub fn senders(&self) -> BTreeSet<Component> {
+        let sends = |component: &Component| {
+            let mut who = self.passwords.values();
+            who.any(|who| who.contains(component.as_str()))
+        };
+        Component::ALL.into_iter().filter(sends).collect()
     }
 
     /// Why the backends may not be used, if they may not.
@@ -273,7 +314,12 @@ mod tests {
         ]);
         operators(Some(&without), PlaintextConsent::NeedsSpec).unwrap();
         let nothing = operators(Some(&data(&[])), PlaintextConsent::Given).unwrap_err();
-        assert!(nothing.contains("MONGODB_URI"), "{nothing}");
+        assert_eq!(nothing.reason(), "SecretInvalid");
+        assert!(nothing.sentence().contains("MONGODB_URI"), "{nothing:?}");
+        assert_eq!(
+            operators(None, PlaintextConsent::Given).unwrap_err(),
+            Unusable::Missing
+        );
     }
 
     #[test]
@@ -284,7 +330,11 @@ mod tests {
         ] {
             let secret = with(&[(key, value)]);
             let refusal = operators(Some(&secret), PlaintextConsent::NeedsSpec).unwrap_err();
-            assert!(refusal.contains("spec.plaintextPasswords"), "{refusal}");
+            assert_eq!(refusal.reason(), "PlaintextRefused");
+            assert!(
+                refusal.sentence().contains("spec.plaintextPasswords"),
+                "{refusal:?}"
+            );
             operators(Some(&secret), PlaintextConsent::Given).unwrap();
         }
         // What a service does is not the operator's to do.

@@ -159,7 +159,8 @@ pub async fn wipe(
     backends: Option<&SecretData>,
 ) -> Result<(), Error> {
     let consent = PlaintextConsent::of(valid, context.settings.plaintext_passwords);
-    let credentials = backends_secret::operators(backends, consent).map_err(Error::Credentials)?;
+    let credentials = backends_secret::operators(backends, consent)
+        .map_err(|why| Error::Credentials(why.sentence().to_owned()))?;
     let claimant = claimant(context, sale, status);
     // A look that is under way would make the topics anew.
     context.backends.forget(&claimant.owner.uid).await;

@@ -1,7 +1,7 @@
 //! What is known about a sale beyond the API server: its backends, its inventory and its orders.
 
 use super::{
-    backends_secret::{self, PlaintextConsent},
+    backends_secret::{self, PlaintextConsent, Unusable},
     cleanup,
     context::Context,
     fetch::Observed,
@@ -112,8 +112,16 @@ pub async fn look(
                 .look(&fingerprint, &credentials, &place, claimant)
                 .await
         }
-        Err(sentence) => Look::impossible(observed.backends_refused.as_ref().unwrap_or(&sentence)),
+        Err(why) => match &observed.backends_refused {
+            Some(sentence) => Look::impossible("NotForThisNamespace", sentence),
+            None => self::unusable(&why),
+        },
     }
+}
+
+/// What is known when the Secret cannot be used, or may not.
+pub fn unusable(why: &Unusable) -> Look {
+    Look::impossible(why.reason(), why.sentence())
 }
 
 /// The conditions that follow from a look at the backends.
@@ -130,7 +138,7 @@ pub fn of_backends(look: &Look) -> Vec<Finding> {
             "AllAnswer",
             "MongoDB, Kafka and Redis answer",
         ),
-        sentences => Finding::new(C::BackendsReachable, false, "NoAnswer", sentences.join("; ")),
+        sentences => Finding::new(C::BackendsReachable, false, look.reason, sentences.join("; ")),
     };
     let topics = match (&look.ownership, &look.topics) {
         (Err(sentence), _) if unreachable.is_empty() => Some(Finding::new(
@@ -272,6 +280,21 @@ fn workloads(rolled_out: &BTreeSet<Component>, hindered: &BTreeMap<Component, St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Somebody who reads that nothing answers looks at the network.
+    #[test]
+    fn a_secret_that_may_not_be_used_is_no_backend_that_does_not_answer() {
+        let refused = unusable(&Unusable::Plaintext("passwords would go".to_owned()));
+        let [finding] = &of_backends(&refused)[..] else {
+            panic!("{:?}", of_backends(&refused));
+        };
+        assert_eq!(finding.kind, ConditionType::BackendsReachable);
+        assert!(!finding.holds);
+        assert_eq!(
+            (finding.reason, &*finding.message),
+            ("PlaintextRefused", "passwords would go")
+        );
+    }
 
     #[test]
     fn services_that_are_awaited_are_told_with_what_hinders_them() {

@@ -17,14 +17,14 @@ use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
-    core::v1::{ContainerStateWaiting, Namespace, Pod, Secret},
+    core::v1::{ContainerStateWaiting, Namespace, Pod, PodCondition, Secret},
 };
 use kube::{
     Api, Client, ResourceExt,
     api::ListParams,
     core::{DynamicObject, PartialObjectMeta},
 };
-use platform::config::Config;
+use platform::{backends::PLAINTEXT_PASSWORDS, config::Config};
 use sale::control::ControlDocument;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -83,12 +83,32 @@ pub enum Ownership {
     Orphaned,
 }
 
-/// The Deployment that controls a ReplicaSet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What controls an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Controller {
     uid: String,
     name: String,
 }
+
+/// Whose a ReplicaSet is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ReplicaSetOf {
+    /// With the sale's labels, and of this Deployment.
+    Deployment(Controller),
+    /// With the sale's labels, and of nobody. A Deployment of ours that is there takes it on within moments, whoever
+    /// has made it.
+    Nobody {
+        /// Its name.
+        name: String,
+    },
+    /// Without the sale's labels, which those that our Deployments make have.
+    Unlabelled(Option<Controller>),
+    /// It is gone.
+    Gone,
+}
+
+/// The ReplicaSets of a sale's pods, by uid.
+type ReplicaSets = BTreeMap<String, ReplicaSetOf>;
 
 /// Reads it.
 ///
@@ -99,10 +119,9 @@ pub async fn fetch(context: &Context, sale: &FlashSale, now: Timestamp) -> Resul
     let namespace = sale.namespace().unwrap_or_default();
     let own = sale.spec.backends_secret_ref.as_ref();
     let name = sale.name_any();
-    let (children, pods, replica_sets, backends, admin) = tokio::try_join!(
+    let (children, (pods, replica_sets), backends, admin) = tokio::try_join!(
         children(client, sale),
-        pods(client, &namespace, &name, now),
-        replica_sets(client, &namespace, &name),
+        pods_and_replica_sets(client, &namespace, &name, now),
         backends(
             client,
             settings,
@@ -190,33 +209,73 @@ async fn named(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The pods that carry the sale's labels, each with the uid of the ReplicaSet that controls it.
+/// The most ReplicaSets that are looked up by name in one look. The pods of those beyond belong to nobody: so many that carry no
+/// labels are not the work of a Deployment of ours.
+const UNKNOWN_SETS: usize = 20;
+
+/// The pods that carry the sale's labels, and what controls them.
+async fn pods_and_replica_sets(
+    client: &Client,
+    namespace: &str,
+    sale: &str,
+    now: Timestamp,
+) -> Result<(Vec<(Option<Controller>, ObservedPod)>, ReplicaSets), ApiError> {
+    let (pods, mut sets) = tokio::try_join!(
+        pods(client, namespace, sale, now),
+        replica_sets(client, namespace, sale)
+    )?;
+    // Not among those with labels: it is gone, or it never had them.
+    let unknown: BTreeSet<&Controller> = pods
+        .iter()
+        .filter_map(|(set, _)| set.as_ref())
+        .filter(|set| !sets.contains_key(&set.uid))
+        .collect();
+    let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
+    let found = unknown.into_iter().enumerate().map(|(n, set)| {
+        let api = &api;
+        async move {
+            let found = match n < UNKNOWN_SETS {
+                true => within(api.get_metadata_opt(&set.name)).await?,
+                false => None,
+            };
+            let same = found.filter(|found| found.uid().as_deref() == Some(&*set.uid));
+            let known = match same {
+                Some(found) => ReplicaSetOf::Unlabelled(controller(&found, "Deployment")),
+                None if n < UNKNOWN_SETS => ReplicaSetOf::Gone,
+                None => ReplicaSetOf::Unlabelled(None),
+            };
+            Ok::<_, ApiError>((set.uid.clone(), known))
+        }
+    });
+    let found = try_join_all(found).await?;
+    sets.extend(found);
+    Ok((pods, sets))
+}
+
+/// The pods that carry the sale's labels, each with the ReplicaSet that controls it.
 async fn pods(
     client: &Client,
     namespace: &str,
     sale: &str,
     now: Timestamp,
-) -> Result<Vec<(Option<String>, ObservedPod)>, ApiError> {
+) -> Result<Vec<(Option<Controller>, ObservedPod)>, ApiError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = within(api.list(&ListParams::default().labels(&sale_selector(sale)))).await?;
-    let controlled = |pod: &Pod| {
-        (
-            controller(pod, "ReplicaSet").map(|set| set.uid),
-            observed_pod(pod, now),
-        )
-    };
+    let controlled = |pod: &Pod| (controller(pod, "ReplicaSet"), observed_pod(pod, now));
     Ok(list.items.iter().map(controlled).collect())
 }
 
-/// The ReplicaSets that carry the sale's labels: the uid of each, and the Deployment that controls it.
-async fn replica_sets(
-    client: &Client,
-    namespace: &str,
-    sale: &str,
-) -> Result<BTreeMap<String, Option<Controller>>, ApiError> {
+/// The ReplicaSets that carry the sale's labels.
+async fn replica_sets(client: &Client, namespace: &str, sale: &str) -> Result<ReplicaSets, ApiError> {
     let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
     let list = within(api.list_metadata(&ListParams::default().labels(&sale_selector(sale)))).await?;
-    let controlled = |set: &PartialObjectMeta<ReplicaSet>| Some((set.uid()?, controller(set, "Deployment")));
+    let controlled = |set: &PartialObjectMeta<ReplicaSet>| {
+        let of = match controller(set, "Deployment") {
+            Some(deployment) => ReplicaSetOf::Deployment(deployment),
+            None => ReplicaSetOf::Nobody { name: set.name_any() },
+        };
+        Some((set.uid()?, of))
+    };
     Ok(list.items.iter().filter_map(controlled).collect())
 }
 
@@ -232,12 +291,13 @@ fn controller(object: &impl ResourceExt, kind: &str) -> Option<Controller> {
         })
 }
 
-/// Keeps the pods that are or may have been the sale's, and says of each which. A ReplicaSet that nobody controls, or a
-/// Deployment of a name that the operator gives to none of the sale's, is a stranger's: nothing waits for its pods.
+/// Keeps the pods that are or may have been the sale's, and says of each which. A ReplicaSet without labels that no
+/// Deployment of ours controls, or one of a Deployment of a name that the operator gives to none of the sale's, is a
+/// stranger's: nothing waits for its pods.
 fn owned(
     sale: &str,
-    pods: Vec<(Option<String>, ObservedPod)>,
-    replica_sets: &BTreeMap<String, Option<Controller>>,
+    pods: Vec<(Option<Controller>, ObservedPod)>,
+    replica_sets: &ReplicaSets,
     children: &[(Kind, DynamicObject)],
 ) -> Vec<ObservedPod> {
     let is_ours = |deployment: &Controller| {
@@ -250,12 +310,24 @@ fn owned(
             .iter()
             .any(|component| deployment.name == object_name(sale, component.as_str()))
     };
-    let ownership = |replica_set: &str| match replica_sets.get(replica_set) {
-        Some(Some(deployment)) if is_ours(deployment) => Some(Ownership::Proven),
-        Some(Some(deployment)) => was_ours(deployment).then_some(Ownership::Orphaned),
-        Some(None) => None,
+    // As after the deletion of a Deployment with --cascade=orphan: its pods go on.
+    let is_named_like_ours = |name: &str| {
+        Component::ALL.iter().any(|component| {
+            let rest = name.strip_prefix(&object_name(sale, component.as_str()));
+            rest.is_some_and(|rest| rest.starts_with('-'))
+        })
+    };
+    let ownership = |set: &Controller| match replica_sets.get(&set.uid)? {
+        ReplicaSetOf::Deployment(deployment) | ReplicaSetOf::Unlabelled(Some(deployment))
+            if is_ours(deployment) =>
+        {
+            Some(Ownership::Proven)
+        }
+        ReplicaSetOf::Deployment(deployment) => was_ours(deployment).then_some(Ownership::Orphaned),
+        ReplicaSetOf::Nobody { name } => is_named_like_ours(name).then_some(Ownership::Orphaned),
+        ReplicaSetOf::Unlabelled(_) => None,
         // The API server deletes a pod whose ReplicaSet is gone, so this lasts no longer than its farewell.
-        None => Some(Ownership::Orphaned),
+        ReplicaSetOf::Gone => Some(Ownership::Orphaned),
     };
     pods.into_iter()
         .filter_map(|(replica_set, pod)| {
@@ -271,10 +343,11 @@ fn observed_pod(pod: &Pod, now: Timestamp) -> ObservedPod {
     let containers = status.container_statuses.unwrap_or_default();
     let mut states = containers.iter().filter_map(|container| container.state.as_ref());
     let alive = states.clone().any(|state| state.running.is_some());
-    let waits = states.find_map(|state| said(state.waiting.as_ref()?));
-    let ready = status
-        .conditions
-        .unwrap_or_default()
+    let conditions = status.conditions.unwrap_or_default();
+    let waits = states
+        .find_map(|state| said(state.waiting.as_ref()?))
+        .or_else(|| no_node(&conditions));
+    let ready = conditions
         .iter()
         .any(|c| c.type_ == "Ready" && c.status == "True");
     ObservedPod {
@@ -286,6 +359,18 @@ fn observed_pod(pod: &Pod, now: Timestamp) -> ObservedPod {
         waits,
         ownership: Ownership::Orphaned,
     }
+}
+
+/// What the scheduler says of a pod that no node has room for.
+fn no_node(conditions: &[PodCondition]) -> Option<String> {
+    let scheduled = conditions
+        .iter()
+        .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let reason = scheduled.reason.as_deref().unwrap_or("Unschedulable");
+    Some(match &scheduled.message {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.to_owned(),
+    })
 }
 
 /// What a node says of a container that does not run; a short wait at every start is nothing to tell of.
@@ -473,20 +558,35 @@ impl Observed {
             .collect()
     }
 
-    /// What the pods that are there were made like: the limit of local storage tells. The newest of all, since one that was edited
-    /// by hand leads none of the others back.
-    pub fn pod_shape(&self, sale: &str) -> Option<PodShape> {
-        let deployments = Component::ALL
-            .into_iter()
-            .filter_map(|c| self.deployment(sale, c));
-        let shapes = deployments.map(|deployment| {
+    /// What the pods of each component that is there were made like: the limit of local storage tells.
+    pub fn pod_shapes(&self, sale: &str) -> BTreeMap<Component, PodShape> {
+        let shape = |component| {
+            let deployment = self.deployment(sale, component)?;
             let container = &deployment.data["spec"]["template"]["spec"]["containers"][0];
-            match container["resources"]["limits"]["ephemeral-storage"].is_null() {
-                true => PodShape::First,
-                false => PodShape::Bounded,
-            }
-        });
-        shapes.max()
+            Some(
+                match container["resources"]["limits"]["ephemeral-storage"].is_null() {
+                    true => PodShape::First,
+                    false => PodShape::Bounded,
+                },
+            )
+        };
+        let all = Component::ALL.into_iter();
+        all.filter_map(|c| Some((c, shape(c)?))).collect()
+    }
+
+    /// The components whose pods have been told that passwords may go in plain text.
+    pub fn plaintext_senders(&self, sale: &str) -> BTreeSet<Component> {
+        let told = |component: &Component| {
+            let container = self
+                .deployment(sale, *component)
+                .map(|deployment| &deployment.data["spec"]["template"]["spec"]["containers"][0]);
+            let variables = container.and_then(|container| container["env"].as_array());
+            variables
+                .into_iter()
+                .flatten()
+                .any(|variable| variable["name"] == PLAINTEXT_PASSWORDS)
+        };
+        Component::ALL.into_iter().filter(told).collect()
     }
 
     /// The hash of the backends Secret that the pods were started with.
@@ -536,9 +636,13 @@ impl Observed {
         };
         let waits = |component: Component| {
             let mut pods = self.pods.iter();
-            pods.find(|pod| pod.component == component.as_str() && pod.waits.is_some())?
-                .waits
-                .clone()
+            pods.find(|pod| {
+                pod.ownership == Ownership::Proven
+                    && pod.component == component.as_str()
+                    && pod.waits.is_some()
+            })?
+            .waits
+            .clone()
         };
         Component::ALL
             .into_iter()
@@ -581,7 +685,17 @@ mod tests {
             let json = json!({"metadata": {"name": "p", "labels": {COMPONENT_LABEL: component}},
                 "status": {"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false,
                     "restartCount": 0, "state": {"waiting": waiting}}]}});
-            observed_pod(&serde_json::from_value(json).unwrap(), Timestamp::UNIX_EPOCH)
+            ObservedPod {
+                ownership: Ownership::Proven,
+                ..observed_pod(&serde_json::from_value(json).unwrap(), Timestamp::UNIX_EPOCH)
+            }
+        };
+        let unscheduled = |component: &str| {
+            let json = json!({"metadata": {"name": "p", "labels": {COMPONENT_LABEL: component}},
+                "status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                    "message": "0/1 nodes are available"}]}});
+            let pod = serde_json::from_value(json).unwrap();
+            observed_pod(&pod, Timestamp::UNIX_EPOCH)
         };
         let observed = Observed {
             children: vec![
@@ -600,12 +714,22 @@ mod tests {
                     json!({"reason": "ImagePullBackOff", "message": "no such image"}),
                 ),
                 pod("notifier", json!({"reason": "ContainerCreating"})),
+                ObservedPod {
+                    ownership: Ownership::Proven,
+                    ..unscheduled("inventory")
+                },
+                // Of somebody else: whose sentence it is would go into the status.
+                unscheduled("processor"),
             ],
             ..Observed::default()
         };
         let expected = BTreeMap::from([
             (Component::Gateway, "ImagePullBackOff: no such image".to_owned()),
             (Component::Order, "exceeded quota: q".to_owned()),
+            (
+                Component::Inventory,
+                "Unschedulable: 0/1 nodes are available".to_owned(),
+            ),
         ]);
         assert_eq!(observed.hindered("shoes"), expected);
     }
@@ -619,34 +743,59 @@ mod tests {
                 serde_json::from_value::<DynamicObject>(json).unwrap(),
             )
         };
-        let pod = |name: &str, owner: serde_json::Value| -> (Option<String>, ObservedPod) {
+        let pod = |name: &str, owner: serde_json::Value| -> (Option<Controller>, ObservedPod) {
             let pod: Pod =
                 serde_json::from_value(json!({"metadata": {"name": name, "ownerReferences": owner}}))
                     .unwrap();
             (
-                controller(&pod, "ReplicaSet").map(|set| set.uid),
+                controller(&pod, "ReplicaSet"),
                 observed_pod(&pod, Timestamp::UNIX_EPOCH),
             )
         };
         let by = |kind: &str, uid: &str, controller: bool| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "x", "uid": uid, "controller": controller}]);
-        let controlled = |uid: &str, name: &str| {
-            Some(Controller {
-                uid: uid.to_owned(),
-                name: name.to_owned(),
-            })
+        let by_deployment = |uid: &str, name: &str| Controller {
+            uid: uid.to_owned(),
+            name: name.to_owned(),
         };
-        let replica_sets = BTreeMap::from([
-            ("ours".to_owned(), controlled("deployment", "shoes-gateway")),
-            ("before".to_owned(), controlled("deleted", "shoes-gateway")),
-            ("theirs".to_owned(), controlled("another", "shoes-window")),
-            ("by-hand".to_owned(), None),
-        ]);
+        use ReplicaSetOf as Of;
+        let nobodys = |name: &str| Of::Nobody {
+            name: name.to_owned(),
+        };
+        let replica_sets = [
+            (
+                "ours",
+                Of::Deployment(by_deployment("deployment", "shoes-gateway")),
+            ),
+            (
+                "before",
+                Of::Deployment(by_deployment("deleted", "shoes-gateway")),
+            ),
+            ("theirs", Of::Deployment(by_deployment("another", "shoes-window"))),
+            ("by-hand", nobodys("window-1")),
+            ("left", nobodys("shoes-order-5d4f")),
+            (
+                "stripped",
+                Of::Unlabelled(Some(by_deployment("deployment", "shoes-gateway"))),
+            ),
+            ("hidden", Of::Unlabelled(None)),
+            (
+                "hidden-of-before",
+                Of::Unlabelled(Some(by_deployment("another", "shoes-gateway"))),
+            ),
+            ("gone", Of::Gone),
+        ]
+        .map(|(uid, of)| (uid.to_owned(), of))
+        .into();
         let pods = vec![
             pod("ours", by("ReplicaSet", "ours", true)),
             pod("of-a-stranger", by("ReplicaSet", "theirs", true)),
             pod("of-a-replica-set-by-hand", by("ReplicaSet", "by-hand", true)),
             pod("of-a-deployment-before", by("ReplicaSet", "before", true)),
             pod("of-nobody-any-more", by("ReplicaSet", "gone", true)),
+            pod("left-behind", by("ReplicaSet", "left", true)),
+            pod("of-ours-without-labels", by("ReplicaSet", "stripped", true)),
+            pod("hidden-1", by("ReplicaSet", "hidden", true)),
+            pod("hidden-2", by("ReplicaSet", "hidden-of-before", true)),
             pod("by-hand", json!([])),
             pod("of-a-job", by("Job", "ours", true)),
             pod("not-controlled", by("ReplicaSet", "ours", false)),
@@ -656,10 +805,10 @@ mod tests {
             let pods = owned.iter().filter(|pod| pod.ownership == wanted);
             pods.map(|pod| pod.name.as_str()).collect()
         };
-        assert_eq!(of(Ownership::Proven), ["ours"]);
+        assert_eq!(of(Ownership::Proven), ["ours", "of-ours-without-labels"]);
         assert_eq!(
             of(Ownership::Orphaned),
-            ["of-a-deployment-before", "of-nobody-any-more"]
+            ["of-a-deployment-before", "of-nobody-any-more", "left-behind"]
         );
     }
 

@@ -29,7 +29,7 @@ use crate::{
     phase::{self, Deletion, Evidence, Schedule, Step},
     signing_keys::ROTATE,
 };
-use backends_secret::{PlaintextConsent, Secrecy};
+use backends_secret::{PlaintextConsent, Secrecy, Unusable};
 use context::Context;
 use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType};
 use error::Error;
@@ -281,7 +281,7 @@ async fn step(
             return Ok(Action::requeue(AT_ONCE));
         }
         Some(match refusal {
-            Some(sentence) => Look::impossible(&sentence),
+            Some(sentence) => evidence::unusable(&Unusable::Plaintext(sentence)),
             None => evidence::look(context, valid, observed, &claimant, &rollout.backends_hash).await,
         })
     } else {

@@ -2,7 +2,7 @@
 
 use super::{
     apply::{ApplyError, apply},
-    backends_secret,
+    backends_secret::{self, PlaintextConsent, Secrecy},
     build::{
         self, Child, Image, Kind, Plan, Platform, PodShape, backend_ports::BackendPorts, network_policy,
     },
@@ -13,6 +13,7 @@ use super::{
     prune::prune,
 };
 use crate::{
+    phase::{Schedule, may_have_opened},
     push::{self, Receipts},
     settings::Settings,
     signing_keys::KeyRing,
@@ -78,21 +79,20 @@ impl Rollout {
             .filter(|_| sale.backends_secret.is_none());
         let backends_copy = copy.map(backends_secret::for_pods);
         let backends_keys = observed.backends_keys(name);
-        let ports_before = ports_before(name, status.phase(), observed);
+        let doors = Doors::of(status.phase(), &super::schedule(sale, status), observed, now);
+        let ports_before = ports_before(name, doors, observed);
+        let plaintext_senders = plaintext_senders(&context.settings, sale, doors, observed);
         let plan = Plan {
             sale,
             phase: status.phase(),
             retention_over: retention_over(sale, status, now),
-            platform: platform(&context.settings, sale, status.phase(), observed),
+            platform: platform(&context.settings, sale, doors, observed),
             first_key: keys.first(),
             keys: &key_data,
             backends_copy: backends_copy.as_ref(),
             backends_keys: &backends_keys,
             backends_hash: &backends_hash,
-            plaintext_passwords: backends_secret::plaintext_passwords_of(
-                sale,
-                context.settings.plaintext_passwords,
-            ),
+            plaintext_senders: &plaintext_senders,
             backend_ports: &BackendPorts::of_all(observed.backends.as_ref()),
             ports_before: &ports_before,
             // A sale with backends of its own has other accounts.
@@ -149,6 +149,38 @@ impl Rollout {
     }
 }
 
+/// Whether buyers may be there, which decides what a newer operator may change of a sale's pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doors {
+    /// Nobody can have ordered.
+    NotYet,
+    /// The gateways have opened by their own clocks, and the phase does not say so yet.
+    OpenByClock,
+    /// Orders are taken, or those that were taken are settled.
+    Open,
+    /// Nothing is sold any more.
+    Over,
+}
+
+impl Doors {
+    /// A sale that is late and cannot sell, for want of a service that runs, is not open: a better image may be what
+    /// it waits for.
+    fn of(phase: Phase, schedule: &Schedule, observed: &Observed, now: Timestamp) -> Self {
+        let sells = || {
+            let needed = [Component::Gateway, Component::Inventory, Component::Order];
+            needed
+                .into_iter()
+                .all(|component| observed.replica(component).is_some())
+        };
+        match phase {
+            Phase::Warming if may_have_opened(schedule, now) && sells() => Self::OpenByClock,
+            Phase::Pending | Phase::Warming => Self::NotYet,
+            Phase::Live | Phase::Draining => Self::Open,
+            Phase::Ended => Self::Over,
+        }
+    }
+}
+
 fn retention_over(sale: &ValidSale, status: &FlashSaleStatus, now: Timestamp) -> bool {
     // Nobody reads the orders of a rehearsal, and its data can be wiped only when its services are gone.
     sale.is_rehearsal()
@@ -166,8 +198,8 @@ fn backends_hash(sale: &ValidSale, observed: &Observed) -> String {
 }
 
 /// The ports of backends that each component of an open sale has been let out to.
-fn ports_before(sale: &str, phase: Phase, observed: &Observed) -> BTreeMap<Component, BTreeSet<u16>> {
-    if !matches!(phase, Phase::Live | Phase::Draining) {
+fn ports_before(sale: &str, doors: Doors, observed: &Observed) -> BTreeMap<Component, BTreeSet<u16>> {
+    if !matches!(doors, Doors::OpenByClock | Doors::Open) {
         return BTreeMap::new();
     }
     let ports = |component: Component| {
@@ -176,6 +208,29 @@ fn ports_before(sale: &str, phase: Phase, observed: &Observed) -> BTreeMap<Compo
         Some((component, network_policy::backend_ports(policy)))
     };
     Component::ALL.into_iter().filter_map(ports).collect()
+}
+
+/// The services that may send a password to a backend in plain text, because they have one and somebody has allowed it. Pods
+/// that were told so before they had one are told so still: taking the word away would start them anew for nothing.
+fn plaintext_senders(
+    settings: &Settings,
+    sale: &ValidSale,
+    doors: Doors,
+    observed: &Observed,
+) -> BTreeSet<Component> {
+    let consent = PlaintextConsent::of(sale, settings.plaintext_passwords);
+    if consent != PlaintextConsent::Given {
+        return BTreeSet::new();
+    }
+    let told = || observed.plaintext_senders(&sale.id.name);
+    let Some(backends) = &observed.backends else {
+        return told();
+    };
+    let mut senders = Secrecy::of(backends, consent).senders();
+    if doors != Doors::NotYet {
+        senders.extend(told());
+    }
+    senders
 }
 
 /// Whether what goes out of the sale's pods may be restricted. A sale that was opened without that goes on so: its
@@ -191,16 +246,24 @@ fn may_restrict_egress(observed: &Observed) -> bool {
 
 /// What comes from the operator's chart. A sale that is open or over keeps what it has: an upgrade of the operator
 /// must restart none of its pods.
-fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed: &Observed) -> Platform<'a> {
+fn platform<'a>(settings: &'a Settings, sale: &ValidSale, doors: Doors, observed: &Observed) -> Platform<'a> {
     let name = &sale.id.name;
-    let keeps = matches!(phase, Phase::Live | Phase::Draining | Phase::Ended);
+    let keeps = doors != Doors::NotYet;
     let kept_images = if keeps {
         observed.images(name)
     } else {
         BTreeMap::new()
     };
     let kept_config = if keeps { observed.config(name) } else { None };
-    let pod_shape = (observed.pod_shape(name).filter(|_| keeps)).unwrap_or(PodShape::Bounded);
+    let kept_shapes = if keeps {
+        observed.pod_shapes(name)
+    } else {
+        BTreeMap::new()
+    };
+    // What was deleted by hand comes back with what the others run, so it is made like the oldest of them.
+    let oldest = kept_shapes.values().min().copied().unwrap_or(PodShape::Bounded);
+    // What pods of the first shape run refuses to start with a key that it does not know.
+    let https_as_written = || https_host(sale).filter(|_| oldest != PodShape::First);
     let ours = Image {
         name: settings.image.clone(),
         pull_policy: settings.image_pull_policy.clone(),
@@ -222,8 +285,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
                     settings.trusted_proxies.clone(),
                     settings.cors_origins.clone(),
                     settings.access_log,
-                    // What pods of the first shape run refuses to start with a key that it does not know.
-                    https_host(sale).filter(|_| pod_shape != PodShape::First),
+                    https_as_written(),
                     settings.accounts_database.clone(),
                 )
             },
@@ -233,7 +295,11 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
                     config.http.trusted_proxies,
                     config.http.cors_origins,
                     config.http.access_log,
-                    config.http.https_host,
+                    // Until the phase says that it is open, the host may be edited, and the Ingress follows at once.
+                    match doors {
+                        Doors::OpenByClock => https_as_written(),
+                        _ => config.http.https_host,
+                    },
                     config.data.accounts_database,
                 )
             },
@@ -252,7 +318,10 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, phase: Phase, observed
         cors_origins,
         access_log,
         https_host,
-        pod_shape,
+        pod_shapes: Component::ALL
+            .into_iter()
+            .map(|component| (component, kept_shapes.get(&component).copied().unwrap_or(oldest)))
+            .collect(),
     }
 }
 
@@ -264,6 +333,7 @@ fn https_host(sale: &ValidSale) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fetch::{ObservedPod, Ownership};
     use super::*;
     use clap::Parser;
     use kube::core::DynamicObject;
@@ -273,6 +343,121 @@ mod tests {
         let mut object = rest.clone();
         object["metadata"] = json!({"name": name});
         serde_json::from_value(object).unwrap()
+    }
+
+    fn settings() -> Settings {
+        Settings::parse_from(["quicksale-operator", "--image", "quicksale:1"])
+    }
+
+    fn sale() -> ValidSale {
+        let sale = json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": "laptops", "namespace": "shop", "uid": "u-1", "generation": 1},
+            "spec": {
+                "products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}],
+                "ingress": {"host": "laptops.example.com", "tlsSecretName": "laptops-tls"},
+            },
+        });
+        let sale = serde_json::from_value::<crds::FlashSale>(sale).unwrap();
+        ValidSale::try_from(&sale).unwrap()
+    }
+
+    fn pod(component: Component) -> ObservedPod {
+        ObservedPod {
+            name: format!("laptops-{component}-1"),
+            component: component.to_string(),
+            address: Some(IpAddr::from([10, 0, 0, 1])),
+            ready: true,
+            alive: true,
+            waits: None,
+            ownership: Ownership::Proven,
+        }
+    }
+
+    /// The operator may be upgraded in the moment in which a sale opens.
+    #[test]
+    fn a_sale_that_opened_by_its_own_clocks_keeps_its_pods_before_its_phase_says_so() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let schedule = Schedule {
+            opens_at: Some(at(100)),
+            closes_at: None,
+            warm_up: std::time::Duration::ZERO,
+            opened_at: None,
+        };
+        let all = Observed {
+            pods: Component::ALL.map(pod).into(),
+            ..Observed::default()
+        };
+        let doors = |phase, observed: &Observed, now| Doors::of(phase, &schedule, observed, at(now));
+        assert_eq!(doors(Phase::Warming, &all, 99), Doors::NotYet);
+        assert_eq!(doors(Phase::Warming, &all, 100), Doors::OpenByClock);
+        assert_eq!(doors(Phase::Pending, &all, 100), Doors::NotYet);
+        assert_eq!(doors(Phase::Live, &Observed::default(), 99), Doors::Open);
+        // What it waits for may be a better image.
+        let mut late = all.clone();
+        late.pods[1].ready = false;
+        assert_eq!(doors(Phase::Warming, &late, 100), Doors::NotYet);
+
+        let running = Observed {
+            children: vec![(
+                Kind::Deployment,
+                object(
+                    "laptops-gateway",
+                    &json!({"spec": {"template": {"spec": {"containers": [
+                        {"image": "quicksale:0", "imagePullPolicy": "IfNotPresent"}]}}}}),
+                ),
+            )],
+            ..all
+        };
+        let image = |doors| {
+            platform(&settings(), &sale(), doors, &running).images[&Component::Gateway]
+                .name
+                .clone()
+        };
+        assert_eq!(image(Doors::OpenByClock), "quicksale:0");
+        assert_eq!(image(Doors::NotYet), "quicksale:1");
+    }
+
+    /// A word that pods do not need would start those of every open sale anew.
+    #[test]
+    fn only_services_with_a_password_in_plain_text_are_told_that_it_is_allowed() {
+        let secret = |redis: &str| {
+            [
+                ("MONGODB_URI", "mongodb://u:p@m/?tls=true"),
+                ("KAFKA_BROKERS", "k:9093"),
+                ("KAFKA_TLS", "true"),
+                ("REDIS_URL", redis),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()))
+            .into()
+        };
+        let told = |redis: Option<&str>, doors, children: Vec<_>, word: &str| {
+            let mut settings = settings();
+            settings.plaintext_passwords = serde_json::from_value(json!(word)).unwrap();
+            let mut observed = observed(children);
+            observed.backends = redis.map(secret);
+            plaintext_senders(&settings, &sale(), doors, &observed)
+        };
+        let with_word = || {
+            let container = json!({"env": [{"name": "PLAINTEXT_PASSWORDS", "value": "Allow"}]});
+            let spec = json!({"template": {"spec": {"containers": [container]}}});
+            vec![(Kind::Deployment, object("laptops-auth", &json!({"spec": spec})))]
+        };
+        let (plain, secure) = (Some("redis://:p@r"), Some("rediss://:p@r"));
+        let none = BTreeSet::new();
+        let redis_users = BTreeSet::from([Component::Gateway, Component::Inventory]);
+        assert_eq!(told(plain, Doors::Open, Vec::new(), "Allow"), redis_users);
+        assert_eq!(told(plain, Doors::Open, Vec::new(), "Refuse"), none);
+        assert_eq!(told(secure, Doors::Open, Vec::new(), "Allow"), none);
+        let before = BTreeSet::from([Component::Auth]);
+        assert_eq!(told(secure, Doors::Open, with_word(), "Allow"), before);
+        assert_eq!(told(secure, Doors::NotYet, with_word(), "Allow"), none);
+        assert_eq!(
+            told(None, Doors::NotYet, with_word(), "Allow"),
+            before,
+            "the Secret is gone for a moment"
+        );
+        assert_eq!(told(secure, Doors::Open, with_word(), "Refuse"), none);
     }
 
     fn policy(component: &str, spec: &Value) -> (Kind, DynamicObject) {
@@ -318,15 +503,22 @@ mod tests {
     /// A limit that an open sale's pods did not have would start each of them anew.
     #[test]
     fn pods_of_an_open_sale_stay_as_they_were_made() {
-        assert_eq!(observed(Vec::new()).pod_shape("laptops"), None);
+        let shapes = |children, doors| {
+            let shapes = platform(&settings(), &sale(), doors, &observed(children)).pod_shapes;
+            [Component::Order, Component::Auth, Component::Gateway].map(|component| shapes[&component])
+        };
+        use PodShape::{Bounded, First};
+        assert_eq!(shapes(Vec::new(), Doors::Open), [Bounded; 3]);
+        // One that is not there runs what the oldest of the others runs.
         assert_eq!(
-            observed(vec![first()]).pod_shape("laptops"),
-            Some(PodShape::First)
+            shapes(vec![bounded(), first()], Doors::Open),
+            [First, Bounded, First]
         );
         assert_eq!(
-            observed(vec![bounded(), first()]).pod_shape("laptops"),
-            Some(PodShape::Bounded)
+            shapes(vec![bounded(), first()], Doors::OpenByClock),
+            [First, Bounded, First]
         );
+        assert_eq!(shapes(vec![bounded(), first()], Doors::NotYet), [Bounded; 3]);
     }
 
     #[test]
@@ -334,25 +526,16 @@ mod tests {
         let egress =
             json!({"egress": [{"ports": [{"port": 53}]}, {"ports": [{"port": 6380, "protocol": "TCP"}]}]});
         let observed = observed(vec![policy("gateway", &egress)]);
-        let ports = |phase| ports_before("laptops", phase, &observed).remove(&Component::Gateway);
-        assert_eq!(ports(Phase::Live), Some(BTreeSet::from([6380])));
-        assert_eq!(ports(Phase::Warming), None);
+        let ports = |doors| ports_before("laptops", doors, &observed).remove(&Component::Gateway);
+        assert_eq!(ports(Doors::Open), Some(BTreeSet::from([6380])));
+        assert_eq!(ports(Doors::OpenByClock), Some(BTreeSet::from([6380])));
+        assert_eq!(ports(Doors::NotYet), None);
     }
 
     /// What changes the configuration would restart every pod of an open sale.
     #[test]
     fn an_open_sale_is_reached_as_before_and_a_new_one_on_both_families_and_by_https() {
-        let sale = json!({
-            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
-            "metadata": {"name": "laptops", "namespace": "shop", "uid": "u-1", "generation": 1},
-            "spec": {
-                "products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}],
-                "ingress": {"host": "laptops.example.com", "tlsSecretName": "laptops-tls"},
-            },
-        });
-        let sale = serde_json::from_value::<crds::FlashSale>(sale).unwrap();
-        let sale = ValidSale::try_from(&sale).unwrap();
-        let settings = Settings::parse_from(["quicksale-operator", "--image", "quicksale:1"]);
+        let (settings, sale) = (settings(), sale());
         let config = json!({
             "sale": {"namespace": "shop", "name": "laptops"}, "currency": "USD", "confirmation": "Automatic",
             "reservationTtlSeconds": 600,
@@ -370,15 +553,18 @@ mod tests {
             observed.config("laptops").is_some(),
             "the fixture is a configuration"
         );
-        let bind = |phase| platform(&settings, &sale, phase, &observed).bind;
-        assert_eq!(bind(Phase::Live), IpAddr::from([0, 0, 0, 0]));
-        assert_eq!(bind(Phase::Warming), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        let https = |phase| platform(&settings, &sale, phase, &observed).https_host;
-        assert_eq!(https(Phase::Live), None);
-        assert_eq!(https(Phase::Warming).as_deref(), Some("laptops.example.com"));
+        let bind = |doors| platform(&settings, &sale, doors, &observed).bind;
+        assert_eq!(bind(Doors::Open), IpAddr::from([0, 0, 0, 0]));
+        assert_eq!(bind(Doors::OpenByClock), IpAddr::from([0, 0, 0, 0]));
+        assert_eq!(bind(Doors::NotYet), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let https = |doors| platform(&settings, &sale, doors, &observed).https_host;
+        assert_eq!(https(Doors::Open), None);
+        assert_eq!(https(Doors::NotYet).as_deref(), Some("laptops.example.com"));
+        // It may still be edited.
+        assert_eq!(https(Doors::OpenByClock).as_deref(), Some("laptops.example.com"));
         // Somebody has deleted the configuration: what it is written anew for may not know the newest keys.
         let shaped = |deployment| super::tests::observed(vec![deployment]);
-        let https = |observed: &Observed| platform(&settings, &sale, Phase::Live, observed).https_host;
+        let https = |observed: &Observed| platform(&settings, &sale, Doors::Open, observed).https_host;
         assert_eq!(https(&shaped(first())), None);
         assert_eq!(https(&shaped(bounded())).as_deref(), Some("laptops.example.com"));
     }

@@ -7,6 +7,7 @@
 
 mod access;
 pub mod administrators;
+mod body;
 pub mod cors;
 pub mod gate;
 pub mod limiter;
@@ -84,6 +85,7 @@ pub(crate) struct Gateway {
     pub(crate) gate: gate::Gate,
     pub(crate) products: products::Products,
     pub(crate) proxy: proxy::Proxy,
+    pub(crate) bodies: body::Bodies,
     pub(crate) upgrades: upgrade::Upgrades,
     pub(crate) trusted: Arc<Vec<Network>>,
     pub(crate) origins: Arc<Vec<String>>,
@@ -112,6 +114,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         gate: gate::Gate::new(deps.redis, &config.redis_prefix),
         products: products.clone(),
         proxy: proxy::Proxy::new(&config.upstreams),
+        bodies: body::Bodies::new(),
         upgrades: upgrade::Upgrades::new(&config.upstreams.notifier),
         trusted: Arc::new(config.http.trusted_networks()),
         origins: Arc::new(config.http.cors_origins.clone()),

@@ -2,9 +2,10 @@
 
 use crate::{
     Gateway,
+    body::Whole,
     gate::{Attempt, Outcome, Passage, Passed},
     products::Judgement,
-    proxy::{self, NoAnswer},
+    proxy::NoAnswer,
     subject,
 };
 use axum::{
@@ -101,7 +102,7 @@ async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Respon
     })?;
     let user = gateway.authority.identify(token)?.user;
     let client = subject::address(&request, &gateway.trusted);
-    let (parts, body) = proxy::with_whole_body(request).await?;
+    let Whole { parts, body, room } = gateway.bodies.read(request).await?;
     let key = idempotency_key(&parts.headers);
     check_clock(&gateway, &user, key.as_deref()).await?;
     // In a task of its own: what is taken from the gate is given back also when the buyer hangs up.
@@ -113,6 +114,7 @@ async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Respon
         };
         let forwarded = Request::from_parts(parts, Body::from(body));
         let answered = gateway.proxy.send(forwarded, client).await;
+        drop(room);
         if let Some(passed) = passed {
             gateway.gate.settle(&passed, outcome(&answered)).await;
         }

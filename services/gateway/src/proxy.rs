@@ -1,24 +1,17 @@
 //! Takes a request to its service and the answer back, within deadlines.
 
-use crate::{Gateway, subject};
+use crate::{Gateway, body::Whole, subject};
 use axum::{
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use platform::{
-    config::Upstreams,
-    http::{
-        problem::{Code, Problem},
-        server::MAX_BODY_BYTES,
-    },
-};
+use platform::{config::Upstreams, http::problem::Problem};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use url::Url;
 
@@ -163,65 +156,17 @@ fn prepare(headers: &mut HeaderMap, client: IpAddr) {
     }
 }
 
-/// How much of a body that is too large is read and thrown away, and for how long: whoever is still sending when the
-/// connection closes may never see the answer.
-const DRAINED_BYTES: usize = 4 * 1024 * 1024;
-const DRAINED_FOR: Duration = Duration::from_secs(2);
-
-/// Reads a request's body into memory: nothing of a body that is too large reaches a service.
-///
-/// # Errors
-/// 413 for a body that is too large, 400 for one that breaks off.
-pub async fn with_whole_body(
-    request: Request,
-) -> Result<(axum::http::request::Parts, bytes::Bytes), Problem> {
-    let too_large = || {
-        let mut problem = Problem::new(
-            Code::PayloadTooLarge,
-            "The body is larger than this route takes (64 KiB).",
-        );
-        // Not all of the body may have been read, so the connection is of no use to anybody.
-        problem
-            .headers
-            .push((header::CONNECTION, HeaderValue::from_static("close")));
-        problem
-    };
-    let (parts, mut body) = request.into_parts();
-    let announced = parts
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_none_or(|length| length <= MAX_BODY_BYTES) {
-        let reading = tokio::time::timeout(ANSWER, Limited::new(&mut body, MAX_BODY_BYTES).collect());
-        match reading.await {
-            Ok(Ok(body)) => return Ok((parts, body.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {}
-            Ok(Err(_)) | Err(_) => return Err(Problem::field("body", "could not be read to its end")),
-        }
-    }
-    let _as_far_as_it_goes = tokio::time::timeout(DRAINED_FOR, drain(body)).await;
-    Err(too_large())
-}
-
-async fn drain(mut body: Body) {
-    let mut thrown_away = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        thrown_away += frame.data_ref().map_or(0, bytes::Bytes::len);
-        if thrown_away > DRAINED_BYTES {
-            return;
-        }
-    }
-}
-
 /// Forwards a request as it is.
 pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = subject::address(&request, &gateway.trusted);
     let forwarded = async {
-        let (parts, body) = with_whole_body(request).await?;
+        let Whole { parts, body, room } = gateway.bodies.read(request).await?;
         let sent = gateway
             .proxy
             .send(Request::from_parts(parts, Body::from(body)), client);
-        Ok::<_, Problem>(sent.await?)
+        let sent = sent.await?;
+        drop(room);
+        Ok::<_, Problem>(sent)
     };
     forwarded.await.unwrap_or_else(IntoResponse::into_response)
 }

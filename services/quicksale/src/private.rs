@@ -26,7 +26,12 @@ pub(crate) fn directory(path: &Path) -> Result<()> {
         "{} is not a directory of yours; name another one with --data-dir",
         what()
     );
-    std::fs::set_permissions(path, Permissions::from_mode(0o700)).with_context(what)
+    ensure!(
+        found.mode() & 0o022 == 0,
+        "others may write into {}; name another directory with --data-dir, or take that right from them",
+        what()
+    );
+    Ok(())
 }
 
 /// Writes a file that nobody else can read.
@@ -63,11 +68,14 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         std::fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
         directory(&dir).unwrap();
+        let made = dir.join("made");
+        directory(&made).unwrap();
         let file = dir.join("file");
         std::fs::write(&file, "old").unwrap();
         std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         write(&file, b"new").unwrap();
-        assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
+        assert_eq!((mode(&made), mode(&file)), (0o700, 0o600));
+        assert_eq!(mode(&dir), 0o755, "it may hold more than what is ours");
         assert_eq!(std::fs::read(&file).unwrap(), b"new");
     }
 
@@ -77,6 +85,10 @@ mod tests {
         let link = outside.path().join("link");
         std::os::unix::fs::symlink(outside.path(), &link).unwrap();
         assert!(directory(&link).is_err());
+        let open = outside.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+        assert!(directory(&open).is_err());
         let theirs = outside.path().join("theirs");
         std::fs::create_dir(&theirs).unwrap();
         // Only root can give something away.

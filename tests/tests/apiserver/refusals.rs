@@ -91,6 +91,19 @@ async fn nonsense_is_refused_by_a_sentence() -> Result<()> {
             "raise max or lower min",
         ),
         (
+            with(
+                "/services/gateway/resources",
+                json!({"limits": {"memory": "0Mi"}}),
+            )?,
+            "resources.limits.memory must be more than 0",
+            "such as 256Mi",
+        ),
+        (
+            with("/services/gateway/resources", json!({"limits": {"memory": 0}}))?,
+            "resources.limits.memory must be more than 0",
+            "leave it out for the usual one",
+        ),
+        (
             with("/kafka/partitions", json!(0))?,
             "spec.kafka.partitions must be from 1 to 100",
             "12 suits",
@@ -160,7 +173,8 @@ async fn what_is_left_out_has_its_default() -> Result<()> {
 async fn what_buyers_rely_on_cannot_change_under_them() -> Result<()> {
     installed().await?;
     let cluster = Cluster::with_namespace("fixed").await?;
-    cluster.sell("fixed", &small_sale()).await?;
+    let at_a_host = with("/ingress", json!({"host": "fixed.example.com"}))?;
+    cluster.sell("fixed", &at_a_host).await?;
     eventually(Duration::from_secs(30), "the sale warms up", async || {
         Ok(cluster
             .sale("fixed")
@@ -195,6 +209,7 @@ async fn what_buyers_rely_on_cannot_change_under_them() -> Result<()> {
     }
     let mut as_it_was = serde_json::to_value(cluster.sale("fixed").await?.spec)?;
     as_it_was["opensAt"] = Value::Null;
+    as_it_was["ingress"]["tlsSecretName"] = Value::Null;
     let open = json!({"status": {"phase": "Live", "products": [
         {"sku": "A-1", "stock": 50, "available": 20, "reserved": 10, "sold": 20},
     ]}});
@@ -205,6 +220,14 @@ async fn what_buyers_rely_on_cannot_change_under_them() -> Result<()> {
         (
             json!({"opensAt": "2126-12-01T12:00:00Z"}),
             "spec.opensAt cannot change once the sale is open",
+        ),
+        (
+            json!({"ingress": {"host": "elsewhere.example.com"}}),
+            "spec.ingress.host cannot change",
+        ),
+        (
+            json!({"ingress": {"host": "fixed.example.com", "tlsSecretName": "fixed-tls"}}),
+            "tlsSecretName can neither come nor go, once the sale is open",
         ),
         (
             json!({"products": another}),

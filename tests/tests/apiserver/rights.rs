@@ -41,7 +41,7 @@ const SALES: [(&str, &str, &[&str]); 15] = [
     ("policy", "poddisruptionbudgets", OBJECTS),
     ("", "secrets", &["get", "create", "patch", "delete"]),
     ("", "pods", &["list"]),
-    ("apps", "replicasets", &["list"]),
+    ("apps", "replicasets", &["get", "list"]),
     ("", "namespaces", &["get"]),
     ("events.k8s.io", "events", &["create", "patch"]),
 ];

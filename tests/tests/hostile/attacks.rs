@@ -134,8 +134,8 @@ async fn again_and_again(tally: Arc<Tally>, kind: Kind, n: usize) {
     loop {
         let once = match kind {
             Kind::Idle => idle(&tally).boxed(),
-            Kind::SlowHead => slow(&tally, b"GET /api/sale HTTP/1.1\r\nHost: x\r\nX: ").boxed(),
-            Kind::SlowBody => slow(&tally, SLOW_BODY).boxed(),
+            Kind::SlowHead => slow(&tally, b"GET /api/sale HTTP/1.1\r\nHost: x\r\nX: ".to_vec()).boxed(),
+            Kind::SlowBody => slow(&tally, slow_body()).boxed(),
             Kind::LongHead => long_head(&tally).boxed(),
             Kind::Login => login(&tally).boxed(),
             Kind::Frame => frame(&tally, n).boxed(),
@@ -152,8 +152,13 @@ async fn again_and_again(tally: Arc<Tally>, kind: Kind, n: usize) {
     }
 }
 
-const SLOW_BODY: &[u8] =
-    b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{";
+/// Nearly all of the largest body that is taken, so that much is held while the rest comes byte by byte.
+fn slow_body() -> Vec<u8> {
+    let mut begin = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 65536\r\n\r\n{"
+        .to_vec();
+    begin.resize(begin.len() + 65_000, b' ');
+    begin
+}
 
 /// A connection that says nothing, until it is closed.
 async fn idle(tally: &Tally) -> Result<()> {
@@ -164,9 +169,9 @@ async fn idle(tally: &Tally) -> Result<()> {
 }
 
 /// A request that comes byte by byte.
-async fn slow(tally: &Tally, begin: &[u8]) -> Result<()> {
+async fn slow(tally: &Tally, begin: Vec<u8>) -> Result<()> {
     let mut stream = TcpStream::connect(&tally.gateway).await?;
-    stream.write_all(begin).await?;
+    stream.write_all(&begin).await?;
     tally.slow.fetch_add(1, Ordering::Relaxed);
     loop {
         stream.write_all(b"x").await?;

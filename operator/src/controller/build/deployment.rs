@@ -9,7 +9,7 @@ use super::{
     object_name, replicas, secret,
 };
 use crds::{
-    Component, PlaintextPasswords,
+    Component,
     component::{Amount, Amounts, Resources},
 };
 use jiff::SignedDuration;
@@ -101,7 +101,7 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "command": ["quicksale", name],
         "ports": container_ports,
         "env": environment(plan, component),
-        "resources": resources(&plan.sale.service(component).resources, plan.platform.pod_shape),
+        "resources": resources(&plan.sale.service(component).resources, plan.platform.pod_shape(component)),
         // A service that waits for a backend answers /livez at once, so a start takes long only on a busy node.
         "startupProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 120},
         "livenessProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
@@ -150,7 +150,8 @@ fn environment(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         // Optional: the process says which is missing, and what to write.
         json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": true}}})
     }));
-    if plan.plaintext_passwords == PlaintextPasswords::Allow && plan.platform.pod_shape != PodShape::First {
+    let knows_of_it = plan.platform.pod_shape(component) != PodShape::First;
+    if knows_of_it && plan.plaintext_senders.contains(&component) {
         variables.push(json!({"name": PLAINTEXT_PASSWORDS, "value": "Allow"}));
     }
     if administrator(plan, component).is_some() {
@@ -257,7 +258,9 @@ fn resources(wanted: &Resources, pods: PodShape) -> Value {
         let (request, limit) = (Amount::from(request), limit.map(Amount::from));
         let (said_request, said_limit) = (
             said(wanted.requests.as_ref(), name),
-            said(wanted.limits.as_ref(), name),
+            // A limit of nothing is none to Kubernetes: such a pod could take its node along. The API server refuses it by a
+            // rule that objects of before may not have met.
+            said(wanted.limits.as_ref(), name).filter(|limit| limit.value() > 0.0),
         );
         let least = match &said_limit {
             Some(said) if said.value() < request.value() => said.clone(),

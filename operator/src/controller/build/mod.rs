@@ -28,7 +28,7 @@ pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SI
 
 use crate::{administrator::Administrator, network::Network};
 use backend_ports::BackendPorts;
-use crds::{Component, PlaintextPasswords, ValidSale};
+use crds::{Component, ValidSale};
 use sale::{control::ControlDocument, phase::Phase};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,8 +56,8 @@ pub struct Plan<'a> {
     pub backends_keys: &'a BTreeSet<String>,
     /// A hash of the backends Secret that is used: new credentials roll out.
     pub backends_hash: &'a str,
-    /// Whether the services may send passwords to the backends in plain text.
-    pub plaintext_passwords: PlaintextPasswords,
+    /// The services that may send a password to a backend in plain text.
+    pub plaintext_senders: &'a BTreeSet<Component>,
     /// The ports of the backends that the sale uses.
     pub backend_ports: &'a BTreeMap<Component, BackendPorts>,
     /// Those that the pods of an open sale were let out to before: they use an old address until the last of them was
@@ -96,8 +96,17 @@ pub struct Platform<'a> {
     pub access_log: bool,
     /// The host under which buyers reach the sale by HTTPS.
     pub https_host: Option<String>,
-    /// What the pods are made like.
-    pub pod_shape: PodShape,
+    /// What the pods of each component are made like.
+    pub pod_shapes: BTreeMap<Component, PodShape>,
+}
+
+impl Platform<'_> {
+    fn pod_shape(&self, component: Component) -> PodShape {
+        self.pod_shapes
+            .get(&component)
+            .copied()
+            .unwrap_or(PodShape::Bounded)
+    }
 }
 
 /// What pods are made like where that has changed with the operator's version.

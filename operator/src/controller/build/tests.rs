@@ -21,7 +21,7 @@ struct Fixture {
     access_log: bool,
     https_host: Option<String>,
     pod_shape: PodShape,
-    plaintext_passwords: PlaintextPasswords,
+    plaintext_senders: BTreeSet<Component>,
     backends: BTreeMap<String, Vec<u8>>,
     ports_before: BTreeMap<Component, BTreeSet<u16>>,
     administrator: Administrator,
@@ -60,7 +60,7 @@ fn fixture(services: Value) -> Fixture {
         access_log: true,
         https_host: None,
         pod_shape: PodShape::Bounded,
-        plaintext_passwords: PlaintextPasswords::Refuse,
+        plaintext_senders: BTreeSet::new(),
         backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
         ports_before: BTreeMap::new(),
         administrator: Administrator {
@@ -90,13 +90,13 @@ impl Fixture {
                 cors_origins: Vec::new(),
                 access_log: self.access_log,
                 https_host: self.https_host.clone(),
-                pod_shape: self.pod_shape,
+                pod_shapes: Component::ALL.map(|component| (component, self.pod_shape)).into(),
             },
             keys: &keys,
             first_key: "{}",
             backends_copy: Some(&self.backends),
             backends_hash: "b",
-            plaintext_passwords: self.plaintext_passwords,
+            plaintext_senders: &self.plaintext_senders,
             backend_ports: &BackendPorts::of_all(Some(&self.backends)),
             ports_before: &self.ports_before,
             admin: Some(&self.administrator),
@@ -287,6 +287,10 @@ fn there_is_always_a_limit_of_memory_and_no_request_is_above_it() {
         ),
         (json!({"limits": {"memory": "32Mi"}}), "32Mi", "32Mi"),
         (json!({"limits": {"memory": "0.5G"}}), "64Mi", "0.5G"),
+        // None, to Kubernetes.
+        (json!({"limits": {"memory": "0"}}), "64Mi", "256Mi"),
+        (json!({"limits": {"memory": 0}}), "64Mi", "256Mi"),
+        (json!({"limits": {"memory": "0.0Gi"}}), "64Mi", "256Mi"),
     ] {
         let resources = resources_with(&wanted);
         assert_eq!(resources["requests"]["memory"], request);
@@ -300,7 +304,7 @@ fn there_is_always_a_limit_of_memory_and_no_request_is_above_it() {
 #[test]
 fn pods_of_an_earlier_version_stay_as_they_are() {
     let mut fixture = fixture(json!({"order": {"resources": {"requests": {"memory": "100Mi"}}}}));
-    fixture.plaintext_passwords = PlaintextPasswords::Allow;
+    fixture.plaintext_senders = BTreeSet::from([Component::Order]);
     let order =
         |fixture: &Fixture| fixture.deployment("order")["spec"]["template"]["spec"]["containers"][0].clone();
     let says = |container: &Value| container["env"].to_string().contains("PLAINTEXT_PASSWORDS");

@@ -26,7 +26,7 @@ pub fn require_if(router: Router, host: Option<&str>) -> Router {
 }
 
 async fn check(State(host): State<Arc<str>>, request: Request, next: Next) -> Response {
-    if is_plain(request.headers()) {
+    if is_plain(request.headers()) && is_for(request.headers(), &host) {
         return refuse(&host, &request);
     }
     let mut response = next.run(request).await;
@@ -47,6 +47,20 @@ fn is_plain(headers: &HeaderMap) -> bool {
         ["http", "ws"]
             .iter()
             .any(|plain| scheme.eq_ignore_ascii_case(plain))
+    })
+}
+
+/// Whether a request is for the address that buyers know. Of calls inside of the cluster, which are for another, a mesh may
+/// say that they are plain HTTP, as they are. A proxy that writes a `Host` of its own tells the client's in `X-Forwarded-Host`.
+fn is_for(headers: &HeaderMap, host: &str) -> bool {
+    let named = ["host", "x-forwarded-host"].into_iter();
+    let mut named = named
+        .flat_map(|name| headers.get_all(name))
+        .filter_map(|value| value.to_str().ok());
+    named.any(|value| {
+        let first = value.split(',').next().unwrap_or_default().trim();
+        let name = first.rsplit_once(':').map_or(first, |(name, _port)| name);
+        name.eq_ignore_ascii_case(host)
     })
 }
 
@@ -85,6 +99,8 @@ mod tests {
     use axum::{body::Body, routing::any};
     use tower::ServiceExt;
 
+    const HOST: (&str, &str) = ("host", "laptops.example.com");
+
     async fn answer(method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
         let router = require_if(
             Router::new().fallback(any(|| async { "inside" })),
@@ -102,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_over_plain_http_is_led_to_https_of_the_sale() {
-        let headers = [("x-forwarded-proto", "http"), ("host", "evil.example.com")];
+        let headers = [("x-forwarded-proto", "http"), HOST];
         let response = answer("GET", "/docs?a=b", &headers).await;
         assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);
         assert_eq!(
@@ -121,8 +137,31 @@ mod tests {
             ("GET", "ws", ("upgrade", "websocket")),
             ("DELETE", "HTTP, https", ("accept", "*/*")),
         ] {
-            let response = answer(method, "/ws", &[("x-forwarded-proto", proto), more]).await;
-            assert_eq!(response.status(), StatusCode::FORBIDDEN, "{method} {proto}");
+            for host in [
+                HOST,
+                ("host", "Laptops.Example.com:80"),
+                ("x-forwarded-host", "laptops.example.com, gateway.shop.svc"),
+            ] {
+                let response = answer(method, "/ws", &[("x-forwarded-proto", proto), host, more]).await;
+                assert_eq!(
+                    response.status(),
+                    StatusCode::FORBIDDEN,
+                    "{method} {proto} {host:?}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_mesh_says_of_calls_inside_of_the_cluster_stops_none_of_them() {
+        for host in [
+            "laptops-gateway.shop.svc:8080",
+            "10.0.0.7:8080",
+            "laptops.example.com.shop.svc",
+        ] {
+            let headers = [("x-forwarded-proto", "http"), ("host", host)];
+            let response = answer("POST", "/api/orders", &headers).await;
+            assert_eq!(response.status(), StatusCode::OK, "{host}");
         }
     }
 
