@@ -5,11 +5,14 @@ use platform::tokens::Role;
 use quicksale_tests::world::{Setup, World};
 use reqwest::{Client, Method, StatusCode, redirect::Policy};
 
+/// Where buyers are told to go.
+const HOST: &str = "shoes.example.com";
+
 /// Buyers come in by the gateway and by the notifier, so both look.
 #[tokio::test]
 async fn what_is_sent_in_plain_text_gets_no_further_where_a_sale_has_a_certificate() -> Result<()> {
     let world = World::start_as(Setup {
-        https_host: Some("shoes.example.com".to_owned()),
+        https_host: Some(HOST.to_owned()),
         ..Setup::default()
     })
     .await?;
@@ -17,8 +20,9 @@ async fn what_is_sent_in_plain_text_gets_no_further_where_a_sale_has_a_certifica
     let gateway = world.shop.url("");
     let notifier = world.config.upstreams.notifier.to_string();
     let token = world.shop.token("a-buyer", Role::Buyer)?;
-    let ask = async |method: Method, url: String, scheme: &str, token: Option<&str>| {
-        let mut request = client.request(method, url).header("x-forwarded-proto", scheme);
+    let ask = async |url: String, host: &str, scheme: &str, token: Option<&str>| {
+        let request = client.request(Method::GET, url).header("host", host);
+        let mut request = request.header("x-forwarded-proto", scheme);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -29,15 +33,15 @@ async fn what_is_sent_in_plain_text_gets_no_further_where_a_sale_has_a_certifica
         (notifier.trim_end_matches('/'), "/ws"),
     ] {
         let url = format!("{to}{path}");
-        let led = ask(Method::GET, url.clone(), "http", None).await?;
+        let led = ask(url.clone(), HOST, "http", None).await?;
         ensure!(
             led.status() == StatusCode::PERMANENT_REDIRECT,
             "{path}: {}",
             led.status()
         );
-        let there = format!("https://shoes.example.com{path}");
+        let there = format!("https://{HOST}{path}");
         ensure!(led.headers()["location"] == there, "{:?}", led.headers());
-        let refused = ask(Method::GET, url.clone(), "http", Some(&token)).await?;
+        let refused = ask(url.clone(), HOST, "http", Some(&token)).await?;
         ensure!(
             refused.status() == StatusCode::FORBIDDEN,
             "{path}: {}",
@@ -48,12 +52,15 @@ async fn what_is_sent_in_plain_text_gets_no_further_where_a_sale_has_a_certifica
             said.contains("https_required") && said.contains("requestId"),
             "{said}"
         );
-        let taken = ask(Method::GET, url, "https", Some(&token)).await?;
-        ensure!(
-            taken.headers()["strict-transport-security"] == "max-age=31536000",
-            "{path}: {:?}",
-            taken.headers()
-        );
+        // A mesh says `http` of what is called inside of the cluster.
+        for (host, scheme) in [(HOST, "https"), ("shoes-gateway.shop.svc:8080", "http")] {
+            let taken = ask(url.clone(), host, scheme, Some(&token)).await?;
+            ensure!(
+                taken.headers()["strict-transport-security"] == "max-age=31536000",
+                "{path} of {host}: {:?}",
+                taken.headers()
+            );
+        }
     }
     Ok(())
 }
