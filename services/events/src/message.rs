@@ -81,6 +81,12 @@ pub struct OrderStatusChanged {
     /// Why it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureReason>,
+    /// Until when its units wait for a payment, while they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_expires_at: Option<Timestamp>,
+    /// Whether this has been said before: somebody has not heard it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 /// Why a record is no message of ours.
@@ -95,6 +101,25 @@ pub enum DecodeError {
     /// A version from the future (or the past).
     #[error("the message has version {0}, and this reader knows {VERSION}")]
     Version(u32),
+}
+
+impl DecodeError {
+    /// Whether a newer reader will be able to read it.
+    pub fn is_from_the_future(&self) -> bool {
+        matches!(self, Self::Version(version) if *version > VERSION)
+    }
+}
+
+/// Why a value could not be read: whatever a later version looks like, it says that it is one.
+fn unreadable(value: &[u8], error: serde_json::Error) -> DecodeError {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    match serde_json::from_slice(value) {
+        Ok(Versioned { v }) if v > VERSION => DecodeError::Version(v),
+        _ => DecodeError::Json(error),
+    }
 }
 
 impl Message {
@@ -125,7 +150,7 @@ impl Message {
     /// [`DecodeError`].
     pub fn decode(value: Option<&[u8]>, traceparent: Option<String>) -> Result<Self, DecodeError> {
         let value = value.ok_or(DecodeError::Empty)?;
-        let mut message: Self = serde_json::from_slice(value)?;
+        let mut message: Self = serde_json::from_slice(value).map_err(|error| unreadable(value, error))?;
         if message.v != VERSION {
             return Err(DecodeError::Version(message.v));
         }
@@ -150,13 +175,18 @@ mod tests {
             Payload::InventoryResult(InventoryOutcome::Rejected {
                 reason: FailureReason::SoldOut,
             }),
-            Payload::InventoryResult(InventoryOutcome::Reserved),
+            Payload::InventoryResult(InventoryOutcome::Reserved { expires_at: None }),
+            Payload::InventoryResult(InventoryOutcome::Reserved {
+                expires_at: Some(Timestamp::UNIX_EPOCH),
+            }),
             Payload::OrderStatus(OrderStatusChanged {
                 user_id: UserId::new("u"),
                 status: OrderStatus::Confirmed,
                 inventory_status: InventoryStatus::Reserved,
                 message: "yours".into(),
                 reason: None,
+                hold_expires_at: None,
+                again: false,
             }),
         ]
     }
@@ -192,5 +222,12 @@ mod tests {
             Message::decode(Some(&json), None),
             Err(DecodeError::Version(2))
         ));
+        // What it says otherwise nobody can know today.
+        let other = Message::decode(Some(br#"{"v": 3, "kind": {}}"#), None).unwrap_err();
+        assert!(other.is_from_the_future(), "{other}");
+        for garbage in [&br#"{"v": 1, "kind": {}}"#[..], br#"{"v": "3"}"#, br#"{"v": 0}"#] {
+            let error = Message::decode(Some(garbage), None).unwrap_err();
+            assert!(!error.is_from_the_future(), "{error}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 use crate::message::Message;
 use mongodb::{
     ClientSession, Collection, Database,
-    bson::{DateTime, doc},
+    bson::{DateTime, Document, doc},
 };
 use serde::{Deserialize, Serialize};
 
@@ -95,14 +95,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// The oldest entries.
+    /// The oldest entries, or the oldest of those after an id.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn oldest(&self, limit: i64) -> mongodb::error::Result<Vec<Entry>> {
+    pub async fn oldest(&self, after: Option<String>, limit: i64) -> mongodb::error::Result<Vec<Entry>> {
         use futures::TryStreamExt;
+        let filter = after.map_or_else(Document::new, |id| doc! {"_id": {"$gt": id}});
         self.entries
-            .find(doc! {})
+            .find(filter)
             .sort(doc! {"_id": 1})
             .limit(limit)
             .batch_size(2_000)

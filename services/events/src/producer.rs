@@ -11,8 +11,9 @@ use rskafka::{
     record::Record,
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// Partitions written to at the same time.
@@ -21,19 +22,36 @@ const CONCURRENT_PARTITIONS: usize = 16;
 /// batch that is refused for its size would be refused for ever. One record always goes.
 const BATCH_BYTES: usize = 512 * 1024;
 
-/// A writer to the topics of one sale. It connects when it must and starts anew after an error.
+/// How long a partition that did not take its records is left alone: the others go on meanwhile.
+const LEFT_ALONE: Duration = Duration::from_secs(2);
+/// How long such a partition has for its answer when it is tried again: that long the others wait for it.
+const PROBE: Duration = Duration::from_millis(500);
+
+/// How long nothing at all may go through before the connection is made anew.
+const NOTHING_GOES: Duration = Duration::from_secs(10);
+
+/// A writer to the topics of one sale. It connects when it must and starts anew when nothing goes through.
+///
+/// A partition without a leader, or a topic that is gone, keeps its own entries waiting and no others.
 #[derive(Debug)]
 pub struct Producer {
     credentials: KafkaCredentials,
     prefix: String,
     connection: Option<Connection>,
+    /// Those that did not take their records, and when they are tried again.
+    stuck: HashMap<Way, Instant>,
+    /// When something went through the last time.
+    went: Instant,
 }
+
+/// Where records go: a topic without its prefix, and a partition.
+type Way = (String, i32);
 
 #[derive(Debug)]
 struct Connection {
     client: Arc<Client>,
     topics: BTreeMap<String, Vec<i32>>,
-    partitions: HashMap<(String, i32), Arc<PartitionClient>>,
+    partitions: HashMap<Way, Arc<PartitionClient>>,
 }
 
 /// What a round of publishing came to.
@@ -41,7 +59,11 @@ struct Connection {
 pub struct Published {
     /// Entries that Kafka has acknowledged.
     pub ids: Vec<String>,
-    /// The first failure, if any; the other entries stay where they are.
+    /// Entries that it has not taken.
+    pub failed: Vec<String>,
+    /// Entries that wait because theirs is a partition that is left alone for now.
+    pub waiting: usize,
+    /// Why nothing at all goes through, if nothing does.
     pub failure: Option<KafkaError>,
 }
 
@@ -52,62 +74,115 @@ impl Producer {
             credentials,
             prefix: prefix.into(),
             connection: None,
+            stuck: HashMap::new(),
+            went: Instant::now(),
         }
     }
 
     /// Writes entries and says which of them Kafka has acknowledged. Entries of one key stay in order.
     pub async fn publish(&mut self, entries: &[Entry]) -> Published {
         let mut published = Published::default();
-        let batches = match self.batches(entries).await {
-            Ok(batches) => batches,
+        let groups = match self.groups(entries).await {
+            Ok(groups) => groups,
             Err(error) => {
                 self.connection = None;
                 published.failure = Some(error);
                 return published;
             }
         };
-        let mut answers = stream::iter(batches)
-            .map(|batch| async move {
-                let written = within(
-                    CALL_DEADLINE,
-                    batch.partition.produce(batch.records, Compression::NoCompression),
-                )
-                .await;
-                (batch.ids, written)
+        let now = Instant::now();
+        let is_left_alone = |way: &Way| self.stuck.get(way).is_some_and(|until| now < *until);
+        let (alone, due): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(way, _)| is_left_alone(way));
+        published.waiting = alone.iter().map(|(_, group)| group.ids.len()).sum();
+        let Some(connection) = &self.connection else {
+            return published;
+        };
+        let (prefix, stuck) = (&self.prefix, &self.stuck);
+        let mut answers = stream::iter(due)
+            .map(|(way, group)| async move {
+                let patience = if stuck.contains_key(&way) {
+                    PROBE
+                } else {
+                    CALL_DEADLINE
+                };
+                let written = within(patience, connection.write(prefix, &way, group.records)).await;
+                (way, group.ids, written)
             })
             .buffer_unordered(CONCURRENT_PARTITIONS);
-        while let Some((ids, written)) = answers.next().await {
+        let (mut clients, mut failed, mut failure) = (Vec::new(), Vec::new(), None);
+        while let Some((way, ids, written)) = answers.next().await {
             match written {
-                Ok(_offsets) => published.ids.extend(ids),
-                Err(error) => published.failure = Some(error),
+                Ok(client) => {
+                    published.ids.extend(ids);
+                    clients.push((way, client));
+                }
+                Err(error) => {
+                    tracing::debug!(topic = way.0, partition = way.1, %error, "not taken");
+                    published.failed.extend(ids);
+                    failed.push(way);
+                    failure.get_or_insert(error);
+                }
             }
         }
         drop(answers);
-        if published.failure.is_some() {
-            self.connection = None;
+        if !self.remember(clients, failed) {
+            published.failure = failure;
         }
         published
     }
 
-    async fn batches(&mut self, entries: &[Entry]) -> Result<Vec<Batch>, KafkaError> {
-        let mut grouped: BTreeMap<(String, i32), Group> = BTreeMap::new();
+    /// Keeps what was learnt, and says whether the connection is of use.
+    fn remember(&mut self, clients: Vec<(Way, Arc<PartitionClient>)>, failed: Vec<Way>) -> bool {
+        let now = Instant::now();
+        if !clients.is_empty() {
+            self.went = now;
+        }
+        // Not a single one: it is the connection, or the whole of Kafka.
+        let all_at_once = clients.is_empty() && self.stuck.is_empty();
+        if !failed.is_empty() && (all_at_once || now.duration_since(self.went) > NOTHING_GOES) {
+            self.connection = None;
+            self.stuck.clear();
+            return false;
+        }
+        let until = now + LEFT_ALONE;
+        if let Some(connection) = &mut self.connection {
+            for way in &failed {
+                // It may have another leader.
+                connection.partitions.remove(way);
+            }
+            connection.partitions.extend(clients.iter().cloned());
+        }
+        for (way, _) in clients {
+            self.stuck.remove(&way);
+        }
+        for way in failed {
+            if self.stuck.insert(way.clone(), until).is_none() {
+                tracing::warn!(
+                    topic = way.0,
+                    partition = way.1,
+                    "takes no messages; the others go on"
+                );
+            }
+        }
+        true
+    }
+
+    /// What goes where. Where a topic is unknown, its first partition stands for all of it.
+    async fn groups(&mut self, entries: &[Entry]) -> Result<BTreeMap<Way, Group>, KafkaError> {
+        let mut groups: BTreeMap<Way, Group> = BTreeMap::new();
         let prefix = self.prefix.clone();
         let connection = self.connect().await?;
+        let named: BTreeSet<String> = entries.iter().map(|e| format!("{prefix}{}", e.topic)).collect();
+        if named.iter().any(|topic| !connection.topics.contains_key(topic)) {
+            connection.topics = kafka::topics(&connection.client).await?;
+        }
         for entry in entries {
-            let topic = format!("{prefix}{}", entry.topic);
-            let partitions = connection.partitions_of(&topic).await?;
-            let key = (topic, partition_of(&entry.key, partitions));
-            grouped.entry(key).or_default().add(entry);
+            let topic = connection.topics.get(&format!("{prefix}{}", entry.topic));
+            let partitions = topic.map_or(1, |partitions| i32::try_from(partitions.len()).unwrap_or(1));
+            let way = (entry.topic.clone(), partition_of(&entry.key, partitions));
+            groups.entry(way).or_default().add(entry);
         }
-        let mut batches = Vec::with_capacity(grouped.len());
-        for ((topic, partition), group) in grouped {
-            batches.push(Batch {
-                partition: connection.partition(&topic, partition).await?,
-                ids: group.ids,
-                records: group.records,
-            });
-        }
-        Ok(batches)
+        Ok(groups)
     }
 
     async fn connect(&mut self) -> Result<&mut Connection, KafkaError> {
@@ -122,6 +197,28 @@ impl Producer {
         self.connection
             .as_mut()
             .ok_or_else(|| KafkaError::NoTopic(String::new()))
+    }
+}
+
+impl Connection {
+    /// Writes records and returns the client that they went through.
+    async fn write(
+        &self,
+        prefix: &str,
+        (topic, partition): &Way,
+        records: Vec<Record>,
+    ) -> Result<Arc<PartitionClient>, KafkaError> {
+        let way = (topic.clone(), *partition);
+        let topic = format!("{prefix}{topic}");
+        if !self.topics.contains_key(&topic) {
+            return Err(KafkaError::NoTopic(topic));
+        }
+        let client = match self.partitions.get(&way) {
+            Some(client) => Arc::clone(client),
+            None => Arc::new(kafka::partition(&self.client, &topic, *partition).await?),
+        };
+        client.produce(records, Compression::NoCompression).await?;
+        Ok(client)
     }
 }
 
@@ -147,35 +244,6 @@ impl Group {
         self.bytes += bytes;
         self.ids.push(entry.id.clone());
         self.records.push(record);
-    }
-}
-
-struct Batch {
-    partition: Arc<PartitionClient>,
-    ids: Vec<String>,
-    records: Vec<Record>,
-}
-
-impl Connection {
-    async fn partitions_of(&mut self, topic: &str) -> Result<i32, KafkaError> {
-        if !self.topics.contains_key(topic) {
-            self.topics = kafka::topics(&self.client).await?;
-        }
-        let partitions = self
-            .topics
-            .get(topic)
-            .ok_or_else(|| KafkaError::NoTopic(topic.to_owned()))?;
-        Ok(i32::try_from(partitions.len()).unwrap_or(1))
-    }
-
-    async fn partition(&mut self, topic: &str, partition: i32) -> Result<Arc<PartitionClient>, KafkaError> {
-        let key = (topic.to_owned(), partition);
-        if let Some(client) = self.partitions.get(&key) {
-            return Ok(Arc::clone(client));
-        }
-        let client = Arc::new(kafka::partition(&self.client, topic, partition).await?);
-        self.partitions.insert(key, Arc::clone(&client));
-        Ok(client)
     }
 }
 

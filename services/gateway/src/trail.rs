@@ -57,6 +57,8 @@ impl Asked {
             }
             _ if path.starts_with("/api/inventory/products") => Some("product.write"),
             _ if path.starts_with("/api/orders/") && path.ends_with("/cancel") => Some("order.cancel"),
+            _ if path.starts_with("/api/orders/") && path.ends_with("/confirm") => Some("order.confirm"),
+            _ if path.starts_with("/api/orders/") && path.ends_with("/fail") => Some("order.fail"),
             _ => None,
         }
     }

@@ -1,5 +1,5 @@
-//! Ends holds that ran out. Units that an order waits for stay held until the order itself says that it is over: it
-//! may have been confirmed meanwhile.
+//! Ends holds that were made by hand, when they run out or when they are asked to. How long an order's units are held is for the
+//! order to say, which may have been confirmed meanwhile.
 
 use crate::store::{Origin, Reservation, Store, StoreError, Told};
 use futures::{FutureExt, TryStreamExt};
@@ -50,6 +50,7 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
 async fn end_due(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     let due = doc! {
         "state": ReservationState::Held.as_str(),
+        "origin": Origin::Direct.as_str(),
         "expiresAt": {"$lte": DateTime::from_millis(now.as_millisecond())},
     };
     let due: Vec<Reservation> = store

@@ -3,7 +3,7 @@
 //! - [`plan`] decides, without IO, what a batch of messages does to reservations and stock;
 //! - [`store`] reads and writes products and reservations;
 //! - [`settle`] is the lane handler that joins the two in one transaction;
-//! - [`expiry`] ends holds that ran out;
+//! - [`expiry`] ends holds that were made by hand, and [`unsettled`] asks after those that last too long;
 //! - [`gate`] keeps the counts in Redis that turn buyers away early;
 //! - [`routes`] is the HTTP API.
 
@@ -15,6 +15,7 @@ pub mod product;
 pub mod routes;
 pub mod settle;
 pub mod store;
+pub mod unsettled;
 
 use axum::Router;
 use events::lanes::{LaneWorker, Settings};
@@ -93,6 +94,10 @@ pub fn build(deps: Dependencies) -> Service {
         (
             "inventory expiry",
             expiry::run(store.clone(), Clock::System, deps.stop.clone()).boxed(),
+        ),
+        (
+            "inventory questions",
+            unsettled::run(store.clone(), Clock::System, deps.stop.clone()).boxed(),
         ),
         ("inventory gate", gate::keep(gate, store, deps.stop).boxed()),
     ];

@@ -22,6 +22,8 @@ pub struct Held {
     pub state: ReservationState,
     /// What its order was told of the hold's end.
     pub told: Option<Told>,
+    /// When the hold runs out.
+    pub expires_at: Option<Timestamp>,
     /// Why there was nothing to hold.
     pub reason: Option<FailureReason>,
     /// Who asked for it.
@@ -30,13 +32,15 @@ pub struct Held {
 
 impl Held {
     /// What its order is told when it asks again: the same as the last time, in case it has not heard.
-    fn answer(&self) -> InventoryOutcome {
+    pub(crate) fn answer(&self) -> InventoryOutcome {
         match (self.origin, self.state, self.told) {
             // Somebody has taken the order's id for a hold by hand: there is nothing for the order itself.
             (Origin::Direct, ..) => InventoryOutcome::Rejected {
                 reason: FailureReason::Unprocessable,
             },
-            (_, ReservationState::Held, None) => InventoryOutcome::Reserved,
+            (_, ReservationState::Held, None) => InventoryOutcome::Reserved {
+                expires_at: self.expires_at,
+            },
             (_, ReservationState::Held, Some(Told::Ended)) => InventoryOutcome::HoldExpired,
             (_, ReservationState::Held, Some(Told::Paid)) | (_, ReservationState::Confirmed, _) => {
                 InventoryOutcome::Paid
@@ -141,14 +145,19 @@ impl Planner {
             });
             return;
         }
-        let (state, outcome) = match self.take(items) {
-            Ok(()) => (ReservationState::Held, InventoryOutcome::Reserved),
-            Err(reason) => (ReservationState::Rejected, InventoryOutcome::Rejected { reason }),
+        let until = self.terms.expiry(self.now);
+        let (state, expires_at, outcome) = match self.take(items) {
+            Ok(()) => (
+                ReservationState::Held,
+                until,
+                InventoryOutcome::Reserved { expires_at: until },
+            ),
+            Err(reason) => (
+                ReservationState::Rejected,
+                None,
+                InventoryOutcome::Rejected { reason },
+            ),
         };
-        let expires_at = self
-            .terms
-            .expiry(self.now)
-            .filter(|_| state == ReservationState::Held);
         self.create(NewReservation {
             order: order.clone(),
             items: items.to_vec(),
@@ -195,6 +204,7 @@ impl Planner {
                 items: new.items.clone(),
                 state: new.state,
                 told: None,
+                expires_at: new.expires_at,
                 reason: new.reason,
                 origin: Origin::Order,
             }),
@@ -312,6 +322,8 @@ mod tests {
                 inventory_status: InventoryStatus::Reserved,
                 message: String::new(),
                 reason: None,
+                hold_expires_at: None,
+                again: false,
             }),
         )
     }
@@ -341,7 +353,10 @@ mod tests {
             &[created("a", &[("p", 1)]), created("b", &[("p", 1)])],
             stocked(&[("p", 1)]),
         );
-        assert_eq!(plan.answers[0].outcome, InventoryOutcome::Reserved);
+        assert_eq!(
+            plan.answers[0].outcome,
+            InventoryOutcome::Reserved { expires_at: None }
+        );
         assert_eq!(
             plan.answers[1].outcome,
             InventoryOutcome::Rejected {
@@ -380,7 +395,13 @@ mod tests {
         use ReservationState as S;
         let reason = FailureReason::UnknownProduct;
         for (state, told, of_rejected, origin, outcome) in [
-            (S::Held, None, None, Origin::Order, InventoryOutcome::Reserved),
+            (
+                S::Held,
+                None,
+                None,
+                Origin::Order,
+                InventoryOutcome::Reserved { expires_at: None },
+            ),
             (
                 S::Held,
                 Some(Told::Paid),

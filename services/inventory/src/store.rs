@@ -45,6 +45,26 @@ pub struct Reservation {
     pub origin: Origin,
     /// When it was made.
     pub created_at: DateTime,
+    /// When its order was asked the last time what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<DateTime>,
+}
+
+impl Reservation {
+    /// The part that plans look at.
+    pub(crate) fn held(self) -> Held {
+        let expires_at = self
+            .expires_at
+            .and_then(|at| Timestamp::from_millisecond(at.timestamp_millis()).ok());
+        Held {
+            items: self.items,
+            state: self.state,
+            told: self.told,
+            expires_at,
+            reason: self.reason,
+            origin: self.origin,
+        }
+    }
 }
 
 /// Who asked for a reservation and therefore who settles it.
@@ -55,6 +75,16 @@ pub enum Origin {
     Order,
     /// A call of the API; further calls settle it.
     Direct,
+}
+
+impl Origin {
+    /// The name in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Direct => "direct",
+        }
+    }
 }
 
 /// What the order of a hold was told, once: whatever is asked for later comes too late.
@@ -196,21 +226,7 @@ impl Store {
             .session(&mut *session)
             .await?;
         let found: Vec<Reservation> = cursor.stream(session).try_collect().await?;
-        Ok(found
-            .into_iter()
-            .map(|r| {
-                (
-                    r.order,
-                    Held {
-                        items: r.items,
-                        state: r.state,
-                        told: r.told,
-                        reason: r.reason,
-                        origin: r.origin,
-                    },
-                )
-            })
-            .collect())
+        Ok(found.into_iter().map(|r| (r.order.clone(), r.held())).collect())
     }
 
     /// The stock accounts of some products, read in a transaction.
@@ -345,6 +361,7 @@ fn stored(new: &NewReservation, origin: Origin, now: Timestamp) -> Reservation {
         reason: new.reason,
         origin,
         created_at: time(now),
+        asked_at: None,
     }
 }
 

@@ -203,6 +203,7 @@ mod tests {
             order_id: OrderId::new("o"),
             status: OrderStatus::Confirmed,
             message: String::new(),
+            hold_expires_at: None,
             read: false,
             created_at: DateTime::from_millis(0),
         }

@@ -2,7 +2,7 @@
 
 use crate::store::{Notification, Store};
 use events::{
-    Message, Topic,
+    Message, Payload, Topic,
     lanes::{ApplyError, Handler},
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -24,6 +24,11 @@ impl Record {
     }
 }
 
+/// Whether the buyer was told before, unless that was lost.
+pub(crate) fn is_said_again(message: &Message) -> bool {
+    matches!(&message.payload, Payload::OrderStatus(change) if change.again)
+}
+
 impl Handler for Record {
     fn group(&self) -> &'static str {
         GROUP
@@ -39,9 +44,18 @@ impl Handler for Record {
         messages: &'s [Message],
     ) -> BoxFuture<'s, Result<(), ApplyError>> {
         async move {
-            self.store
-                .add(session, messages.iter().filter_map(Notification::of).collect())
-                .await?;
+            let mut new = Vec::with_capacity(messages.len());
+            for message in messages {
+                let Some(notification) = Notification::of(message) else {
+                    continue;
+                };
+                // Where it is said again, it may be others who have not heard.
+                if is_said_again(message) && self.store.knows(session, &notification).await? {
+                    continue;
+                }
+                new.push(notification);
+            }
+            self.store.add(session, new).await?;
             Ok(())
         }
         .boxed()

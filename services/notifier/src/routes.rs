@@ -255,6 +255,9 @@ struct NotificationView {
     status: String,
     /// A sentence for the buyer.
     message: String,
+    /// Until when the units wait for a payment, while they do; RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_expires_at: Option<String>,
     /// Whether it was marked as read.
     read: bool,
     /// RFC 3339.
@@ -269,6 +272,7 @@ impl From<Notification> for NotificationView {
             order_id: n.order_id.as_str().to_owned(),
             status: n.status.as_str().to_owned(),
             message: n.message,
+            hold_expires_at: n.hold_expires_at.and_then(|at| at.try_to_rfc3339_string().ok()),
             read: n.read,
             created_at: n.created_at.try_to_rfc3339_string().unwrap_or_default(),
         }

@@ -47,6 +47,8 @@ struct Data<'a> {
     order_id: &'a str,
     status: &'static str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_expires_at: Option<String>,
 }
 
 /// The text of a notification's frame.
@@ -57,6 +59,9 @@ pub fn frame(notification: &Notification) -> String {
             order_id: notification.order_id.as_str(),
             status: notification.status.as_str(),
             message: &notification.message,
+            hold_expires_at: notification
+                .hold_expires_at
+                .and_then(|at| at.try_to_rfc3339_string().ok()),
         },
         id: &notification.id,
     };

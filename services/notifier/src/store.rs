@@ -29,6 +29,9 @@ pub struct Notification {
     pub status: OrderStatus,
     /// A sentence for the buyer.
     pub message: String,
+    /// Until when the units wait for a payment, while they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_expires_at: Option<DateTime>,
     /// Whether the buyer has seen it.
     pub read: bool,
     /// When it happened.
@@ -41,12 +44,19 @@ impl Notification {
         let Payload::OrderStatus(change) = &message.payload else {
             return None;
         };
+        // Of an order that does not exist.
+        if change.user_id.as_str().is_empty() {
+            return None;
+        }
         Some(Self {
             id: message.id.clone(),
             user_id: change.user_id.clone(),
             order_id: message.order_id.clone(),
             status: change.status,
             message: change.message.clone(),
+            hold_expires_at: change
+                .hold_expires_at
+                .map(|at| DateTime::from_millis(at.as_millisecond())),
             read: false,
             created_at: DateTime::from_millis(message.at.as_millisecond()),
         })
@@ -65,6 +75,24 @@ impl Store {
         Self {
             notifications: database.collection("notifications"),
         }
+    }
+
+    /// Whether a user has been told of this status of this order, under whatever id.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn knows(&self, session: &mut ClientSession, told: &Notification) -> Result<bool, Error> {
+        let same = doc! {
+            "userId": told.user_id.as_str(),
+            "orderId": told.order_id.as_str(),
+            "status": told.status.as_str(),
+        };
+        Ok(self
+            .notifications
+            .find_one(same)
+            .session(session)
+            .await?
+            .is_some())
     }
 
     /// Adds those that are not there yet, in the caller's transaction.

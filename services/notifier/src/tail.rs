@@ -3,7 +3,11 @@
 //! also what a notifier that died had not stored yet. So a process takes sockets once it knows where the lanes stand;
 //! sockets that it has already by then may have missed something, and are asked to connect again.
 
-use crate::{hub::Hub, record, store::Notification};
+use crate::{
+    hub::Hub,
+    record::{self, is_said_again},
+    store::Notification,
+};
 use events::{
     Message, Topic,
     lanes::{LaneStore, lane_id},
@@ -149,6 +153,7 @@ impl Partition {
                 at = at.max(record.offset + 1);
                 // What cannot be read is the lane's business: it goes to the dead letters there.
                 if let Ok(message) = Message::decode(record.record.value.as_deref(), None)
+                    && !is_said_again(&message)
                     && let Some(notification) = Notification::of(&message)
                 {
                     self.hub.push(&notification);

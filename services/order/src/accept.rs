@@ -438,6 +438,7 @@ fn new_order(wish: &Wish, id: &OrderId, now: Timestamp) -> Order {
         traceparent: wish.traceparent.clone(),
         created_at: at,
         updated_at: at,
+        hold_expires_at: None,
         ask_at: Some(reminder::ask_at(now, 0)),
         asked: 0,
     }

@@ -1,5 +1,6 @@
 //! An order, as it is stored and as it is shown.
 
+use jiff::Timestamp;
 use mongodb::bson::DateTime;
 use sale::{
     Currency, Money, OrderId, UserId,
@@ -8,6 +9,7 @@ use sale::{
     order::{FailureReason, InventoryStatus, OrderState, OrderStatus},
 };
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use utoipa::ToSchema;
 
 /// An order in the store. Amounts are minor units.
@@ -29,6 +31,9 @@ pub struct Order {
     pub inventory_status: InventoryStatus,
     /// Why it failed.
     pub reason: Option<FailureReason>,
+    /// Until when its units wait for a payment; it has no meaning once the order is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_expires_at: Option<DateTime>,
     /// The buyer's key.
     pub idempotency_key: String,
     /// Hash of what was ordered, to tell a repeat from another order under the same key.
@@ -56,6 +61,30 @@ impl Order {
         }
     }
 
+    /// Until when its units wait for a payment, while they do.
+    pub fn waits_until(&self) -> Option<Timestamp> {
+        let waits = self.status == OrderStatus::Pending && self.inventory_status == InventoryStatus::Reserved;
+        let at = self.hold_expires_at.filter(|_| waits)?;
+        Timestamp::from_millisecond(at.timestamp_millis()).ok()
+    }
+
+    /// A sentence for the buyer about where the order stands.
+    pub fn message(&self) -> Cow<'static, str> {
+        if let Some(until) = self.waits_until() {
+            return format!("Your units are held until {until}. Pay before that, or they go back.").into();
+        }
+        match self.status {
+            OrderStatus::Pending => "Your order is being processed.",
+            OrderStatus::Confirmed => "Your order is confirmed.",
+            OrderStatus::Failed => self
+                .reason
+                .map_or("Your order could not be fulfilled.", FailureReason::message),
+            OrderStatus::Cancelled => "Your order was cancelled.",
+            OrderStatus::Expired => "The hold on your units ran out before the order was paid.",
+        }
+        .into()
+    }
+
     /// The order as the API shows it.
     pub fn view(&self, currency: Currency) -> OrderView {
         let item = |item: &PricedItem| ItemView {
@@ -73,22 +102,12 @@ impl Order {
             status: self.status.as_str().to_owned(),
             inventory_status: self.inventory_status.as_str().to_owned(),
             reason: self.reason,
-            message: message(self.status, self.reason).to_owned(),
+            message: self.message().into_owned(),
+            hold_expires_at: self.waits_until().map(|at| at.to_string()),
             idempotency_key: self.idempotency_key.clone(),
             created_at: self.created_at.try_to_rfc3339_string().unwrap_or_default(),
             updated_at: self.updated_at.try_to_rfc3339_string().unwrap_or_default(),
         }
-    }
-}
-
-/// A sentence for the buyer about where the order stands.
-pub fn message(status: OrderStatus, reason: Option<FailureReason>) -> &'static str {
-    match status {
-        OrderStatus::Pending => "Your order is being processed.",
-        OrderStatus::Confirmed => "Your order is confirmed.",
-        OrderStatus::Failed => reason.map_or("Your order could not be fulfilled.", FailureReason::message),
-        OrderStatus::Cancelled => "Your order was cancelled.",
-        OrderStatus::Expired => "The hold on your units ran out before the order was paid.",
     }
 }
 
@@ -112,12 +131,15 @@ pub struct OrderView {
     pub status: String,
     /// PENDING, RESERVED, REJECTED or RELEASED.
     pub inventory_status: String,
-    /// Why it failed: sold_out, unknown_product or unprocessable.
+    /// Why it failed: sold_out, unknown_product, unprocessable or payment_failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub reason: Option<FailureReason>,
     /// A sentence for the buyer.
     pub message: String,
+    /// Until when the units wait for a payment, while they do; RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_expires_at: Option<String>,
     /// The key it was placed with.
     pub idempotency_key: String,
     /// RFC 3339.

@@ -1,25 +1,23 @@
 //! The lane handler: moves orders on by what inventory says.
 
-use crate::{
-    document::{self, Order},
-    store::Store,
-};
+use crate::{document::Order, store::Store};
 use events::{
     Message, Payload, Topic,
     lanes::{ApplyError, Handler},
     message::OrderStatusChanged,
 };
 use futures::{FutureExt, future::BoxFuture};
+use jiff::{SignedDuration, Timestamp};
 use mongodb::{
     ClientSession,
     bson::{self, DateTime, doc},
 };
 use platform::clock::Clock;
 use sale::{
-    OrderId,
-    order::{Confirmation, FailureReason, InventoryOutcome, OrderState, OrderStatus},
+    OrderId, UserId,
+    order::{Confirmation, FailureReason, InventoryOutcome, InventoryStatus, OrderState, OrderStatus},
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Applies `inventory.result` to orders.
 #[derive(Debug)]
@@ -33,8 +31,23 @@ pub struct Follow {
 #[derive(Debug, Clone)]
 struct Step {
     order: OrderId,
-    to: OrderState,
+    to: After,
+}
+
+/// Where a step leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct After {
+    state: OrderState,
     reason: Option<FailureReason>,
+    /// Until when it waits for a payment, if it does.
+    hold_expires_at: Option<Timestamp>,
+}
+
+impl After {
+    /// Whether its buyer has something to hear: it is over, or is to be paid.
+    fn is_news(self) -> bool {
+        self.state.status.is_terminal() || self.hold_expires_at.is_some()
+    }
 }
 
 impl Follow {
@@ -47,8 +60,7 @@ impl Follow {
         }
     }
 
-    /// The steps of a batch, and the orders as they are after it. An answer about an order that is not there belongs
-    /// to a reservation made by hand and moves nothing here.
+    /// The steps of a batch, and the orders as they are after it.
     fn steps(&self, messages: &[Message], orders: &mut HashMap<OrderId, Order>) -> Vec<Step> {
         let mut steps = Vec::new();
         for message in messages {
@@ -58,20 +70,27 @@ impl Follow {
             let Some(order) = orders.get_mut(&message.order_id) else {
                 continue;
             };
-            let Some(to) = order.state().after(*outcome, self.confirmation) else {
+            let Some(state) = order.state().after(*outcome, self.confirmation) else {
                 continue;
             };
-            let reason = match outcome {
-                InventoryOutcome::Rejected { reason } => Some(*reason),
-                _ => None,
+            let (reason, hold_expires_at) = match outcome {
+                InventoryOutcome::Rejected { reason } => (Some(*reason), None),
+                InventoryOutcome::Reserved { expires_at } if !state.status.is_terminal() => {
+                    (None, *expires_at)
+                }
+                _ => (None, None),
             };
-            order.status = to.status;
-            order.inventory_status = to.inventory;
+            order.status = state.status;
+            order.inventory_status = state.inventory;
             order.reason = reason;
+            order.hold_expires_at = hold_expires_at.map(time);
             steps.push(Step {
                 order: order.id.clone(),
-                to,
-                reason,
+                to: After {
+                    state,
+                    reason,
+                    hold_expires_at,
+                },
             });
         }
         steps
@@ -79,15 +98,20 @@ impl Follow {
 
     async fn write(&self, session: &mut ClientSession, steps: &[Step]) -> Result<(), ApplyError> {
         let now = DateTime::from_millis(self.clock.now().as_millisecond());
-        for ((to, reason), ids) in by_end(steps) {
-            let reason = bson::serialize_to_bson(&reason).map_err(mongodb::error::Error::from)?;
-            let (status, inventory) = (to.status.as_str(), to.inventory.as_str());
+        for (to, ids) in by_end(steps) {
+            let reason = bson::serialize_to_bson(&to.reason).map_err(mongodb::error::Error::from)?;
+            let mut set = doc! {
+                "status": to.state.status.as_str(),
+                "inventoryStatus": to.state.inventory.as_str(),
+                "reason": reason,
+                "updatedAt": now,
+            };
+            if let Some(at) = to.hold_expires_at {
+                set.insert("holdExpiresAt", time(at));
+            }
             self.store
                 .orders
-                .update_many(
-                    doc! {"_id": {"$in": ids}},
-                    doc! {"$set": {"status": status, "inventoryStatus": inventory, "reason": reason, "updatedAt": now}},
-                )
+                .update_many(doc! {"_id": {"$in": ids}}, doc! {"$set": set})
                 .session(&mut *session)
                 .await?;
         }
@@ -97,11 +121,8 @@ impl Follow {
 
 /// The orders that steps lead to the same end. An order with several steps is at the end of its last one only: the groups
 /// are written in any order.
-fn by_end(steps: &[Step]) -> HashMap<(OrderState, Option<FailureReason>), Vec<&str>> {
-    let ends: HashMap<&str, _> = steps
-        .iter()
-        .map(|step| (step.order.as_str(), (step.to, step.reason)))
-        .collect();
+fn by_end(steps: &[Step]) -> HashMap<After, Vec<&str>> {
+    let ends: HashMap<&str, _> = steps.iter().map(|step| (step.order.as_str(), step.to)).collect();
     let mut groups: HashMap<_, Vec<_>> = HashMap::new();
     for (order, end) in ends {
         groups.entry(end).or_default().push(order);
@@ -109,14 +130,66 @@ fn by_end(steps: &[Step]) -> HashMap<(OrderState, Option<FailureReason>), Vec<&s
     groups
 }
 
+fn time(at: Timestamp) -> DateTime {
+    DateTime::from_millis(at.as_millisecond())
+}
+
+/// How long after its end inventory may still say what it said before that: only later has it not heard of the end.
+const HEARD_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// What inventory must be told once more: orders that were over before this batch and whose units it holds all the same, and those
+/// that do not exist.
+fn unheard(messages: &[Message], orders: &HashMap<OrderId, Order>, now: Timestamp) -> Vec<Message> {
+    let holds = |message: &&Message| {
+        matches!(
+            message.payload,
+            Payload::InventoryResult(
+                InventoryOutcome::Reserved { .. } | InventoryOutcome::Paid | InventoryOutcome::HoldExpired
+            )
+        )
+    };
+    let mut asked: BTreeSet<&OrderId> = BTreeSet::new();
+    let asking = messages.iter().filter(holds).map(|message| &message.order_id);
+    let once = asking.filter(|id| asked.insert(id)).collect::<Vec<_>>();
+    let answer = |id: &OrderId| match orders.get(id) {
+        None => Some(unknown(id, now)),
+        Some(order) if order.status.is_terminal() && time(now - HEARD_WITHIN) >= order.updated_at => {
+            let mut message = status_message(order, now);
+            if let Payload::OrderStatus(change) = &mut message.payload {
+                change.again = true;
+            }
+            Some(message)
+        }
+        Some(_) => None,
+    };
+    once.into_iter().filter_map(answer).collect()
+}
+
+/// Units that are held for an order that does not exist go back. Nobody waits for it, so nobody else is told.
+fn unknown(id: &OrderId, now: Timestamp) -> Message {
+    tracing::error!(order = %id, "units are held for an order that does not exist; giving them back");
+    let payload = Payload::OrderStatus(OrderStatusChanged {
+        user_id: UserId::new(""),
+        status: OrderStatus::Failed,
+        inventory_status: InventoryStatus::Released,
+        message: String::new(),
+        reason: Some(FailureReason::Unprocessable),
+        hold_expires_at: None,
+        again: false,
+    });
+    Message::new(id.clone(), now, None, payload)
+}
+
 /// The message that tells the world of an order's new status.
-pub(crate) fn status_message(order: &Order, now: jiff::Timestamp) -> Message {
+pub(crate) fn status_message(order: &Order, now: Timestamp) -> Message {
     let payload = Payload::OrderStatus(OrderStatusChanged {
         user_id: order.user_id.clone(),
         status: order.status,
         inventory_status: order.inventory_status,
-        message: document::message(order.status, order.reason).to_owned(),
+        message: order.message().into_owned(),
         reason: order.reason,
+        hold_expires_at: order.waits_until(),
+        again: false,
     });
     Message::new(order.id.clone(), now, order.traceparent.clone(), payload)
 }
@@ -138,15 +211,20 @@ impl Handler for Follow {
         async move {
             let ids: Vec<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
             let mut orders = self.store.orders_in(session, &ids).await?;
+            let now = self.clock.now();
+            let mut news = unheard(messages, &orders, now);
             let steps = self.steps(messages, &mut orders);
             self.write(session, &steps).await?;
-            let now = self.clock.now();
-            let mut news = Vec::with_capacity(steps.len());
-            for step in steps.iter().filter(|step| step.to.status.is_terminal()) {
+            for step in steps.iter().filter(|step| step.to.is_news()) {
                 let Some(order) = orders.get(&step.order) else {
                     continue;
                 };
-                if step.to.status != OrderStatus::Confirmed {
+                let status = step.to.state.status;
+                // A later step of the same batch has ended it: that is the news.
+                if status != order.status {
+                    continue;
+                }
+                if status.is_terminal() && status != OrderStatus::Confirmed {
                     self.store
                         .return_quota(session, &order.user_id, &order.items)
                         .await?;
@@ -163,14 +241,18 @@ impl Handler for Follow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sale::UserId;
 
     /// Payments that came while nobody read, for instance: both answers about an order are in one batch.
     #[test]
     fn an_order_that_a_batch_moves_twice_is_written_once_where_it_ends() {
         let accepted = OrderState::ACCEPTED;
+        let at = |state| After {
+            state,
+            reason: None,
+            hold_expires_at: None,
+        };
         let after = |state: OrderState, outcome| state.after(outcome, Confirmation::Payment).unwrap();
-        let held = after(accepted, InventoryOutcome::Reserved);
+        let held = after(accepted, InventoryOutcome::Reserved { expires_at: None });
         let (paid, expired) = (
             after(held, InventoryOutcome::Paid),
             after(held, InventoryOutcome::HoldExpired),
@@ -186,11 +268,10 @@ mod tests {
         ]
         .map(|(order, to)| Step {
             order: order.clone(),
-            to,
-            reason: None,
+            to: at(to),
         });
         let ends = [(held, &waits), (paid, &pays), (expired, &runs_out)];
-        let ends = ends.map(|(end, order)| ((end, None), vec![order.as_str()]));
+        let ends = ends.map(|(end, order)| (at(end), vec![order.as_str()]));
         assert_eq!(by_end(&steps), ends.into());
     }
 }

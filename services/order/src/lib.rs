@@ -3,14 +3,15 @@
 //! - [`accept`] gathers requests and writes a whole batch of them in one transaction;
 //! - [`follow`] is the lane handler that moves orders on by what inventory says;
 //! - [`reminder`] asks inventory again where no answer came;
-//! - [`cancel`] calls an order off;
+//! - [`decide`] ends an order that is called off, paid or not paid, and [`expiry`] one whose hold has run out;
 //! - [`catalogue`] keeps the products and prices that acceptance looks at in memory;
 //! - [`store`] is the collections, [`routes`] the HTTP API, [`settlement`] the evidence that a sale is settled.
 
 pub mod accept;
-pub mod cancel;
 pub mod catalogue;
+pub mod decide;
 pub mod document;
+pub mod expiry;
 pub mod follow;
 pub mod reminder;
 pub mod routes;
@@ -83,7 +84,7 @@ pub fn build(deps: Dependencies) -> Service {
         handler,
         deps.health.clone(),
     );
-    let (indexes, unanswered) = (store.clone(), store.clone());
+    let (indexes, unanswered, unpaid) = (store.clone(), store.clone(), store.clone());
     let prepare = mongo::prepare(
         move || indexes.clone().create_indexes(),
         deps.health.gate("order indexes"),
@@ -113,6 +114,10 @@ pub fn build(deps: Dependencies) -> Service {
         (
             "order reminders",
             reminder::run(unanswered, Clock::System, deps.stop.clone()).boxed(),
+        ),
+        (
+            "order expiry",
+            expiry::run(unpaid, Clock::System, deps.stop.clone()).boxed(),
         ),
         ("order lanes", worker.run(deps.stop).boxed()),
         ("order catalogue", refresh.boxed()),

@@ -89,7 +89,7 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
 
 async fn ask_again(store: &Store, now: Timestamp) -> Result<u64, MongoError> {
     // What was not even sent needs nobody to ask.
-    let oldest = store.outbox.oldest(1).await?;
+    let oldest = store.outbox.oldest(None, 1).await?;
     let late = now - PATIENCE;
     if oldest
         .first()

@@ -1,6 +1,6 @@
 //! Orders and quotas in MongoDB.
 
-use crate::{document::Order, reminder};
+use crate::{document::Order, expiry, reminder};
 use events::outbox::Outbox;
 use futures::TryStreamExt;
 use mongodb::{
@@ -75,7 +75,8 @@ impl Store {
             .keys(doc! {"userId": 1, "createdAt": -1, "_id": -1})
             .build();
         self.orders.create_index(by_user).await?;
-        self.orders.create_index(reminder::index()).await.map(drop)
+        self.orders.create_index(reminder::index()).await?;
+        self.orders.create_index(expiry::index()).await.map(drop)
     }
 
     /// One order.

@@ -33,6 +33,8 @@ const BATCH: i64 = 1_000;
 /// How long an empty outbox is left alone. It adds to the time to an order's end, twice; looking costs one indexed
 /// read of an empty collection.
 const IDLE: Duration = Duration::from_millis(10);
+/// How long entries that wait are passed over before it is looked from the oldest on again.
+const LOOKS_BEHIND: Duration = Duration::from_secs(1);
 /// The lease that makes one replica the relay.
 const LEASE: &str = "processor/outbox/0";
 /// How long the relay may take for one turn before the process counts as stuck.
@@ -77,6 +79,7 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
         terms: LeaseTerms::default(),
         clock: Clock::System,
         leading_since: None,
+        after: None,
     };
     let heart = deps.health.heartbeat("outbox relay", STUCK);
     vec![("outbox relay", relay.run(deps.stop, heart).boxed())]
@@ -91,6 +94,8 @@ struct Relay {
     clock: Clock,
     /// When the lease was last renewed; `None` while another replica relays.
     leading_since: Option<Instant>,
+    /// Entries up to this one wait for partitions that are left alone; until when that is taken for granted.
+    after: Option<(String, Instant)>,
 }
 
 impl Relay {
@@ -135,24 +140,19 @@ impl Relay {
         if !self.lead().await? {
             return Ok(0);
         }
-        let outbox = self.outbox.clone();
+        let (outbox, after) = (self.outbox.clone(), self.after.clone().map(|(id, _)| id));
         let entries: Vec<Entry> =
-            mongo::detached(async move { outbox.oldest(BATCH).await.map_err(MongoError::from) }).await?;
-        if entries.is_empty() {
-            return Ok(0);
-        }
+            mongo::detached(async move { outbox.oldest(after, BATCH).await.map_err(MongoError::from) })
+                .await?;
+        let Some(last) = entries.last().map(|entry| entry.id.clone()) else {
+            return Ok(self.begin_anew());
+        };
+        let is_whole = i64::try_from(entries.len()).is_ok_and(|found| found == BATCH);
         let published = self.producer.publish(&entries).await;
         let count = published.ids.len();
+        self.look_behind(is_whole && published.waiting > 0, last);
         PUBLISHED.inc_by(count as u64);
-        let (outbox, done) = (self.outbox.clone(), published.ids);
-        let failed: Vec<String> = match &published.failure {
-            None => Vec::new(),
-            Some(_) => entries
-                .into_iter()
-                .map(|entry| entry.id)
-                .filter(|id| !done.contains(id))
-                .collect(),
-        };
+        let (outbox, done, failed) = (self.outbox.clone(), published.ids, published.failed);
         mongo::detached(async move {
             if !done.is_empty() {
                 outbox.remove(&done).await?;
@@ -165,8 +165,24 @@ impl Relay {
         .await?;
         match published.failure {
             Some(error) => Err(error.into()),
-            None => Ok(count),
+            None => Ok(count.max(usize::from(self.after.is_some()))),
         }
+    }
+
+    /// Where some of a page belong to partitions that are left alone, the next one is looked at; for a while only, since
+    /// entries may also appear before the page.
+    fn look_behind(&mut self, page_waits: bool, last: String) {
+        let until = self.after.take().map(|(_, until)| until);
+        let until = until.unwrap_or_else(|| Instant::now() + LOOKS_BEHIND);
+        if page_waits && Instant::now() < until {
+            self.after = Some((last, until));
+        }
+    }
+
+    /// At the end: from the beginning the next time.
+    fn begin_anew(&mut self) -> usize {
+        self.after = None;
+        0
     }
 
     /// Whether this replica is the relay, renewing its lease in time.

@@ -1,5 +1,6 @@
 //! The life of an order: its states and the only ways from one to another.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The longest idempotency key, in characters.
@@ -77,6 +78,8 @@ pub enum FailureReason {
     UnknownProduct,
     /// The order could not be processed; an operator finds it among the dead letters.
     Unprocessable,
+    /// It was not paid.
+    PaymentFailed,
 }
 
 impl FailureReason {
@@ -86,6 +89,7 @@ impl FailureReason {
             Self::SoldOut => "Sold out: no units were left when your order's turn came.",
             Self::UnknownProduct => "A product of this order is no longer sold.",
             Self::Unprocessable => "Your order could not be processed. Nothing was charged.",
+            Self::PaymentFailed => "The payment failed, so your units went back.",
         }
     }
 }
@@ -105,7 +109,11 @@ pub enum Confirmation {
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum InventoryOutcome {
     /// All items are held.
-    Reserved,
+    Reserved {
+        /// Until when, if they wait for a payment.
+        #[serde(default, skip_serializing_if = "Option::is_none", rename = "expiresAt")]
+        expires_at: Option<Timestamp>,
+    },
     /// Nothing is held.
     Rejected {
         /// Why.
@@ -144,7 +152,7 @@ impl OrderState {
             return None;
         }
         let next = match (outcome, self.inventory) {
-            (InventoryOutcome::Reserved, I::Pending) => match confirmation {
+            (InventoryOutcome::Reserved { .. }, I::Pending) => match confirmation {
                 Confirmation::Automatic => Self {
                     status: O::Confirmed,
                     inventory: I::Reserved,
@@ -175,13 +183,62 @@ impl OrderState {
         Some(next)
     }
 
-    /// The state after a cancellation, or `None` when the order is already terminal.
-    pub fn cancelled(self) -> Option<Self> {
-        (self.status == OrderStatus::Pending).then_some(Self {
-            status: OrderStatus::Cancelled,
-            inventory: InventoryStatus::Released,
-        })
+    /// What a decision makes of the order.
+    pub fn decide(self, decision: Decision) -> Verdict {
+        use InventoryStatus as I;
+        use OrderStatus as O;
+        let ends = |status, inventory| Verdict::Becomes(Self { status, inventory });
+        match (decision, self.status, self.inventory) {
+            (Decision::Cancel, O::Pending, _) => ends(O::Cancelled, I::Released),
+            (Decision::Decline, O::Pending, _) => ends(O::Failed, I::Released),
+            (Decision::Pay, O::Pending, I::Reserved) => ends(O::Confirmed, I::Reserved),
+            (Decision::Pay, O::Pending, _) => Verdict::NotHeld,
+            (Decision::Expire, O::Pending, I::Reserved) => ends(O::Expired, I::Released),
+            // What is not held has no end yet.
+            (Decision::Expire, O::Pending, _) => Verdict::NotHeld,
+            (Decision::Cancel, O::Cancelled, _)
+            | (Decision::Decline, O::Failed, _)
+            | (Decision::Pay, O::Confirmed, _)
+            | (Decision::Expire, O::Expired, _) => Verdict::Already,
+            _ => Verdict::Final,
+        }
     }
+}
+
+/// What somebody decides about an order, from outside of the stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Its buyer, or an admin, calls it off.
+    Cancel,
+    /// It is paid.
+    Pay,
+    /// Its payment has failed.
+    Decline,
+    /// Its hold has run out.
+    Expire,
+}
+
+impl Decision {
+    /// Why an order that ends by it has failed, if it has.
+    pub fn reason(self) -> Option<FailureReason> {
+        match self {
+            Self::Cancel | Self::Pay | Self::Expire => None,
+            Self::Decline => Some(FailureReason::PaymentFailed),
+        }
+    }
+}
+
+/// What a decision comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The order becomes this.
+    Becomes(OrderState),
+    /// The order is so since before.
+    Already,
+    /// The order has come to another end.
+    Final,
+    /// Its units are not held yet.
+    NotHeld,
 }
 
 /// Where a reservation stands. It is keyed by its order, so an order can hold units only once.
@@ -215,8 +272,15 @@ mod tests {
     use super::*;
     use InventoryOutcome as Out;
 
+    const RESERVED: Out = Out::Reserved { expires_at: None };
+    const DECISIONS: [Decision; 4] = [
+        Decision::Cancel,
+        Decision::Pay,
+        Decision::Decline,
+        Decision::Expire,
+    ];
     const OUTCOMES: [Out; 5] = [
-        Out::Reserved,
+        RESERVED,
         Out::Rejected {
             reason: FailureReason::SoldOut,
         },
@@ -228,14 +292,14 @@ mod tests {
     #[test]
     fn reserved_confirms_at_once_or_waits_for_payment() {
         let confirmed = OrderState::ACCEPTED
-            .after(Out::Reserved, Confirmation::Automatic)
+            .after(RESERVED, Confirmation::Automatic)
             .unwrap();
         assert_eq!(
             (confirmed.status, confirmed.inventory),
             (OrderStatus::Confirmed, InventoryStatus::Reserved)
         );
         let held = OrderState::ACCEPTED
-            .after(Out::Reserved, Confirmation::Payment)
+            .after(RESERVED, Confirmation::Payment)
             .unwrap();
         assert_eq!(
             (held.status, held.inventory),
@@ -269,9 +333,39 @@ mod tests {
                             "{first:?} then {second:?}"
                         );
                     }
-                    assert_eq!(state.cancelled(), None);
+                    for decision in DECISIONS {
+                        let verdict = state.decide(decision);
+                        assert!(
+                            matches!(verdict, Verdict::Already | Verdict::Final),
+                            "{first:?} then {decision:?}"
+                        );
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn whoever_decides_second_hears_what_the_first_has_made_of_it() {
+        let held = OrderState::ACCEPTED
+            .after(RESERVED, Confirmation::Payment)
+            .unwrap();
+        for first in DECISIONS {
+            let Verdict::Becomes(ended) = held.decide(first) else {
+                panic!("{first:?} ends a held order");
+            };
+            for second in DECISIONS {
+                let expected = if first == second {
+                    Verdict::Already
+                } else {
+                    Verdict::Final
+                };
+                assert_eq!(ended.decide(second), expected, "{first:?} then {second:?}");
+            }
+        }
+        let expired = held.after(Out::HoldExpired, Confirmation::Payment).unwrap();
+        assert_eq!(expired.decide(Decision::Pay), Verdict::Final);
+        // Units that are not held cannot be sold.
+        assert_eq!(OrderState::ACCEPTED.decide(Decision::Pay), Verdict::NotHeld);
     }
 }

@@ -26,6 +26,8 @@ fn payloads(quantity: Quantity) -> [Payload; 3] {
             inventory_status: InventoryStatus::Reserved,
             message: "sold out".into(),
             reason: Some(FailureReason::SoldOut),
+            hold_expires_at: Some(Timestamp::UNIX_EPOCH),
+            again: true,
         }),
     ]
 }

@@ -1,5 +1,7 @@
 //! The services as processes of their own, on real backends.
 
+mod messages;
+mod payments;
 mod rights;
 
 use anyhow::{Context, Result, ensure};

@@ -1,7 +1,7 @@
 //! One batch, one transaction: offsets by compare-and-set, effects, dead letters.
 
 use super::{
-    ApplyError, Handler, LaneStore,
+    ApplyError, Handler, LaneStore, NEWER,
     fetch::{Fetched, Lane},
 };
 use crate::{
@@ -28,10 +28,22 @@ pub(super) struct Committer<H> {
     pub(super) handler: Arc<H>,
 }
 
+/// Where a record is: a message that comes again may be another record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) lane: Arc<str>,
+    pub(super) offset: i64,
+}
+
+/// Records that the database can never take, with what it says of them.
+pub(super) type Poison = HashMap<Place, String>;
+
 /// A batch as it is committed: decoded once, however often the transaction runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Batch {
     moves: Vec<(Lane, i64, i64)>,
+    /// Lanes that stop before a message of a later version.
+    stopped: Vec<Lane>,
     messages: Vec<Message>,
     undeliverable: Vec<Undeliverable>,
     replies: Vec<Message>,
@@ -48,12 +60,8 @@ impl<H: Handler> Committer<H> {
         }
     }
 
-    /// Commits what was fetched, setting aside the messages in `poison` (by id, with the reason).
-    pub(super) async fn commit(
-        &self,
-        fetched: &[Fetched],
-        poison: &HashMap<String, String>,
-    ) -> Result<usize, ApplyError> {
+    /// Commits what was fetched, setting aside the records in `poison`.
+    pub(super) async fn commit(&self, fetched: &[Fetched], poison: &Poison) -> Result<usize, ApplyError> {
         let batch = Arc::new(self.decode(fetched, poison));
         let count = batch.messages.len();
         self.transactions
@@ -74,6 +82,15 @@ impl<H: Handler> Committer<H> {
                 reason = record.reason,
                 "message went to the dead letters"
             );
+        }
+        for lane in &batch.stopped {
+            NEWER.with_label_values(&[self.handler.group()]).inc();
+            tracing::warn!(
+                lane = %lane.id,
+                "the next message is of a later version; waiting for a process that knows it"
+            );
+            // Whoever takes the lane next may know it.
+            lane.lost.cancel();
         }
         self.handler.committed(&batch.messages);
         Ok(count + batch.undeliverable.len())
@@ -124,32 +141,47 @@ impl<H: Handler> Committer<H> {
         Ok(())
     }
 
-    fn decode(&self, fetched: &[Fetched], poison: &HashMap<String, String>) -> Batch {
-        let mut batch = Batch {
-            moves: moves(fetched),
-            messages: Vec::new(),
-            undeliverable: Vec::new(),
-            replies: Vec::new(),
-        };
+    fn decode(&self, fetched: &[Fetched], poison: &Poison) -> Batch {
+        let mut batch = Batch::default();
         for part in fetched {
-            for (offset, record) in &part.records {
-                let reason = match Message::decode(record.value.as_deref(), traceparent(record)) {
-                    Ok(message) if message.topic() != part.lane.topic => {
-                        format!("a {} does not belong here", message.topic().plain_name())
-                    }
-                    Ok(message) => match poison.get(&message.id) {
+            if batch.stopped.iter().any(|lane| lane.id == part.lane.id) {
+                continue;
+            }
+            let to = self.decode_part(&mut batch, part, poison);
+            add_move(&mut batch.moves, &part.lane, part.from, to);
+        }
+        batch
+    }
+
+    /// Returns the offset up to which the part was read.
+    fn decode_part(&self, batch: &mut Batch, part: &Fetched, poison: &Poison) -> i64 {
+        for (offset, record) in &part.records {
+            let reason = match Message::decode(record.value.as_deref(), traceparent(record)) {
+                Ok(message) if message.topic() != part.lane.topic => {
+                    format!("a {} does not belong here", message.topic().plain_name())
+                }
+                Ok(message) => {
+                    let place = Place {
+                        lane: Arc::clone(&part.lane.id),
+                        offset: *offset,
+                    };
+                    match poison.get(&place) {
                         None => {
                             batch.messages.push(message);
                             continue;
                         }
                         Some(reason) => reason.clone(),
-                    },
-                    Err(error) => error.to_string(),
-                };
-                self.set_aside(&mut batch, &part.lane, *offset, record, reason);
-            }
+                    }
+                }
+                Err(error) if error.is_from_the_future() => {
+                    batch.stopped.push(part.lane.clone());
+                    return *offset;
+                }
+                Err(error) => error.to_string(),
+            };
+            self.set_aside(batch, &part.lane, *offset, record, reason);
         }
-        batch
+        part.to
     }
 
     fn set_aside(&self, batch: &mut Batch, lane: &Lane, offset: i64, record: &Record, reason: String) {
@@ -195,18 +227,14 @@ impl<H: Handler> Committer<H> {
 }
 
 /// One move for each lane: several fetches of a lane follow each other without a gap.
-fn moves(fetched: &[Fetched]) -> Vec<(Lane, i64, i64)> {
-    let mut moves: Vec<(Lane, i64, i64)> = Vec::new();
-    for part in fetched {
-        match moves
-            .iter_mut()
-            .find(|(lane, _, to)| lane.id == part.lane.id && *to == part.from)
-        {
-            Some((_, _, to)) => *to = part.to,
-            None => moves.push((part.lane.clone(), part.from, part.to)),
-        }
+fn add_move(moves: &mut Vec<(Lane, i64, i64)>, lane: &Lane, from: i64, to: i64) {
+    let before = moves
+        .iter_mut()
+        .find(|(moved, _, until)| moved.id == lane.id && *until == from);
+    match before {
+        Some((_, _, until)) => *until = to,
+        None => moves.push((lane.clone(), from, to)),
     }
-    moves
 }
 
 fn traceparent(record: &Record) -> Option<String> {

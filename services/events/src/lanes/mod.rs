@@ -54,6 +54,15 @@ pub static OWNED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     ))
 });
 
+/// Times when a lane stopped before a message of a later version, by group.
+pub static NEWER: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "quicksale_lane_newer_messages_total",
+        "Times when a lane stopped before a message of a version that this process does not know.",
+        &["group"]
+    ))
+});
+
 /// The id of a lane's document.
 pub fn lane_id(group: &str, topic: Topic, partition: i32) -> String {
     format!("{group}/{}/{partition}", topic.plain_name())
@@ -91,14 +100,6 @@ pub enum ApplyError {
     /// The database.
     #[error(transparent)]
     Mongo(#[from] MongoError),
-    /// One message can never be applied, whatever is tried; the others can.
-    #[error("message {id} cannot be handled: {reason}")]
-    Poison {
-        /// The message's id.
-        id: String,
-        /// Why.
-        reason: String,
-    },
     /// Another worker owns one of the lanes, or moved its offset.
     #[error("a lane of the batch belongs to another worker now")]
     LaneLost,

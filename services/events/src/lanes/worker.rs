@@ -1,20 +1,28 @@
 //! The worker of one group in one process: ownership, fetches and the committer.
 
 use super::{
-    ApplyError, HANDLED, Handler, LaneStore, LeaseTerms, commit::Committer, fetch::Fetched,
+    ApplyError, HANDLED, Handler, LaneStore, LeaseTerms,
+    commit::{Committer, Place, Poison},
+    fetch::Fetched,
     ownership::Ownership,
 };
-use mongodb::Database;
+use mongodb::{
+    Database,
+    error::{ErrorKind, WriteFailure},
+};
 use platform::{
     backends::{
         kafka::KafkaCredentials,
-        mongo::{MongoError, Transactions, TransientError},
+        mongo::{MongoError, Transactions},
     },
     clock::Clock,
     health::{Health, Heartbeat},
     retry::Backoff,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +32,13 @@ const QUEUE: usize = 32;
 const FETCHES_IN_A_BATCH: usize = 16;
 /// Records that go into one transaction, unless a single fetch has more.
 const RECORDS_IN_A_BATCH: usize = 1_000;
-/// Tries of a batch that the server refuses for no passing reason, before its messages are tried one by one.
-const STUBBORN_TRIES: u32 = 4;
+/// How long the server must have refused a batch for something in a message before its messages are tried one by one, and the
+/// one that it refuses goes to the dead letters.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What MongoDB refuses in a document, whoever writes it and whenever: InvalidBSON, DocumentValidationFailure,
+/// BSONObjectTooLarge and the two of an update or an insert that would make a document too large. Whatever else it refuses,
+/// such as for want of rights or of room, it may take later.
+const IN_THE_MESSAGE: [i32; 5] = [22, 121, 10_334, 17_419, 17_420];
 /// How long a loop may take for one turn before the process counts as stuck.
 const STUCK: Duration = Duration::from_secs(120);
 
@@ -154,9 +167,9 @@ async fn commit_until_done<H: Handler>(
     stop: CancellationToken,
     heart: Heartbeat,
 ) {
-    let mut poison = HashMap::new();
+    let mut poison = Poison::new();
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
-    let mut refused = 0;
+    let mut refusals = Refusals::default();
     loop {
         batch.retain(|part| !part.lane.lost.is_cancelled());
         if batch.is_empty() {
@@ -173,20 +186,15 @@ async fn commit_until_done<H: Handler>(
             Err(error) => error,
         };
         match error {
-            ApplyError::Poison { id, reason } => {
-                poison.insert(id, reason);
-                continue;
-            }
             ApplyError::LaneLost => match committer.drop_lost(batch.clone()).await {
                 Ok(kept) => batch = kept,
                 Err(error) => tracing::warn!(%error, "cannot look up lanes; trying on"),
             },
             ApplyError::Mongo(error) => {
                 tracing::warn!(group = committer.handler.group(), %error, "cannot commit; trying on");
-                refused += u32::from(is_refusal(&error));
-                if refused >= STUBBORN_TRIES {
+                if refusals.are_for_good(lies_in_a_message(&error), Instant::now()) {
                     commit_one_by_one(&committer, &batch, &mut poison).await;
-                    refused = 0;
+                    refusals = Refusals::default();
                 }
             }
         }
@@ -198,13 +206,26 @@ async fn commit_until_done<H: Handler>(
     }
 }
 
+/// Since when a batch has been refused for something in a message, without another answer in between.
+#[derive(Debug, Default)]
+struct Refusals {
+    since: Option<Instant>,
+}
+
+impl Refusals {
+    /// Counts an answer, and says whether it has been the same for long enough.
+    fn are_for_good(&mut self, lies_in_a_message: bool, now: Instant) -> bool {
+        if !lies_in_a_message {
+            self.since = None;
+            return false;
+        }
+        now.duration_since(*self.since.get_or_insert(now)) >= PATIENCE
+    }
+}
+
 /// Finds the messages that the database refuses by trying each alone, without moving any offset for good: a message
 /// that passes alone is committed with its offset, the first that does not is marked, and the batch goes on.
-async fn commit_one_by_one<H: Handler>(
-    committer: &Committer<H>,
-    batch: &[Fetched],
-    poison: &mut HashMap<String, String>,
-) {
+async fn commit_one_by_one<H: Handler>(committer: &Committer<H>, batch: &[Fetched], poison: &mut Poison) {
     for part in batch {
         let mut from = part.from;
         for (offset, record) in &part.records {
@@ -216,10 +237,12 @@ async fn commit_one_by_one<H: Handler>(
             };
             match committer.commit(std::slice::from_ref(&single), poison).await {
                 Ok(_) => from = offset + 1,
-                Err(ApplyError::Mongo(error)) if is_refusal(&error) => {
-                    if let Ok(message) = crate::Message::decode(record.value.as_deref(), None) {
-                        poison.insert(message.id, error.to_string());
-                    }
+                Err(ApplyError::Mongo(error)) if lies_in_a_message(&error) => {
+                    let place = Place {
+                        lane: Arc::clone(&part.lane.id),
+                        offset: *offset,
+                    };
+                    poison.insert(place, error.to_string());
                     return;
                 }
                 Err(_) => return,
@@ -228,17 +251,47 @@ async fn commit_one_by_one<H: Handler>(
     }
 }
 
-/// Whether the server understood the work and will not do it, as opposed to being away or busy.
-fn is_refusal(error: &MongoError) -> bool {
-    use mongodb::error::ErrorKind;
-    match error {
-        MongoError::Driver(driver) if !error.is_transient() => matches!(
-            driver.kind.as_ref(),
-            ErrorKind::Command(_)
-                | ErrorKind::Write(_)
-                | ErrorKind::InsertMany(_)
-                | ErrorKind::BsonSerialization(_)
-        ),
-        _ => false,
+/// Whether what is written can never be written, as opposed to a server that is away, busy, full or does not let us.
+fn lies_in_a_message(error: &MongoError) -> bool {
+    let MongoError::Driver(driver) = error else {
+        return false;
+    };
+    let (code, also) = match driver.kind.as_ref() {
+        ErrorKind::BsonSerialization(_) => return true,
+        ErrorKind::Command(refused) => (Some(refused.code), None),
+        ErrorKind::Write(WriteFailure::WriteError(refused)) => (Some(refused.code), None),
+        ErrorKind::InsertMany(refused) => (None, refused.write_errors.as_ref()),
+        _ => (None, None),
+    };
+    let mut codes = code
+        .into_iter()
+        .chain(also.into_iter().flatten().map(|refused| refused.code));
+    codes.any(|code| IN_THE_MESSAGE.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A password that is being changed, or a full disk, costs no message.
+    #[test]
+    fn only_what_is_refused_for_itself_and_for_a_minute_is_given_up() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut refusals = Refusals::default();
+        for (lies_in_a_message, seconds, for_good) in [
+            (true, 0, false),
+            (true, 59, false),
+            (false, 60, false),
+            (true, 61, false),
+            (true, 120, false),
+            (true, 121, true),
+        ] {
+            assert_eq!(
+                refusals.are_for_good(lies_in_a_message, at(seconds)),
+                for_good,
+                "after {seconds} s"
+            );
+        }
     }
 }

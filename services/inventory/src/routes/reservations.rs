@@ -191,7 +191,8 @@ pub(super) async fn release(
     Ok(standing(message, &order, state))
 }
 
-/// Confirms held units: those of an order are paid and the order is confirmed, others are sold at once.
+/// Confirms held units, which are sold at once. Those of an order are for the order to confirm: it is asked to, and
+/// POST /api/orders/{id}/confirm answers whether it does.
 #[utoipa::path(post, path = "/api/inventory/confirm", tag = "inventory", request_body = Which,
     security(("bearer" = ["admin", "service"])),
     responses((status = 200, body = Standing, description = "Where the reservation stands"),
@@ -215,7 +216,11 @@ pub(super) async fn confirm(
             .await
     })
     .await?;
-    Ok(standing("Confirmed", &order, state))
+    let message = match state {
+        ReservationState::Confirmed => "Confirmed",
+        _ => "The order is asked to be confirmed; POST /api/orders/{orderId}/confirm answers whether it is",
+    };
+    Ok(standing(message, &order, state))
 }
 
 async fn confirm_in(

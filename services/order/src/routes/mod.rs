@@ -1,5 +1,6 @@
 //! The HTTP API of orders.
 
+mod decide;
 mod place;
 mod read;
 
@@ -9,8 +10,14 @@ use axum::{
     extract::FromRef,
     routing::{get, post},
 };
-use platform::{clock::Clock, http::authorization::Authority};
-use sale::Currency;
+use platform::{
+    clock::Clock,
+    http::{
+        authorization::{Authority, Caller},
+        problem::Problem,
+    },
+};
+use sale::{Currency, UserId};
 use utoipa::OpenApi;
 
 /// What the routes work with.
@@ -43,16 +50,35 @@ pub fn router(orders: Orders) -> Router {
     Router::new()
         .route("/api/orders", get(read::list).post(place::place))
         .route("/api/orders/{id}", get(read::show))
-        .route("/api/orders/{id}/cancel", post(read::cancel))
+        .route("/api/orders/{id}/cancel", post(decide::cancel))
+        .route("/api/orders/{id}/confirm", post(decide::confirm))
+        .route("/api/orders/{id}/fail", post(decide::fail))
         .route("/internal/settlement", get(read::settlement))
         .with_state(orders)
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(place::place, read::list, read::show, read::cancel))]
+#[openapi(paths(
+    place::place,
+    read::list,
+    read::show,
+    decide::cancel,
+    decide::confirm,
+    decide::fail
+))]
 struct Api;
 
 /// The public routes as an OpenAPI document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     Api::openapi()
+}
+
+/// Whose orders a caller may see: its own, or with `None` everybody's.
+fn owner(caller: &Caller) -> Option<UserId> {
+    (!caller.sees_everything()).then(|| caller.0.user.clone())
+}
+
+fn busy(error: &dyn std::fmt::Display) -> Problem {
+    tracing::warn!(%error, "the store does not answer");
+    Problem::busy()
 }

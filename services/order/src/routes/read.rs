@@ -1,8 +1,7 @@
-//! Reading and cancelling orders.
+//! Reading orders.
 
-use super::Orders;
+use super::{Orders, busy, owner};
 use crate::{
-    cancel::{self, Cancelled},
     document::{Order, OrderView},
     settlement::Numbers,
     store::After,
@@ -14,13 +13,11 @@ use platform::{
         Json, Path, Query,
         authorization::Caller,
         page::{Page, PageQuery},
-        problem::{Code, Problem},
+        problem::Problem,
     },
     tokens::Role,
 };
-use sale::{OrderId, UserId};
-use serde::Serialize;
-use utoipa::ToSchema;
+use sale::OrderId;
 
 /// Your orders, newest first; an admin sees everybody's.
 #[utoipa::path(get, path = "/api/orders", tag = "orders", security(("bearer" = [])), params(PageQuery),
@@ -69,49 +66,6 @@ pub(super) async fn show(
     Ok(Json(order.view(orders.currency)))
 }
 
-/// The answer to a cancellation.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct CancelledView {
-    /// For people.
-    message: String,
-    /// The order.
-    order: OrderView,
-}
-
-/// Calls an order off while it is PENDING.
-#[utoipa::path(post, path = "/api/orders/{id}/cancel", tag = "orders", security(("bearer" = [])),
-    params(("id" = String, Path, description = "The order's _id")),
-    responses((status = 200, body = CancelledView, description = "The cancelled order"),
-              (status = 404, body = Problem, description = "not_found"),
-              (status = 409, body = Problem, description = "order_final")))]
-pub(super) async fn cancel(
-    State(orders): State<Orders>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<CancelledView>, Problem> {
-    let (store, user, now) = (orders.store.clone(), owner(&caller), orders.clock.now());
-    let id = OrderId::new(id);
-    let cancelled: Result<_, cancel::CancelError> =
-        mongo::detached(async move { cancel::cancel(store, id, user, now).await }).await;
-    match cancelled.map_err(|error| busy(&error))? {
-        Cancelled::Done(order) => {
-            let order = order.view(orders.currency);
-            Ok(Json(CancelledView {
-                message: "Order cancelled".to_owned(),
-                order,
-            }))
-        }
-        Cancelled::Final(order) => Err(Problem::new(
-            Code::OrderFinal,
-            format!(
-                "The order is {} already and cannot be cancelled.",
-                order.status.as_str()
-            ),
-        )),
-        Cancelled::NotFound => Err(Problem::not_found("order")),
-    }
-}
-
 /// Numbers of the sale; for services.
 pub(super) async fn settlement(
     State(orders): State<Orders>,
@@ -124,14 +78,4 @@ pub(super) async fn settlement(
         .await
         .map(Json)
         .map_err(|error| busy(&error))
-}
-
-/// Whose orders a caller may see: its own, or with `None` everybody's.
-fn owner(caller: &Caller) -> Option<UserId> {
-    (!caller.sees_everything()).then(|| caller.0.user.clone())
-}
-
-fn busy(error: &dyn std::fmt::Display) -> Problem {
-    tracing::warn!(%error, "the store does not answer");
-    Problem::busy()
 }

@@ -42,8 +42,10 @@ pub enum Code {
     EmailTaken,
     /// 409: there is a product with this SKU.
     SkuTaken,
-    /// 409: the order cannot be changed any more.
+    /// 409: the order cannot be changed any more; see `orderStatus`.
     OrderFinal,
+    /// 409: the order's units are not held yet; see `Retry-After`.
+    NotHeldYet,
     /// 413: the body is too large.
     PayloadTooLarge,
     /// 415: the body is not JSON.
@@ -76,7 +78,8 @@ impl Code {
             | Self::StockCommitted
             | Self::EmailTaken
             | Self::SkuTaken
-            | Self::OrderFinal => StatusCode::CONFLICT,
+            | Self::OrderFinal
+            | Self::NotHeldYet => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -105,6 +108,7 @@ impl Code {
             Self::EmailTaken => "This address has an account",
             Self::SkuTaken => "This SKU exists",
             Self::OrderFinal => "The order is final",
+            Self::NotHeldYet => "Units are not held yet",
             Self::PayloadTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::IdempotencyKeyReused => "This Idempotency-Key belongs to another order",
@@ -145,6 +149,9 @@ pub struct Problem {
     /// When the sale opens, with `sale_not_open`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opens_at: Option<String>,
+    /// What an order has come to, with `order_final`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_status: Option<String>,
     /// The fields that were refused, with `invalid_request`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -171,6 +178,7 @@ impl Problem {
             detail: detail.into(),
             request_id: None,
             opens_at: None,
+            order_status: None,
             errors: Vec::new(),
             retry_after: None,
             headers: Vec::new(),

@@ -1,0 +1,126 @@
+//! Asks again after orders whose units are held for longer than can be. A status that the broker has lost, or that went to the
+//! dead letters, would leave the units of an order that is over held for ever; and so would an order that nobody knows,
+//! as after the database was put back to an earlier moment.
+//!
+//! Asking is telling the order once more what it was told of its units: the order service answers with what the order has
+//! come to, and changes nothing.
+
+use crate::store::{Origin, Reservation, Store, StoreError};
+use events::{Message, Payload};
+use futures::{FutureExt, TryStreamExt};
+use jiff::{SignedDuration, Timestamp};
+use mongodb::{
+    ClientSession,
+    bson::{DateTime, Document, doc},
+};
+use platform::{backends::mongo, clock::Clock, metrics::must};
+use prometheus::{IntCounter, register_int_counter};
+use sale::order::ReservationState;
+use std::{sync::LazyLock, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked for such holds.
+const EVERY: Duration = Duration::from_secs(15);
+/// How long an order may take to say what became of it: after its units were held where that confirms it, else after the end of
+/// the hold. Also the time between two askings.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// Holds asked about in one round.
+const BATCH: i64 = 200;
+
+static ASKED_AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
+    must(register_int_counter!(
+        "quicksale_holds_asked_again_total",
+        "Times when an order was asked again what became of it, because its units were still held."
+    ))
+});
+
+/// Asks until the process ends. Every replica may do it: who asks about a hold moves the time of the next asking.
+pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
+    LazyLock::force(&ASKED_AGAIN);
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let (store, now) = (store.clone(), clock.now());
+        match mongo::detached(async move { ask_again(&store, now).await }).await {
+            Ok(0) => {}
+            Ok(asked) => {
+                ASKED_AGAIN.inc_by(asked);
+                tracing::warn!(
+                    holds = asked,
+                    "orders had not said what became of them and were asked again"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "cannot ask about holds; trying again"),
+        }
+    }
+}
+
+/// Two questions, each of which the index of holds answers: those whose time is over, and those that have none.
+fn due(late: DateTime) -> [Document; 2] {
+    let mut over = held(late);
+    over.insert("expiresAt", doc! {"$lte": late});
+    let mut endless = held(late);
+    endless.insert("expiresAt", mongodb::bson::Bson::Null);
+    endless.insert("createdAt", doc! {"$lte": late});
+    [over, endless]
+}
+
+fn held(late: DateTime) -> Document {
+    doc! {
+        "state": ReservationState::Held.as_str(),
+        "origin": Origin::Order.as_str(),
+        "$or": [{"askedAt": {"$exists": false}}, {"askedAt": {"$lte": late}}],
+    }
+}
+
+async fn ask_again(store: &Store, now: Timestamp) -> Result<u64, StoreError> {
+    let late = DateTime::from_millis((now - PATIENCE).as_millisecond());
+    let mut asked = 0;
+    for due in due(late) {
+        let holds = store.reservations.find(due).limit(BATCH).await?;
+        let holds: Vec<Reservation> = holds.try_collect().await?;
+        if holds.is_empty() {
+            continue;
+        }
+        asked += store
+            .transactions
+            .run(|session| {
+                let (store, holds) = (store.clone(), holds.clone());
+                async move { ask(&store, session, holds, late, now).await }.boxed()
+            })
+            .await?;
+    }
+    Ok(asked)
+}
+
+/// Asks about those that are still held, and that nobody has asked about meanwhile.
+async fn ask(
+    store: &Store,
+    session: &mut ClientSession,
+    holds: Vec<Reservation>,
+    late: DateTime,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut messages = Vec::with_capacity(holds.len());
+    for hold in holds {
+        let mut still = held(late);
+        still.insert("_id", hold.order.as_str());
+        let asked = doc! {"$set": {"askedAt": DateTime::from_millis(now.as_millisecond())}};
+        let done = store
+            .reservations
+            .update_one(still, asked)
+            .session(&mut *session)
+            .await?;
+        if done.matched_count == 1 {
+            let order = hold.order.clone();
+            let payload = Payload::InventoryResult(hold.held().answer());
+            messages.push(Message::new(order, now, None, payload));
+        }
+    }
+    store.outbox.append(session, &messages).await?;
+    Ok(messages.len() as u64)
+}

@@ -1,0 +1,134 @@
+//! What ends an order from outside of the stock: its buyer calls it off, the payment succeeds or fails, or the hold runs out.
+//! Each is a compare-and-set on the order itself, so that whoever comes second hears what the first has made of it.
+
+use crate::{document::Order, follow::status_message, store::Store};
+use futures::FutureExt;
+use jiff::Timestamp;
+use mongodb::{
+    ClientSession,
+    bson::{DateTime, doc},
+};
+use platform::backends::mongo::{MongoError, TransientError};
+use sale::{
+    OrderId, UserId,
+    order::{Decision, OrderStatus, Verdict},
+};
+
+/// What became of a decision.
+#[derive(Debug)]
+pub enum Decided {
+    /// The order is as was decided, now or since before.
+    Done(Order),
+    /// It had come to another end.
+    Final(Order),
+    /// It cannot be paid before its units are held.
+    NotHeld(Order),
+    /// There is no such order of this user.
+    NotFound,
+}
+
+/// The database did not carry it through.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct DecideError(#[from] MongoError);
+
+impl From<mongodb::error::Error> for DecideError {
+    fn from(error: mongodb::error::Error) -> Self {
+        Self(error.into())
+    }
+}
+
+impl TransientError for DecideError {
+    fn is_transient(&self) -> bool {
+        self.0.is_transient()
+    }
+}
+
+/// Decides about an order of a user (of any user for `None`).
+///
+/// # Errors
+/// [`DecideError`]; nothing was changed, or it was and will show when asked again.
+pub async fn decide(
+    store: Store,
+    id: OrderId,
+    user: Option<UserId>,
+    decision: Decision,
+    now: Timestamp,
+) -> Result<Decided, DecideError> {
+    store
+        .transactions
+        .run(|session| {
+            let (store, id, user) = (store.clone(), id.clone(), user.clone());
+            async move { decide_in(&store, session, &id, user.as_ref(), decision, now).await }.boxed()
+        })
+        .await
+}
+
+/// Lets the holds of orders run out, all in one transaction, and returns how many did. One that was paid in the meantime stays
+/// paid.
+///
+/// # Errors
+/// [`DecideError`]; nothing was changed.
+pub(crate) async fn expire(store: &Store, due: &[OrderId], now: Timestamp) -> Result<usize, DecideError> {
+    store
+        .transactions
+        .run(|session| {
+            let (store, due) = (store.clone(), due.to_vec());
+            async move {
+                let mut expired = 0;
+                for id in &due {
+                    let decided = decide_in(&store, session, id, None, Decision::Expire, now).await?;
+                    expired += usize::from(matches!(decided, Decided::Done(_)));
+                }
+                Ok(expired)
+            }
+            .boxed()
+        })
+        .await
+}
+
+async fn decide_in(
+    store: &Store,
+    session: &mut ClientSession,
+    id: &OrderId,
+    user: Option<&UserId>,
+    decision: Decision,
+    now: Timestamp,
+) -> Result<Decided, DecideError> {
+    let found = store.orders_in(session, &[id.as_str()]).await?.remove(id);
+    let Some(mut order) = found.filter(|order| user.is_none_or(|user| *user == order.user_id)) else {
+        return Ok(Decided::NotFound);
+    };
+    let state = match order.state().decide(decision) {
+        Verdict::Becomes(state) => state,
+        Verdict::Already => return Ok(Decided::Done(order)),
+        Verdict::Final => return Ok(Decided::Final(order)),
+        Verdict::NotHeld => return Ok(Decided::NotHeld(order)),
+    };
+    order.status = state.status;
+    order.inventory_status = state.inventory;
+    order.reason = decision.reason();
+    order.updated_at = DateTime::from_millis(now.as_millisecond());
+    let reason = mongodb::bson::serialize_to_bson(&order.reason).map_err(mongodb::error::Error::from)?;
+    store
+        .orders
+        .update_one(
+            doc! {"_id": id.as_str()},
+            doc! {"$set": {
+                "status": state.status.as_str(),
+                "inventoryStatus": state.inventory.as_str(),
+                "reason": reason,
+                "updatedAt": order.updated_at,
+            }},
+        )
+        .session(&mut *session)
+        .await?;
+    if state.status != OrderStatus::Confirmed {
+        store.return_quota(session, &order.user_id, &order.items).await?;
+    }
+    store
+        .outbox
+        .append(session, &[status_message(&order, now)])
+        .await?;
+    Ok(Decided::Done(order))
+}

@@ -1,0 +1,114 @@
+//! Ending an order: its buyer cancels it, or a payment service says how the payment went.
+
+use super::{Orders, busy, owner};
+use crate::{
+    decide::{self, Decided},
+    document::OrderView,
+};
+use axum::extract::State;
+use platform::{
+    backends::mongo,
+    http::{
+        Json, Path,
+        authorization::Caller,
+        problem::{Code, Problem},
+    },
+    tokens::Role,
+};
+use sale::{OrderId, UserId, order::Decision};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Seconds until a payment whose order holds no units yet may be confirmed, as a rule.
+const HELD_WITHIN: u64 = 1;
+
+/// An order that has come to its end.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EndedView {
+    /// For people.
+    message: String,
+    /// The order.
+    order: OrderView,
+}
+
+/// Calls an order off while it is PENDING.
+#[utoipa::path(post, path = "/api/orders/{id}/cancel", tag = "orders", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The order's _id")),
+    responses((status = 200, body = EndedView, description = "The cancelled order"),
+              (status = 404, body = Problem, description = "not_found"),
+              (status = 409, body = Problem, description = "order_final: orderStatus says what it came to")))]
+pub(super) async fn cancel(
+    State(orders): State<Orders>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<EndedView>, Problem> {
+    let user = owner(&caller);
+    end(orders, user, id, Decision::Cancel, "Order cancelled").await
+}
+
+/// Confirms an order that was paid. Repeats are answered alike. An answer of 409 order_final says that the payment came too late: give
+/// the money back.
+#[utoipa::path(post, path = "/api/orders/{id}/confirm", tag = "orders",
+    security(("bearer" = ["admin", "service"])),
+    params(("id" = String, Path, description = "The order's _id")),
+    responses((status = 200, body = EndedView, description = "The confirmed order"),
+              (status = 404, body = Problem, description = "not_found"),
+              (status = 409, body = Problem, description = "order_final: orderStatus says what it came to; not_held_yet: try again")))]
+pub(super) async fn confirm(
+    State(orders): State<Orders>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<EndedView>, Problem> {
+    caller.require(&[Role::Admin, Role::Service])?;
+    end(orders, None, id, Decision::Pay, "Order confirmed").await
+}
+
+/// Ends an order whose payment failed: its units go back. Repeats are answered alike.
+#[utoipa::path(post, path = "/api/orders/{id}/fail", tag = "orders",
+    security(("bearer" = ["admin", "service"])),
+    params(("id" = String, Path, description = "The order's _id")),
+    responses((status = 200, body = EndedView, description = "The failed order"),
+              (status = 404, body = Problem, description = "not_found"),
+              (status = 409, body = Problem, description = "order_final: orderStatus says what it came to")))]
+pub(super) async fn fail(
+    State(orders): State<Orders>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<EndedView>, Problem> {
+    caller.require(&[Role::Admin, Role::Service])?;
+    end(orders, None, id, Decision::Decline, "Order failed").await
+}
+
+async fn end(
+    orders: Orders,
+    user: Option<UserId>,
+    id: String,
+    decision: Decision,
+    message: &str,
+) -> Result<Json<EndedView>, Problem> {
+    let (store, now) = (orders.store.clone(), orders.clock.now());
+    let id = OrderId::new(id);
+    let decided: Result<_, decide::DecideError> =
+        mongo::detached(async move { decide::decide(store, id, user, decision, now).await }).await;
+    match decided.map_err(|error| busy(&error))? {
+        Decided::Done(order) => Ok(Json(EndedView {
+            message: message.to_owned(),
+            order: order.view(orders.currency),
+        })),
+        Decided::Final(order) => {
+            let status = order.status.as_str();
+            let mut problem = Problem::new(
+                Code::OrderFinal,
+                format!("The order is {status} already, and that is not changed any more."),
+            );
+            problem.order_status = Some(status.to_owned());
+            Err(problem)
+        }
+        Decided::NotHeld(_) => Err(Problem::new(
+            Code::NotHeldYet,
+            "The order's units are not held yet, so it cannot be confirmed; ask again in a moment.",
+        )
+        .retry_after(HELD_WITHIN)),
+        Decided::NotFound => Err(Problem::not_found("order")),
+    }
+}

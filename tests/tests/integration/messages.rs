@@ -1,0 +1,239 @@
+//! Messages that cannot be read, topics that are gone: what is stuck waits alone.
+
+use anyhow::{Context, Result, ensure};
+use events::topics::{Topic, partition_of};
+use mongodb::bson::{DateTime, Document, doc};
+use platform::{backends::kafka, tokens::Role};
+use quicksale_tests::{
+    scenarios::SETTLED,
+    world::{World, eventually},
+};
+use reqwest::Method;
+use rskafka::{
+    client::{Client, partition::Compression},
+    record::Record,
+};
+use sale::order::Confirmation;
+use serde_json::json;
+use std::{collections::BTreeMap, time::Duration};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+async fn connect(world: &World) -> Result<impl AsRef<Client>> {
+    Ok(world.backends.credentials()?.kafka.connect().await?)
+}
+
+fn topic(world: &World, name: &str) -> String {
+    format!("{}{name}", world.config.kafka.topic_prefix)
+}
+
+/// Writes a record to a partition of `order.created`, as only the processor may.
+async fn write(world: &World, partition: i32, value: &str) -> Result<()> {
+    let client = connect(world).await?;
+    let name = topic(world, Topic::OrderCreated.plain_name());
+    let lane = kafka::partition(client.as_ref(), &name, partition).await?;
+    let record = Record {
+        key: None,
+        value: Some(value.as_bytes().to_vec()),
+        headers: BTreeMap::new(),
+        timestamp: rskafka::chrono::Utc::now(),
+    };
+    kafka::within(DEADLINE, lane.produce(vec![record], Compression::NoCompression)).await?;
+    Ok(())
+}
+
+/// Places orders of somebody each, and returns their ids.
+async fn place(world: &World, who: &str, how_many: usize) -> Result<Vec<String>> {
+    let mut ids = Vec::with_capacity(how_many);
+    for n in 0..how_many {
+        let placed = world.shop.order(&format!("{who}-{n}"), "k", "P", 1).await?;
+        let id = placed.expect(201)?.json["order"]["_id"].as_str();
+        ids.push(id.context("no _id")?.to_owned());
+    }
+    Ok(ids)
+}
+
+async fn confirmed(world: &World, ids: &[String]) -> Result<()> {
+    let wanted = u64::try_from(ids.len())?;
+    eventually(SETTLED, "the orders are confirmed", async || {
+        let confirmed = doc! {"_id": {"$in": ids}, "status": "CONFIRMED"};
+        Ok(world.count_orders(confirmed).await? == wanted)
+    })
+    .await
+}
+
+/// A dead letter whose twin topic is gone waits for it. Nothing else does.
+#[tokio::test]
+async fn a_topic_that_is_gone_keeps_its_own_messages_waiting_and_no_others() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("P", 50, None).await?;
+    let twin = topic(&world, Topic::OrderCreated.dead_letter_name());
+    let client = connect(&world).await?;
+    let controller = client.as_ref().controller_client()?;
+    kafka::within(DEADLINE, controller.delete_topic(&twin, 5_000)).await?;
+    eventually(SETTLED, "the topic is gone", async || {
+        Ok(!kafka::topics(client.as_ref()).await?.contains_key(&twin))
+    })
+    .await?;
+    write(&world, 0, "no message").await?;
+    let outbox = world.database.collection::<Document>("outbox");
+    let waits = doc! {"type": Topic::OrderCreated.dead_letter_name()};
+    eventually(SETTLED, "the letter waits for its topic", async || {
+        Ok(outbox.count_documents(waits.clone()).await? == 1)
+    })
+    .await?;
+    let orders = place(&world, "behind", 20).await?;
+    confirmed(&world, &orders).await?;
+    ensure!(
+        outbox.count_documents(waits.clone()).await? == 1,
+        "nobody could take it"
+    );
+    kafka::within(
+        DEADLINE,
+        controller.create_topic(&twin, world.config.kafka.partitions, 1, 5_000),
+    )
+    .await?;
+    eventually(SETTLED, "the letter has gone there", async || {
+        Ok(outbox.count_documents(waits.clone()).await? == 0)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// As after a broker has lost its newest records, or a topic was made anew.
+#[tokio::test]
+async fn what_is_met_twice_at_the_same_place_is_kept_once_and_stops_nothing() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("P", 50, None).await?;
+    write(&world, 0, "no message").await?;
+    let letters = world.database.collection::<Document>("dead_letters");
+    let of_lane = doc! {"group": "inventory", "partition": 0};
+    let kept_once = async || Ok(letters.count_documents(of_lane.clone()).await? == 1);
+    eventually(SETTLED, "it is kept", kept_once).await?;
+    let lanes = world.database.collection::<Document>("lanes");
+    let lane = doc! {"_id": "inventory/order.created/0"};
+    let back = doc! {"$set": {"offset": 0_i64}};
+    ensure!(lanes.update_one(lane.clone(), back).await?.modified_count == 1);
+    eventually(SETTLED, "it was read again", async || {
+        let lane = lanes.find_one(lane.clone()).await?.context("no lane")?;
+        Ok(lane.get_i64("offset")? == 1)
+    })
+    .await?;
+    let orders = place(&world, "behind", 20).await?;
+    confirmed(&world, &orders).await?;
+    ensure!(kept_once().await?, "it is kept twice");
+    world.check_conservation().await
+}
+
+/// During an upgrade some processes are older than others.
+#[tokio::test]
+async fn a_message_of_a_later_version_waits_for_who_knows_it() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("P", 100, None).await?;
+    write(&world, 0, r#"{"v": 2, "what": "nobody knows"}"#).await?;
+    let metric = "quicksale_lane_newer_messages_total{group=\"inventory\"}";
+    eventually(SETTLED, "the lane has stopped", async || {
+        Ok(world.metric("inventory", metric).await.unwrap_or(0.0) > 0.0)
+    })
+    .await?;
+    let orders = place(&world, "buyer", 30).await?;
+    let partitions = world.config.kafka.partitions;
+    let (behind, others): (Vec<_>, Vec<_>) = orders
+        .into_iter()
+        .partition(|order| partition_of(order, partitions) == 0);
+    ensure!(
+        !behind.is_empty() && !others.is_empty(),
+        "30 orders lie in one partition"
+    );
+    confirmed(&world, &others).await?;
+    let waiting = doc! {"_id": {"$in": &behind}, "status": "PENDING"};
+    ensure!(world.count_orders(waiting).await? == u64::try_from(behind.len())?);
+    let letters = world.database.collection::<Document>("dead_letters");
+    ensure!(letters.count_documents(doc! {}).await? == 0, "it was given up");
+    // Somebody who knows it has handled it.
+    let lanes = world.database.collection::<Document>("lanes");
+    let stopped = doc! {"_id": "inventory/order.created/0", "offset": 0_i64};
+    let moved = lanes
+        .update_one(stopped, doc! {"$set": {"offset": 1_i64}})
+        .await?;
+    ensure!(moved.modified_count == 1, "the lane has moved by itself");
+    confirmed(&world, &behind).await?;
+    world.check_conservation().await
+}
+
+/// A broker that has lost the last word on an order leaves none of its units held.
+#[tokio::test]
+async fn units_of_an_order_whose_end_was_lost_go_back_all_the_same() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("P", 5, None).await?;
+    let order = place(&world, "ada", 1).await?.remove(0);
+    eventually(SETTLED, "the unit is held", async || {
+        Ok(shop.shown("P").await?["reserved"] == 1)
+    })
+    .await?;
+    world.freeze("processor").await?;
+    let ada = shop.token("ada-0", Role::Buyer)?;
+    let cancel = format!("/api/orders/{order}/cancel");
+    shop.send(Method::POST, &cancel, Some(&ada), None)
+        .await?
+        .expect(200)?;
+    let of = |name: &str| world.database.collection::<Document>(name);
+    ensure!(
+        of("outbox")
+            .delete_many(doc! {"key": &order})
+            .await?
+            .deleted_count
+            == 1
+    );
+    world.thaw("processor").await?;
+    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 120_000);
+    let id = doc! {"_id": &order};
+    of("orders")
+        .update_one(id.clone(), doc! {"$set": {"updatedAt": long_ago}})
+        .await?;
+    of("reservations")
+        .update_one(id, doc! {"$set": {"expiresAt": long_ago}})
+        .await?;
+    eventually(SETTLED, "the unit is back", async || {
+        let product = shop.shown("P").await?;
+        Ok(product["reserved"] == 0 && product["available"] == 5)
+    })
+    .await?;
+    eventually(
+        SETTLED,
+        "its buyer has been told, which was lost as well",
+        async || {
+            let told = doc! {"orderId": &order, "status": "CANCELLED"};
+            Ok(of("notifications").count_documents(told).await? == 1)
+        },
+    )
+    .await?;
+    world.check_conservation().await
+}
+
+/// As after the database was put back to an earlier moment, and the broker was not.
+#[tokio::test]
+async fn units_of_an_order_that_does_not_exist_go_back() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    let product = shop.product("P", 5, None).await?;
+    let message = json!({
+        "v": 1, "id": uuid::Uuid::now_v7().to_string(), "orderId": "nobody-knows-me", "at": "2026-12-01T12:00:00Z",
+        "type": "order.created", "data": {"userId": "a-ghost", "items": [{"productId": product, "quantity": 2}]},
+    });
+    write(&world, 0, &message.to_string()).await?;
+    let reservations = world.database.collection::<Document>("reservations");
+    eventually(SETTLED, "its units were held and are back", async || {
+        let back = doc! {"_id": "nobody-knows-me", "state": "RELEASED", "items": {"$size": 1}};
+        Ok(reservations.count_documents(back).await? == 1)
+    })
+    .await?;
+    ensure!(shop.shown("P").await?["available"] == 5);
+    let notifications = world.database.collection::<Document>("notifications");
+    ensure!(
+        notifications.count_documents(doc! {}).await? == 0,
+        "somebody was told of it"
+    );
+    world.check_conservation().await
+}

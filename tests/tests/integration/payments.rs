@@ -1,0 +1,216 @@
+//! Orders that wait for a payment: who decides about one, and who hears of it.
+
+use anyhow::{Context, Result, bail, ensure};
+use futures::future::join_all;
+use mongodb::bson::{DateTime, Document, doc};
+use platform::tokens::Role;
+use quicksale_tests::{
+    scenarios::SETTLED,
+    shop::{Answer, next_update},
+    world::{World, eventually},
+};
+use reqwest::Method;
+use sale::order::Confirmation;
+use std::time::Duration;
+
+/// Orders one unit and waits until it is held.
+async fn held(world: &World, user: &str, key: &str, sku: &str) -> Result<String> {
+    let placed = world.shop.order(user, key, sku, 1).await?;
+    let order = placed.expect(201)?.json["order"]["_id"].as_str();
+    let order = order.context("no _id")?.to_owned();
+    eventually(SETTLED, "the unit is held", async || {
+        let held = doc! {"_id": &order, "inventoryStatus": "RESERVED"};
+        Ok(world.count_orders(held).await? == 1)
+    })
+    .await?;
+    Ok(order)
+}
+
+async fn ask(world: &World, order: &str, verb: &str, token: &str) -> Result<Answer> {
+    let path = format!("/api/orders/{order}/{verb}");
+    world.shop.send(Method::POST, &path, Some(token), None).await
+}
+
+/// Of a payment and a cancellation that race, one is done and the other is told so.
+#[tokio::test]
+async fn a_payment_and_a_cancellation_that_meet_are_answered_by_what_becomes_of_the_order() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("RACE", 40, None).await?;
+    let payment = shop.token("the-payment", Role::Service)?;
+    let orders = join_all((0..40).map(|n| {
+        let world = &world;
+        async move { held(world, &format!("racer-{n}"), "k", "RACE").await }
+    }))
+    .await;
+    let mut paid_first = 0;
+    for (n, order) in orders.into_iter().enumerate() {
+        let order = order?;
+        let buyer = shop.token(&format!("racer-{n}"), Role::Buyer)?;
+        let (paid, cancelled) = if n % 2 == 0 {
+            tokio::join!(
+                ask(&world, &order, "confirm", &payment),
+                ask(&world, &order, "cancel", &buyer)
+            )
+        } else {
+            let (cancelled, paid) = tokio::join!(
+                ask(&world, &order, "cancel", &buyer),
+                ask(&world, &order, "confirm", &payment)
+            );
+            (paid, cancelled)
+        };
+        let (paid, cancelled) = (paid?, cancelled?);
+        let (late, end) = match (paid.status, cancelled.status) {
+            (200, 409) => (&cancelled, "CONFIRMED"),
+            (409, 200) => (&paid, "CANCELLED"),
+            other => bail!("order {n}: {other:?}"),
+        };
+        paid_first += u32::from(end == "CONFIRMED");
+        ensure!(late.json["code"] == "order_final", "{}", late.text);
+        ensure!(late.json["orderStatus"] == end, "{}", late.text);
+        ensure!(world.count_orders(doc! {"_id": &order, "status": end}).await? == 1);
+        // Whoever asks once more hears the same.
+        let again = ask(&world, &order, "confirm", &payment).await?;
+        ensure!(again.status == paid.status, "{}", again.text);
+    }
+    eventually(SETTLED, "each unit is where its order has ended", async || {
+        let product = shop.shown("RACE").await?;
+        Ok(product["sold"] == paid_first && product["reserved"] == 0)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+#[tokio::test]
+async fn a_payment_that_fails_gives_units_and_quota_back() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("DECLINED", 5, Some(1)).await?;
+    let payment = shop.token("the-payment", Role::Service)?;
+    let order = held(&world, "ada", "first", "DECLINED").await?;
+    let ada = shop.token("ada", Role::Buyer)?;
+    for verb in ["confirm", "fail"] {
+        ask(&world, &order, verb, &ada)
+            .await?
+            .expect_problem(403, "forbidden")?;
+        ask(&world, "unknown", verb, &payment)
+            .await?
+            .expect_problem(404, "not_found")?;
+    }
+    for _ in 0..2 {
+        let failed = ask(&world, &order, "fail", &payment).await?;
+        let shown = &failed.expect(200)?.json["order"];
+        ensure!(
+            shown["status"] == "FAILED" && shown["reason"] == "payment_failed",
+            "{shown}"
+        );
+    }
+    let late = ask(&world, &order, "confirm", &payment).await?;
+    ensure!(
+        late.status == 409 && late.json["orderStatus"] == "FAILED",
+        "{}",
+        late.text
+    );
+    eventually(SETTLED, "the unit is back", async || {
+        let product = shop.shown("DECLINED").await?;
+        Ok(product["available"] == 5 && product["reserved"] == 0)
+    })
+    .await?;
+    held(&world, "ada", "second", "DECLINED").await?;
+    // Before there is an answer about the units they cannot be sold.
+    world.freeze("processor").await?;
+    let placed = shop.order("bob", "k", "DECLINED", 1).await?;
+    let unheld = placed.expect(201)?.json["order"]["_id"].as_str();
+    let early = ask(&world, unheld.context("no _id")?, "confirm", &payment).await?;
+    ensure!(early.headers.contains_key("retry-after"), "{early:?}");
+    early.expect_problem(409, "not_held_yet")?;
+    world.thaw("processor").await
+}
+
+#[tokio::test]
+async fn a_buyer_hears_until_when_units_wait_for_the_payment() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("WAITS", 5, None).await?;
+    let ada = shop.token("ada", Role::Buyer)?;
+    let mut socket = shop.socket(&ada).await?;
+    let order = held(&world, "ada", "k", "WAITS").await?;
+    let update = next_update(&mut socket).await?;
+    ensure!(
+        update["data"]["orderId"] == *order && update["data"]["status"] == "PENDING",
+        "{update}"
+    );
+    let shown = shop
+        .send(Method::GET, &format!("/api/orders/{order}"), Some(&ada), None)
+        .await?;
+    let until: jiff::Timestamp = shown.json["holdExpiresAt"]
+        .as_str()
+        .context("no holdExpiresAt")?
+        .parse()?;
+    let told: jiff::Timestamp = update["data"]["holdExpiresAt"]
+        .as_str()
+        .context("not told")?
+        .parse()?;
+    ensure!(until == told, "{until} and {told}");
+    let left = until.duration_since(jiff::Timestamp::now()).as_secs();
+    let ttl = i64::try_from(world.config.reservation_ttl_seconds)?;
+    ensure!((ttl - 60..=ttl).contains(&left), "{left} s of {ttl} s");
+    let payment = shop.token("the-payment", Role::Service)?;
+    let confirmed = ask(&world, &order, "confirm", &payment).await?;
+    let confirmed = &confirmed.expect(200)?.json["order"];
+    ensure!(confirmed.get("holdExpiresAt").is_none(), "{confirmed}");
+    let update = next_update(&mut socket).await?;
+    ensure!(update["data"]["status"] == "CONFIRMED", "{update}");
+    ensure!(update["data"].get("holdExpiresAt").is_none(), "{update}");
+    Ok(())
+}
+
+/// The order says when its hold is over, also where a payment comes at the same moment.
+#[tokio::test]
+async fn a_hold_that_runs_out_ends_its_order_unless_it_was_paid_before() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("LATE", 21, Some(1)).await?;
+    let payment = shop.token("the-payment", Role::Service)?;
+    let all = world.database.collection::<Document>("orders");
+    let run_out = async |order: &str| {
+        let past = doc! {"$set": {"holdExpiresAt": DateTime::from_millis(0)}};
+        all.update_one(doc! {"_id": order}, past).await
+    };
+    let unpaid = held(&world, "nobody-pays", "k", "LATE").await?;
+    run_out(&unpaid).await?;
+    eventually(SETTLED, "its hold has run out", async || {
+        Ok(world
+            .count_orders(doc! {"_id": &unpaid, "status": "EXPIRED"})
+            .await?
+            == 1)
+    })
+    .await?;
+    let late = ask(&world, &unpaid, "confirm", &payment).await?;
+    ensure!(
+        late.status == 409 && late.json["orderStatus"] == "EXPIRED",
+        "{}",
+        late.text
+    );
+    let mut sold = 0;
+    for n in 0..20 {
+        let order = held(&world, &format!("buyer-{n}"), "k", "LATE").await?;
+        run_out(&order).await?;
+        // Somewhere within the second in which it is looked for those that are over.
+        tokio::time::sleep(Duration::from_millis(53 * n)).await;
+        let paid = ask(&world, &order, "confirm", &payment).await?;
+        let end = match paid.status {
+            200 => "CONFIRMED",
+            409 if paid.json["orderStatus"] == "EXPIRED" => "EXPIRED",
+            _ => bail!("{}", paid.text),
+        };
+        sold += u32::from(end == "CONFIRMED");
+        ensure!(world.count_orders(doc! {"_id": &order, "status": end}).await? == 1);
+    }
+    eventually(SETTLED, "what was not paid is back", async || {
+        let product = shop.shown("LATE").await?;
+        Ok(product["sold"] == sold && product["reserved"] == 0)
+    })
+    .await?;
+    world.check_conservation().await
+}
