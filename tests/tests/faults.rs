@@ -7,7 +7,7 @@ use quicksale_tests::{
     backends::Backends,
     scenarios::{SETTLED, crowd},
     shop::{Answer, Shop},
-    world::{Setup, World, eventually},
+    world::{SERVICES, Setup, World, eventually},
 };
 use reqwest::Method;
 use serde_json::json;
@@ -115,6 +115,43 @@ async fn mongodb_is_away_for_ten_seconds() -> Result<()> {
 #[tokio::test]
 async fn redis_is_away_for_ten_seconds() -> Result<()> {
     survives_without("redis").await
+}
+
+/// After a node has gone everything starts at once, and in any order.
+#[tokio::test]
+async fn whoever_starts_before_its_backends_finds_them_when_they_come() -> Result<()> {
+    let mut world = start().await?;
+    world.shop.product("LATE", 100, None).await?;
+    for backend in ["redis", "mongodb", "kafka"] {
+        world.backends.kill(backend).await?;
+        for service in SERVICES {
+            world.kill_and_restart(service)?;
+        }
+        for service in SERVICES {
+            eventually(SETTLED, "the process is there", async || {
+                Ok(world.metric_sum(service, "any", "").await.is_ok())
+            })
+            .await?;
+        }
+        world.backends.start(backend).await?;
+        let order = std::cell::RefCell::new(String::new());
+        eventually(SETTLED, &format!("an order is taken with {backend}"), async || {
+            let key = uuid::Uuid::new_v4().to_string();
+            let Ok(placed) = world.shop.order(&key, &key, "LATE", 1).await else {
+                return Ok(false);
+            };
+            let id = placed.json["order"]["_id"].as_str().unwrap_or_default();
+            *order.borrow_mut() = id.to_owned();
+            Ok(placed.status == 201)
+        })
+        .await?;
+        let confirmed = mongodb::bson::doc! {"_id": order.take(), "status": "CONFIRMED"};
+        eventually(SETTLED, &format!("it is confirmed with {backend}"), async || {
+            Ok(world.count_orders(confirmed.clone()).await? == 1)
+        })
+        .await?;
+    }
+    world.check_conservation().await
 }
 
 /// Without Redis nothing is counted: what guesses and crowds would use that for is refused, and everything else goes on.

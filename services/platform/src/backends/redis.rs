@@ -78,6 +78,8 @@ impl RedisUrl {
 
     fn config(&self) -> Result<Config, Error> {
         let mut config = Config::from_url(self.text.expose_secret())?;
+        // Otherwise a server that is not there at the first try is never looked for again.
+        config.fail_fast = false;
         if self.transport() == Transport::Encrypted {
             let tls = self.tls.config();
             let tls = tls.map_err(|problem| Error::new(ErrorKind::Tls, problem))?;
