@@ -135,15 +135,19 @@ async fn whoever_starts_before_its_backends_finds_them_when_they_come() -> Resul
         }
         world.backends.start(backend).await?;
         let order = std::cell::RefCell::new(String::new());
-        eventually(SETTLED, &format!("an order is taken with {backend}"), async || {
-            let key = uuid::Uuid::new_v4().to_string();
-            let Ok(placed) = world.shop.order(&key, &key, "LATE", 1).await else {
-                return Ok(false);
-            };
-            let id = placed.json["order"]["_id"].as_str().unwrap_or_default();
-            *order.borrow_mut() = id.to_owned();
-            Ok(placed.status == 201)
-        })
+        eventually(
+            SETTLED,
+            &format!("an order is taken with {backend}"),
+            async || {
+                let key = uuid::Uuid::new_v4().to_string();
+                let Ok(placed) = world.shop.order(&key, &key, "LATE", 1).await else {
+                    return Ok(false);
+                };
+                let id = placed.json["order"]["_id"].as_str().unwrap_or_default();
+                *order.borrow_mut() = id.to_owned();
+                Ok(placed.status == 201)
+            },
+        )
         .await?;
         let confirmed = mongodb::bson::doc! {"_id": order.take(), "status": "CONFIRMED"};
         eventually(SETTLED, &format!("it is confirmed with {backend}"), async || {

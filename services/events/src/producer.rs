@@ -105,7 +105,10 @@ impl Producer {
                 } else {
                     CALL_DEADLINE
                 };
-                let written = within(patience, connection.write(prefix, &way, group.records)).await;
+                let writing = connection.write(prefix, &way, group.records);
+                let written = tokio::time::timeout(patience, writing)
+                    .await
+                    .unwrap_or(Err(KafkaError::Deadline(patience)));
                 (way, group.ids, written)
             })
             .buffer_unordered(CONCURRENT_PARTITIONS);
@@ -217,7 +220,7 @@ impl Connection {
             Some(client) => Arc::clone(client),
             None => Arc::new(kafka::partition(&self.client, &topic, *partition).await?),
         };
-        client.produce(records, Compression::NoCompression).await?;
+        within(CALL_DEADLINE, client.produce(records, Compression::NoCompression)).await?;
         Ok(client)
     }
 }

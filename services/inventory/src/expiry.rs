@@ -61,7 +61,10 @@ async fn end_due(store: &Store, now: Timestamp) -> Result<(), StoreError> {
         .try_collect()
         .await?;
     for reservation in due {
-        end_hold(store, &reservation.order, InventoryOutcome::HoldExpired, now).await?;
+        // One that cannot be ended must not keep those behind it.
+        if let Err(error) = end_hold(store, &reservation.order, InventoryOutcome::HoldExpired, now).await {
+            tracing::error!(order = %reservation.order, %error, "cannot end a hold; trying again");
+        }
     }
     Ok(())
 }

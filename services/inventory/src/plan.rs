@@ -41,13 +41,13 @@ impl Held {
             (_, ReservationState::Held, None) => InventoryOutcome::Reserved {
                 expires_at: self.expires_at,
             },
-            (_, ReservationState::Held, Some(Told::Ended)) => InventoryOutcome::HoldExpired,
+            (_, ReservationState::Held, Some(Told::Ended)) => InventoryOutcome::Released,
             (_, ReservationState::Held, Some(Told::Paid)) | (_, ReservationState::Confirmed, _) => {
                 InventoryOutcome::Paid
             }
             (_, ReservationState::Released, _) => InventoryOutcome::Released,
             (_, ReservationState::Rejected, _) => InventoryOutcome::Rejected {
-                reason: self.reason.unwrap_or(FailureReason::SoldOut),
+                reason: self.reason.unwrap_or(FailureReason::Unprocessable),
             },
         }
     }
@@ -211,7 +211,10 @@ impl Planner {
             None => self.known.reservations.get(order).cloned(),
         };
         match held {
-            Some(held) if held.state == ReservationState::Held => self.settle(order, &held.items, target),
+            // What was held by hand is for whoever did that to settle, also where the id is an order's.
+            Some(held) if held.state == ReservationState::Held && held.origin == Origin::Order => {
+                self.settle(order, &held.items, target);
+            }
             Some(_) => {}
             // The end of an order overtook its beginning: leave a mark, so that nothing is held when that arrives.
             None if target == ReservationState::Released => self.create(NewReservation {
@@ -414,7 +417,7 @@ mod tests {
                 Some(Told::Ended),
                 None,
                 Origin::Order,
-                InventoryOutcome::HoldExpired,
+                InventoryOutcome::Released,
             ),
             (S::Confirmed, None, None, Origin::Order, InventoryOutcome::Paid),
             (S::Released, None, None, Origin::Order, InventoryOutcome::Released),
@@ -431,7 +434,7 @@ mod tests {
                 None,
                 Origin::Order,
                 InventoryOutcome::Rejected {
-                    reason: FailureReason::SoldOut,
+                    reason: FailureReason::Unprocessable,
                 },
             ),
             (
@@ -449,6 +452,7 @@ mod tests {
                 items: vec![],
                 state,
                 told,
+                expires_at: None,
                 reason: of_rejected,
                 origin,
             };
@@ -474,6 +478,7 @@ mod tests {
                 items: vec![],
                 state: ReservationState::Confirmed,
                 told: None,
+                expires_at: None,
                 reason: None,
                 origin: Origin::Order,
             },
@@ -483,6 +488,28 @@ mod tests {
             known,
         );
         assert!(plan.created.is_empty() && plan.stock.is_empty() && plan.moved.is_empty());
+    }
+
+    /// An order that fails because somebody has taken its id for a hold by hand takes nothing from them.
+    #[test]
+    fn what_is_held_by_hand_does_not_follow_the_order_of_the_same_id() {
+        let mut known = stocked(&[("p", 5)]);
+        known.reservations.insert(
+            OrderId::new("a"),
+            Held {
+                items: vec![OrderedItem {
+                    product_id: ProductId::new("p"),
+                    quantity: Quantity::new(2).unwrap(),
+                }],
+                state: ReservationState::Held,
+                told: None,
+                expires_at: None,
+                reason: None,
+                origin: Origin::Direct,
+            },
+        );
+        let plan = run(&[ended("a", OrderStatus::Failed)], known);
+        assert!(plan.stock.is_empty() && plan.moved.is_empty());
     }
 
     #[test]

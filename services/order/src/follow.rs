@@ -70,7 +70,8 @@ impl Follow {
             let Some(order) = orders.get_mut(&message.order_id) else {
                 continue;
             };
-            let Some(state) = order.state().after(*outcome, self.confirmation) else {
+            let state = order.state().after(*outcome, self.confirmation);
+            let Some(state) = state.or_else(|| still_waits(order, *outcome)) else {
                 continue;
             };
             let (reason, hold_expires_at) = match outcome {
@@ -134,6 +135,13 @@ fn time(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millisecond())
 }
 
+/// The state of an order that waits for a payment, and does not know until when: it was held by an earlier version.
+fn still_waits(order: &Order, outcome: InventoryOutcome) -> Option<OrderState> {
+    let waits = order.status == OrderStatus::Pending && order.inventory_status == InventoryStatus::Reserved;
+    let now_known = matches!(outcome, InventoryOutcome::Reserved { expires_at: Some(_) });
+    (waits && now_known && order.hold_expires_at.is_none()).then(|| order.state())
+}
+
 /// How long after its end inventory may still say what it said before that: only later has it not heard of the end.
 const HEARD_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 
@@ -144,7 +152,10 @@ fn unheard(messages: &[Message], orders: &HashMap<OrderId, Order>, now: Timestam
         matches!(
             message.payload,
             Payload::InventoryResult(
-                InventoryOutcome::Reserved { .. } | InventoryOutcome::Paid | InventoryOutcome::HoldExpired
+                InventoryOutcome::Reserved { .. }
+                    | InventoryOutcome::Paid
+                    | InventoryOutcome::HoldExpired
+                    | InventoryOutcome::Released
             )
         )
     };

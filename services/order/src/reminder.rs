@@ -88,19 +88,15 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
 }
 
 async fn ask_again(store: &Store, now: Timestamp) -> Result<u64, MongoError> {
-    // What was not even sent needs nobody to ask.
-    let oldest = store.outbox.oldest(None, 1).await?;
-    let late = now - PATIENCE;
-    if oldest
-        .first()
-        .is_some_and(|entry| entry.created_at.timestamp_millis() < late.as_millisecond())
-    {
-        return Ok(0);
-    }
+    let time = |at: Timestamp| DateTime::from_millis(at.as_millisecond());
     let mut due = unanswered();
     due.insert(
-        "askAt",
-        doc! {"$lte": DateTime::from_millis(now.as_millisecond())},
+        "$or",
+        [
+            doc! {"askAt": {"$lte": time(now)}},
+            // Accepted by a version that did not ask again.
+            doc! {"askAt": null, "createdAt": {"$lte": time(now - PATIENCE)}},
+        ],
     );
     let due: Vec<Order> = store.orders.find(due).limit(BATCH).await?.try_collect().await?;
     if due.is_empty() {
@@ -126,7 +122,7 @@ async fn ask(
     for order in due {
         let mut as_found = unanswered();
         as_found.insert("_id", order.id.as_str());
-        as_found.insert("asked", order.asked);
+        as_found.insert("askAt", order.ask_at);
         let asked = order.asked.saturating_add(1);
         let done = store
             .orders

@@ -9,7 +9,10 @@ use super::{
 use crate::topics::Topic;
 use platform::{backends::mongo::MongoError, health::Heartbeat};
 use std::{collections::HashMap, sync::Arc};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::{self, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 /// The lanes of one group that this process holds, and the tasks that read them.
@@ -20,6 +23,7 @@ pub(super) struct Ownership {
     all: Vec<(Topic, i32)>,
     held: HashMap<String, Lane>,
     readers: JoinSet<()>,
+    read_by: HashMap<task::Id, Lane>,
     out: mpsc::Sender<Fetched>,
 }
 
@@ -42,6 +46,7 @@ impl Ownership {
             all,
             held: HashMap::new(),
             readers: JoinSet::new(),
+            read_by: HashMap::new(),
             out,
         }
     }
@@ -57,7 +62,7 @@ impl Ownership {
                 _ = tick.tick() => {}
             }
             heart.beat();
-            while self.readers.try_join_next().is_some() {}
+            self.look_after_readers();
             match self.balance().await {
                 Ok(()) => failing = false,
                 Err(error) if !failing => {
@@ -71,6 +76,21 @@ impl Ownership {
                 .set(i64::try_from(self.held.len()).unwrap_or(0));
         }
         self.give_all_up().await;
+    }
+
+    /// A lane whose reader has ended by itself, as by a panic, is given up and taken anew: its lease would be renewed for ever
+    /// while nobody reads.
+    fn look_after_readers(&mut self) {
+        while let Some(ended) = self.readers.try_join_next_with_id() {
+            let id = ended.as_ref().map_or_else(task::JoinError::id, |(id, ())| *id);
+            let Some(lane) = self.read_by.remove(&id) else {
+                continue;
+            };
+            if !lane.lost.is_cancelled() {
+                tracing::error!(lane = %lane.id, failure = ?ended.err(), "the reader of a lane has ended; starting anew");
+                lane.lost.cancel();
+            }
+        }
     }
 
     async fn balance(&mut self) -> Result<(), MongoError> {
@@ -130,13 +150,14 @@ impl Ownership {
             epoch,
             lost: CancellationToken::new(),
         };
-        self.readers.spawn(fetch::run(
+        let reader = self.readers.spawn(fetch::run(
             lane.clone(),
             offset,
             self.settings.kafka.clone(),
             self.settings.topic_prefix.clone(),
             self.out.clone(),
         ));
+        self.read_by.insert(reader.id(), lane.clone());
         self.held.insert(id, lane);
     }
 
