@@ -117,6 +117,37 @@ async fn redis_is_away_for_ten_seconds() -> Result<()> {
     survives_without("redis").await
 }
 
+/// The units of orders that wait for the broker are not for sale a second time.
+#[tokio::test]
+async fn without_a_broker_no_more_is_accepted_than_there_is() -> Result<()> {
+    let world = start().await?;
+    let shop = &world.shop;
+    shop.product("FEW", 20, None).await?;
+    world.backends.kill("kafka").await?;
+    let (mut accepted, begun) = (Vec::new(), tokio::time::Instant::now());
+    // For longer than it takes until what stands still counts as an error of the gate.
+    while begun.elapsed() < AWAY {
+        let key = uuid::Uuid::new_v4().to_string();
+        let placed = shop.order(&key, &key, "FEW", 1).await?;
+        match placed.status {
+            201 => accepted.push(placed.json["order"]["_id"].as_str().context("no _id")?.to_owned()),
+            _ => tokio::time::sleep(TRICKLE).await,
+        }
+    }
+    ensure!(
+        accepted.len() == 20,
+        "{} orders for 20 units were accepted",
+        accepted.len()
+    );
+    world.backends.start("kafka").await?;
+    eventually(SETTLED, "each of them has its unit", async || {
+        let confirmed = mongodb::bson::doc! {"_id": {"$in": &accepted}, "status": "CONFIRMED"};
+        Ok(world.count_orders(confirmed).await? == 20)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
 /// After a node has gone everything starts at once, and in any order.
 #[tokio::test]
 async fn whoever_starts_before_its_backends_finds_them_when_they_come() -> Result<()> {

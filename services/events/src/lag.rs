@@ -1,6 +1,9 @@
 //! How far the lanes are behind their topics.
 
-use crate::{lanes::lane_id, topics::GROUPS};
+use crate::{
+    lanes::lane_id,
+    topics::{GROUPS, Topic},
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use mongodb::{
     Database,
@@ -42,43 +45,77 @@ pub async fn total(
     let database = database.clone();
     let offsets: HashMap<String, i64> =
         mongo::detached(async move { stored_offsets(&database).await.map_err(MongoError::from) }).await?;
+    let latest = ends(credentials, prefix, &Topic::ALL).await?;
+    let all = GROUPS
+        .iter()
+        .flat_map(|(group, topics)| topics.iter().map(move |topic| (*group, *topic)));
+    Ok(all
+        .map(|(group, topic)| behind(&offsets, &latest, group, topic))
+        .sum())
+}
+
+/// Records of one topic that one group has not handled yet.
+///
+/// # Errors
+/// [`LagError`]: not knowing is not the same as zero.
+pub async fn of(
+    database: &Database,
+    credentials: &KafkaCredentials,
+    prefix: &str,
+    group: &str,
+    topic: Topic,
+) -> Result<u64, LagError> {
+    let database = database.clone();
+    let offsets: HashMap<String, i64> =
+        mongo::detached(async move { stored_offsets(&database).await.map_err(MongoError::from) }).await?;
+    let latest = ends(credentials, prefix, &[topic]).await?;
+    Ok(behind(&offsets, &latest, group, topic))
+}
+
+/// Where each partition of some topics ends.
+async fn ends(
+    credentials: &KafkaCredentials,
+    prefix: &str,
+    of: &[Topic],
+) -> Result<HashMap<(Topic, i32), i64>, KafkaError> {
     let client = credentials.connect().await?;
     let topics = kafka::topics(&client).await?;
     let mut partitions = Vec::new();
-    for topic in crate::Topic::ALL {
+    for topic in of {
         let name = format!("{prefix}{}", topic.plain_name());
         let of_topic = topics
             .get(&name)
             .ok_or_else(|| KafkaError::NoTopic(name.clone()))?;
-        partitions.extend(of_topic.iter().map(|partition| (topic, *partition)));
+        partitions.extend(of_topic.iter().map(|partition| (*topic, *partition)));
     }
-    let latest: HashMap<_, _> = stream::iter(partitions)
+    stream::iter(partitions)
         .map(async |(topic, partition)| {
             let name = format!("{prefix}{}", topic.plain_name());
             let reader = kafka::partition(&client, &name, partition).await?;
             let end = within(CALL_DEADLINE, reader.get_offset(OffsetAt::Latest)).await?;
-            Ok::<_, KafkaError>(((topic, partition), end))
+            Ok(((topic, partition), end))
         })
         .buffer_unordered(CONCURRENCY)
         .try_collect()
-        .await?;
-    let behind = GROUPS
-        .iter()
-        .flat_map(|(group, topics)| topics.iter().map(move |topic| (group, topic)))
-        .map(|(group, topic)| {
-            latest
-                .iter()
-                .filter(|((t, _), _)| t == topic)
-                .map(|((_, partition), end)| {
-                    let done = offsets
-                        .get(&lane_id(group, *topic, *partition))
-                        .copied()
-                        .unwrap_or(0);
-                    u64::try_from(end - done).unwrap_or(0)
-                })
-                .sum::<u64>()
-        });
-    Ok(behind.sum())
+        .await
+}
+
+fn behind(
+    offsets: &HashMap<String, i64>,
+    ends: &HashMap<(Topic, i32), i64>,
+    group: &str,
+    topic: Topic,
+) -> u64 {
+    let of_topic = ends.iter().filter(|((t, _), _)| *t == topic);
+    of_topic
+        .map(|((_, partition), end)| {
+            let done = offsets
+                .get(&lane_id(group, topic, *partition))
+                .copied()
+                .unwrap_or(0);
+            u64::try_from(end - done).unwrap_or(0)
+        })
+        .sum()
 }
 
 async fn stored_offsets(database: &Database) -> mongodb::error::Result<HashMap<String, i64>> {

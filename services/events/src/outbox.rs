@@ -2,7 +2,7 @@
 //!
 //! An entry is deleted once Kafka has acknowledged it, so an empty collection means that everything has been said.
 
-use crate::message::Message;
+use crate::{message::Message, topics::Topic};
 use mongodb::{
     ClientSession, Collection, Database,
     bson::{DateTime, Document, doc},
@@ -132,6 +132,15 @@ impl Outbox {
             .update_many(doc! {"_id": {"$in": ids}}, doc! {"$inc": {"attempts": 1}})
             .await
             .map(drop)
+    }
+
+    /// Whether an entry of a topic is waiting.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn has(&self, topic: Topic) -> mongodb::error::Result<bool> {
+        let of_topic = doc! {"type": topic.plain_name()};
+        Ok(self.entries.find_one(of_topic).await?.is_some())
     }
 
     /// Entries waiting.

@@ -2,27 +2,44 @@
 //!
 //! The gateways take from it before an order is accepted. It may be wrong in both directions for a moment: too high
 //! and an accepted order finds no stock and fails, too low and a buyer is turned away early. It is never the record,
-//! and it mends itself: a missing count is set, and a count that differs from the units available while neither
-//! moves is set right.
+//! and it mends itself: units that come back are added by the batch that gives them back, a missing count is set, and
+//! a count that differs from the units available while neither moves is set right. Upwards only where no order is on
+//! its way to inventory: while the broker is away the units available stand still, and those of the orders that were
+//! accepted meanwhile are not among those that are left.
 
-use crate::store::Store;
+use crate::{product::Product, store::Store};
+use events::{Topic, lag};
 use fred::{
     clients::Client,
     error::Error,
     interfaces::{KeysInterface, LuaInterface},
     types::{Expiration, SetOptions},
 };
-use platform::backends::mongo::{self, MongoError};
+use mongodb::Database;
+use platform::{
+    backends::{
+        kafka::KafkaCredentials,
+        mongo::{self, MongoError},
+    },
+    metrics::must,
+};
+use prometheus::{IntCounterVec, register_int_counter_vec};
 use sale::ProductId;
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How often counts are compared with the units available.
 const EVERY: Duration = Duration::from_millis(500);
 /// Looks without any movement before a difference is an error and not work under way: 2 s.
 const QUIET_LOOKS: u32 = 4;
-/// How long a count outlives the last look at it, in seconds.
+/// How long a count outlives the sale's last process, in seconds.
 const TTL_SECONDS: i64 = 3_600;
+/// Looks between two times when the counts are told to stay: 5 min.
+const KEPT_EVERY: u32 = 600;
+/// How long it may take to find out whether orders are on their way.
+const PROOF: Duration = Duration::from_secs(2);
+/// The group that reserves the units of new orders.
+const GROUP: &str = "inventory";
 
 /// Sets a count only if it is still what it was when it was judged to be wrong.
 const CORRECT: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
@@ -30,6 +47,14 @@ const CORRECT: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
 /// Adds to a count if there is one.
 const ADD: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('INCRBY', KEYS[1], ARGV[1]) \
                    else return -1 end";
+
+static CORRECTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "quicksale_gate_corrections_total",
+        "Times when the count of a product at the gate was set right.",
+        &["direction"]
+    ))
+});
 
 /// The counts of one sale.
 #[derive(Debug, Clone)]
@@ -84,6 +109,10 @@ impl Gate {
         self.redis.get(self.key(product)).await
     }
 
+    async fn keep(&self, product: &ProductId) -> Result<(), Error> {
+        self.redis.expire(self.key(product), TTL_SECONDS, None).await
+    }
+
     async fn correct(&self, product: &ProductId, from: i64, to: i64) -> Result<i64, Error> {
         self.redis
             .eval(CORRECT, vec![self.key(product)], vec![from, to, TTL_SECONDS])
@@ -91,9 +120,55 @@ impl Gate {
     }
 }
 
+/// Where orders are that inventory has not heard of yet.
+#[derive(Debug, Clone)]
+pub struct OnTheirWay {
+    /// The sale's own database.
+    pub database: Database,
+    /// Kafka.
+    pub kafka: KafkaCredentials,
+    /// Prefix of the sale's topics.
+    pub topic_prefix: String,
+}
+
+impl OnTheirWay {
+    /// Whether there are none. Not knowing is not the same as none.
+    async fn is_empty(&self, store: &Store) -> bool {
+        let outbox = store.outbox.clone();
+        let look = async {
+            // In this order: an order that goes on meanwhile is seen at least once.
+            let waits =
+                mongo::detached(
+                    async move { outbox.has(Topic::OrderCreated).await.map_err(MongoError::from) },
+                );
+            if waits.await? {
+                return Ok(false);
+            }
+            let behind = lag::of(
+                &self.database,
+                &self.kafka,
+                &self.topic_prefix,
+                GROUP,
+                Topic::OrderCreated,
+            );
+            Ok::<_, lag::LagError>(behind.await? == 0)
+        };
+        match tokio::time::timeout(PROOF, look).await {
+            Ok(Ok(none)) => none,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "nobody knows whether orders are on their way");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
+
 /// Keeps the counts right until the process ends.
-pub async fn keep(gate: Gate, store: Store, stop: CancellationToken) {
+pub async fn keep(gate: Gate, store: Store, on_their_way: OnTheirWay, stop: CancellationToken) {
+    LazyLock::force(&CORRECTED);
     let mut looks: HashMap<ProductId, Look> = HashMap::new();
+    let mut turns: u32 = 0;
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -111,36 +186,64 @@ pub async fn keep(gate: Gate, store: Store, stop: CancellationToken) {
                 continue;
             }
         };
-        for product in products {
-            let available = product.stock - product.reserved - product.sold;
-            if let Err(error) = look(&gate, &mut looks, &product.id, available).await {
-                tracing::debug!(%error, "cannot look at the gate");
-                looks.clear();
-                break;
-            }
+        turns = turns.wrapping_add(1);
+        let keeps = turns.is_multiple_of(KEPT_EVERY);
+        if let Err(error) = look_at_all(&gate, &store, &on_their_way, &mut looks, &products, keeps).await {
+            tracing::debug!(%error, "cannot look at the gate");
+            looks.clear();
         }
     }
 }
 
-async fn look(
+async fn look_at_all(
+    gate: &Gate,
+    store: &Store,
+    on_their_way: &OnTheirWay,
+    looks: &mut HashMap<ProductId, Look>,
+    products: &[Product],
+    keeps: bool,
+) -> Result<(), Error> {
+    let mut too_low = Vec::new();
+    for product in products {
+        let available = product.stock - product.reserved - product.sold;
+        let Some(count) = gate.count(&product.id).await? else {
+            gate.fill(&product.id, available).await?;
+            looks.remove(&product.id);
+            continue;
+        };
+        if keeps {
+            gate.keep(&product.id).await?;
+        }
+        let now = judge(looks.get(&product.id).copied(), count, available);
+        looks.insert(product.id.clone(), now);
+        if now.quiet < QUIET_LOOKS || count == available {
+            continue;
+        }
+        if count > available {
+            set_right(gate, looks, &product.id, now).await?;
+        } else {
+            too_low.push((&product.id, now));
+        }
+    }
+    if !too_low.is_empty() && on_their_way.is_empty(store).await {
+        for (product, look) in too_low {
+            set_right(gate, looks, product, look).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn set_right(
     gate: &Gate,
     looks: &mut HashMap<ProductId, Look>,
     product: &ProductId,
-    available: i64,
+    look: Look,
 ) -> Result<(), Error> {
-    let Some(count) = gate.count(product).await? else {
-        gate.fill(product, available).await?;
-        looks.remove(product);
-        return Ok(());
-    };
-    let now = judge(looks.get(product).copied(), count, available);
-    if now.quiet >= QUIET_LOOKS && count != available {
-        gate.correct(product, count, available).await?;
-        tracing::info!(%product, from = count, to = available, "gate set right");
-        looks.remove(product);
-    } else {
-        looks.insert(product.clone(), now);
-    }
+    gate.correct(product, look.count, look.available).await?;
+    let direction = if look.count < look.available { "up" } else { "down" };
+    CORRECTED.with_label_values(&[direction]).inc();
+    tracing::info!(%product, from = look.count, to = look.available, "gate set right");
+    looks.remove(product);
     Ok(())
 }
 

@@ -77,7 +77,17 @@ pub fn build(deps: Dependencies) -> Service {
         authority: deps.authority,
         clock: Clock::System,
     };
-    let handler = Arc::new(settle::Settle::new(store.clone(), terms, Clock::System));
+    let handler = Arc::new(settle::Settle::new(
+        store.clone(),
+        gate.clone(),
+        terms,
+        Clock::System,
+    ));
+    let on_their_way = gate::OnTheirWay {
+        database: deps.database.clone(),
+        kafka: deps.kafka.clone(),
+        topic_prefix: deps.config.kafka.topic_prefix.clone(),
+    };
     let settings = Settings::of(&deps.config, deps.kafka, deps.instance);
     let worker = LaneWorker::new(
         settings,
@@ -99,7 +109,10 @@ pub fn build(deps: Dependencies) -> Service {
             "inventory questions",
             unsettled::run(store.clone(), Clock::System, deps.stop.clone()).boxed(),
         ),
-        ("inventory gate", gate::keep(gate, store, deps.stop).boxed()),
+        (
+            "inventory gate",
+            gate::keep(gate, store, on_their_way, deps.stop).boxed(),
+        ),
     ];
     Service {
         router: routes::router(state),

@@ -99,6 +99,8 @@ pub struct Plan {
     pub stock: BTreeMap<ProductId, Stock>,
     /// Answers for the outbox.
     pub answers: Vec<Answer>,
+    /// Units that are for sale again, by product.
+    pub freed: BTreeMap<ProductId, u64>,
 }
 
 /// Plans a batch, message by message in order.
@@ -241,6 +243,9 @@ impl Planner {
             match moved {
                 Ok(()) => {
                     self.plan.stock.insert(item.product_id.clone(), account);
+                    if target == ReservationState::Released {
+                        *self.plan.freed.entry(item.product_id.clone()).or_default() += units;
+                    }
                 }
                 Err(error) => {
                     tracing::error!(%order, product = %item.product_id, %error, "stock account is out of step");
@@ -527,6 +532,7 @@ mod tests {
             stocked(&[("p", 5)]),
         );
         assert_eq!(counts(&plan, "p"), (5, 0, 0));
+        assert_eq!(plan.freed, [(ProductId::new("p"), 2)].into());
     }
 
     #[test]

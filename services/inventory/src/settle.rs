@@ -1,6 +1,7 @@
 //! The lane handler: reserves new orders and follows orders to their end, a whole batch in one transaction.
 
 use crate::{
+    gate::Gate,
     hold::Terms,
     plan,
     store::{Origin, Store, StoreError},
@@ -13,26 +14,36 @@ use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
 use platform::clock::Clock;
 use sale::{
-    OrderId,
+    OrderId, ProductId,
     order::{FailureReason, InventoryOutcome},
 };
+use std::collections::BTreeMap;
 
 /// Applies `order.created` and `order.status` to reservations and stock.
 #[derive(Debug)]
 pub struct Settle {
     store: Store,
+    gate: Gate,
     terms: Terms,
     clock: Clock,
 }
 
 impl Settle {
-    /// A handler on a store.
-    pub fn new(store: Store, terms: Terms, clock: Clock) -> Self {
-        Self { store, terms, clock }
+    /// A handler on a store, which opens the gate for units that come back.
+    pub fn new(store: Store, gate: Gate, terms: Terms, clock: Clock) -> Self {
+        Self {
+            store,
+            gate,
+            terms,
+            clock,
+        }
     }
 }
 
 impl Handler for Settle {
+    /// Units that are for sale again.
+    type Effect = BTreeMap<ProductId, u64>;
+
     fn group(&self) -> &'static str {
         "inventory"
     }
@@ -45,7 +56,7 @@ impl Handler for Settle {
         &'s self,
         session: &'s mut ClientSession,
         messages: &'s [Message],
-    ) -> BoxFuture<'s, Result<(), ApplyError>> {
+    ) -> BoxFuture<'s, Result<Self::Effect, ApplyError>> {
         async move {
             let known = self
                 .store
@@ -64,7 +75,17 @@ impl Handler for Settle {
             let now = self.clock.now();
             let plan = plan::plan(messages, known, self.terms, now);
             self.store.write(session, &plan, Origin::Order, now).await?;
-            Ok(())
+            Ok(plan.freed)
+        }
+        .boxed()
+    }
+
+    fn committed(&self, freed: Self::Effect) -> BoxFuture<'_, ()> {
+        async move {
+            for (product, units) in freed {
+                let units = i64::try_from(units).unwrap_or(i64::MAX);
+                self.gate.add(&product, units).await;
+            }
         }
         .boxed()
     }

@@ -30,6 +30,8 @@ pub(crate) fn is_said_again(message: &Message) -> bool {
 }
 
 impl Handler for Record {
+    type Effect = ();
+
     fn group(&self) -> &'static str {
         GROUP
     }

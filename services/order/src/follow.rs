@@ -206,6 +206,8 @@ pub(crate) fn status_message(order: &Order, now: Timestamp) -> Message {
 }
 
 impl Handler for Follow {
+    type Effect = ();
+
     fn group(&self) -> &'static str {
         "order"
     }

@@ -170,6 +170,11 @@ async fn units_of_an_order_whose_end_was_lost_go_back_all_the_same() -> Result<(
         Ok(shop.shown("P").await?["reserved"] == 1)
     })
     .await?;
+    let outbox = world.database.collection::<Document>("outbox");
+    eventually(SETTLED, "all is said so far", async || {
+        Ok(outbox.count_documents(doc! {}).await? == 0)
+    })
+    .await?;
     world.freeze("processor").await?;
     let ada = shop.token("ada-0", Role::Buyer)?;
     let cancel = format!("/api/orders/{order}/cancel");
@@ -177,13 +182,7 @@ async fn units_of_an_order_whose_end_was_lost_go_back_all_the_same() -> Result<(
         .await?
         .expect(200)?;
     let of = |name: &str| world.database.collection::<Document>(name);
-    ensure!(
-        of("outbox")
-            .delete_many(doc! {"key": &order})
-            .await?
-            .deleted_count
-            == 1
-    );
+    ensure!(outbox.delete_many(doc! {"key": &order}).await?.deleted_count == 1);
     world.thaw("processor").await?;
     let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 120_000);
     let id = doc! {"_id": &order};

@@ -214,3 +214,29 @@ async fn a_hold_that_runs_out_ends_its_order_unless_it_was_paid_before() -> Resu
     .await?;
     world.check_conservation().await
 }
+
+/// Units that come back one after the other are for sale at once, and not only once none comes any more.
+#[tokio::test]
+async fn units_that_come_back_are_for_sale_while_others_do() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("BACK", 12, None).await?;
+    let mut orders = Vec::new();
+    for n in 0..12 {
+        orders.push((n, held(&world, &format!("first-{n}"), "k", "BACK").await?));
+    }
+    let mut sold_again = 0;
+    for (n, order) in orders {
+        let buyer = shop.token(&format!("first-{n}"), Role::Buyer)?;
+        ask(&world, &order, "cancel", &buyer).await?.expect(200)?;
+        // Shorter than what a standstill is.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let placed = shop.order(&format!("second-{n}"), "k", "BACK", 1).await?;
+        sold_again += u32::from(placed.status == 201);
+    }
+    ensure!(
+        sold_again >= 10,
+        "only {sold_again} of 12 units were for sale again"
+    );
+    world.check_conservation().await
+}

@@ -64,7 +64,8 @@ impl<H: Handler> Committer<H> {
     pub(super) async fn commit(&self, fetched: &[Fetched], poison: &Poison) -> Result<usize, ApplyError> {
         let batch = Arc::new(self.decode(fetched, poison));
         let count = batch.messages.len();
-        self.transactions
+        let effect = self
+            .transactions
             .run(|session| {
                 let (batch, this) = (Arc::clone(&batch), self.parts());
                 async move { this.write(session, &batch).await }.boxed()
@@ -92,7 +93,7 @@ impl<H: Handler> Committer<H> {
             // Whoever takes the lane next may know it.
             lane.lost.cancel();
         }
-        self.handler.committed(&batch.messages);
+        self.handler.committed(effect).await;
         Ok(count + batch.undeliverable.len())
     }
 
@@ -106,11 +107,12 @@ impl<H: Handler> Committer<H> {
         }
     }
 
-    async fn write(&self, session: &mut ClientSession, batch: &Batch) -> Result<(), ApplyError> {
+    async fn write(&self, session: &mut ClientSession, batch: &Batch) -> Result<H::Effect, ApplyError> {
         self.move_offsets(session, batch).await?;
-        if !batch.messages.is_empty() {
-            self.handler.apply(session, &batch.messages).await?;
-        }
+        let effect = match batch.messages.as_slice() {
+            [] => H::Effect::default(),
+            messages => self.handler.apply(session, messages).await?,
+        };
         if !batch.undeliverable.is_empty() {
             let entries = self
                 .dead_letters
@@ -119,7 +121,7 @@ impl<H: Handler> Committer<H> {
             self.outbox.append_entries(session, entries).await?;
             self.outbox.append(session, &batch.replies).await?;
         }
-        Ok(())
+        Ok(effect)
     }
 
     /// The fence: fails as a whole unless every lane still has our epoch and the offset that we read from.

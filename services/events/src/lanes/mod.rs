@@ -24,7 +24,7 @@ pub use lease::{LaneStore, LeaseTerms};
 pub use worker::{LaneWorker, Settings};
 
 use crate::{message::Message, topics::Topic};
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
 use platform::backends::mongo::{MongoError, TransientError};
 use platform::metrics::must;
@@ -70,6 +70,9 @@ pub fn lane_id(group: &str, topic: Topic, partition: i32) -> String {
 
 /// What a group does with its messages.
 pub trait Handler: Send + Sync + 'static {
+    /// What a batch has changed, for [`committed`](Self::committed).
+    type Effect: Default + Send + 'static;
+
     /// The group's name; see [`crate::topics::GROUPS`].
     fn group(&self) -> &'static str;
 
@@ -82,7 +85,7 @@ pub trait Handler: Send + Sync + 'static {
         &'s self,
         session: &'s mut ClientSession,
         messages: &'s [Message],
-    ) -> BoxFuture<'s, Result<(), ApplyError>>;
+    ) -> BoxFuture<'s, Result<Self::Effect, ApplyError>>;
 
     /// What to say about an order whose message could not be read or handled, so that the order still comes to an
     /// end. `None` when nobody waits for an answer.
@@ -90,8 +93,11 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
-    /// Called after a batch was committed. Best effort: it is not called when the process dies in between.
-    fn committed(&self, _messages: &[Message]) {}
+    /// Called after a batch was committed. Best effort: it is not called when the process dies in between, and the next batch
+    /// waits for it.
+    fn committed(&self, _effect: Self::Effect) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
 }
 
 /// Why a batch could not be applied.
