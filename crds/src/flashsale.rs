@@ -76,7 +76,8 @@ pub struct FlashSaleSpec {
     #[schemars(length(max = 8))]
     #[x_kube(validation = rules::currency())]
     pub currency: String,
-    /// How an accepted order becomes confirmed: Automatic, or by Payment within reservationTtl.
+    /// How an accepted order becomes confirmed: Automatic, or by Payment within reservationTtl. With Payment somebody has to call
+    /// POST /api/orders/{id}/confirm; see docs/api.md.
     #[serde(default)]
     pub confirmation: Confirmation,
     /// How long units are held for an order that waits for its payment.

@@ -8,7 +8,7 @@ use sale::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The version this code writes. A reader refuses what it does not know, to the dead letters.
+/// The version this code writes. A reader stops its lane at a later one, and sends what is no message to the dead letters.
 pub const VERSION: u32 = 1;
 
 /// One message about one order.
@@ -70,7 +70,7 @@ pub struct OrderedItem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderStatusChanged {
-    /// Who ordered.
+    /// Who ordered; empty where there is no such order, and nobody to be told.
     pub user_id: UserId,
     /// For the buyer.
     pub status: OrderStatus,

@@ -1,5 +1,5 @@
-//! Ends holds that were made by hand, when they run out or when they are asked to. How long an order's units are held is for the
-//! order to say, which may have been confirmed meanwhile.
+//! Ends holds: those that were made by hand when they run out, and any when somebody asks for it. An order is only told, and its
+//! units stay held until it says that it is over: it may have been confirmed meanwhile.
 
 use crate::store::{Origin, Reservation, Store, StoreError, Told};
 use futures::{FutureExt, TryStreamExt};
@@ -9,7 +9,7 @@ use mongodb::{
     bson::{DateTime, doc},
 };
 use platform::{
-    backends::mongo::{self, MongoError, TransientError},
+    backends::mongo::{self, MongoError},
     clock::Clock,
 };
 use sale::{
@@ -23,12 +23,6 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_secs(1);
 /// Holds ended in one round.
 const BATCH: i64 = 200;
-
-impl TransientError for StoreError {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Mongo(error) if error.is_transient())
-    }
-}
 
 /// Ends holds until the process ends. Every replica may do it: a hold ends by a change of its document, once.
 pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
@@ -62,29 +56,44 @@ async fn end_due(store: &Store, now: Timestamp) -> Result<(), StoreError> {
         .await?;
     for reservation in due {
         // One that cannot be ended must not keep those behind it.
-        if let Err(error) = end_hold(store, &reservation.order, InventoryOutcome::HoldExpired, now).await {
+        if let Err(error) = end_hold(store, &reservation.order, Why::RunOut, now).await {
             tracing::error!(order = %reservation.order, %error, "cannot end a hold; trying again");
         }
     }
     Ok(())
 }
 
-/// Ends one hold for a reason. Where an order waits, it is told, and its units go back when it says that it is over;
-/// others go back at once. Returns where the reservation stands then, and nothing if there was no hold to end.
+/// Why a hold is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its time is over.
+    RunOut,
+    /// Somebody has asked for it.
+    Asked,
+}
+
+/// What became of the wish to end a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing was ever held under this id.
+    Unknown,
+    /// It stands like this, now or since before.
+    Stands(ReservationState),
+    /// The order was told before that it is paid.
+    Paid,
+}
+
+/// Ends one hold. Where an order waits, it is told, and its units go back when it says that it is over; others go back
+/// at once.
 ///
 /// # Errors
 /// The store's.
-pub async fn end_hold(
-    store: &Store,
-    order: &OrderId,
-    outcome: InventoryOutcome,
-    now: Timestamp,
-) -> Result<Option<ReservationState>, StoreError> {
+pub async fn end_hold(store: &Store, order: &OrderId, why: Why, now: Timestamp) -> Result<Ended, StoreError> {
     store
         .transactions
         .run(|session| {
             let (store, order) = (store.clone(), order.clone());
-            async move { end_in(&store, session, &order, outcome, now).await }.boxed()
+            async move { end_in(&store, session, &order, why, now).await }.boxed()
         })
         .await
 }
@@ -93,47 +102,50 @@ async fn end_in(
     store: &Store,
     session: &mut ClientSession,
     order: &OrderId,
-    outcome: InventoryOutcome,
+    why: Why,
     now: Timestamp,
-) -> Result<Option<ReservationState>, StoreError> {
-    let held = doc! {"_id": order.as_str(), "state": ReservationState::Held.as_str()};
-    let found = store.reservations.find_one(held).session(&mut *session).await?;
-    let Some(reservation) = found.filter(|hold| may_end(hold, outcome, now)) else {
-        return Ok(None);
+) -> Result<Ended, StoreError> {
+    let any = doc! {"_id": order.as_str()};
+    let Some(hold) = store.reservations.find_one(any).session(&mut *session).await? else {
+        return Ok(Ended::Unknown);
     };
-    if reservation.origin == Origin::Order {
-        store.tell(session, order, Told::Ended, outcome, now).await?;
-        return Ok(Some(ReservationState::Held));
+    match hold.told {
+        _ if hold.state != ReservationState::Held => return Ok(Ended::Stands(hold.state)),
+        Some(Told::Paid) => return Ok(Ended::Paid),
+        Some(Told::Ended) => return Ok(Ended::Stands(ReservationState::Held)),
+        None => {}
     }
+    let is_over = |at| at <= DateTime::from_millis(now.as_millisecond());
+    if why == Why::RunOut && !hold.expires_at.is_some_and(is_over) {
+        return Ok(Ended::Stands(ReservationState::Held));
+    }
+    if hold.origin == Origin::Order {
+        let outcome = InventoryOutcome::Released;
+        store.tell(session, order, Told::Ended, outcome, now).await?;
+        return Ok(Ended::Stands(ReservationState::Held));
+    }
+    give_back(store, session, &hold).await?;
+    Ok(Ended::Stands(ReservationState::Released))
+}
+
+async fn give_back(store: &Store, session: &mut ClientSession, hold: &Reservation) -> Result<(), StoreError> {
     let released = doc! {"$set": {"state": ReservationState::Released.as_str(), "expiresAt": null}};
     store
         .reservations
-        .update_one(doc! {"_id": order.as_str()}, released)
+        .update_one(doc! {"_id": hold.order.as_str()}, released)
         .session(&mut *session)
         .await?;
-    let products: BTreeSet<_> = reservation
-        .items
-        .iter()
-        .map(|item| item.product_id.clone())
-        .collect();
+    let products: BTreeSet<_> = hold.items.iter().map(|item| item.product_id.clone()).collect();
     let mut accounts = store.accounts(session, &products).await?;
-    for item in &reservation.items {
+    for item in &hold.items {
         if let Some(account) = accounts.get_mut(&item.product_id) {
             account
                 .release(u64::from(item.quantity.get()))
-                .map_err(|error| MongoError::Panicked(format!("release of {order}: {error}")))?;
+                .map_err(|error| MongoError::Panicked(format!("release of {}: {error}", hold.order)))?;
         }
     }
     for (product, account) in &accounts {
         store.set_account(session, product, account).await?;
     }
-    Ok(Some(ReservationState::Released))
-}
-
-/// Whether a hold can end for this reason now: its order was told of no end yet, and what is to run out has run out.
-fn may_end(hold: &Reservation, outcome: InventoryOutcome, now: Timestamp) -> bool {
-    let due = hold
-        .expires_at
-        .is_some_and(|at| at <= DateTime::from_millis(now.as_millisecond()));
-    hold.told.is_none() && (outcome != InventoryOutcome::HoldExpired || due)
+    Ok(())
 }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// A reservation as the plan looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct Facts {
     /// What is held.
     pub items: Vec<OrderedItem>,
     /// Where it stands.
@@ -30,7 +30,7 @@ pub struct Held {
     pub origin: Origin,
 }
 
-impl Held {
+impl Facts {
     /// What its order is told when it asks again: the same as the last time, in case it has not heard.
     pub(crate) fn answer(&self) -> InventoryOutcome {
         match (self.origin, self.state, self.told) {
@@ -57,7 +57,7 @@ impl Held {
 #[derive(Debug, Default)]
 pub struct Known {
     /// Reservations by order.
-    pub reservations: HashMap<OrderId, Held>,
+    pub reservations: HashMap<OrderId, Facts>,
     /// Accounts by product.
     pub stock: BTreeMap<ProductId, Stock>,
 }
@@ -202,7 +202,7 @@ impl Planner {
             OrderStatus::Failed | OrderStatus::Cancelled | OrderStatus::Expired => ReservationState::Released,
         };
         let held = match self.created.get(order).and_then(|at| self.plan.created.get(*at)) {
-            Some(new) => Some(Held {
+            Some(new) => Some(Facts {
                 items: new.items.clone(),
                 state: new.state,
                 told: None,
@@ -453,7 +453,7 @@ mod tests {
             ),
         ] {
             let mut known = stocked(&[("p", 5)]);
-            let held = Held {
+            let held = Facts {
                 items: vec![],
                 state,
                 told,
@@ -479,7 +479,7 @@ mod tests {
         let mut known = stocked(&[("p", 5)]);
         known.reservations.insert(
             OrderId::new("a"),
-            Held {
+            Facts {
                 items: vec![],
                 state: ReservationState::Confirmed,
                 told: None,
@@ -501,7 +501,7 @@ mod tests {
         let mut known = stocked(&[("p", 5)]);
         known.reservations.insert(
             OrderId::new("a"),
-            Held {
+            Facts {
                 items: vec![OrderedItem {
                     product_id: ProductId::new("p"),
                     quantity: Quantity::new(2).unwrap(),

@@ -1,7 +1,7 @@
 //! Products and reservations in MongoDB.
 
 use crate::{
-    plan::{Held, Known, NewReservation, Plan},
+    plan::{Facts, Known, NewReservation, Plan},
     product::{BrokenAccount, Product},
 };
 use events::{Message, Payload, message::OrderedItem, outbox::Outbox};
@@ -13,7 +13,7 @@ use mongodb::{
     error::Error,
     options::IndexOptions,
 };
-use platform::backends::mongo::{MongoError, Transactions};
+use platform::backends::mongo::{MongoError, Transactions, TransientError};
 use sale::{
     OrderId, ProductId,
     order::{FailureReason, InventoryOutcome, ReservationState},
@@ -52,11 +52,11 @@ pub struct Reservation {
 
 impl Reservation {
     /// The part that plans look at.
-    pub(crate) fn held(self) -> Held {
+    pub(crate) fn facts(self) -> Facts {
         let expires_at = self
             .expires_at
             .and_then(|at| Timestamp::from_millisecond(at.timestamp_millis()).ok());
-        Held {
+        Facts {
             items: self.items,
             state: self.state,
             told: self.told,
@@ -218,7 +218,7 @@ impl Store {
         &self,
         session: &mut ClientSession,
         orders: Vec<&str>,
-    ) -> Result<HashMap<OrderId, Held>, Error> {
+    ) -> Result<HashMap<OrderId, Facts>, Error> {
         let mut cursor = self
             .reservations
             .find(doc! {"_id": {"$in": orders}})
@@ -226,7 +226,7 @@ impl Store {
             .session(&mut *session)
             .await?;
         let found: Vec<Reservation> = cursor.stream(session).try_collect().await?;
-        Ok(found.into_iter().map(|r| (r.order.clone(), r.held())).collect())
+        Ok(found.into_iter().map(|r| (r.order.clone(), r.facts())).collect())
     }
 
     /// The stock accounts of some products, read in a transaction.
@@ -255,7 +255,7 @@ impl Store {
         Ok(stock)
     }
 
-    /// Writes a plan in its transaction. `before` are the accounts as they were read.
+    /// Writes a plan in its transaction.
     ///
     /// # Errors
     /// The driver's.
@@ -379,5 +379,11 @@ pub enum StoreError {
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         Self::Mongo(MongoError::Driver(error))
+    }
+}
+
+impl TransientError for StoreError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Mongo(error) if error.is_transient())
     }
 }

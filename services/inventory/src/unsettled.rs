@@ -2,8 +2,8 @@
 //! dead letters, would leave the units of an order that is over held for ever; and so would an order that nobody knows,
 //! as after the database was put back to an earlier moment.
 //!
-//! Asking is telling the order once more what it was told of its units: the order service answers with what the order has
-//! come to, and changes nothing.
+//! The question is the last answer, sent once more. An order that has not heard it follows it now; one that is over says so
+//! again, and asking twice does no more than asking once.
 
 use crate::store::{Origin, Reservation, Store, StoreError};
 use events::{Message, Payload};
@@ -61,15 +61,15 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
 
 /// Two questions, each of which the index of holds answers: those whose time is over, and those that have none.
 fn due(late: DateTime) -> [Document; 2] {
-    let mut over = held(late);
+    let mut over = may_be_asked_about(late);
     over.insert("expiresAt", doc! {"$lte": late});
-    let mut endless = held(late);
+    let mut endless = may_be_asked_about(late);
     endless.insert("expiresAt", mongodb::bson::Bson::Null);
     endless.insert("createdAt", doc! {"$lte": late});
     [over, endless]
 }
 
-fn held(late: DateTime) -> Document {
+fn may_be_asked_about(late: DateTime) -> Document {
     doc! {
         "state": ReservationState::Held.as_str(),
         "origin": Origin::Order.as_str(),
@@ -107,7 +107,7 @@ async fn ask(
 ) -> Result<u64, StoreError> {
     let mut messages = Vec::with_capacity(holds.len());
     for hold in holds {
-        let mut still = held(late);
+        let mut still = may_be_asked_about(late);
         still.insert("_id", hold.order.as_str());
         let asked = doc! {"$set": {"askedAt": DateTime::from_millis(now.as_millisecond())}};
         let done = store
@@ -117,7 +117,7 @@ async fn ask(
             .await?;
         if done.matched_count == 1 {
             let order = hold.order.clone();
-            let payload = Payload::InventoryResult(hold.held().answer());
+            let payload = Payload::InventoryResult(hold.facts().answer());
             messages.push(Message::new(order, now, None, payload));
         }
     }

@@ -102,7 +102,7 @@ struct ConnectQuery {
     last_event_id: Option<String>,
 }
 
-/// A WebSocket with `{"type":"order.update","data":{orderId,status,message},"id"}` for each change of your orders.
+/// A WebSocket with `{"type":"order.update","data":{orderId,status,message,holdExpiresAt?},"id"}` for each change of your orders.
 #[utoipa::path(get, path = "/ws", tag = "notifications", params(ConnectQuery),
     security(("bearer" = []), ("ticket" = []), ("token" = [])),
     responses((status = 101, description = "The WebSocket"),

@@ -1,5 +1,6 @@
 //! What ends an order from outside of the stock: its buyer calls it off, the payment succeeds or fails, or the hold runs out.
-//! Each is a compare-and-set on the order itself, so that whoever comes second hears what the first has made of it.
+//! Each reads the order and writes it in one transaction: of two at once one has a write conflict, runs again, and finds what
+//! the other has made of it.
 
 use crate::{document::Order, follow::status_message, store::Store};
 use futures::FutureExt;
@@ -64,23 +65,20 @@ pub async fn decide(
         .await
 }
 
-/// Lets the holds of orders run out, all in one transaction, and returns how many did. One that was paid in the meantime stays
-/// paid.
+/// Lets the holds of orders run out, all in one transaction. One that was paid in the meantime stays paid.
 ///
 /// # Errors
 /// [`DecideError`]; nothing was changed.
-pub(crate) async fn expire(store: &Store, due: &[OrderId], now: Timestamp) -> Result<usize, DecideError> {
+pub(crate) async fn expire(store: &Store, due: &[OrderId], now: Timestamp) -> Result<(), DecideError> {
     store
         .transactions
         .run(|session| {
             let (store, due) = (store.clone(), due.to_vec());
             async move {
-                let mut expired = 0;
                 for id in &due {
-                    let decided = decide_in(&store, session, id, None, Decision::Expire, now).await?;
-                    expired += usize::from(matches!(decided, Decided::Done(_)));
+                    decide_in(&store, session, id, None, Decision::Expire, now).await?;
                 }
-                Ok(expired)
+                Ok(())
             }
             .boxed()
         })

@@ -31,19 +31,19 @@ pub struct Follow {
 #[derive(Debug, Clone)]
 struct Step {
     order: OrderId,
-    to: After,
+    to: End,
 }
 
 /// Where a step leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct After {
+struct End {
     state: OrderState,
     reason: Option<FailureReason>,
     /// Until when it waits for a payment, if it does.
     hold_expires_at: Option<Timestamp>,
 }
 
-impl After {
+impl End {
     /// Whether its buyer has something to hear: it is over, or is to be paid.
     fn is_news(self) -> bool {
         self.state.status.is_terminal() || self.hold_expires_at.is_some()
@@ -87,7 +87,7 @@ impl Follow {
             order.hold_expires_at = hold_expires_at.map(time);
             steps.push(Step {
                 order: order.id.clone(),
-                to: After {
+                to: End {
                     state,
                     reason,
                     hold_expires_at,
@@ -122,7 +122,7 @@ impl Follow {
 
 /// The orders that steps lead to the same end. An order with several steps is at the end of its last one only: the groups
 /// are written in any order.
-fn by_end(steps: &[Step]) -> HashMap<After, Vec<&str>> {
+fn by_end(steps: &[Step]) -> HashMap<End, Vec<&str>> {
     let ends: HashMap<&str, _> = steps.iter().map(|step| (step.order.as_str(), step.to)).collect();
     let mut groups: HashMap<_, Vec<_>> = HashMap::new();
     for (order, end) in ends {
@@ -257,9 +257,9 @@ mod tests {
 
     /// Payments that came while nobody read, for instance: both answers about an order are in one batch.
     #[test]
-    fn an_order_that_a_batch_moves_twice_is_written_once_where_it_ends() {
+    fn of_several_steps_of_an_order_the_last_is_kept() {
         let accepted = OrderState::ACCEPTED;
-        let at = |state| After {
+        let at = |state| End {
             state,
             reason: None,
             hold_expires_at: None,

@@ -1,7 +1,7 @@
 //! Asks inventory again about orders that it has not answered. A record that the broker has lost, a partition that was made
 //! anew, or an answer that could not be read would leave an order without an end otherwise.
 //!
-//! Asking costs a message and changes nothing: inventory holds units for an order once, and answers a repeat from what it
+//! Asking twice does no more than asking once: inventory holds units for an order once, and answers a repeat from what it
 //! has stored. An order is asked about less and less often, so that a long standstill makes no flood.
 
 use crate::{accept, document::Order, store::Store};

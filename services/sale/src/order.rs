@@ -76,7 +76,7 @@ pub enum FailureReason {
     SoldOut,
     /// A product of the order no longer exists.
     UnknownProduct,
-    /// The order could not be processed; an operator finds it among the dead letters.
+    /// The order could not be processed: its message is among the dead letters, or something else is held under its id.
     Unprocessable,
     /// It was not paid.
     PaymentFailed,
@@ -88,8 +88,8 @@ impl FailureReason {
         match self {
             Self::SoldOut => "Sold out: no units were left when your order's turn came.",
             Self::UnknownProduct => "A product of this order is no longer sold.",
-            Self::Unprocessable => "Your order could not be processed. Nothing was charged.",
-            Self::PaymentFailed => "The payment failed, so your units went back.",
+            Self::Unprocessable => "Your order could not be processed.",
+            Self::PaymentFailed => "The payment failed and the order is over. To try again, place a new one.",
         }
     }
 }
@@ -121,7 +121,8 @@ pub enum InventoryOutcome {
     },
     /// A held order was paid.
     Paid,
-    /// The hold ran out: the units go back when the order says that it is over.
+    /// The hold ran out: the units go back when the order says that it is over. Sent by earlier versions only; an order knows by
+    /// itself when its hold is over.
     HoldExpired,
     /// An operator or service wants the units back; they go when the order says that it is over.
     Released,

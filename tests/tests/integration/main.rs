@@ -536,11 +536,12 @@ async fn a_hold_is_paid_or_given_back_and_never_both() -> Result<()> {
         .await
     };
     ask("confirm", "paid").await?.expect(200)?;
-    ask("release", "paid").await?.expect_problem(404, "not_found")?;
+    ask("release", "paid").await?.expect_problem(409, "order_final")?;
+    ask("release", "released").await?.expect(200)?;
     ask("release", "released").await?.expect(200)?;
     ask("confirm", "released")
         .await?
-        .expect_problem(404, "not_found")?;
+        .expect_problem(409, "order_final")?;
     for (user, end) in [("paid", "CONFIRMED"), ("released", "CANCELLED")] {
         eventually(SETTLED, &format!("the order is {end}"), async || {
             Ok(world

@@ -2,9 +2,8 @@
 
 use super::{Inventory, products::Refusal, store_problem};
 use crate::{
-    expiry,
-    plan::NewReservation,
-    plan::Plan,
+    expiry::{self, Ended, Why},
+    plan::{NewReservation, Plan},
     store::{Origin, Reservation, Store, Told},
 };
 use axum::extract::State;
@@ -170,7 +169,8 @@ async fn find(
 #[utoipa::path(post, path = "/api/inventory/release", tag = "inventory", request_body = Which,
     security(("bearer" = ["admin", "service"])),
     responses((status = 200, body = Standing, description = "Where the reservation stands"),
-              (status = 404, body = Problem, description = "not_found: nothing is held under this id")))]
+              (status = 404, body = Problem, description = "not_found: nothing was ever held under this id"),
+              (status = 409, body = Problem, description = "order_final: it has come to another end")))]
 pub(super) async fn release(
     State(inventory): State<Inventory>,
     caller: Caller,
@@ -179,16 +179,29 @@ pub(super) async fn release(
     caller.require(&[Role::Admin, Role::Service])?;
     let order = named(&which.order_id)?;
     let (store, id, now) = (inventory.store.clone(), order.clone(), inventory.clock.now());
-    let ended =
-        mongo::detached(async move { expiry::end_hold(&store, &id, InventoryOutcome::Released, now).await })
-            .await
-            .map_err(|e| store_problem(&e))?;
-    let state = ended.ok_or_else(|| Problem::not_found("held reservation"))?;
-    let message = match state {
-        ReservationState::Released => "Units were given back",
-        _ => "The order is asked to give its units back",
+    let ended = mongo::detached(async move { expiry::end_hold(&store, &id, Why::Asked, now).await })
+        .await
+        .map_err(|e| store_problem(&e))?;
+    let (message, state) = match ended {
+        Ended::Unknown => return Err(Problem::not_found("reservation")),
+        Ended::Paid => return Err(is_final(&order, "was told that it is paid")),
+        Ended::Stands(ReservationState::Held) => (
+            "The order is asked to give its units back",
+            ReservationState::Held,
+        ),
+        Ended::Stands(ReservationState::Confirmed) => return Err(is_final(&order, "is sold")),
+        Ended::Stands(state) => ("Units were given back", state),
     };
     Ok(standing(message, &order, state))
+}
+
+/// 409: what was held has come to another end than the one that is asked for.
+fn is_final(order: &OrderId, how: &str) -> Problem {
+    let detail = format!(
+        "What is held under {order} {how}, and that is not changed any more; GET /api/orders/{order} says what became of \
+         an order."
+    );
+    Problem::new(Code::OrderFinal, detail)
 }
 
 /// Confirms held units, which are sold at once. Those of an order are for the order to confirm: it is asked to, and
@@ -196,7 +209,8 @@ pub(super) async fn release(
 #[utoipa::path(post, path = "/api/inventory/confirm", tag = "inventory", request_body = Which,
     security(("bearer" = ["admin", "service"])),
     responses((status = 200, body = Standing, description = "Where the reservation stands"),
-              (status = 404, body = Problem, description = "not_found: nothing is held under this id")))]
+              (status = 404, body = Problem, description = "not_found: nothing was ever held under this id"),
+              (status = 409, body = Problem, description = "order_final: it has come to another end")))]
 pub(super) async fn confirm(
     State(inventory): State<Inventory>,
     caller: Caller,
@@ -231,15 +245,18 @@ async fn confirm_in(
 ) -> Result<ReservationState, Refusal> {
     let reservation = find(store, session, order)
         .await?
-        .filter(|r| matches!(r.state, ReservationState::Held | ReservationState::Confirmed))
-        .ok_or_else(|| Problem::not_found("held reservation"))?;
-    if reservation.state == ReservationState::Confirmed {
-        return Ok(ReservationState::Confirmed);
+        .ok_or_else(|| Problem::not_found("reservation"))?;
+    match reservation.state {
+        ReservationState::Held => {}
+        ReservationState::Confirmed => return Ok(ReservationState::Confirmed),
+        ReservationState::Released | ReservationState::Rejected => {
+            return Err(is_final(order, "has gone back").into());
+        }
     }
     if reservation.origin == Origin::Order {
         match reservation.told {
             Some(Told::Paid) => return Ok(ReservationState::Held),
-            Some(Told::Ended) => return Err(Problem::not_found("held reservation").into()),
+            Some(Told::Ended) => return Err(is_final(order, "was asked for before").into()),
             None => {}
         }
         // The deadline goes, and the units move when the order itself says that it is confirmed.

@@ -53,7 +53,7 @@ pub(super) async fn cancel(
     params(("id" = String, Path, description = "The order's _id")),
     responses((status = 200, body = EndedView, description = "The confirmed order"),
               (status = 404, body = Problem, description = "not_found"),
-              (status = 409, body = Problem, description = "order_final: orderStatus says what it came to; not_held_yet: try again")))]
+              (status = 409, body = Problem, description = "order_final, not_held_yet: of the first orderStatus says what it came to; after the second ask again")))]
 pub(super) async fn confirm(
     State(orders): State<Orders>,
     caller: Caller,
@@ -97,10 +97,12 @@ async fn end(
         })),
         Decided::Final(order) => {
             let status = order.status.as_str();
-            let mut problem = Problem::new(
-                Code::OrderFinal,
-                format!("The order is {status} already, and that is not changed any more."),
-            );
+            let what_to_do = match decision {
+                Decision::Pay => "so the payment came too late: give the money back",
+                Decision::Decline => "so settle the payment outside of the sale",
+                Decision::Cancel | Decision::Expire => "and can no longer be cancelled",
+            };
+            let mut problem = Problem::new(Code::OrderFinal, format!("The order is {status}, {what_to_do}."));
             problem.order_status = Some(status.to_owned());
             Err(problem)
         }
