@@ -2,12 +2,12 @@
 //!
 //! A commit costs an `fdatasync`, some milliseconds, whether it holds one order or hundreds. So there is one
 //! committer in a process, and requests wait for it in a bounded queue. The batch is one transaction: the orders,
-//! the quotas of their customers, and the outbox.
+//! the turns of their customers, and the outbox.
 
 use crate::{
     document::Order,
     reminder,
-    store::{Quota, Store, quota_id},
+    store::{Store, Turn, turn_id},
 };
 use events::{
     Message, Payload,
@@ -32,6 +32,7 @@ use sale::{
     control::Admission,
     order::{InventoryStatus, OrderStatus},
 };
+use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
@@ -213,7 +214,7 @@ async fn commit(store: Store, admission: Admission, now: Timestamp, wishes: Vec<
                 ACCEPTED.inc_by(accepted as u64);
                 return answers;
             }
-            // Another replica has just written one of our orders or quotas: now it can be seen.
+            // Another replica has just written one of our orders, or taken one of our turns: now it can be seen.
             Err(Conflict(error)) if error.is_duplicate_key() && backoff.attempts() < CONFLICT_TRIES => {
                 tokio::time::sleep(backoff.next_wait()).await;
             }
@@ -259,8 +260,8 @@ async fn write(
     let known = store
         .orders_in(session, &ids.iter().map(OrderId::as_str).collect::<Vec<_>>())
         .await?;
-    let quotas = read_quotas(store, session, wishes).await?;
-    let decided = decide(wishes, &ids, known, &quotas, admission, now);
+    let bought = read_bought(store, session, wishes).await?;
+    let decided = decide(wishes, &ids, known, &bought, admission, now);
     let fresh: Vec<&Order> = decided
         .answers
         .iter()
@@ -277,7 +278,7 @@ async fn write(
     }
     let messages: Vec<Message> = fresh.iter().map(|order| created(order, now)).collect();
     store.orders.insert_many(fresh).session(&mut *session).await?;
-    write_quotas(store, session, &quotas, &decided.taken).await?;
+    take_turns(store, session, &decided.taken).await?;
     store.outbox.append(session, &messages).await?;
     Ok(decided.answers)
 }
@@ -295,52 +296,75 @@ pub(crate) fn created(order: &Order, now: Timestamp) -> Message {
     Message::new(order.id.clone(), now, order.traceparent.clone(), payload)
 }
 
-async fn read_quotas(
+/// What the customers of a batch hold or have bought of products that have a limit, by turn.
+async fn read_bought(
     store: &Store,
     session: &mut ClientSession,
     wishes: &[Wish],
 ) -> Result<HashMap<String, i64>, Conflict> {
-    let ids: BTreeSet<String> = wishes
-        .iter()
-        .flat_map(|wish| {
-            wish.items
-                .iter()
-                .filter(|item| item.limit_per_customer.is_some())
-                .map(|item| quota_id(&wish.user, &item.priced.product_id))
-        })
-        .collect();
-    if ids.is_empty() {
-        return Ok(HashMap::new());
+    let limited = |wish: &&Wish| wish.items.iter().any(|item| item.limit_per_customer.is_some());
+    let users: BTreeSet<&str> = wishes.iter().filter(limited).map(|wish| wish.user.as_str()).collect();
+    let mut bought: HashMap<String, i64> = HashMap::new();
+    if users.is_empty() {
+        return Ok(bought);
     }
-    let ids: Vec<String> = ids.into_iter().collect();
+    let users: Vec<&str> = users.into_iter().collect();
+    let counts = [OrderStatus::Pending, OrderStatus::Confirmed].map(OrderStatus::as_str);
     let mut cursor = store
-        .quotas
-        .find(doc! {"_id": {"$in": ids}})
+        .orders
+        .clone_with_type::<Bought>()
+        .find(doc! {"userId": {"$in": users}, "status": {"$in": counts.to_vec()}})
+        .projection(doc! {"userId": 1, "items": 1})
         .batch_size(2_000)
         .session(&mut *session)
         .await?;
-    let found: Vec<Quota> = cursor.stream(session).try_collect().await?;
-    Ok(found.into_iter().map(|quota| (quota.id, quota.held)).collect())
+    let orders: Vec<Bought> = cursor.stream(session).try_collect().await?;
+    for order in orders {
+        for item in order.items {
+            let units = i64::from(item.quantity.get());
+            *bought.entry(turn_id(&order.user_id, &item.product_id)).or_default() += units;
+        }
+    }
+    Ok(bought)
 }
 
-async fn write_quotas(
+/// What is read of an order to count it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bought {
+    user_id: UserId,
+    items: Vec<PricedItem>,
+}
+
+/// Takes the turns: whoever else has taken one of them since this transaction began makes it run again.
+async fn take_turns(
     store: &Store,
     session: &mut ClientSession,
-    before: &HashMap<String, i64>,
     taken: &BTreeMap<String, i64>,
 ) -> Result<(), Conflict> {
-    let (known, new): (Vec<_>, Vec<_>) = taken.iter().partition(|(id, _)| before.contains_key(*id));
-    if !new.is_empty() {
-        let new = new.into_iter().map(|(id, held)| Quota {
-            id: id.clone(),
-            held: *held,
-        });
-        store.quotas.insert_many(new).session(&mut *session).await?;
+    if taken.is_empty() {
+        return Ok(());
     }
-    for (id, units) in known {
+    let ids: Vec<&String> = taken.keys().collect();
+    let known = doc! {"_id": {"$in": &ids}};
+    let mut cursor = store
+        .turns
+        .find(known.clone())
+        .batch_size(2_000)
+        .session(&mut *session)
+        .await?;
+    let found: Vec<Turn> = cursor.stream(session).try_collect().await?;
+    let found: BTreeSet<String> = found.into_iter().map(|turn| turn.id).collect();
+    let new = ids.into_iter().filter(|id| !found.contains(*id));
+    let new: Vec<Turn> = new.map(|id| Turn { id: id.clone(), orders: 1 }).collect();
+    if !new.is_empty() {
+        store.turns.insert_many(new).session(&mut *session).await?;
+    }
+    if !found.is_empty() {
+        let found: Vec<String> = found.into_iter().collect();
         store
-            .quotas
-            .update_one(doc! {"_id": id}, doc! {"$inc": {"held": units}})
+            .turns
+            .update_many(doc! {"_id": {"$in": found}}, doc! {"$inc": {"orders": 1}})
             .session(&mut *session)
             .await?;
     }
@@ -350,7 +374,7 @@ async fn write_quotas(
 /// What a batch comes to.
 struct Decided {
     answers: Vec<Answer>,
-    /// Units added to each quota.
+    /// Units taken by turn.
     taken: BTreeMap<String, i64>,
 }
 
@@ -359,7 +383,7 @@ fn decide(
     wishes: &[Wish],
     ids: &[OrderId],
     mut known: HashMap<OrderId, Order>,
-    quotas: &HashMap<String, i64>,
+    bought: &HashMap<String, i64>,
     admission: Admission,
     now: Timestamp,
 ) -> Decided {
@@ -375,7 +399,7 @@ fn decide(
         } else if admission != Admission::Open {
             Answer::NotOpen(admission)
         } else {
-            match take_quota(wish, quotas, &mut taken) {
+            match take_units(wish, bought, &mut taken) {
                 Err(over) => over,
                 Ok(()) => {
                     let order = new_order(wish, id, now);
@@ -389,9 +413,9 @@ fn decide(
     Decided { answers, taken }
 }
 
-fn take_quota(
+fn take_units(
     wish: &Wish,
-    quotas: &HashMap<String, i64>,
+    bought: &HashMap<String, i64>,
     taken: &mut BTreeMap<String, i64>,
 ) -> Result<(), Answer> {
     let mut wanted: BTreeMap<String, i64> = BTreeMap::new();
@@ -399,8 +423,8 @@ fn take_quota(
         let Some(limit) = item.limit_per_customer else {
             continue;
         };
-        let id = quota_id(&wish.user, &item.priced.product_id);
-        let held = quotas.get(&id).copied().unwrap_or(0)
+        let id = turn_id(&wish.user, &item.priced.product_id);
+        let held = bought.get(&id).copied().unwrap_or(0)
             + taken.get(&id).copied().unwrap_or(0)
             + wanted.get(&id).copied().unwrap_or(0);
         let units = i64::from(item.priced.quantity.get());
@@ -469,17 +493,17 @@ mod tests {
         }
     }
 
-    fn run(wishes: &[Wish], quotas: &[(&str, i64)], admission: Admission) -> Decided {
+    fn run(wishes: &[Wish], bought: &[(&str, i64)], admission: Admission) -> Decided {
         let ids: Vec<_> = wishes
             .iter()
             .map(|w| OrderId::derive(&w.user, &w.idempotency_key))
             .collect();
-        let quotas = quotas.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
+        let bought = bought.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
         decide(
             wishes,
             &ids,
             HashMap::new(),
-            &quotas,
+            &bought,
             admission,
             Timestamp::UNIX_EPOCH,
         )

@@ -12,7 +12,7 @@ use mongodb::{
 use platform::backends::mongo::{MongoError, TransientError};
 use sale::{
     OrderId, UserId,
-    order::{Decision, OrderStatus, Verdict},
+    order::{Decision, Verdict},
 };
 
 /// What became of a decision.
@@ -121,9 +121,6 @@ async fn decide_in(
         )
         .session(&mut *session)
         .await?;
-    if state.status != OrderStatus::Confirmed {
-        store.return_quota(session, &order.user_id, &order.items).await?;
-    }
     store
         .outbox
         .append(session, &[status_message(&order, now)])

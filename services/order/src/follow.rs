@@ -237,11 +237,6 @@ impl Handler for Follow {
                 if status != order.status {
                     continue;
                 }
-                if status.is_terminal() && status != OrderStatus::Confirmed {
-                    self.store
-                        .return_quota(session, &order.user_id, &order.items)
-                        .await?;
-                }
                 news.push(status_message(order, now));
             }
             self.store.outbox.append(session, &news).await?;

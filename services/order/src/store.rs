@@ -1,4 +1,4 @@
-//! Orders and quotas in MongoDB.
+//! Orders in MongoDB, and what keeps two orders of one customer apart.
 
 use crate::{document::Order, expiry, reminder};
 use events::outbox::Outbox;
@@ -9,18 +9,20 @@ use mongodb::{
     error::Error,
 };
 use platform::backends::mongo::Transactions;
-use sale::{OrderId, ProductId, UserId, catalogue::PricedItem};
+use sale::{OrderId, ProductId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Units of one product that one customer holds or bought. Only products with a limit have them.
+/// Where acceptances of one customer and one product meet that has a limit: each writes it, so of two at once one runs again and
+/// counts the other's order. What a customer holds or has bought the orders say themselves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Quota {
+pub(crate) struct Turn {
     /// `<user>/<product>`
     #[serde(rename = "_id")]
     pub(crate) id: String,
-    /// Units.
-    pub(crate) held: i64,
+    /// How many acceptances have written it.
+    #[serde(default)]
+    pub(crate) orders: i64,
 }
 
 /// The collections of the order service.
@@ -28,7 +30,7 @@ pub(crate) struct Quota {
 pub struct Store {
     pub(crate) transactions: Transactions,
     pub(crate) orders: Collection<Order>,
-    pub(crate) quotas: Collection<Quota>,
+    pub(crate) turns: Collection<Turn>,
     pub(crate) outbox: Outbox,
 }
 
@@ -61,7 +63,7 @@ impl Store {
         Self {
             transactions,
             orders: database.collection("orders"),
-            quotas: database.collection("quotas"),
+            turns: database.collection("quotas"),
             outbox: Outbox::new(database),
         }
     }
@@ -138,31 +140,9 @@ impl Store {
         Ok(found.into_iter().map(|order| (order.id.clone(), order)).collect())
     }
 
-    /// Gives the quota of an order's items back.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub(crate) async fn return_quota(
-        &self,
-        session: &mut ClientSession,
-        user: &UserId,
-        items: &[PricedItem],
-    ) -> Result<(), Error> {
-        for item in items {
-            let units = i64::from(item.quantity.get());
-            self.quotas
-                .update_one(
-                    doc! {"_id": quota_id(user, &item.product_id), "held": {"$gte": units}},
-                    doc! {"$inc": {"held": -units}},
-                )
-                .session(&mut *session)
-                .await?;
-        }
-        Ok(())
-    }
 }
 
-/// The id of a quota.
-pub(crate) fn quota_id(user: &UserId, product: &ProductId) -> String {
+/// The id of a turn.
+pub(crate) fn turn_id(user: &UserId, product: &ProductId) -> String {
     format!("{user}/{product}")
 }

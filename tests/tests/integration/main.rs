@@ -847,7 +847,7 @@ async fn nothing_is_accepted_after_the_receipt_for_closed_doors() -> Result<()> 
     let shop = &world.shop;
     shop.product("DOORS", 50, Some(2)).await?;
     shop.order("ada", "first", "DOORS", 1).await?.expect(201)?;
-    // Ada's next order cannot be committed while somebody else has her quota in hand.
+    // Ada's next order cannot be committed while somebody else has her turn in hand.
     let mut session = world.database.client().start_session().await?;
     session.start_transaction().await?;
     world

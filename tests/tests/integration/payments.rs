@@ -82,7 +82,7 @@ async fn a_payment_and_a_cancellation_that_meet_are_answered_by_what_becomes_of_
 }
 
 #[tokio::test]
-async fn a_payment_that_fails_gives_units_and_quota_back() -> Result<()> {
+async fn a_payment_that_fails_gives_units_and_limit_back() -> Result<()> {
     let world = World::start_with(Confirmation::Payment).await?;
     let shop = &world.shop;
     shop.product("DECLINED", 5, Some(1)).await?;
@@ -238,5 +238,43 @@ async fn units_that_come_back_are_for_sale_while_others_do() -> Result<()> {
         sold_again >= 10,
         "only {sold_again} of 12 units were for sale again"
     );
+    world.check_conservation().await
+}
+
+/// What a customer has counts, whenever the limit came.
+#[tokio::test]
+async fn a_limit_counts_what_was_ordered_before_it_was_set() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    let product = shop.product("LATER", 50, None).await?;
+    let admin = shop.observer()?;
+    let (first, second) = (
+        held(&world, "ada", "first", "LATER").await?,
+        held(&world, "ada", "second", "LATER").await?,
+    );
+    let set = async |limit: u32| {
+        let path = format!("/api/inventory/products/{product}");
+        let body = serde_json::json!({"limitPerCustomer": limit});
+        shop.send(Method::PATCH, &path, Some(&admin), Some(body)).await?.expect(200)?;
+        // Each process knows it when it refuses somebody for it.
+        let n = uuid::Uuid::new_v4().to_string();
+        eventually(SETTLED, "the limit is known", async || {
+            let answer = shop.order(&n, &uuid::Uuid::new_v4().to_string(), "LATER", limit + 1).await?;
+            Ok(answer.json["code"] == "customer_limit")
+        })
+        .await
+    };
+    set(2).await?;
+    let order = async |key: &str| shop.order("ada", key, "LATER", 1).await;
+    order("third").await?.expect_problem(409, "customer_limit")?;
+    let ada = shop.token("ada", Role::Buyer)?;
+    for ended in [&first, &second] {
+        ask(&world, ended, "cancel", &ada).await?.expect(200)?;
+        held(&world, "ada", &format!("instead of {ended}"), "LATER").await?;
+        order("one too many").await?.expect_problem(409, "customer_limit")?;
+    }
+    set(3).await?;
+    order("the third").await?.expect(201)?;
+    order("the fourth").await?.expect_problem(409, "customer_limit")?;
     world.check_conservation().await
 }

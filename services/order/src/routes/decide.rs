@@ -103,7 +103,7 @@ async fn end(
                 Decision::Cancel | Decision::Expire => "and can no longer be cancelled",
             };
             let mut problem = Problem::new(Code::OrderFinal, format!("The order is {status}, {what_to_do}."));
-            problem.order_status = Some(status.to_owned());
+            problem.order_status = Some(order.status);
             Err(problem)
         }
         Decided::NotHeld(_) => Err(Problem::new(

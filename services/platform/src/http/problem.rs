@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use sale::control::Admission;
+use sale::{control::Admission, order::OrderStatus};
 use serde::{Deserialize, Serialize};
 
 /// The stable codes. Clients branch on these; titles and details are for people and may change.
@@ -151,7 +151,8 @@ pub struct Problem {
     pub opens_at: Option<String>,
     /// What an order has come to, with `order_final`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub order_status: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub order_status: Option<OrderStatus>,
     /// The fields that were refused, with `invalid_request`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
