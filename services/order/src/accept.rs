@@ -303,7 +303,11 @@ async fn read_bought(
     wishes: &[Wish],
 ) -> Result<HashMap<String, i64>, Conflict> {
     let limited = |wish: &&Wish| wish.items.iter().any(|item| item.limit_per_customer.is_some());
-    let users: BTreeSet<&str> = wishes.iter().filter(limited).map(|wish| wish.user.as_str()).collect();
+    let users: BTreeSet<&str> = wishes
+        .iter()
+        .filter(limited)
+        .map(|wish| wish.user.as_str())
+        .collect();
     let mut bought: HashMap<String, i64> = HashMap::new();
     if users.is_empty() {
         return Ok(bought);
@@ -322,7 +326,9 @@ async fn read_bought(
     for order in orders {
         for item in order.items {
             let units = i64::from(item.quantity.get());
-            *bought.entry(turn_id(&order.user_id, &item.product_id)).or_default() += units;
+            *bought
+                .entry(turn_id(&order.user_id, &item.product_id))
+                .or_default() += units;
         }
     }
     Ok(bought)
@@ -356,7 +362,12 @@ async fn take_turns(
     let found: Vec<Turn> = cursor.stream(session).try_collect().await?;
     let found: BTreeSet<String> = found.into_iter().map(|turn| turn.id).collect();
     let new = ids.into_iter().filter(|id| !found.contains(*id));
-    let new: Vec<Turn> = new.map(|id| Turn { id: id.clone(), orders: 1 }).collect();
+    let new: Vec<Turn> = new
+        .map(|id| Turn {
+            id: id.clone(),
+            orders: 1,
+        })
+        .collect();
     if !new.is_empty() {
         store.turns.insert_many(new).session(&mut *session).await?;
     }

@@ -139,7 +139,6 @@ impl Store {
         let found: Vec<Order> = cursor.stream(session).try_collect().await?;
         Ok(found.into_iter().map(|order| (order.id.clone(), order)).collect())
     }
-
 }
 
 /// The id of a turn.

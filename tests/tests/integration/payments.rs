@@ -255,11 +255,15 @@ async fn a_limit_counts_what_was_ordered_before_it_was_set() -> Result<()> {
     let set = async |limit: u32| {
         let path = format!("/api/inventory/products/{product}");
         let body = serde_json::json!({"limitPerCustomer": limit});
-        shop.send(Method::PATCH, &path, Some(&admin), Some(body)).await?.expect(200)?;
+        shop.send(Method::PATCH, &path, Some(&admin), Some(body))
+            .await?
+            .expect(200)?;
         // Each process knows it when it refuses somebody for it.
         let n = uuid::Uuid::new_v4().to_string();
         eventually(SETTLED, "the limit is known", async || {
-            let answer = shop.order(&n, &uuid::Uuid::new_v4().to_string(), "LATER", limit + 1).await?;
+            let answer = shop
+                .order(&n, &uuid::Uuid::new_v4().to_string(), "LATER", limit + 1)
+                .await?;
             Ok(answer.json["code"] == "customer_limit")
         })
         .await
@@ -271,7 +275,9 @@ async fn a_limit_counts_what_was_ordered_before_it_was_set() -> Result<()> {
     for ended in [&first, &second] {
         ask(&world, ended, "cancel", &ada).await?.expect(200)?;
         held(&world, "ada", &format!("instead of {ended}"), "LATER").await?;
-        order("one too many").await?.expect_problem(409, "customer_limit")?;
+        order("one too many")
+            .await?
+            .expect_problem(409, "customer_limit")?;
     }
     set(3).await?;
     order("the third").await?.expect(201)?;
