@@ -254,16 +254,16 @@ async fn a_limit_counts_what_was_ordered_before_it_was_set() -> Result<()> {
     );
     let set = async |limit: u32| {
         let path = format!("/api/inventory/products/{product}");
-        let body = serde_json::json!({"limitPerCustomer": limit});
+        let body =
+            serde_json::json!({"limitPerCustomer": limit, "version": shop.shown("LATER").await?["version"]});
         shop.send(Method::PATCH, &path, Some(&admin), Some(body))
             .await?
             .expect(200)?;
-        // Each process knows it when it refuses somebody for it.
-        let n = uuid::Uuid::new_v4().to_string();
+        // The order process knows it when it refuses somebody for it.
         eventually(SETTLED, "the limit is known", async || {
-            let answer = shop
-                .order(&n, &uuid::Uuid::new_v4().to_string(), "LATER", limit + 1)
-                .await?;
+            let somebody = uuid::Uuid::new_v4().to_string();
+            shop.order(&somebody, "all of it", "LATER", limit).await?;
+            let answer = shop.order(&somebody, "more", "LATER", 1).await?;
             Ok(answer.json["code"] == "customer_limit")
         })
         .await
