@@ -14,7 +14,7 @@ use sale::order::Confirmation;
 use std::time::Duration;
 
 /// Orders one unit and waits until it is held.
-async fn held(world: &World, user: &str, key: &str, sku: &str) -> Result<String> {
+pub(crate) async fn held(world: &World, user: &str, key: &str, sku: &str) -> Result<String> {
     let placed = world.shop.order(user, key, sku, 1).await?;
     let order = placed.expect(201)?.json["order"]["_id"].as_str();
     let order = order.context("no _id")?.to_owned();
@@ -26,7 +26,7 @@ async fn held(world: &World, user: &str, key: &str, sku: &str) -> Result<String>
     Ok(order)
 }
 
-async fn ask(world: &World, order: &str, verb: &str, token: &str) -> Result<Answer> {
+pub(crate) async fn ask(world: &World, order: &str, verb: &str, token: &str) -> Result<Answer> {
     let path = format!("/api/orders/{order}/{verb}");
     world.shop.send(Method::POST, &path, Some(token), None).await
 }
@@ -238,49 +238,5 @@ async fn units_that_come_back_are_for_sale_while_others_do() -> Result<()> {
         sold_again >= 10,
         "only {sold_again} of 12 units were for sale again"
     );
-    world.check_conservation().await
-}
-
-/// What a customer has counts, whenever the limit came.
-#[tokio::test]
-async fn a_limit_counts_what_was_ordered_before_it_was_set() -> Result<()> {
-    let world = World::start_with(Confirmation::Payment).await?;
-    let shop = &world.shop;
-    let product = shop.product("LATER", 50, None).await?;
-    let admin = shop.observer()?;
-    let (first, second) = (
-        held(&world, "ada", "first", "LATER").await?,
-        held(&world, "ada", "second", "LATER").await?,
-    );
-    let set = async |limit: u32| {
-        let path = format!("/api/inventory/products/{product}");
-        let body =
-            serde_json::json!({"limitPerCustomer": limit, "version": shop.shown("LATER").await?["version"]});
-        shop.send(Method::PATCH, &path, Some(&admin), Some(body))
-            .await?
-            .expect(200)?;
-        // The order process knows it when it refuses somebody for it.
-        eventually(SETTLED, "the limit is known", async || {
-            let somebody = uuid::Uuid::new_v4().to_string();
-            shop.order(&somebody, "all of it", "LATER", limit).await?;
-            let answer = shop.order(&somebody, "more", "LATER", 1).await?;
-            Ok(answer.json["code"] == "customer_limit")
-        })
-        .await
-    };
-    set(2).await?;
-    let order = async |key: &str| shop.order("ada", key, "LATER", 1).await;
-    order("third").await?.expect_problem(409, "customer_limit")?;
-    let ada = shop.token("ada", Role::Buyer)?;
-    for ended in [&first, &second] {
-        ask(&world, ended, "cancel", &ada).await?.expect(200)?;
-        held(&world, "ada", &format!("instead of {ended}"), "LATER").await?;
-        order("one too many")
-            .await?
-            .expect_problem(409, "customer_limit")?;
-    }
-    set(3).await?;
-    order("the third").await?.expect(201)?;
-    order("the fourth").await?.expect_problem(409, "customer_limit")?;
     world.check_conservation().await
 }
