@@ -148,6 +148,59 @@ async fn without_a_broker_no_more_is_accepted_than_there_is() -> Result<()> {
     world.check_conservation().await
 }
 
+/// Redis knows which keys have made an order, and the order service knows it better.
+#[tokio::test]
+async fn a_repeat_is_answered_with_its_order_although_redis_has_lost_everything() -> Result<()> {
+    let world = start().await?;
+    let shop = &world.shop;
+    let product = shop.product("LAST", 1, None).await?;
+    let key = "a key of hers: +&=%";
+    let placed = shop.order("ada", key, "LAST", 1).await?;
+    let order = placed.expect(201)?.json["order"]["_id"]
+        .as_str()
+        .context("no _id")?
+        .to_owned();
+    let confirmed = mongodb::bson::doc! {"_id": &order, "status": "CONFIRMED"};
+    eventually(SETTLED, "the order is confirmed", async || {
+        Ok(world.count_orders(confirmed.clone()).await? == 1)
+    })
+    .await?;
+    world.backends.flush_redis().await?;
+    let count = format!("{}gate:{product}", world.config.redis_prefix);
+    eventually(SETTLED, "the gate is closed again", async || {
+        Ok(world.backends.redis(&["get", &count]).await?.trim() == "0")
+    })
+    .await?;
+    let is_hers = async || -> Result<()> {
+        let again = shop.order("ada", key, "LAST", 1).await?;
+        ensure!(again.expect(201)?.headers["idempotency-replayed"] == "true");
+        ensure!(again.json["order"]["_id"] == *order, "{}", again.text);
+        Ok(())
+    };
+    is_hers().await?;
+    let ada = shop.token("ada", Role::Buyer)?;
+    let path = "/api/orders?idempotencyKey=a%20key%20of%20hers%3A%20%2B%26%3D%25";
+    let found = shop.send(Method::GET, path, Some(&ada), None).await?;
+    ensure!(
+        found.expect(200)?.json["items"][0]["_id"] == *order,
+        "{}",
+        found.text
+    );
+    let bob = shop.token("bob", Role::Buyer)?;
+    let found = shop.send(Method::GET, path, Some(&bob), None).await?;
+    ensure!(found.expect(200)?.json["items"] == json!([]), "{}", found.text);
+    shop.order("bob", key, "LAST", 1)
+        .await?
+        .expect_problem(409, "sold_out")?;
+    world.control(|c| c.closed = true, &world.current_control()?)?;
+    eventually(SETTLED, "the sale is over", async || {
+        let n = uuid::Uuid::new_v4().to_string();
+        Ok(shop.order(&n, "k", "LAST", 1).await?.json["code"] == "sale_closed")
+    })
+    .await?;
+    is_hers().await
+}
+
 /// After a node has gone everything starts at once, and in any order.
 #[tokio::test]
 async fn whoever_starts_before_its_backends_finds_them_when_they_come() -> Result<()> {

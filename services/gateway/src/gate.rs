@@ -19,15 +19,20 @@ use sale::{ProductId, UserId};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
-/// How long it is remembered that a key may have made an order.
-const MARKER_SECONDS: i64 = 24 * 3_600;
+/// How long it is remembered that a key may have made an order: longer than a sale lasts.
+const MARKER_SECONDS: i64 = 7 * 24 * 3_600;
+/// What stands behind the sale's prefix for the key that inventory sets while the markers are whole: Redis has lost none since the
+/// first order.
+const WHOLE: &str = "gate:markers";
+/// Its value then.
+const ARE_WHOLE: &str = "whole";
 
 /// How long a user's order is taken to be under way if its gateway dies: longer than a service is waited for.
 const UNDER_WAY_MS: i64 = 15_000;
 /// How long a refused user takes units only afterwards.
 const DOUBTED_SECONDS: i64 = 60;
 
-/// KEYS: the marker, the user's order under way, the user's doubt, then a count for each product.
+/// KEYS: the marker, the user's order under way, the user's doubt, whether markers are whole, then a count for each product.
 /// ARGV: the marker's seconds, milliseconds of being under way, this order's name, then the units of each product.
 /// Returns 2 when the order may pass as a repeat, 3 when another order of the user is under way; goes on when it is new.
 const LOOK: &str = r"
@@ -37,11 +42,14 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return 3 end
 ";
-/// Returns 0 when there are too few units.
+/// Returns 0 when there are too few units, 5 when there are and markers have been lost.
 const CHECK: &str = r"
-for i = 4, #KEYS do
+for i = 5, #KEYS do
   local left = redis.call('GET', KEYS[i])
-  if left and tonumber(left) < tonumber(ARGV[i]) then return 0 end
+  if left and tonumber(left) < tonumber(ARGV[i - 1]) then
+    if redis.call('GET', KEYS[4]) == 'whole' then return 0 end
+    return 5
+  end
 end
 ";
 /// The order is under way from here on.
@@ -52,8 +60,8 @@ redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
 /// Returns 1 when units were taken, 4 when they are taken once the order is accepted.
 const TAKE: &str = r"
 if redis.call('EXISTS', KEYS[3]) == 1 then return 4 end
-for i = 4, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i]) end
+for i = 5, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i - 1]) end
 end
 return 1
 ";
@@ -72,8 +80,8 @@ local doubt = tonumber(ARGV[2])
 if doubt > 0 then redis.call('SET', KEYS[3], '1', 'EX', doubt) end
 if doubt < 0 then redis.call('DEL', KEYS[3]) end
 if ARGV[1] == '2' and redis.call('GET', KEYS[1]) == 'repeated' then return 1 end
-for i = 4, #KEYS do
-  if ARGV[i] ~= '0' and redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[i]) end
+for i = 5, #KEYS do
+  if ARGV[i - 1] ~= '0' and redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[i - 1]) end
 end
 return 1
 ";
@@ -98,6 +106,19 @@ pub enum Passage {
     UnderWay,
     /// No units are left.
     Refused,
+    /// No units are left, and the key may have made an order all the same: its marker may be lost.
+    RefusedInDoubt,
+}
+
+/// Whether a key has made an order, as far as the gate knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knowledge {
+    /// It may have: it was marked.
+    Marked,
+    /// It has not.
+    Unmarked,
+    /// Markers have been lost: the order service knows.
+    Lost,
 }
 
 /// What became of an order that had passed.
@@ -160,6 +181,7 @@ impl Gate {
             self.marker(&attempt.user, &attempt.key),
             format!("{}under-way:{user}", self.prefix),
             format!("{}doubt:{user}", self.prefix),
+            format!("{}{WHOLE}", self.prefix),
         ]
         .into_iter()
         .chain(counts)
@@ -191,17 +213,25 @@ impl Gate {
             2 => Passage::Repeat,
             3 => Passage::UnderWay,
             4 => Passage::TakesLater,
+            5 => Passage::RefusedInDoubt,
             _ => Passage::Refused,
         })
     }
 
-    /// Whether a key was marked, and so may have made an order.
+    /// Whether a key has made an order.
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn knows(&self, user: &UserId, key: &str) -> Result<bool, Error> {
+    pub async fn knows(&self, user: &UserId, key: &str) -> Result<Knowledge, Error> {
         let found: i64 = self.redis.exists(self.marker(user, key)).await?;
-        Ok(found > 0)
+        if found > 0 {
+            return Ok(Knowledge::Marked);
+        }
+        let whole: Option<String> = self.redis.get(format!("{}{WHOLE}", self.prefix)).await?;
+        Ok(match whole.as_deref() {
+            Some(ARE_WHOLE) => Knowledge::Unmarked,
+            _ => Knowledge::Lost,
+        })
     }
 
     /// Gives back what an order took and does not need, takes what it has not taken yet, and lets the user's next order

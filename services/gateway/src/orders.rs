@@ -3,7 +3,7 @@
 use crate::{
     Gateway,
     body::Whole,
-    gate::{Attempt, Outcome, Passage, Passed},
+    gate::{Attempt, Knowledge, Outcome, Passage, Passed},
     products::Judgement,
     proxy::NoAnswer,
     subject,
@@ -11,7 +11,7 @@ use crate::{
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use platform::{
@@ -30,9 +30,10 @@ use sale::{
     limits::LimitedRoute,
     order::{LONGEST_IDEMPOTENCY_KEY, MOST_ITEMS},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Arc, LazyLock, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -100,20 +101,23 @@ async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Respon
     let token = bearer_token(request.headers()).ok_or_else(|| {
         Problem::unauthenticated("Send the access token in the header Authorization: Bearer <token>.")
     })?;
-    let user = gateway.authority.identify(token)?.user;
-    let client = subject::address(&request, &gateway.trusted);
+    let asker = Asker {
+        user: gateway.authority.identify(token)?.user,
+        authorization: request.headers().get(header::AUTHORIZATION).cloned(),
+        client: subject::address(&request, &gateway.trusted),
+    };
     let Whole { parts, body, room } = gateway.bodies.read(request).await?;
     let key = idempotency_key(&parts.headers);
-    check_clock(&gateway, &user, key.as_deref()).await?;
+    check_clock(&gateway, &asker, key.as_deref()).await?;
     // In a task of its own: what is taken from the gate is given back also when the buyer hangs up.
     let work = async move {
         let passed = match (key, wanted(&parts.headers, &body)) {
-            (Some(key), Some(wanted)) => judge(&gateway, Attempt { user, key, wanted }).await?,
+            (Some(key), Some(wanted)) => judge(&gateway, &asker, key, wanted).await?,
             // The order service says what is wrong with it, exactly.
             _ => None,
         };
         let forwarded = Request::from_parts(parts, Body::from(body));
-        let answered = gateway.proxy.send(forwarded, client).await;
+        let answered = gateway.proxy.send(forwarded, asker.client).await;
         drop(room);
         if let Some(passed) = passed {
             gateway.gate.settle(&passed, outcome(&answered)).await;
@@ -123,6 +127,53 @@ async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Respon
     tokio::spawn(work)
         .await
         .map_err(|error| Problem::internal(&error))?
+}
+
+/// Who asks.
+#[derive(Debug)]
+struct Asker {
+    user: UserId,
+    authorization: Option<HeaderValue>,
+    client: IpAddr,
+}
+
+/// Whether a key of this user has made an order, or may have: a repeat is for the order service to answer. Where Redis has lost
+/// what it knew of that, the order service is asked.
+async fn may_be_a_repeat(gateway: &Gateway, asker: &Asker, key: &str) -> Result<bool, Problem> {
+    match gateway.gate.knows(&asker.user, key).await.map_err(unavailable)? {
+        Knowledge::Marked => Ok(true),
+        Knowledge::Unmarked => Ok(false),
+        Knowledge::Lost => has_made_an_order(gateway, asker, key).await,
+    }
+}
+
+/// Asks the order service.
+async fn has_made_an_order(gateway: &Gateway, asker: &Asker, key: &str) -> Result<bool, Problem> {
+    let key: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
+    let mut request = Request::builder().uri(format!("/api/orders?idempotencyKey={key}"));
+    if let Some(authorization) = &asker.authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    let request = request
+        .body(Body::empty())
+        .map_err(|error| Problem::internal(&error))?;
+    let answer = gateway.proxy.send(request, asker.client).await?;
+    if !answer.status().is_success() {
+        return Err(Problem::busy());
+    }
+    let page = axum::body::to_bytes(answer.into_body(), LONGEST_PAGE).await;
+    let page = page.map_err(|_| Problem::busy())?;
+    let found: Found = serde_json::from_slice(&page).map_err(|error| Problem::internal(&error))?;
+    Ok(!found.items.is_empty())
+}
+
+/// The most of a page with one order that is read, in bytes.
+const LONGEST_PAGE: usize = 256 * 1024;
+
+/// What is read of a page of orders: how many there are.
+#[derive(Debug, Deserialize)]
+struct Found {
+    items: Vec<IgnoredAny>,
 }
 
 /// What the order service's answer says of an order.
@@ -144,7 +195,7 @@ fn outcome(answered: &Result<Response, NoAnswer>) -> Outcome {
 
 /// Refuses orders outside the sale's times, but not the repeat of one that may have been accepted: its answer is what
 /// became of it.
-async fn check_clock(gateway: &Gateway, user: &UserId, key: Option<&str>) -> Result<(), Problem> {
+async fn check_clock(gateway: &Gateway, asker: &Asker, key: Option<&str>) -> Result<(), Problem> {
     let admission = gateway.control.admission();
     let Some(refusal) = Problem::outside_the_sale(admission) else {
         return Ok(());
@@ -152,7 +203,7 @@ async fn check_clock(gateway: &Gateway, user: &UserId, key: Option<&str>) -> Res
     let may_repeat = match (admission, key) {
         // Nothing was accepted yet.
         (Admission::NotOpen { .. }, _) | (_, None) => false,
-        (_, Some(key)) => gateway.gate.knows(user, key).await.map_err(unavailable)?,
+        (_, Some(key)) => may_be_a_repeat(gateway, asker, key).await?,
     };
     if may_repeat { Ok(()) } else { Err(refusal) }
 }
@@ -168,18 +219,27 @@ enum Units {
 
 /// Looks at what is asked for before anything is taken for it, then lets it through the gate. `None` for an order that
 /// the order service may have as it is: one whose key is marked.
-async fn judge(gateway: &Gateway, attempt: Attempt) -> Result<Option<Passed>, Problem> {
+async fn judge(
+    gateway: &Gateway,
+    asker: &Asker,
+    key: String,
+    wanted: Vec<(ProductId, u32)>,
+) -> Result<Option<Passed>, Problem> {
+    let attempt = Attempt {
+        user: asker.user.clone(),
+        key,
+        wanted,
+    };
     match gateway.products.judge(&attempt.wanted).await {
-        Judgement::Fine => pass(gateway, attempt, Units::Now).await,
+        Judgement::Fine => pass(gateway, asker, attempt, Units::Now).await,
         // A gateway that has just begun has nothing to judge by.
         Judgement::UnknownProduct if !gateway.products.are_known() => {
-            pass(gateway, attempt, Units::Now).await
+            pass(gateway, asker, attempt, Units::Now).await
         }
         // The order service says which, and takes it if the product is newer than the list.
-        Judgement::UnknownProduct => pass(gateway, attempt, Units::Later).await,
+        Judgement::UnknownProduct => pass(gateway, asker, attempt, Units::Later).await,
         Judgement::AboveLimit { sku, limit } => {
-            let known = gateway.gate.knows(&attempt.user, &attempt.key);
-            if known.await.map_err(unavailable)? {
+            if may_be_a_repeat(gateway, asker, &attempt.key).await? {
                 // It may have been accepted under an older limit.
                 return Ok(None);
             }
@@ -189,7 +249,13 @@ async fn judge(gateway: &Gateway, attempt: Attempt) -> Result<Option<Passed>, Pr
     }
 }
 
-async fn pass(gateway: &Gateway, attempt: Attempt, units: Units) -> Result<Option<Passed>, Problem> {
+async fn pass(
+    gateway: &Gateway,
+    asker: &Asker,
+    attempt: Attempt,
+    units: Units,
+) -> Result<Option<Passed>, Problem> {
+    let sold_out = || Problem::new(Code::SoldOut, "No units are left.");
     let passed = |attempt, has_units| Ok(Some(Passed { attempt, has_units }));
     let (until, mut backoff) = (
         Instant::now() + UNDER_WAY,
@@ -204,7 +270,11 @@ async fn pass(gateway: &Gateway, attempt: Attempt, units: Units) -> Result<Optio
             Passage::Taken => return passed(attempt, true),
             Passage::TakesLater => return passed(attempt, false),
             Passage::Repeat => return Ok(None),
-            Passage::Refused => return Err(Problem::new(Code::SoldOut, "No units are left.")),
+            Passage::Refused => return Err(sold_out()),
+            Passage::RefusedInDoubt if has_made_an_order(gateway, asker, &attempt.key).await? => {
+                return Ok(None);
+            }
+            Passage::RefusedInDoubt => return Err(sold_out()),
             Passage::UnderWay if Instant::now() > until => {
                 let detail = "Another order of yours is still under way. Please try again with the same Idempotency-Key.";
                 return Err(Problem::new(Code::Busy, detail).retry_after(1));

@@ -36,6 +36,8 @@ const QUIET_LOOKS: u32 = 4;
 const TTL_SECONDS: i64 = 3_600;
 /// Looks between two times when the counts are told to stay: 5 min.
 const KEPT_EVERY: u32 = 600;
+/// What stands behind the sale's prefix for the key that tells the gateways whether their markers are whole.
+const MARKERS: &str = "gate:markers";
 /// How long it may take to find out whether orders are on their way.
 const PROOF: Duration = Duration::from_secs(2);
 /// The group that reserves the units of new orders.
@@ -111,6 +113,29 @@ impl Gate {
 
     async fn keep(&self, product: &ProductId) -> Result<(), Error> {
         self.redis.expire(self.key(product), TTL_SECONDS, None).await
+    }
+
+    /// The key that says whether the gateways' markers are whole.
+    fn markers(&self) -> String {
+        format!("{}{MARKERS}", self.prefix)
+    }
+
+    /// Whether somebody has said whether markers are whole, since Redis was empty.
+    async fn has_said(&self) -> Result<bool, Error> {
+        let found: i64 = self.redis.exists(self.markers()).await?;
+        Ok(found > 0)
+    }
+
+    async fn say(&self, whole: bool) -> Result<(), Error> {
+        let text = if whole { "whole" } else { "lost" };
+        let expiry = Some(Expiration::EX(TTL_SECONDS));
+        self.redis
+            .set::<(), _, _>(self.markers(), text, expiry, Some(SetOptions::NX), false)
+            .await
+    }
+
+    async fn keep_saying(&self) -> Result<(), Error> {
+        self.redis.expire(self.markers(), TTL_SECONDS, None).await
     }
 
     async fn correct(&self, product: &ProductId, from: i64, to: i64) -> Result<i64, Error> {
@@ -203,6 +228,22 @@ async fn look_at_all(
     products: &[Product],
     keeps: bool,
 ) -> Result<(), Error> {
+    if keeps {
+        gate.keep_saying().await?;
+    }
+    // Redis is new, or it has lost everything. Where no order was made yet nothing is lost; where nobody knows, nothing is
+    // said, and the gateways ask.
+    if !gate.has_said().await? {
+        let sold = products.iter().any(|product| product.reserved + product.sold > 0);
+        if sold {
+            tracing::warn!(
+                "Redis has lost what it knew of this sale's orders; repeats are looked up from now on"
+            );
+            gate.say(false).await?;
+        } else if on_their_way.is_empty(store).await {
+            gate.say(true).await?;
+        }
+    }
     let mut too_low = Vec::new();
     for product in products {
         let available = product.stock - product.reserved - product.sold;

@@ -17,16 +17,36 @@ use platform::{
     },
     tokens::Role,
 };
-use sale::OrderId;
+use sale::{OrderId, UserId};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-/// Your orders, newest first; an admin sees everybody's.
-#[utoipa::path(get, path = "/api/orders", tag = "orders", security(("bearer" = [])), params(PageQuery),
+/// Which orders are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// Items wanted, 1 to 100; 20 when left out.
+    limit: Option<u32>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// The one order of yours that was placed with this key, if there is one.
+    idempotency_key: Option<String>,
+}
+
+/// Your orders, newest first; an admin sees everybody's. With `idempotencyKey` the one that this key has made, for who has lost the
+/// answer.
+#[utoipa::path(get, path = "/api/orders", tag = "orders", security(("bearer" = [])), params(Wanted),
     responses((status = 200, body = Page<OrderView>, description = "A page of orders")))]
 pub(super) async fn list(
     State(orders): State<Orders>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Json<Page<OrderView>>, Problem> {
+    if let Some(key) = wanted.idempotency_key {
+        return made_with(&orders, &caller.0.user, &key).await;
+    }
+    let query = PageQuery::new(wanted.limit, wanted.cursor);
     let limit = query.limit()?;
     let after = match query.after()? {
         None => None,
@@ -45,6 +65,17 @@ pub(super) async fn list(
     .map_err(|error| busy(&error))?;
     let page = Page::cut(found, limit, After::key);
     Ok(Json(page.map(|order: Order| order.view(orders.currency))))
+}
+
+async fn made_with(orders: &Orders, user: &UserId, key: &str) -> Result<Json<Page<OrderView>>, Problem> {
+    let (store, id) = (orders.store.clone(), OrderId::derive(user, key.trim()));
+    let found = mongo::detached(async move { store.order(&id).await.map_err(MongoError::from) })
+        .await
+        .map_err(|error| busy(&error))?;
+    Ok(Json(Page {
+        items: found.iter().map(|order| order.view(orders.currency)).collect(),
+        next_cursor: None,
+    }))
 }
 
 /// One order of yours; an admin sees everybody's.

@@ -20,6 +20,11 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
+    /// What was asked for, where a route takes more than this.
+    pub fn new(limit: Option<u32>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
     /// The number of items.
     ///
     /// # Errors
