@@ -10,6 +10,7 @@ use platform::{
     clock::Clock,
     tokens::Identity,
 };
+use sale::UserId;
 use serde::Serialize;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -98,11 +99,27 @@ const REPLACED: End = End::Close(
     "a newer connection of yours took this one's place",
 );
 
+/// Gives a socket's place back, however its task ends.
+struct Leaves {
+    user: UserId,
+    id: u64,
+    hub: Arc<Hub>,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.hub.leave(&self.user, self.id);
+    }
+}
+
 impl Session {
     /// Serves a socket to its end.
     pub async fn serve(self, mut socket: WebSocket, registration: Registration) {
-        let (user, id) = (self.identity.user.clone(), registration.id);
-        let hub = Arc::clone(&self.hub);
+        let _leaves = Leaves {
+            user: self.identity.user.clone(),
+            id: registration.id,
+            hub: Arc::clone(&self.hub),
+        };
         if let End::Close(code, reason) = self.converse(&mut socket, registration).await {
             let close = Message::Close(Some(CloseFrame {
                 code,
@@ -110,7 +127,6 @@ impl Session {
             }));
             let _gone = tokio::time::timeout(SEND_DEADLINE, socket.send(close)).await;
         }
-        hub.leave(&user, id);
     }
 
     async fn converse(self, socket: &mut WebSocket, mut registration: Registration) -> End {
@@ -119,8 +135,16 @@ impl Session {
         let Ok(missed) = self.missed().await else {
             return End::Close(close::TRY_AGAIN, "the store does not answer");
         };
-        for notification in missed.iter().chain(&registration.recent) {
-            let seen = self.after.as_ref().is_some_and(|after| notification.id <= *after);
+        let Ok(read) = self.read_among(&registration.recent).await else {
+            return End::Close(close::TRY_AGAIN, "the store does not answer");
+        };
+        let recent = registration
+            .recent
+            .iter()
+            .filter(|recent| !read.contains(&recent.id));
+        for notification in missed.iter().chain(recent) {
+            // The one that it has named it has seen for certain.
+            let seen = self.after.as_ref() == Some(&notification.id);
             if !seen && sent.insert(notification.id.clone()) && send(socket, notification).await.is_err() {
                 return End::Gone;
             }
@@ -170,6 +194,23 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Which of these the user has marked as read: nobody wants to hear of them again.
+    async fn read_among(&self, recent: &[Notification]) -> Result<HashSet<String>, MongoError> {
+        if recent.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let (store, user) = (self.store.clone(), self.identity.user.clone());
+        let ids: Vec<String> = recent
+            .iter()
+            .map(|notification| notification.id.clone())
+            .collect();
+        mongo::detached(async move {
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            store.read_among(&user, &ids).await.map_err(MongoError::from)
+        })
+        .await
     }
 
     async fn missed(&self) -> Result<Vec<Notification>, MongoError> {

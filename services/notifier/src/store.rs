@@ -11,6 +11,8 @@ use sale::{OrderId, UserId, order::OrderStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
+/// How far before an id it is looked for what came late: longer than a relay or a lane is ever behind.
+const LATE_MS: u64 = 10 * 60 * 1_000;
 /// Missed notifications sent to a socket at once; older ones are read through the list.
 const MISSED: i64 = 200;
 
@@ -61,6 +63,18 @@ impl Notification {
             created_at: DateTime::from_millis(message.at.as_millisecond()),
         })
     }
+}
+
+/// The least id of the moment that lies a little before an id's. What is no UUIDv7 stands for itself.
+fn a_little_before(id: &str) -> String {
+    let made_at = uuid::Uuid::parse_str(id).ok().and_then(|id| id.get_timestamp());
+    let Some(made_at) = made_at else {
+        return id.to_owned();
+    };
+    let (seconds, nanoseconds) = made_at.to_unix();
+    let millis = seconds * 1_000 + u64::from(nanoseconds) / 1_000_000;
+    let before = uuid::Builder::from_unix_timestamp_millis(millis.saturating_sub(LATE_MS), &[0; 10]);
+    before.into_uuid().to_string()
 }
 
 /// The collection of notifications.
@@ -116,22 +130,39 @@ impl Store {
         Ok(())
     }
 
-    /// What a user has missed, oldest first: all after an id, or without one all unread.
+    /// What a user has missed, oldest first: all after an id, or without one all unread. Of more than the most that is sent at once
+    /// the newest.
+    ///
+    /// Ids are in the order of time as far as the clocks of their makers agree, and what is late may have an earlier one than what was
+    /// sent long ago. So a little of what is before the id comes again, under the same ids.
     ///
     /// # Errors
     /// The driver's.
     pub async fn missed(&self, user: &UserId, after: Option<&str>) -> Result<Vec<Notification>, Error> {
         let filter = match after {
-            Some(id) => doc! {"userId": user.as_str(), "_id": {"$gt": id}},
+            Some(id) => doc! {"userId": user.as_str(), "_id": {"$gt": a_little_before(id)}},
             None => doc! {"userId": user.as_str(), "read": false},
         };
-        self.notifications
+        let mut missed: Vec<Notification> = self
+            .notifications
             .find(filter)
-            .sort(doc! {"_id": 1})
+            .sort(doc! {"_id": -1})
             .limit(MISSED)
             .await?
             .try_collect()
-            .await
+            .await?;
+        missed.reverse();
+        Ok(missed)
+    }
+
+    /// Which of some notifications a user has read.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn read_among(&self, user: &UserId, ids: &[&str]) -> Result<HashSet<String>, Error> {
+        let read = doc! {"userId": user.as_str(), "_id": {"$in": ids}, "read": true};
+        let read: Vec<Notification> = self.notifications.find(read).await?.try_collect().await?;
+        Ok(read.into_iter().map(|notification| notification.id).collect())
     }
 
     /// A page of a user's notifications, newest first.
@@ -191,5 +222,22 @@ impl Store {
             .update_many(unread, doc! {"$set": {"read": true}})
             .await?;
         Ok(done.modified_count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_little_before_an_id_is_earlier_by_ten_minutes() {
+        let id = |millis: u64| {
+            let id = uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]);
+            id.into_uuid().to_string()
+        };
+        let bound = a_little_before(&id(10_000_000));
+        assert!(bound < id(10_000_000 - LATE_MS), "{bound}");
+        assert!(bound > id(10_000_000 - LATE_MS - 1), "{bound}");
+        assert_eq!(a_little_before("of another kind"), "of another kind");
     }
 }

@@ -4,6 +4,7 @@ mod limits;
 mod messages;
 mod payments;
 mod rights;
+mod updates;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::{join_all, select};

@@ -5,7 +5,7 @@ use crate::{clock::Clock, retry::Backoff};
 use futures::future::BoxFuture;
 use mongodb::{
     Client, ClientSession, Database,
-    error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+    error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure},
     options::{ReadConcern, TransactionOptions, WriteConcern},
 };
 use std::{sync::Arc, time::Duration};
@@ -33,8 +33,22 @@ pub trait TransientError {
 
 impl TransientError for MongoError {
     fn is_transient(&self) -> bool {
-        matches!(self, Self::Driver(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR))
+        matches!(self, Self::Driver(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) || was_interrupted(error))
     }
+}
+
+/// Server errors that end a transaction from outside, and that carry no label: InterruptedAtShutdown, Interrupted (its session was
+/// ended), InterruptedDueToReplStateChange, and TransactionExceededLifetimeLimitSeconds.
+const INTERRUPTIONS: [i32; 4] = [11_600, 11_601, 11_602, 290];
+
+/// Whether somebody else has ended the transaction: nothing of it is there, and it can be run again.
+fn was_interrupted(error: &Error) -> bool {
+    let code = match error.kind.as_ref() {
+        ErrorKind::Command(refused) => refused.code,
+        ErrorKind::Write(WriteFailure::WriteError(refused)) => refused.code,
+        _ => return false,
+    };
+    INTERRUPTIONS.contains(&code)
 }
 
 impl Transactions {
@@ -120,6 +134,23 @@ async fn commit(session: &mut ClientSession) -> Result<(), Error> {
                 tokio::time::sleep(backoff.next_wait()).await;
             }
             done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mongodb::bson::{deserialize_from_document, doc};
+
+    /// A process that was taken for dead has its sessions ended, and lives.
+    #[test]
+    fn a_transaction_that_somebody_else_has_ended_is_run_again() {
+        for (code, is_transient) in [(11_601, true), (290, true), (13, false), (121, false)] {
+            let refused = doc! {"code": code, "codeName": "", "errmsg": "no"};
+            let refused = ErrorKind::Command(deserialize_from_document(refused).unwrap());
+            let error = MongoError::Driver(Error::from(refused));
+            assert_eq!(error.is_transient(), is_transient, "{code}");
         }
     }
 }
