@@ -23,6 +23,7 @@ SAFETY=(
   '*a_repeat_is_answered_after_the_end_and_a_new_order_is_not'
   '*nothing_is_accepted_after_the_receipt_for_closed_doors'
   '*the_settlement_is_never_older_than_the_question'
+  '*a_process_that_wakes_up_after_the_count_accepts_nothing'
   '*_is_away_for_ten_seconds'
   '*a_payment_and_a_cancellation_that_meet_are_answered_by_what_becomes_of_the_order'
   '*a_hold_that_runs_out_ends_its_order_unless_it_was_paid_before'

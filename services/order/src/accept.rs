@@ -1,11 +1,12 @@
 //! Accepting orders: while one commit is under way the next batch gathers, then goes whole.
 //!
 //! A commit costs an `fdatasync`, some milliseconds, whether it holds one order or hundreds. So there is one
-//! committer in a process, and requests wait for it in a bounded queue. The batch is one transaction: the orders,
-//! the turns of their customers, and the outbox.
+//! committer in a process, and requests wait for it in a bounded queue. The batch is one transaction: the fence, the
+//! orders, the turns of their customers, and the outbox.
 
 use crate::{
     document::Order,
+    fence::Fence,
     reminder,
     store::{Store, Turn, turn_id},
 };
@@ -144,15 +145,20 @@ impl Acceptor {
 /// The acceptor and the committer that serves it until the process ends.
 pub fn start(
     store: Store,
+    fence: Fence,
     control: Control,
     stop: CancellationToken,
 ) -> (Acceptor, impl Future<Output = ()>) {
     let (queue, waiting) = mpsc::channel(QUEUE);
-    (Acceptor { queue }, commit_loop(store, control, waiting, stop))
+    (
+        Acceptor { queue },
+        commit_loop(store, fence, control, waiting, stop),
+    )
 }
 
 async fn commit_loop(
     store: Store,
+    fence: Fence,
     control: Control,
     mut waiting: mpsc::Receiver<Waiting>,
     stop: CancellationToken,
@@ -176,7 +182,8 @@ async fn commit_loop(
         let (wishes, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.wish, w.answer)).unzip();
         let under_way = control.begin().await;
         BATCH_SIZE.observe(wishes.len() as f64);
-        let work = commit(store.clone(), control.admission(), control.clock().now(), wishes);
+        let (admission, now) = (control.admission(), control.clock().now());
+        let work = commit(store.clone(), fence.clone(), admission, now, wishes);
         let decided = tokio::spawn(work).await;
         drop(under_way);
         let decided = match decided {
@@ -194,15 +201,21 @@ async fn commit_loop(
     }
 }
 
-async fn commit(store: Store, admission: Admission, now: Timestamp, wishes: Vec<Wish>) -> Vec<Answer> {
+async fn commit(
+    store: Store,
+    fence: Fence,
+    admission: Admission,
+    now: Timestamp,
+    wishes: Vec<Wish>,
+) -> Vec<Answer> {
     let wishes = Arc::new(wishes);
     let mut backoff = Backoff::new(Duration::from_millis(3), Duration::from_millis(100));
     loop {
         let written = store
             .transactions
             .run(|session| {
-                let (store, wishes) = (store.clone(), Arc::clone(&wishes));
-                async move { write(&store, session, admission, now, &wishes).await }.boxed()
+                let (store, fence, wishes) = (store.clone(), fence.clone(), Arc::clone(&wishes));
+                async move { write(&store, &fence, session, admission, now, &wishes).await }.boxed()
             })
             .await;
         match written {
@@ -248,6 +261,7 @@ impl TransientError for Conflict {
 
 async fn write(
     store: &Store,
+    fence: &Fence,
     session: &mut ClientSession,
     admission: Admission,
     now: Timestamp,
@@ -261,7 +275,11 @@ async fn write(
         .orders_in(session, &ids.iter().map(OrderId::as_str).collect::<Vec<_>>())
         .await?;
     let bought = read_bought(store, session, wishes).await?;
-    let decided = decide(wishes, &ids, known, &bought, admission, now);
+    let mut decided = decide(wishes, &ids, known.clone(), &bought, admission, now);
+    let accepts = |decided: &Decided| decided.answers.iter().any(|a| matches!(a, Answer::Accepted(_)));
+    if accepts(&decided) && !fence.pass(session).await? {
+        decided = decide(wishes, &ids, known, &bought, Admission::Closed, now);
+    }
     let fresh: Vec<&Order> = decided
         .answers
         .iter()

@@ -1,6 +1,6 @@
 //! Orders: accepting them, following them to their end, and showing them to their buyers.
 //!
-//! - [`accept`] gathers requests and writes a whole batch of them in one transaction;
+//! - [`accept`] gathers requests and writes a whole batch of them in one transaction, in which it passes the [`fence`];
 //! - [`follow`] is the lane handler that moves orders on by what inventory says;
 //! - [`reminder`] asks inventory again where no answer came;
 //! - [`decide`] ends an order that is called off, paid or not paid, and [`expiry`] one whose hold has run out;
@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod decide;
 pub mod document;
 pub mod expiry;
+pub mod fence;
 pub mod follow;
 pub mod reminder;
 pub mod routes;
@@ -70,7 +71,13 @@ pub struct Service {
 pub fn build(deps: Dependencies) -> Service {
     let store = store::Store::new(&deps.database, deps.transactions.clone());
     let catalogue = catalogue::Catalogue::new(deps.config.upstreams.inventory.clone(), deps.config.currency);
-    let (acceptor, accepting) = accept::start(store.clone(), deps.control.clone(), deps.stop.clone());
+    let fence = fence::Fence::new(&deps.database, deps.transactions.clone(), &deps.instance);
+    let (acceptor, accepting) = accept::start(
+        store.clone(),
+        fence.clone(),
+        deps.control.clone(),
+        deps.stop.clone(),
+    );
     let handler = Arc::new(follow::Follow::new(
         store.clone(),
         deps.config.confirmation,
@@ -95,6 +102,8 @@ pub fn build(deps: Dependencies) -> Service {
         .refresh_until(deps.health.gate("catalogue"), deps.stop.clone());
     let settlement = settlement::Settlement::new(
         store.clone(),
+        fence,
+        deps.control.clone(),
         deps.database,
         deps.kafka,
         deps.config.kafka.topic_prefix.clone(),

@@ -1,15 +1,18 @@
 //! The evidence that a sale is settled: orders by status, messages waiting, records not handled.
 
-use crate::store::Store;
+use crate::{fence::Fence, store::Store};
 use events::lag;
 use futures::TryStreamExt;
 use mongodb::{
     Database,
     bson::{Document, doc},
 };
-use platform::backends::{
-    kafka::KafkaCredentials,
-    mongo::{self, MongoError},
+use platform::{
+    backends::{
+        kafka::KafkaCredentials,
+        mongo::{self, MongoError},
+    },
+    control::Control,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -47,6 +50,8 @@ pub struct Numbers {
 #[derive(Debug, Clone)]
 pub struct Settlement {
     store: Store,
+    fence: Fence,
+    control: Control,
     database: Database,
     kafka: KafkaCredentials,
     prefix: String,
@@ -54,10 +59,20 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// Looks into a sale's database and topics.
-    pub fn new(store: Store, database: Database, kafka: KafkaCredentials, prefix: String) -> Self {
+    /// Looks into a sale's database and topics. Where the control document says that the sale is over, the fence is closed
+    /// first: what is counted then is all that there will ever be.
+    pub fn new(
+        store: Store,
+        fence: Fence,
+        control: Control,
+        database: Database,
+        kafka: KafkaCredentials,
+        prefix: String,
+    ) -> Self {
         Self {
             store,
+            fence,
+            control,
             database,
             kafka,
             prefix,
@@ -95,6 +110,10 @@ impl Settlement {
     }
 
     async fn look(&self) -> Result<Numbers, lag::LagError> {
+        if self.control.current().closed {
+            let fence = self.fence.clone();
+            mongo::detached(async move { fence.close().await }).await?;
+        }
         // In this order: an order that is decided meanwhile moves from one to the next, and is seen at least once.
         let this = self.clone();
         let orders: Numbers =

@@ -1,0 +1,111 @@
+//! The fence that every acceptance passes. Once the sale's doors are closed in the database, no process accepts an order any more,
+//! however late it wakes up and whatever document it goes by.
+//!
+//! Each process has a gate of its own, so that acceptances do not meet there. Who makes a gate and who closes the doors write the
+//! same document, so of two at once one runs again.
+
+use futures::FutureExt;
+use mongodb::{
+    ClientSession, Collection, Database,
+    bson::{Document, doc},
+    error::Error,
+};
+use platform::backends::mongo::{MongoError, Transactions};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// The document that says whether the doors are closed.
+const DOORS: &str = "doors";
+
+/// The fence of one sale, as one process passes it.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    transactions: Transactions,
+    gates: Collection<Document>,
+    process: String,
+    /// Closed by this process: there is nothing more to do.
+    closed: Arc<AtomicBool>,
+}
+
+impl Fence {
+    /// The fence in a sale's database, for a process whose name no other has or had.
+    pub fn new(database: &Database, transactions: Transactions, process: &str) -> Self {
+        Self {
+            transactions,
+            gates: database.collection("fences"),
+            process: format!("gate/{process}"),
+            closed: Arc::default(),
+        }
+    }
+
+    /// Passes in the transaction of an acceptance, or does not: then nothing may be accepted in it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn pass(&self, session: &mut ClientSession) -> Result<bool, Error> {
+        let open = doc! {"_id": &self.process, "open": true};
+        let passed = self
+            .gates
+            .update_one(open, doc! {"$inc": {"passed": 1_i64}})
+            .session(&mut *session)
+            .await?;
+        if passed.matched_count == 1 {
+            return Ok(true);
+        }
+        let own = self
+            .gates
+            .find_one(doc! {"_id": &self.process})
+            .session(&mut *session)
+            .await?;
+        let doors = self
+            .gates
+            .find_one(doc! {"_id": DOORS})
+            .session(&mut *session)
+            .await?;
+        let is_closed = doors.is_some_and(|doors| doors.get_bool("closed").unwrap_or(false));
+        if own.is_some() || is_closed {
+            return Ok(false);
+        }
+        self.gates
+            .update_one(doc! {"_id": DOORS}, doc! {"$inc": {"gates": 1_i64}})
+            .upsert(true)
+            .session(&mut *session)
+            .await?;
+        let gate = doc! {"_id": &self.process, "open": true, "passed": 1_i64};
+        self.gates.insert_one(gate).session(&mut *session).await?;
+        Ok(true)
+    }
+
+    /// Closes the doors for good, for every process there is or will be.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn close(&self) -> Result<(), MongoError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.transactions
+            .run(|session| {
+                let gates = self.gates.clone();
+                async move {
+                    gates
+                        .update_one(doc! {"_id": DOORS}, doc! {"$set": {"closed": true}})
+                        .upsert(true)
+                        .session(&mut *session)
+                        .await?;
+                    gates
+                        .update_many(doc! {"open": true}, doc! {"$set": {"open": false}})
+                        .session(&mut *session)
+                        .await?;
+                    Ok::<_, MongoError>(())
+                }
+                .boxed()
+            })
+            .await?;
+        self.closed.store(true, Ordering::Release);
+        tracing::info!("the doors are closed: no process accepts an order any more");
+        Ok(())
+    }
+}
