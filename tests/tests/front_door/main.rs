@@ -142,7 +142,13 @@ async fn a_refused_buyer_takes_units_afterwards_and_one_order_at_a_time() -> Res
         assert_eq!(left().await?, then, "{key}");
     }
     assert_eq!(gate.take(&attempt("ada", "fifth")).await?, Passage::Taken);
-    assert_eq!(gate.take(&attempt("eve", "first")).await?, Passage::Refused);
+    // Nobody has said that markers are whole.
+    let eve = attempt("eve", "first");
+    assert_eq!(gate.take(&eve).await?, Passage::RefusedInDoubt);
+    redis
+        .set::<(), _, _>(format!("{prefix}gate:markers"), "whole", None, None, false)
+        .await?;
+    assert_eq!(gate.take(&eve).await?, Passage::Refused);
     Ok(())
 }
 

@@ -687,6 +687,11 @@ async fn a_buyer_whose_gateway_died_gets_the_unit_it_had_taken() -> Result<()> {
     let mut world = World::start().await?;
     let shop = Arc::clone(&world.shop);
     shop.product("LAST", 1, None).await?;
+    let markers = format!("{}gate:markers", world.config.redis_prefix);
+    eventually(SETTLED, "the gate knows that it knows every key", async || {
+        Ok(world.backends.redis(&["get", &markers]).await?.trim() == "whole")
+    })
+    .await?;
     shop.order("eve", "k", "LAST", 2)
         .await?
         .expect_problem(409, "sold_out")?;
