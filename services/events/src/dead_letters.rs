@@ -1,4 +1,4 @@
-//! Messages that could not be read or handled, kept with their reason so that they can be replayed.
+//! Messages that could not be read or handled, kept whole and with their reason.
 
 use crate::{outbox::Entry, topics::Topic};
 use futures::TryStreamExt;

@@ -1,7 +1,7 @@
 //! Which process works under which server sessions, so that the sessions of a dead one can be ended.
 //!
-//! Ending the sessions of a process that is alive after all does no harm: its open transaction fails with a transient
-//! error and is run again, and it writes itself down anew.
+//! Ending the sessions of a process that is alive after all costs it time: its open transaction fails, as transient or as
+//! interrupted, and is run again, and it writes itself down anew.
 
 use crate::{clock::Clock, tasks::GRACE};
 use futures::TryStreamExt;
