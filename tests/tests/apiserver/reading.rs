@@ -358,6 +358,11 @@ async fn store(cluster: &Cluster, name: &str, change: impl Fn(&mut Value)) -> Re
         .context("etcd holds no such sale")?;
     let mut object: Value = serde_json::from_slice(&BASE64_STANDARD.decode(text)?)?;
     change(&mut object);
+    // As with every edit of a spec. Without it the operator sees nothing before it looks again by itself, a minute later.
+    let generation = object["metadata"]["generation"]
+        .as_i64()
+        .context("no generation")?;
+    object["metadata"]["generation"] = json!(generation + 1);
     let value = BASE64_STANDARD.encode(serde_json::to_vec(&object)?);
     call("put", json!({"key": key, "value": value})).await.map(drop)
 }
