@@ -67,6 +67,10 @@ pub struct FlashSaleSpec {
     /// Refuse new orders now, and go on settling those accepted.
     #[serde(default)]
     pub halted: bool,
+    /// What happens when the books differ, that is when ledger, stock and orders do not agree: Halt refuses new orders until they
+    /// do, Continue sells on.
+    #[serde(default)]
+    pub on_audit_difference: OnAuditDifference,
     /// What is sold.
     #[schemars(length(max = 50))]
     #[x_kube(validation = rules::products_not_empty(), validation = rules::skus_unique())]
@@ -129,6 +133,16 @@ fn one_day() -> DurationText {
 
 fn us_dollar() -> String {
     "USD".to_owned()
+}
+
+/// What happens when the books differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnAuditDifference {
+    /// New orders are refused until they agree.
+    #[default]
+    Halt,
+    /// The sale goes on.
+    Continue,
 }
 
 /// Whether it counts.

@@ -4,7 +4,7 @@ use crate::{
     Component, FlashSale,
     component::{Replicas, Resources},
     duration::DurationText,
-    flashsale::{Confirmation, DeletionPolicy, Mode, PlaintextPasswords},
+    flashsale::{Confirmation, DeletionPolicy, Mode, OnAuditDifference, PlaintextPasswords},
     product::Product,
     traffic::{Ingress, RateLimit},
 };
@@ -36,6 +36,8 @@ pub struct ValidSale {
     pub mode: Mode,
     /// New orders are refused.
     pub halted: bool,
+    /// What happens when the books differ.
+    pub on_audit_difference: OnAuditDifference,
     /// What is sold.
     pub products: Vec<ValidProduct>,
     /// Currency of every price.
@@ -250,6 +252,7 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         warm_up: warm_up?,
         mode: spec.mode,
         halted: spec.halted,
+        on_audit_difference: spec.on_audit_difference,
         products,
         currency: currency?,
         confirmation: match spec.confirmation {

@@ -1,8 +1,27 @@
 //! The control document that belongs to a sale now.
 
-use crds::{FlashSaleStatus, ValidSale};
+use crds::{FlashSaleStatus, ValidSale, flashsale::OnAuditDifference, status::ConditionType};
 use jiff::Timestamp;
 use sale::{control::ControlDocument, phase::Phase};
+
+/// Why no new order is taken, whatever the time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halt {
+    /// `spec.halted` is set.
+    OnRequest,
+    /// The books differ, and the sale is not to go on.
+    BooksDiffer,
+}
+
+/// Whether the sale is halted, and why. Books that have differed do so until a look has found that they agree again.
+pub fn halt(sale: &ValidSale, status: &FlashSaleStatus) -> Option<Halt> {
+    if sale.halted {
+        return Some(Halt::OnRequest);
+    }
+    let books = status.condition(ConditionType::StockConserved);
+    let differ = books.is_some_and(|books| books.status == "False");
+    (differ && sale.on_audit_difference == OnAuditDifference::Halt).then_some(Halt::BooksDiffer)
+}
 
 /// The document: with the version of the one before if nothing changed, with a higher one otherwise.
 ///
@@ -22,7 +41,7 @@ pub fn document(
         phase,
         opens_at: sale.opens_at.or(status.opens_at),
         closes_at: sale.closes_at,
-        halted: sale.halted,
+        halted: halt(sale, status).is_some(),
         closed: deleting || matches!(phase, Phase::Draining | Phase::Ended),
         rate_limits: sale.rate_limits.clone(),
         waiting_room: sale.waiting_room,
@@ -32,4 +51,39 @@ pub fn document(
         document.version = clock.max(document.version + 1);
     }
     document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::status::{self, Finding};
+    use crds::FlashSale;
+
+    fn sale(on_difference: &str) -> ValidSale {
+        let sale: FlashSale = serde_json::from_value(serde_json::json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": "laptops", "namespace": "shop", "uid": "u"},
+            "spec": {
+                "onAuditDifference": on_difference,
+                "products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}],
+            },
+        }))
+        .unwrap();
+        ValidSale::try_from(&sale).unwrap()
+    }
+
+    #[test]
+    fn books_that_differ_halt_a_sale_unless_it_is_to_go_on() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut status = FlashSaleStatus::default();
+        assert_eq!(halt(&sale("Halt"), &status), None);
+        for (agree, wanted) in [(false, Some(Halt::BooksDiffer)), (true, None)] {
+            let finding = Finding::new(ConditionType::StockConserved, agree, "Looked", "so it is");
+            status::record(&mut status, &[finding], 1, now);
+            assert_eq!(halt(&sale("Halt"), &status), wanted);
+            assert_eq!(halt(&sale("Continue"), &status), None);
+            let control = document(&sale("Halt"), &status, false, None, now);
+            assert_eq!(control.halted, wanted.is_some());
+        }
+    }
 }

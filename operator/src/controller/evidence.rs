@@ -36,12 +36,45 @@ pub struct Knowledge {
     pub backends: Look,
     /// The products.
     pub catalogue: Result<Catalogue, CallError>,
+    /// What the inventory has found of its books.
+    pub books: Result<Books, CallError>,
     /// The orders.
     pub settlement: Result<Settlement, CallError>,
     /// The services that are rolled out.
     pub rolled_out: BTreeSet<Component>,
     /// What hinders those that are not.
     pub hindered: BTreeMap<Component, String>,
+}
+
+/// What the inventory says of its books.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Books {
+    /// The last look at the ledger; none before the first.
+    ledger: Option<Ledger>,
+    /// The last audit of everything, if somebody has asked for one.
+    audit: Option<Audit>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Ledger {
+    differences: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Audit {
+    differences: Option<Vec<String>>,
+}
+
+impl Books {
+    /// What does not fit; `None` where nobody has looked yet.
+    fn differences(&self) -> Option<Vec<&str>> {
+        let ledger = self.ledger.as_ref()?.differences.iter();
+        let audit = self
+            .audit
+            .iter()
+            .flat_map(|audit| audit.differences.iter().flatten());
+        Some(ledger.chain(audit).map(String::as_str).collect())
+    }
 }
 
 /// What the order service says about its orders.
@@ -55,12 +88,15 @@ pub struct Settlement {
     expired: i64,
     outbox: i64,
     lag: i64,
+    /// Not known to earlier versions.
+    #[serde(default)]
+    held: i64,
 }
 
 impl Settlement {
     /// Whether nothing is under way.
     pub fn is_settled(&self) -> bool {
-        self.pending == 0 && self.outbox == 0 && self.lag == 0
+        self.pending == 0 && self.outbox == 0 && self.lag == 0 && self.held == 0
     }
 }
 
@@ -80,14 +116,16 @@ pub async fn gather(
     if status.phase() == Phase::Draining {
         orders = orders.within(SETTLEMENT_DEADLINE);
     }
-    let (backends, catalogue, settlement) = tokio::join!(
+    let (backends, catalogue, books, settlement) = tokio::join!(
         look(context, sale, observed, claimant, backends_hash),
         catalogue::bring(&inventory, sale, &status.products),
+        inventory.get::<Books>("/api/inventory/audit"),
         orders.get::<Settlement>("/internal/settlement"),
     );
     Knowledge {
         backends,
         catalogue,
+        books,
         settlement,
         rolled_out: observed.rolled_out(&sale.id.name),
         hindered: observed.hindered(&sale.id.name),
@@ -201,12 +239,7 @@ impl Knowledge {
                         catalogue.problems.join("; "),
                     )
                 });
-                findings.push(if catalogue.unbalanced.is_empty() {
-                    Finding::new(C::StockConserved, true, "AccountsBalance", "stock is available + reserved + sold for every product")
-                } else {
-                    let skus = catalogue.unbalanced.join(", ");
-                    Finding::new(C::StockConserved, false, "AccountBroken", format!("the units of {skus} do not add up; halt the sale and look into the inventory's log"))
-                });
+                findings.extend(conserved(&catalogue.unbalanced, &self.books));
             }
         }
         findings
@@ -238,6 +271,36 @@ impl Knowledge {
     }
 }
 
+/// The most differences that a condition tells of.
+const TOLD: usize = 3;
+
+/// Whether no unit was made up or lost. What nobody has looked at stays as it was found before.
+fn conserved(unbalanced: &[String], books: &Result<Books, CallError>) -> Option<Finding> {
+    let kind = ConditionType::StockConserved;
+    if !unbalanced.is_empty() {
+        let skus = unbalanced.join(", ");
+        let message = format!("the units of {skus} do not add up; the inventory's log says more");
+        return Some(Finding::new(kind, false, "AccountBroken", message));
+    }
+    let differences = books.as_ref().ok()?.differences()?;
+    if differences.is_empty() {
+        let message = "every movement of units is in the ledger, and it adds up to the stock";
+        return Some(Finding::new(kind, true, "BooksAgree", message));
+    }
+    let told: Vec<String> = differences.iter().take(TOLD).map(|one| first(one)).collect();
+    let more = match differences.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let message = format!("{}{more}; quicksale audit says all", told.join("; "));
+    Some(Finding::new(kind, false, "BooksDiffer", message))
+}
+
+/// As much of a sentence as a condition has room for.
+fn first(sentence: &str) -> String {
+    sentence.chars().take(SENTENCE).collect()
+}
+
 /// What is known of a sale that is over: whether the services that readers need are there.
 pub fn afterwards(observed: &Observed, sale: &str, status: &mut FlashSaleStatus) -> Finding {
     let rolled_out = observed.rolled_out(sale);
@@ -266,8 +329,7 @@ fn workloads(rolled_out: &BTreeSet<Component>, hindered: &BTreeMap<Component, St
     }
     let each = missing.iter().map(|component| match hindered.get(component) {
         Some(why) => {
-            let why: String = why.chars().take(SENTENCE).collect();
-            format!("{} ({why})", component.as_str())
+            format!("{} ({})", component.as_str(), first(why))
         }
         None => component.as_str().to_owned(),
     });
@@ -294,6 +356,33 @@ mod tests {
             (finding.reason, &*finding.message),
             ("PlaintextRefused", "passwords would go")
         );
+    }
+
+    #[test]
+    fn books_that_differ_are_told_of_and_those_nobody_has_looked_at_say_nothing() {
+        let books = |ledger: Option<&[&str]>, audit: &[&str]| {
+            let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+            Ok(Books {
+                ledger: ledger.map(|differences| Ledger {
+                    differences: lines(differences),
+                }),
+                audit: Some(Audit {
+                    differences: Some(lines(audit)),
+                }),
+            })
+        };
+        assert!(conserved(&[], &books(None, &[])).is_none());
+        assert!(conserved(&[], &Err(CallError::NoReplica(Component::Inventory))).is_none());
+        let agree = conserved(&[], &books(Some(&[]), &[])).unwrap();
+        assert_eq!((agree.holds, agree.reason), (true, "BooksAgree"));
+        let long = "x".repeat(10_000);
+        let differ = conserved(&[], &books(Some(&["a", long.as_str()]), &["c", "d", "e"])).unwrap();
+        assert_eq!((differ.holds, differ.reason), (false, "BooksDiffer"));
+        assert!(differ.message.starts_with("a; xxx"), "{}", differ.message);
+        assert!(differ.message.contains("; c; and 2 more;"), "{}", differ.message);
+        assert!(differ.message.len() < 500, "{}", differ.message);
+        let broken = conserved(&["A".to_owned()], &books(Some(&[]), &[])).unwrap();
+        assert_eq!((broken.holds, broken.reason), (false, "AccountBroken"));
     }
 
     #[test]

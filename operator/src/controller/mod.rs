@@ -31,6 +31,7 @@ use crate::{
 };
 use backends_secret::{PlaintextConsent, Secrecy, Unusable};
 use context::Context;
+use control::Halt;
 use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType};
 use error::Error;
 use evidence::Knowledge;
@@ -307,7 +308,7 @@ async fn step(
     } else {
         None
     };
-    let mut findings = vec![halted(valid)];
+    let mut findings = vec![halted(control::halt(valid, &status))];
     if claiming || selling {
         findings.extend(secrecy.as_ref().map(Secrecy::finding));
     }
@@ -415,22 +416,20 @@ async fn finish(
     Ok(())
 }
 
-fn halted(sale: &ValidSale) -> Finding {
-    if sale.halted {
-        Finding::new(
-            ConditionType::Halted,
-            true,
+fn halted(halt: Option<Halt>) -> Finding {
+    let (reason, sentence) = match halt {
+        Some(Halt::OnRequest) => (
             "OnRequest",
             "spec.halted is set: new orders are refused, accepted ones settle",
-        )
-    } else {
-        Finding::new(
-            ConditionType::Halted,
-            false,
-            "NotRequested",
-            "spec.halted is not set",
-        )
-    }
+        ),
+        Some(Halt::BooksDiffer) => (
+            "BooksDiffer",
+            "the books differ, as StockConserved says: new orders are refused until they agree; set \
+             spec.onAuditDifference to Continue to sell on",
+        ),
+        None => ("NotRequested", "spec.halted is not set"),
+    };
+    Finding::new(ConditionType::Halted, halt.is_some(), reason, sentence)
 }
 
 /// Ready and Degraded follow from the others.
@@ -509,7 +508,7 @@ fn describe(sale: &ValidSale, status: &mut FlashSaleStatus, look: Option<&Look>)
             _ => "Waiting for the warm-up to begin.".to_owned(),
         },
         Phase::Warming => "Warming up.".to_owned(),
-        Phase::Live if sale.halted => format!("Halted; {units}."),
+        Phase::Live if control::halt(sale, status).is_some() => format!("Halted; {units}."),
         Phase::Live => format!("Open; {units}."),
         Phase::Draining => format!("Closed, accepted orders are settling; {units}."),
         Phase::Ended => format!("Ended; {units}."),

@@ -1,12 +1,18 @@
 //! Messages that could not be read or handled, kept whole and with their reason.
 
-use crate::{outbox::Entry, topics::Topic};
+use crate::{
+    outbox::{Entry, Outbox},
+    topics::Topic,
+};
 use futures::TryStreamExt;
 use mongodb::{
     ClientSession, Collection, Database,
-    bson::{Binary, DateTime, doc, spec::BinarySubtype},
+    bson::{self, Binary, DateTime, Document, doc, spec::BinarySubtype},
 };
-use platform::metrics::must;
+use platform::{
+    backends::mongo::{MongoError, TransientError},
+    metrics::must,
+};
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -49,6 +55,79 @@ pub struct DeadLetter {
     pub reason: String,
     /// When.
     pub at: DateTime,
+    /// What was done about it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deeds: Vec<Deed>,
+}
+
+/// What somebody did about a letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deed {
+    /// What.
+    pub what: Action,
+    /// Who: a user's id.
+    pub who: String,
+    /// When.
+    pub at: DateTime,
+}
+
+/// What can be done about a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It was sent to its topic once more.
+    Replayed,
+    /// Nobody will do anything about it.
+    Discarded,
+}
+
+/// Why nothing was done about a letter.
+#[derive(Debug, thiserror::Error)]
+pub enum Undone {
+    /// There is no such letter.
+    #[error("there is no dead letter of this id")]
+    Unknown,
+    /// It is no text, and what goes through the outbox is.
+    #[error("the record is no text, so it cannot be replayed; discard it")]
+    NoText,
+    /// The database.
+    #[error(transparent)]
+    Mongo(#[from] MongoError),
+}
+
+impl From<mongodb::error::Error> for Undone {
+    fn from(error: mongodb::error::Error) -> Self {
+        Self::Mongo(error.into())
+    }
+}
+
+impl TransientError for Undone {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Mongo(error) if error.is_transient())
+    }
+}
+
+impl DeadLetter {
+    /// The value as text, what is none of it replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.payload.bytes).into_owned()
+    }
+
+    /// The entry that takes it to its topic once more.
+    fn replay(&self, at: DateTime) -> Result<Entry, Undone> {
+        let payload = std::str::from_utf8(&self.payload.bytes).map_err(|_| Undone::NoText)?;
+        Ok(Entry {
+            id: uuid::Uuid::now_v7().to_string(),
+            topic: self.topic.plain_name().to_owned(),
+            key: self.key.clone(),
+            payload: payload.to_owned(),
+            traceparent: None,
+            published: false,
+            attempts: 0,
+            created_at: at,
+        })
+    }
 }
 
 /// A record that is to be given up on.
@@ -97,6 +176,7 @@ impl Undeliverable {
             },
             reason: self.reason.clone(),
             at,
+            deeds: Vec::new(),
         }
     }
 
@@ -134,6 +214,75 @@ impl DeadLetters {
         Self {
             letters: database.collection("dead_letters"),
         }
+    }
+
+    /// Letters that nothing was done about, as a filter.
+    pub fn open() -> Document {
+        doc! {"deeds.0": {"$exists": false}}
+    }
+
+    /// A page of letters in the order of their ids: all, or those that nothing was done about.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn page(
+        &self,
+        all: bool,
+        after: Option<String>,
+        limit: i64,
+    ) -> mongodb::error::Result<Vec<DeadLetter>> {
+        let mut filter = if all { Document::new() } else { Self::open() };
+        if let Some(id) = after {
+            filter.insert("_id", doc! {"$gt": id});
+        }
+        let page = self.letters.find(filter).sort(doc! {"_id": 1}).limit(limit);
+        page.await?.try_collect().await
+    }
+
+    /// One letter.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn letter(&self, id: &str) -> mongodb::error::Result<Option<DeadLetter>> {
+        self.letters.find_one(doc! {"_id": id}).await
+    }
+
+    /// Does something about a letter and writes down who did it, in the caller's transaction. A replay is a message in the outbox;
+    /// whoever has handled it before takes no notice of it.
+    ///
+    /// # Errors
+    /// [`Undone`].
+    pub async fn act(
+        &self,
+        session: &mut ClientSession,
+        outbox: &Outbox,
+        id: &str,
+        what: Action,
+        who: &str,
+        at: DateTime,
+    ) -> Result<DeadLetter, Undone> {
+        let found = self
+            .letters
+            .find_one(doc! {"_id": id})
+            .session(&mut *session)
+            .await?;
+        let mut letter = found.ok_or(Undone::Unknown)?;
+        if what == Action::Replayed {
+            let entry = letter.replay(at)?;
+            outbox.append_entries(session, vec![entry]).await?;
+        }
+        let deed = Deed {
+            what,
+            who: who.to_owned(),
+            at,
+        };
+        let noted = bson::serialize_to_bson(&deed).map_err(mongodb::error::Error::from)?;
+        self.letters
+            .update_one(doc! {"_id": id}, doc! {"$push": {"deeds": noted}})
+            .session(session)
+            .await?;
+        letter.deeds.push(deed);
+        Ok(letter)
     }
 
     /// Keeps records in the caller's transaction and returns the outbox entries for their twin topics. What is kept already, as

@@ -143,11 +143,11 @@ impl Outbox {
         Ok(self.entries.find_one(of_topic).await?.is_some())
     }
 
-    /// Entries waiting.
+    /// Entries waiting, as the caller's transaction sees it.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn len(&self) -> mongodb::error::Result<u64> {
-        self.entries.count_documents(doc! {}).await
+    pub async fn len(&self, session: &mut ClientSession) -> mongodb::error::Result<u64> {
+        self.entries.count_documents(doc! {}).session(session).await
     }
 }

@@ -1,6 +1,10 @@
 //! Writes outbox entries to Kafka.
 
-use crate::{outbox::Entry, topics::partition_of};
+use crate::{
+    outbox::Entry,
+    reader::{AFTER, LastRead},
+    topics::partition_of,
+};
 use futures::{StreamExt, stream};
 use platform::backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within};
 use rskafka::{
@@ -52,6 +56,8 @@ struct Connection {
     client: Arc<Client>,
     topics: BTreeMap<String, Vec<i32>>,
     partitions: HashMap<Way, Arc<PartitionClient>>,
+    /// The hash of the record that was written last, as far as it is known.
+    last: HashMap<Way, i64>,
 }
 
 /// What a round of publishing came to.
@@ -97,9 +103,14 @@ impl Producer {
         let Some(connection) = &self.connection else {
             return published;
         };
+        let chained = due.into_iter().map(|(way, group)| {
+            let (group, last) = group.after(connection.last.get(&way).copied());
+            (way, group, last)
+        });
+        let chained: Vec<_> = chained.collect();
         let (prefix, stuck) = (&self.prefix, &self.stuck);
-        let mut answers = stream::iter(due)
-            .map(|(way, group)| async move {
+        let mut answers = stream::iter(chained)
+            .map(|(way, group, last)| async move {
                 let patience = if stuck.contains_key(&way) {
                     PROBE
                 } else {
@@ -109,15 +120,15 @@ impl Producer {
                 let written = tokio::time::timeout(patience, writing)
                     .await
                     .unwrap_or(Err(KafkaError::Deadline(patience)));
-                (way, group.ids, written)
+                (way, group.ids, written.map(|client| (client, last)))
             })
             .buffer_unordered(CONCURRENT_PARTITIONS);
         let (mut clients, mut failed, mut failure) = (Vec::new(), Vec::new(), None);
         while let Some((way, ids, written)) = answers.next().await {
             match written {
-                Ok(client) => {
+                Ok((client, last)) => {
                     published.ids.extend(ids);
-                    clients.push((way, client));
+                    clients.push((way, client, last));
                 }
                 Err(error) => {
                     tracing::debug!(topic = way.0, partition = way.1, %error, "not taken");
@@ -135,7 +146,7 @@ impl Producer {
     }
 
     /// Keeps what was learnt, and says whether the connection is of use.
-    fn remember(&mut self, clients: Vec<(Way, Arc<PartitionClient>)>, failed: Vec<Way>) -> bool {
+    fn remember(&mut self, clients: Vec<(Way, Arc<PartitionClient>, i64)>, failed: Vec<Way>) -> bool {
         let now = Instant::now();
         if !clients.is_empty() {
             self.went = now;
@@ -152,10 +163,15 @@ impl Producer {
             for way in &failed {
                 // It may have another leader.
                 connection.partitions.remove(way);
+                // It may have taken them all the same.
+                connection.last.remove(way);
             }
-            connection.partitions.extend(clients.iter().cloned());
+            for (way, client, last) in &clients {
+                connection.partitions.insert(way.clone(), Arc::clone(client));
+                connection.last.insert(way.clone(), *last);
+            }
         }
-        for (way, _) in clients {
+        for (way, ..) in clients {
             self.stuck.remove(&way);
         }
         for way in failed {
@@ -195,6 +211,7 @@ impl Producer {
                 client,
                 topics: BTreeMap::new(),
                 partitions: HashMap::new(),
+                last: HashMap::new(),
             });
         }
         self.connection
@@ -235,6 +252,19 @@ struct Group {
 }
 
 impl Group {
+    /// The same records, each of which says after which one it is written, and the hash of the last of them.
+    fn after(mut self, mut last: Option<i64>) -> (Self, i64) {
+        for record in &mut self.records {
+            if let Some(last) = last {
+                record
+                    .headers
+                    .insert(AFTER.to_owned(), last.to_be_bytes().to_vec());
+            }
+            last = Some(LastRead::of(record).print);
+        }
+        (self, last.unwrap_or(0))
+    }
+
     /// Adds an entry while there is room; what comes after the first that finds none waits for the next turn, behind
     /// it.
     fn add(&mut self, entry: &Entry) {

@@ -1,5 +1,6 @@
 //! The topics and who reads them.
 
+use crate::fnv::Fnv;
 use serde::{Deserialize, Serialize};
 
 /// What travels on a topic.
@@ -57,9 +58,7 @@ pub const GROUPS: [(&str, &[Topic]); 3] = [
 
 /// The partition of a key: FNV-1a over its bytes, so that all messages of an order keep their order.
 pub fn partition_of(key: &str, partitions: i32) -> i32 {
-    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = Fnv::default().with(key.as_bytes()).value();
     let partitions = u64::try_from(partitions.max(1)).unwrap_or(1);
     // Similar keys leave FNV's high bits alike; the finalizer of MurmurHash3 mixes them.
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);

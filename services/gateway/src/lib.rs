@@ -126,6 +126,8 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
     let limited = Router::new()
         .route("/api/orders", post(orders::place).fallback(proxy::forward))
         .route("/api/orders/{*rest}", any(proxy::forward))
+        .route("/api/dead-letters", any(proxy::forward))
+        .route("/api/dead-letters/{*rest}", any(proxy::forward))
         .route("/api/auth/{*rest}", any(proxy::forward))
         .route("/.well-known/jwks.json", any(proxy::forward))
         .route("/api/inventory/{*rest}", any(proxy::forward))

@@ -82,7 +82,7 @@ impl Proxy {
             Some(&self.upstreams.auth)
         } else if under("/api/inventory") {
             Some(&self.upstreams.inventory)
-        } else if under("/api/orders") {
+        } else if under("/api/orders") || under("/api/dead-letters") {
             Some(&self.upstreams.order)
         } else if under("/api/notifications") || path == "/api/ws-ticket" {
             Some(&self.upstreams.notifier)
@@ -190,6 +190,7 @@ mod tests {
         assert_eq!(port("/.well-known/jwks.json"), Some(1));
         assert_eq!(port("/api/inventory/products"), Some(2));
         assert_eq!(port("/api/orders"), Some(3));
+        assert_eq!(port("/api/dead-letters/replay"), Some(3));
         assert_eq!(port("/api/notifications/read-all"), Some(4));
         assert_eq!(port("/api/ws-ticket"), Some(4));
         assert_eq!(port("/internal/settlement"), None);

@@ -1,7 +1,12 @@
 //! Ends holds: those that were made by hand when they run out, and any when somebody asks for it. An order is only told, and its
 //! units stay held until it says that it is over: it may have been confirmed meanwhile.
 
-use crate::store::{Origin, Reservation, Store, StoreError, Told};
+use crate::{
+    gate::Gate,
+    ledger::Posting,
+    store::{Origin, Reservation, Store, StoreError, Told},
+};
+use events::message::OrderedItem;
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
@@ -14,6 +19,7 @@ use platform::{
 };
 use sale::{
     OrderId,
+    ledger::Cause,
     order::{InventoryOutcome, ReservationState},
 };
 use std::{collections::BTreeSet, time::Duration};
@@ -25,7 +31,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const BATCH: i64 = 200;
 
 /// Ends holds until the process ends. Every replica may do it: a hold ends by a change of its document, once.
-pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
+pub async fn run(store: Store, gate: Gate, clock: Clock, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -34,14 +40,16 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         let (store, now) = (store.clone(), clock.now());
-        let round: Result<(), StoreError> = mongo::detached(async move { end_due(&store, now).await }).await;
-        if let Err(error) = round {
-            tracing::warn!(%error, "cannot end holds; trying again");
+        let round: Result<_, StoreError> = mongo::detached(async move { end_due(&store, now).await }).await;
+        match round {
+            Ok(freed) => gate.add_all(&freed).await,
+            Err(error) => tracing::warn!(%error, "cannot end holds; trying again"),
         }
     }
 }
 
-async fn end_due(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+/// Returns the units that are for sale again.
+async fn end_due(store: &Store, now: Timestamp) -> Result<Vec<OrderedItem>, StoreError> {
     let due = doc! {
         "state": ReservationState::Held.as_str(),
         "origin": Origin::Direct.as_str(),
@@ -54,13 +62,18 @@ async fn end_due(store: &Store, now: Timestamp) -> Result<(), StoreError> {
         .await?
         .try_collect()
         .await?;
+    let mut freed = Vec::new();
     for reservation in due {
-        // One that cannot be ended must not keep those behind it.
-        if let Err(error) = end_hold(store, &reservation.order, Why::RunOut, now).await {
-            tracing::error!(order = %reservation.order, %error, "cannot end a hold; trying again");
+        match end_hold(store, &reservation.order, Why::RunOut, now).await {
+            Ok(Ended::GaveBack(items)) => freed.extend(items),
+            Ok(_) => {}
+            // One that cannot be ended must not keep those behind it.
+            Err(error) => {
+                tracing::error!(order = %reservation.order, %error, "cannot end a hold; trying again");
+            }
         }
     }
-    Ok(())
+    Ok(freed)
 }
 
 /// Why a hold is to end.
@@ -73,12 +86,14 @@ pub enum Why {
 }
 
 /// What became of the wish to end a hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// Nothing was ever held under this id.
     Unknown,
-    /// It stands like this, now or since before.
+    /// It stands like this, since before or until its order says what becomes of it.
     Stands(ReservationState),
+    /// It has ended now, and these units are for sale again.
+    GaveBack(Vec<OrderedItem>),
     /// The order was told before that it is paid.
     Paid,
 }
@@ -124,11 +139,16 @@ async fn end_in(
         store.tell(session, order, Told::Ended, outcome, now).await?;
         return Ok(Ended::Stands(ReservationState::Held));
     }
-    give_back(store, session, &hold).await?;
-    Ok(Ended::Stands(ReservationState::Released))
+    give_back(store, session, &hold, now).await?;
+    Ok(Ended::GaveBack(hold.items))
 }
 
-async fn give_back(store: &Store, session: &mut ClientSession, hold: &Reservation) -> Result<(), StoreError> {
+async fn give_back(
+    store: &Store,
+    session: &mut ClientSession,
+    hold: &Reservation,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let released = doc! {"$set": {"state": ReservationState::Released.as_str(), "expiresAt": null}};
     store
         .reservations
@@ -144,8 +164,10 @@ async fn give_back(store: &Store, session: &mut ClientSession, hold: &Reservatio
                 .map_err(|error| MongoError::Panicked(format!("release of {}: {error}", hold.order)))?;
         }
     }
-    for (product, account) in &accounts {
-        store.set_account(session, product, account).await?;
-    }
-    Ok(())
+    let postings: Vec<_> = hold
+        .items
+        .iter()
+        .map(|item| Posting::of(item, &hold.order, Cause::Released))
+        .collect();
+    Ok(store.post(session, &accounts, &postings, now).await?)
 }

@@ -8,7 +8,7 @@
 //! accepted meanwhile are not among those that are left.
 
 use crate::{product::Product, store::Store};
-use events::{Topic, lag};
+use events::{Topic, lag, losses::Losses, message::OrderedItem};
 use fred::{
     clients::Client,
     error::Error,
@@ -90,6 +90,13 @@ impl Gate {
         let added: Result<i64, Error> = self.redis.eval(ADD, vec![self.key(product)], vec![units]).await;
         if let Err(error) = added {
             tracing::debug!(%error, "gate not changed; it will be set right");
+        }
+    }
+
+    /// Lets orders through for units that came back.
+    pub async fn add_all(&self, freed: &[OrderedItem]) {
+        for item in freed {
+            self.add(&item.product_id, i64::from(item.quantity.get())).await;
         }
     }
 
@@ -176,7 +183,13 @@ impl OnTheirWay {
                 GROUP,
                 Topic::OrderCreated,
             );
-            Ok::<_, lag::LagError>(behind.await? == 0)
+            if behind.await? > 0 {
+                return Ok(false);
+            }
+            // What a broker has lost is on its way until it has been said again.
+            let losses = Losses::new(&self.database);
+            let lost = mongo::detached(async move { losses.open().await.map_err(MongoError::from) });
+            Ok::<_, lag::LagError>(lost.await?.is_empty())
         };
         match tokio::time::timeout(PROOF, look).await {
             Ok(Ok(none)) => none,

@@ -4,12 +4,16 @@
 //! - [`store`] reads and writes products and reservations;
 //! - [`settle`] is the lane handler that joins the two in one transaction;
 //! - [`expiry`] ends holds that were made by hand, and [`unsettled`] asks after those that last too long;
+//! - [`ledger`] is what every movement of units is written down in;
+//! - [`audit`] checks the books against each other;
 //! - [`gate`] keeps the counts in Redis that turn buyers away early;
 //! - [`routes`] is the HTTP API.
 
+pub mod audit;
 pub mod expiry;
 pub mod gate;
 pub mod hold;
+pub mod ledger;
 pub mod plan;
 pub mod product;
 pub mod routes;
@@ -69,7 +73,11 @@ pub fn build(deps: Dependencies) -> Service {
     let store = store::Store::new(&deps.database, deps.transactions.clone());
     let gate = gate::Gate::new(deps.redis, &deps.config.redis_prefix);
     let terms = hold::Terms::of(&deps.config);
+    let watch = audit::watch::Watch::new(store.clone(), &deps.database, &deps.instance, Clock::System);
+    let audits = audit::full::Audits::new(store.clone(), &deps.database, Clock::System);
     let state = routes::Inventory {
+        watch: watch.clone(),
+        audits: audits.clone(),
         store: store.clone(),
         gate: gate.clone(),
         currency: deps.config.currency,
@@ -97,18 +105,27 @@ pub fn build(deps: Dependencies) -> Service {
         deps.health.clone(),
     );
     let (indexes, ready) = (store.clone(), deps.health.gate("inventory indexes"));
-    let prepare = mongo::prepare(move || indexes.clone().create_indexes(), ready, deps.stop.clone());
+    let prepare = mongo::prepare(
+        move || {
+            let store = indexes.clone();
+            async move { store.prepare(Clock::System.now()).await }
+        },
+        ready,
+        deps.stop.clone(),
+    );
     let tasks = vec![
         ("inventory indexes", prepare.boxed()),
         ("inventory lanes", worker.run(deps.stop.clone()).boxed()),
         (
             "inventory expiry",
-            expiry::run(store.clone(), Clock::System, deps.stop.clone()).boxed(),
+            expiry::run(store.clone(), gate.clone(), Clock::System, deps.stop.clone()).boxed(),
         ),
         (
             "inventory questions",
             unsettled::run(store.clone(), Clock::System, deps.stop.clone()).boxed(),
         ),
+        ("inventory ledger", watch.run(deps.stop.clone()).boxed()),
+        ("inventory audits", audits.run(deps.stop.clone()).boxed()),
         (
             "inventory gate",
             gate::keep(gate, store, on_their_way, deps.stop).boxed(),

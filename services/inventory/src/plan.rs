@@ -2,12 +2,14 @@
 
 use crate::{
     hold::Terms,
+    ledger::Posting,
     store::{Origin, Told},
 };
 use events::{Message, Payload, message::OrderedItem};
 use jiff::Timestamp;
 use sale::{
     OrderId, ProductId,
+    ledger::Cause,
     order::{FailureReason, InventoryOutcome, OrderStatus, ReservationState},
     stock::Stock,
 };
@@ -97,6 +99,8 @@ pub struct Plan {
     pub moved: BTreeMap<OrderId, ReservationState>,
     /// Accounts that changed, as they shall be.
     pub stock: BTreeMap<ProductId, Stock>,
+    /// How they came about.
+    pub postings: Vec<Posting>,
     /// Answers for the outbox.
     pub answers: Vec<Answer>,
     /// Units that are for sale again, by product.
@@ -115,7 +119,10 @@ pub fn plan(messages: &[Message], known: Known, terms: Terms, now: Timestamp) ->
     for message in messages {
         match &message.payload {
             Payload::OrderCreated(order) => planner.reserve(message, &order.items),
-            Payload::OrderStatus(change) => planner.follow(&message.order_id, change.status),
+            Payload::OrderStatus(change) => {
+                let exists = !change.user_id.as_str().is_empty();
+                planner.follow(&message.order_id, change.status, exists);
+            }
             Payload::InventoryResult(_) => {}
         }
     }
@@ -148,7 +155,7 @@ impl Planner {
             return;
         }
         let until = self.terms.expiry(self.now);
-        let (state, expires_at, outcome) = match self.take(items) {
+        let (state, expires_at, outcome) = match self.take(order, items) {
             Ok(()) => (
                 ReservationState::Held,
                 until,
@@ -177,7 +184,7 @@ impl Planner {
         });
     }
 
-    fn take(&mut self, items: &[OrderedItem]) -> Result<(), FailureReason> {
+    fn take(&mut self, order: &OrderId, items: &[OrderedItem]) -> Result<(), FailureReason> {
         let mut after: BTreeMap<ProductId, Stock> = BTreeMap::new();
         for item in items {
             let account = match after.get(&item.product_id) {
@@ -191,11 +198,15 @@ impl Planner {
             after.insert(item.product_id.clone(), account);
         }
         self.plan.stock.extend(after);
+        self.plan
+            .postings
+            .extend(items.iter().map(|item| Posting::of(item, order, Cause::Reserved)));
         Ok(())
     }
 
-    /// Follows an order to its end: units of a confirmed order are sold, units of any other go back.
-    fn follow(&mut self, order: &OrderId, status: OrderStatus) {
+    /// Follows an order to its end: units of a confirmed order are sold, units of any other go back; also sold ones where there is
+    /// no such order any more, as after the database was put back to a moment before it.
+    fn follow(&mut self, order: &OrderId, status: OrderStatus, exists: bool) {
         let target = match status {
             OrderStatus::Pending => return,
             OrderStatus::Confirmed => ReservationState::Confirmed,
@@ -215,7 +226,12 @@ impl Planner {
         match held {
             // What was held by hand is for whoever did that to settle, also where the id is an order's.
             Some(held) if held.state == ReservationState::Held && held.origin == Origin::Order => {
-                self.settle(order, &held.items, target);
+                self.settle(order, &held, target);
+            }
+            Some(held)
+                if !exists && held.state == ReservationState::Confirmed && held.origin == Origin::Order =>
+            {
+                self.settle(order, &held, ReservationState::Released);
             }
             Some(_) => {}
             // The end of an order overtook its beginning: leave a mark, so that nothing is held when that arrives.
@@ -230,18 +246,20 @@ impl Planner {
         }
     }
 
-    fn settle(&mut self, order: &OrderId, items: &[OrderedItem], target: ReservationState) {
-        for item in items {
+    fn settle(&mut self, order: &OrderId, held: &Facts, target: ReservationState) {
+        for item in &held.items {
             let Some(mut account) = self.account(&item.product_id) else {
                 continue;
             };
             let units = u64::from(item.quantity.get());
-            let moved = match target {
-                ReservationState::Confirmed => account.confirm(units),
-                _ => account.release(units),
+            let (cause, moved) = match (held.state, target) {
+                (_, ReservationState::Confirmed) => (Cause::Sold, account.confirm(units)),
+                (ReservationState::Confirmed, _) => (Cause::Returned, account.take_back(units)),
+                _ => (Cause::Released, account.release(units)),
             };
             match moved {
                 Ok(()) => {
+                    self.plan.postings.push(Posting::of(item, order, cause));
                     self.plan.stock.insert(item.product_id.clone(), account);
                     if target == ReservationState::Released {
                         *self.plan.freed.entry(item.product_id.clone()).or_default() += units;

@@ -34,6 +34,9 @@ pub struct Product {
     pub limit_per_customer: Option<u32>,
     /// Grows with every edit of the product; stock moves of the sale do not count.
     pub version: i64,
+    /// Number of the last entry in its ledger.
+    #[serde(default)]
+    pub ledger: i64,
     /// When it was created.
     pub created_at: DateTime,
     /// When it was last edited.

@@ -1,11 +1,12 @@
 //! Products and reservations in MongoDB.
 
 use crate::{
+    ledger::{self, Entry, Posting},
     plan::{Facts, Known, NewReservation, Plan},
     product::{BrokenAccount, Product},
 };
 use events::{Message, Payload, message::OrderedItem, outbox::Outbox};
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
     ClientSession, Collection, Database, IndexModel,
@@ -20,7 +21,7 @@ use sale::{
     stock::Stock,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A reservation in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -116,6 +117,10 @@ pub struct Store {
     pub(crate) reservations: Collection<Reservation>,
     /// Keys of stock changes that were made, so that each is made once.
     pub(crate) stock_changes: Collection<Document>,
+    /// Every movement of units.
+    pub(crate) ledger: Collection<Entry>,
+    /// The orders, which only the audit reads here.
+    pub(crate) orders: Collection<Document>,
     pub(crate) outbox: Outbox,
 }
 
@@ -127,15 +132,23 @@ impl Store {
             products: database.collection("products"),
             reservations: database.collection("reservations"),
             stock_changes: database.collection("stock_changes"),
+            ledger: database.collection(ledger::COLLECTION),
+            orders: database.collection("orders"),
             outbox: Outbox::new(database),
         }
     }
 
-    /// Creates the indexes; those that exist stay.
+    /// Makes the database ready: indexes, and a ledger for every product.
     ///
     /// # Errors
-    /// The driver's.
-    pub async fn create_indexes(self) -> Result<(), Error> {
+    /// The driver's, or a broken stock account.
+    pub async fn prepare(self, now: Timestamp) -> Result<(), StoreError> {
+        self.create_indexes().await?;
+        self.carry_forward(now).await
+    }
+
+    /// Creates the indexes; those that exist stay.
+    async fn create_indexes(&self) -> Result<(), Error> {
         let unique = IndexOptions::builder().unique(true).build();
         self.products
             .create_index(
@@ -237,7 +250,7 @@ impl Store {
         &self,
         session: &mut ClientSession,
         products: &BTreeSet<ProductId>,
-    ) -> Result<std::collections::BTreeMap<ProductId, Stock>, StoreError> {
+    ) -> Result<BTreeMap<ProductId, Stock>, StoreError> {
         if products.is_empty() {
             return Ok(Default::default());
         }
@@ -248,7 +261,7 @@ impl Store {
             .session(&mut *session)
             .await?;
         let found: Vec<Product> = cursor.stream(session).try_collect().await?;
-        let mut stock = std::collections::BTreeMap::new();
+        let mut stock = BTreeMap::new();
         for product in found {
             stock.insert(product.id.clone(), product.account()?);
         }
@@ -290,9 +303,7 @@ impl Store {
                     .await?;
             }
         }
-        for (product, stock) in &plan.stock {
-            self.set_account(session, product, stock).await?;
-        }
+        self.post(session, &plan.stock, &plan.postings, now).await?;
         let answers: Vec<Message> = plan
             .answers
             .iter()
@@ -304,26 +315,107 @@ impl Store {
         self.outbox.append(session, &answers).await
     }
 
-    /// Writes an account. The transaction's snapshot makes this safe: a change by anybody else since it was read is
-    /// a write conflict.
+    /// Writes accounts, and how they came about. The transaction's snapshot makes this safe: a change by anybody else since they
+    /// were read is a write conflict.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn set_account(
+    pub async fn post(
         &self,
         session: &mut ClientSession,
-        product: &ProductId,
-        stock: &Stock,
+        accounts: &BTreeMap<ProductId, Stock>,
+        postings: &[Posting],
+        now: Timestamp,
     ) -> Result<(), Error> {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.products
-            .update_one(
-                doc! {"_id": product.as_str()},
-                doc! {"$set": {"stock": number(stock.total()), "reserved": number(stock.reserved()), "sold": number(stock.sold())}},
-            )
-            .session(session)
+        let mut entries = ledger::entries(postings, DateTime::from_millis(now.as_millisecond()));
+        let mut numbered = Vec::new();
+        for (product, stock) in accounts {
+            let new = entries.remove(product).unwrap_or_default();
+            let change = doc! {
+                "$set": {
+                    "stock": number(stock.total()),
+                    "reserved": number(stock.reserved()),
+                    "sold": number(stock.sold()),
+                },
+                "$inc": {"ledger": number(new.len() as u64)},
+            };
+            let before = self
+                .products
+                .clone_with_type::<Document>()
+                .find_one_and_update(doc! {"_id": product.as_str()}, change)
+                .projection(doc! {"ledger": 1})
+                .session(&mut *session)
+                .await?;
+            let last = before
+                .and_then(|product| product.get_i64("ledger").ok())
+                .unwrap_or(0);
+            numbered.extend(new.into_iter().map(|entry| entry.after(last)));
+        }
+        if !numbered.is_empty() {
+            self.ledger.insert_many(numbered).session(session).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a product of which nothing has been sold yet.
+    ///
+    /// # Errors
+    /// The driver's, such as a duplicate key where there is one of its SKU.
+    pub async fn add_product(&self, product: Product, now: Timestamp) -> Result<(), StoreError> {
+        self.transactions
+            .run(|session| {
+                let (store, product) = (self.clone(), product.clone());
+                async move {
+                    store.products.insert_one(&product).session(&mut *session).await?;
+                    let stocked = Posting::of_stock(&product.id, product.stock);
+                    let accounts = BTreeMap::from([(product.id.clone(), product.account()?)]);
+                    let postings: Vec<_> = stocked.into_iter().collect();
+                    Ok(store.post(session, &accounts, &postings, now).await?)
+                }
+                .boxed()
+            })
             .await
-            .map(drop)
+    }
+
+    /// Begins the ledger of products that are older than it.
+    ///
+    /// # Errors
+    /// The driver's, or a broken stock account.
+    async fn carry_forward(&self, now: Timestamp) -> Result<(), StoreError> {
+        let without = doc! {"ledger": {"$exists": false}};
+        let older: Vec<Product> = self.products.find(without).await?.try_collect().await?;
+        for product in older {
+            self.transactions
+                .run(|session| {
+                    let (store, id) = (self.clone(), product.id.clone());
+                    async move { store.carry_one_forward(session, id, now).await }.boxed()
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_one_forward(
+        &self,
+        session: &mut ClientSession,
+        id: ProductId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let without = doc! {"_id": id.as_str(), "ledger": {"$exists": false}};
+        let found = self.products.find_one(without).session(&mut *session).await?;
+        let Some(product) = found else {
+            return Ok(());
+        };
+        let account = product.account()?;
+        let postings = ledger::carried_forward(&id, &account);
+        let begin = doc! {"$set": {"ledger": 0_i64}};
+        self.products
+            .update_one(doc! {"_id": id.as_str()}, begin)
+            .session(&mut *session)
+            .await?;
+        let accounts = BTreeMap::from([(id, account)]);
+        Ok(self.post(session, &accounts, &postings, now).await?)
     }
 
     /// Tells the order of a hold how the hold ends. The caller has seen, in this transaction, that it was not told yet.
@@ -374,6 +466,13 @@ pub enum StoreError {
     /// A product's numbers do not add up.
     #[error(transparent)]
     Broken(#[from] BrokenAccount),
+}
+
+impl StoreError {
+    /// Whether there is a document of this key already.
+    pub fn is_duplicate_key(&self) -> bool {
+        matches!(self, Self::Mongo(error) if error.is_duplicate_key())
+    }
 }
 
 impl From<Error> for StoreError {

@@ -123,6 +123,11 @@ impl Hub {
         })
     }
 
+    /// Whether a user has a socket here.
+    pub fn listens(&self, user: &UserId) -> bool {
+        self.lock().sockets.contains_key(user)
+    }
+
     /// Takes a socket off.
     pub fn leave(&self, user: &UserId, id: u64) {
         let mut state = self.lock();

@@ -92,6 +92,7 @@ pub fn build(deps: Dependencies) -> Service {
     );
     let tail = tail::run(
         Arc::clone(&hub),
+        store.clone(),
         LaneStore::new(&database),
         deps.kafka,
         deps.config.kafka.clone(),

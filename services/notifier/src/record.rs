@@ -46,13 +46,16 @@ impl Handler for Record {
         messages: &'s [Message],
     ) -> BoxFuture<'s, Result<(), ApplyError>> {
         async move {
-            let mut new = Vec::with_capacity(messages.len());
+            let mut new: Vec<Notification> = Vec::with_capacity(messages.len());
             for message in messages {
                 let Some(notification) = Notification::of(message) else {
                     continue;
                 };
                 // Where it is said again, it may be others who have not heard.
-                if is_said_again(message) && self.store.knows(session, &notification).await? {
+                if is_said_again(message)
+                    && (new.iter().any(|before| before.says_the_same(&notification))
+                        || self.store.knows(session, &notification).await?)
+                {
                     continue;
                 }
                 new.push(notification);

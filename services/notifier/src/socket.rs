@@ -2,7 +2,7 @@
 
 use crate::{
     hub::{Hub, Registration},
-    store::{Notification, Store},
+    store::{self, Notification, Store},
 };
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use platform::{
@@ -50,6 +50,33 @@ struct Data<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold_expires_at: Option<String>,
+}
+
+/// The first frame: how much was missed, and the newest id that there is. A client that has seen that id is up to date.
+#[derive(Debug, Serialize)]
+struct Hello<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    data: Missed,
+    id: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Missed {
+    /// Updates that follow at once.
+    missed: usize,
+    /// Whether there are older ones, which only the list has.
+    more: bool,
+}
+
+/// The text of the first frame.
+fn hello(missed: usize, more: bool, newest: Option<&str>) -> String {
+    let hello = Hello {
+        kind: "hello",
+        data: Missed { missed, more },
+        id: newest,
+    };
+    serde_json::to_string(&hello).unwrap_or_default()
 }
 
 /// The text of a notification's frame.
@@ -142,10 +169,21 @@ impl Session {
             .recent
             .iter()
             .filter(|recent| !read.contains(&recent.id));
-        for notification in missed.iter().chain(recent) {
-            // The one that it has named it has seen for certain.
-            let seen = self.after.as_ref() == Some(&notification.id);
-            if !seen && sent.insert(notification.id.clone()) && send(socket, notification).await.is_err() {
+        // The one that it has named it has seen for certain.
+        let new: Vec<&Notification> = missed
+            .notifications
+            .iter()
+            .chain(recent)
+            .filter(|new| self.after.as_ref() != Some(&new.id) && sent.insert(new.id.clone()))
+            .collect();
+        let ids = new.iter().map(|new| new.id.as_str());
+        let newest = ids.chain(missed.newest.as_deref()).max();
+        let hello = hello(new.len(), missed.more, newest);
+        if say(socket, hello).await.is_err() {
+            return End::Gone;
+        }
+        for notification in new {
+            if say(socket, frame(notification)).await.is_err() {
                 return End::Gone;
             }
         }
@@ -164,7 +202,7 @@ impl Session {
                         if sent.len() > 1_000 {
                             sent.clear();
                         }
-                        if sent.insert(notification.id.clone()) && send(socket, &notification).await.is_err() {
+                        if sent.insert(notification.id.clone()) && say(socket, frame(&notification)).await.is_err() {
                             return End::Gone;
                         }
                     }
@@ -213,7 +251,7 @@ impl Session {
         .await
     }
 
-    async fn missed(&self) -> Result<Vec<Notification>, MongoError> {
+    async fn missed(&self) -> Result<store::Missed, MongoError> {
         let (store, user, after) = (self.store.clone(), self.identity.user.clone(), self.after.clone());
         mongo::detached(async move {
             store
@@ -241,8 +279,8 @@ fn objection(message: &Message, frames: u32) -> Option<End> {
     }
 }
 
-async fn send(socket: &mut WebSocket, notification: &Notification) -> Result<(), ()> {
-    let sending = socket.send(Message::Text(frame(notification).into()));
+async fn say(socket: &mut WebSocket, text: String) -> Result<(), ()> {
+    let sending = socket.send(Message::Text(text.into()));
     match tokio::time::timeout(SEND_DEADLINE, sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(()),
@@ -252,6 +290,16 @@ async fn send(socket: &mut WebSocket, notification: &Notification) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_frame_says_what_was_missed() {
+        let text = hello(3, true, Some("7"));
+        assert_eq!(
+            text,
+            r#"{"type":"hello","data":{"missed":3,"more":true},"id":"7"}"#
+        );
+        assert!(hello(0, false, None).ends_with(r#""id":null}"#));
+    }
 
     #[test]
     fn a_client_has_nothing_to_say() {

@@ -40,7 +40,23 @@ pub struct Notification {
     pub created_at: DateTime,
 }
 
+/// What a user has missed.
+#[derive(Debug, Clone)]
+pub struct Missed {
+    /// Oldest first.
+    pub notifications: Vec<Notification>,
+    /// Whether there are older ones.
+    pub more: bool,
+    /// The newest id that there is, read or not.
+    pub newest: Option<String>,
+}
+
 impl Notification {
+    /// Whether both tell of the same status of the same order.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        self.order_id == other.order_id && self.status == other.status
+    }
+
     /// The notification that a message amounts to.
     pub fn of(message: &Message) -> Option<Self> {
         let Payload::OrderStatus(change) = &message.payload else {
@@ -62,6 +78,15 @@ impl Notification {
             read: false,
             created_at: DateTime::from_millis(message.at.as_millisecond()),
         })
+    }
+}
+
+/// The same status of the same order, under whatever id.
+fn same_news(told: &Notification) -> Document {
+    doc! {
+        "userId": told.user_id.as_str(),
+        "orderId": told.order_id.as_str(),
+        "status": told.status.as_str(),
     }
 }
 
@@ -96,17 +121,22 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn knows(&self, session: &mut ClientSession, told: &Notification) -> Result<bool, Error> {
-        let same = doc! {
-            "userId": told.user_id.as_str(),
-            "orderId": told.order_id.as_str(),
-            "status": told.status.as_str(),
-        };
         Ok(self
             .notifications
-            .find_one(same)
+            .find_one(same_news(told))
             .session(session)
             .await?
             .is_some())
+    }
+
+    /// Whether a user has been told the same before, under another id.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn told_before(&self, again: &Notification) -> Result<bool, Error> {
+        let mut before = same_news(again);
+        before.insert("_id", doc! {"$ne": again.id.as_str()});
+        Ok(self.notifications.find_one(before).await?.is_some())
     }
 
     /// Adds those that are not there yet, in the caller's transaction.
@@ -130,15 +160,14 @@ impl Store {
         Ok(())
     }
 
-    /// What a user has missed, oldest first: all after an id, or without one all unread. Of more than the most that is sent at once
-    /// the newest.
+    /// What a user has missed: all after an id, or without one all unread. Of more than the most that is sent at once the newest.
     ///
     /// Ids are in the order of time as far as the clocks of their makers agree, and what is late may have an earlier one than what was
     /// sent long ago. So a little of what is before the id comes again, under the same ids.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn missed(&self, user: &UserId, after: Option<&str>) -> Result<Vec<Notification>, Error> {
+    pub async fn missed(&self, user: &UserId, after: Option<&str>) -> Result<Missed, Error> {
         let filter = match after {
             Some(id) => doc! {"userId": user.as_str(), "_id": {"$gt": a_little_before(id)}},
             None => doc! {"userId": user.as_str(), "read": false},
@@ -147,12 +176,33 @@ impl Store {
             .notifications
             .find(filter)
             .sort(doc! {"_id": -1})
-            .limit(MISSED)
+            .limit(MISSED + 1)
             .await?
             .try_collect()
             .await?;
+        let most = usize::try_from(MISSED).unwrap_or(0);
+        let more = missed.len() > most;
+        missed.truncate(most);
+        let newest = match missed.first() {
+            Some(newest) => Some(newest.id.clone()),
+            None => self.newest(user).await?,
+        };
         missed.reverse();
-        Ok(missed)
+        Ok(Missed {
+            notifications: missed,
+            more,
+            newest,
+        })
+    }
+
+    /// The id of the newest notification of a user.
+    async fn newest(&self, user: &UserId) -> Result<Option<String>, Error> {
+        let newest = self
+            .notifications
+            .find_one(doc! {"userId": user.as_str()})
+            .sort(doc! {"_id": -1})
+            .await?;
+        Ok(newest.map(|notification| notification.id))
     }
 
     /// Which of some notifications a user has read.

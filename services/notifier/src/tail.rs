@@ -6,37 +6,34 @@
 use crate::{
     hub::Hub,
     record::{self, is_said_again},
-    store::Notification,
+    store::{Notification, Store},
 };
 use events::{
     Message, Topic,
-    lanes::{LaneStore, lane_id},
+    lanes::{LaneStore, Lease, lane_id},
+    reader::{Read, Reader},
 };
 use platform::{
     backends::{
-        kafka::{CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+        kafka::KafkaCredentials,
         mongo::{self, MongoError},
     },
     config::Kafka,
     health::ReadinessGate,
     retry::Backoff,
 };
-use rskafka::client::partition::OffsetAt;
+use rskafka::record::Record;
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How long a new process waits for the lanes before it takes sockets regardless.
 const AT_MOST: Duration = Duration::from_secs(10);
-/// Bytes asked for at once.
-const FETCH_BYTES: i32 = 512 * 1024;
-/// How long the broker holds an empty answer back, in milliseconds.
-const LONG_POLL_MS: i32 = 500;
-
 /// One partition of `order.status`.
 #[derive(Debug)]
 struct Partition {
     hub: Arc<Hub>,
+    store: Store,
     credentials: KafkaCredentials,
     topic: String,
     number: i32,
@@ -45,6 +42,7 @@ struct Partition {
 /// Reads until the process ends; releases the gate once nothing can be missed any more.
 pub async fn run(
     hub: Arc<Hub>,
+    store: Store,
     lanes: LaneStore,
     credentials: KafkaCredentials,
     config: Kafka,
@@ -53,12 +51,13 @@ pub async fn run(
 ) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = follow_all(hub, lanes, credentials, config, ready) => {}
+        () = follow_all(hub, store, lanes, credentials, config, ready) => {}
     }
 }
 
 async fn follow_all(
     hub: Arc<Hub>,
+    store: Store,
     lanes: LaneStore,
     credentials: KafkaCredentials,
     config: Kafka,
@@ -71,6 +70,7 @@ async fn follow_all(
     for (number, from) in (0..config.partitions).zip(stored) {
         let partition = Partition {
             hub: Arc::clone(&hub),
+            store: store.clone(),
             credentials: credentials.clone(),
             topic: topic.clone(),
             number,
@@ -83,7 +83,7 @@ async fn follow_all(
 }
 
 /// Up to where the messages of each partition are in the store; `None` for one of which nobody has stored any.
-async fn stored(lanes: &LaneStore, partitions: i32, ready: ReadinessGate) -> Vec<Option<i64>> {
+async fn stored(lanes: &LaneStore, partitions: i32, ready: ReadinessGate) -> Vec<Option<Lease>> {
     let asking = async {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         loop {
@@ -104,12 +104,12 @@ async fn stored(lanes: &LaneStore, partitions: i32, ready: ReadinessGate) -> Vec
     }
 }
 
-async fn offsets(lanes: LaneStore, partitions: i32) -> Result<Vec<Option<i64>>, MongoError> {
+async fn offsets(lanes: LaneStore, partitions: i32) -> Result<Vec<Option<Lease>>, MongoError> {
     mongo::detached(async move {
         let mut offsets = Vec::new();
         for partition in 0..partitions {
             let lane = lane_id(record::GROUP, Topic::OrderStatus, partition);
-            offsets.push(lanes.current(&lane).await?.map(|lane| lane.offset));
+            offsets.push(lanes.current(&lane).await?);
         }
         Ok(offsets)
     })
@@ -117,47 +117,58 @@ async fn offsets(lanes: LaneStore, partitions: i32) -> Result<Vec<Option<i64>>, 
 }
 
 impl Partition {
-    async fn follow(&self, from: Option<i64>) {
+    async fn follow(&self, from: Option<Lease>) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        let mut next = from;
+        let mut reader = Reader::new(
+            self.credentials.clone(),
+            self.topic.clone(),
+            self.number,
+            from.map(|lane| lane.offset),
+            from.and_then(|lane| lane.last),
+        );
         loop {
-            let Err(error) = self.read(&mut next, &mut backoff).await;
-            // What was to be read next is gone: on from what there is, and whoever missed something reads the store.
-            if error.is_offset_out_of_range() {
-                next = None;
-                self.hub.cut_off_all();
-            }
-            if backoff.attempts() == 3 {
-                tracing::warn!(topic = self.topic, partition = self.number, %error, "cannot follow; trying on");
+            match reader.read().await {
+                Ok(Read::Records(records)) => {
+                    backoff.reset();
+                    for (_, record) in records {
+                        self.push(&record).await;
+                    }
+                    continue;
+                }
+                // On with what there is, and whoever missed something reads the store.
+                Ok(Read::Gap(_)) => self.hub.cut_off_all(),
+                Err(error) if backoff.attempts() == 3 => {
+                    tracing::warn!(topic = self.topic, partition = self.number, %error, "cannot follow; trying on");
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(backoff.next_wait()).await;
         }
     }
 
-    async fn read(
-        &self,
-        next: &mut Option<i64>,
-        backoff: &mut Backoff,
-    ) -> Result<std::convert::Infallible, KafkaError> {
-        let reader = self.credentials.reader(&self.topic, self.number).await?;
-        let mut at = match *next {
-            Some(at) => at,
-            None => within(CALL_DEADLINE, reader.get_offset(OffsetAt::Earliest)).await?,
-        };
-        loop {
-            *next = Some(at);
-            let poll = reader.fetch_records(at, 1..FETCH_BYTES, LONG_POLL_MS);
-            let (records, _high_watermark) = within(CALL_DEADLINE, poll).await?;
-            backoff.reset();
-            for record in records {
-                at = at.max(record.offset + 1);
-                // What cannot be read is the lane's business: it goes to the dead letters there.
-                if let Ok(message) = Message::decode(record.record.value.as_deref(), None)
-                    && !is_said_again(&message)
-                    && let Some(notification) = Notification::of(&message)
-                {
-                    self.hub.push(&notification);
-                }
+    /// What cannot be read is the lane's business: it goes to the dead letters there.
+    async fn push(&self, record: &Record) {
+        if let Ok(message) = Message::decode(record.value.as_deref(), None)
+            && let Some(notification) = Notification::of(&message)
+            && (!is_said_again(&message) || self.has_not_heard(&notification).await)
+        {
+            self.hub.push(&notification);
+        }
+    }
+
+    /// Whether something that is said again is news for somebody who listens.
+    async fn has_not_heard(&self, again: &Notification) -> bool {
+        if !self.hub.listens(&again.user_id) {
+            return false;
+        }
+        let (store, asked) = (self.store.clone(), again.clone());
+        let told =
+            mongo::detached(async move { store.told_before(&asked).await.map_err(MongoError::from) }).await;
+        match told {
+            Ok(told) => !told,
+            Err(error) => {
+                tracing::debug!(%error, "whether a buyer has been told is not known; the store will tell");
+                false
             }
         }
     }

@@ -50,6 +50,8 @@ const QUEUE: usize = 2_048;
 const BATCH: usize = 512;
 /// How long a request waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a batch may take before its buyers are told to ask again: longer than the database takes to find a new primary.
+const DEADLINE: Duration = Duration::from_secs(15);
 /// Tries of a batch that runs into another replica's orders.
 const CONFLICT_TRIES: u32 = 6;
 
@@ -184,13 +186,21 @@ async fn commit_loop(
         BATCH_SIZE.observe(wishes.len() as f64);
         let (admission, now) = (control.admission(), control.clock().now());
         let work = commit(store.clone(), fence.clone(), admission, now, wishes);
-        let decided = tokio::spawn(work).await;
-        drop(under_way);
-        let decided = match decided {
-            Ok(decided) => decided,
-            Err(error) => {
+        // What has no end yet may still accept by an older document: the guard goes when it has ended, and not before.
+        let work = tokio::spawn(async move {
+            let decided = work.await;
+            drop(under_way);
+            decided
+        });
+        let decided = match tokio::time::timeout(DEADLINE, work).await {
+            Ok(Ok(decided)) => decided,
+            Ok(Err(error)) => {
                 tracing::error!(%error, "the committer failed");
                 return;
+            }
+            Err(_) => {
+                tracing::error!(waited = ?DEADLINE, "a batch of orders has no end; its buyers are told to ask again");
+                Vec::new()
             }
         };
         for (index, waiting) in answers.into_iter().enumerate() {
@@ -276,8 +286,9 @@ async fn write(
         .await?;
     let bought = read_bought(store, session, wishes).await?;
     let mut decided = decide(wishes, &ids, known.clone(), &bought, admission, now);
-    let accepts = |decided: &Decided| decided.answers.iter().any(|a| matches!(a, Answer::Accepted(_)));
-    if accepts(&decided) && !fence.pass(session).await? {
+    let is_accepted = |answer: &&Answer| matches!(answer, Answer::Accepted(_));
+    let accepted = decided.answers.iter().filter(is_accepted).count();
+    if accepted > 0 && !fence.pass(session, accepted).await? {
         decided = decide(wishes, &ids, known, &bought, Admission::Closed, now);
     }
     let fresh: Vec<&Order> = decided

@@ -2,7 +2,7 @@
 //! Each reads the order and writes it in one transaction: of two at once one has a write conflict, runs again, and finds what
 //! the other has made of it.
 
-use crate::{document::Order, follow::status_message, store::Store};
+use crate::{document::Order, follow::status_message, store::Store, tally::By};
 use futures::FutureExt;
 use jiff::Timestamp;
 use mongodb::{
@@ -18,8 +18,10 @@ use sale::{
 /// What became of a decision.
 #[derive(Debug)]
 pub enum Decided {
-    /// The order is as was decided, now or since before.
+    /// The order is as was decided.
     Done(Order),
+    /// It was so before.
+    Already(Order),
     /// It had come to another end.
     Final(Order),
     /// It cannot be paid before its units are held.
@@ -60,7 +62,15 @@ pub async fn decide(
         .transactions
         .run(|session| {
             let (store, id, user) = (store.clone(), id.clone(), user.clone());
-            async move { decide_in(&store, session, &id, user.as_ref(), decision, now).await }.boxed()
+            async move {
+                let decided = decide_in(&store, session, &id, user.as_ref(), decision, now).await?;
+                if let Decided::Done(order) = &decided {
+                    let by = By::Decision(&order.id);
+                    store.tally.count(session, by, [order.status]).await?;
+                }
+                Ok(decided)
+            }
+            .boxed()
         })
         .await
 }
@@ -75,10 +85,14 @@ pub(crate) async fn expire(store: &Store, due: &[OrderId], now: Timestamp) -> Re
         .run(|session| {
             let (store, due) = (store.clone(), due.to_vec());
             async move {
+                let mut ended = Vec::with_capacity(due.len());
                 for id in &due {
-                    decide_in(&store, session, id, None, Decision::Expire, now).await?;
+                    let decided = decide_in(&store, session, id, None, Decision::Expire, now).await?;
+                    if let Decided::Done(order) = decided {
+                        ended.push(order.status);
+                    }
                 }
-                Ok(())
+                Ok(store.tally.count(session, By::Expiry, ended).await?)
             }
             .boxed()
         })
@@ -99,7 +113,7 @@ async fn decide_in(
     };
     let state = match order.state().decide(decision) {
         Verdict::Becomes(state) => state,
-        Verdict::Already => return Ok(Decided::Done(order)),
+        Verdict::Already => return Ok(Decided::Already(order)),
         Verdict::Final => return Ok(Decided::Final(order)),
         Verdict::NotHeld => return Ok(Decided::NotHeld(order)),
     };

@@ -4,7 +4,7 @@
 //! Each process has a gate of its own, so that acceptances do not meet there. Who makes a gate and who closes the doors write the
 //! same document, so of two at once one runs again.
 
-use futures::FutureExt;
+use futures::{FutureExt, TryStreamExt};
 use mongodb::{
     ClientSession, Collection, Database,
     bson::{Document, doc},
@@ -40,15 +40,16 @@ impl Fence {
         }
     }
 
-    /// Passes in the transaction of an acceptance, or does not: then nothing may be accepted in it.
+    /// Passes in the transaction of an acceptance, with a number of orders, or does not: then nothing may be accepted in it.
     ///
     /// # Errors
     /// The driver's.
-    pub(crate) async fn pass(&self, session: &mut ClientSession) -> Result<bool, Error> {
+    pub(crate) async fn pass(&self, session: &mut ClientSession, orders: usize) -> Result<bool, Error> {
+        let orders = i64::try_from(orders).unwrap_or(i64::MAX);
         let open = doc! {"_id": &self.process, "open": true};
         let passed = self
             .gates
-            .update_one(open, doc! {"$inc": {"passed": 1_i64}})
+            .update_one(open, doc! {"$inc": {"accepted": orders}})
             .session(&mut *session)
             .await?;
         if passed.matched_count == 1 {
@@ -73,9 +74,21 @@ impl Fence {
             .upsert(true)
             .session(&mut *session)
             .await?;
-        let gate = doc! {"_id": &self.process, "open": true, "passed": 1_i64};
+        let gate = doc! {"_id": &self.process, "open": true, "accepted": orders};
         self.gates.insert_one(gate).session(&mut *session).await?;
         Ok(true)
+    }
+
+    /// How many orders have passed through all gates.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn passed(&self, session: &mut ClientSession) -> Result<u64, Error> {
+        let gates = self.gates.find(doc! {"accepted": {"$exists": true}});
+        let mut cursor = gates.session(&mut *session).await?;
+        let all: Vec<Document> = cursor.stream(session).try_collect().await?;
+        let of = |gate: &Document| gate.get_i64("accepted").unwrap_or(0).unsigned_abs();
+        Ok(all.iter().map(of).sum())
     }
 
     /// Closes the doors for good, for every process there is or will be.

@@ -1,6 +1,6 @@
 //! The lane handler: moves orders on by what inventory says.
 
-use crate::{document::Order, store::Store};
+use crate::{document::Order, resend, store::Store, tally::By};
 use events::{
     Message, Payload, Topic,
     lanes::{ApplyError, Handler},
@@ -165,11 +165,7 @@ fn unheard(messages: &[Message], orders: &HashMap<OrderId, Order>, now: Timestam
     let answer = |id: &OrderId| match orders.get(id) {
         None => Some(unknown(id, now)),
         Some(order) if order.status.is_terminal() && time(now - HEARD_WITHIN) >= order.updated_at => {
-            let mut message = status_message(order, now);
-            if let Payload::OrderStatus(change) = &mut message.payload {
-                change.again = true;
-            }
-            Some(message)
+            Some(resend::again(order, now))
         }
         Some(_) => None,
     };
@@ -228,6 +224,8 @@ impl Handler for Follow {
             let mut news = unheard(messages, &orders, now);
             let steps = self.steps(messages, &mut orders);
             self.write(session, &steps).await?;
+            let ended = steps.iter().map(|step| step.to.state.status);
+            self.store.tally.count(session, By::Lane, ended).await?;
             for step in steps.iter().filter(|step| step.to.is_news()) {
                 let Some(order) = orders.get(&step.order) else {
                     continue;

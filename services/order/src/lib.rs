@@ -2,9 +2,10 @@
 //!
 //! - [`accept`] gathers requests and writes a whole batch of them in one transaction, in which it passes the [`fence`];
 //! - [`follow`] is the lane handler that moves orders on by what inventory says;
-//! - [`reminder`] asks inventory again where no answer came;
+//! - [`reminder`] asks inventory again where no answer came, and [`resend`] says again what a broker has lost;
 //! - [`decide`] ends an order that is called off, paid or not paid, and [`expiry`] one whose hold has run out;
 //! - [`catalogue`] keeps the products and prices that acceptance looks at in memory;
+//! - [`tally`] counts the orders by their end;
 //! - [`store`] is the collections, [`routes`] the HTTP API, [`settlement`] the evidence that a sale is settled.
 
 pub mod accept;
@@ -15,12 +16,17 @@ pub mod expiry;
 pub mod fence;
 pub mod follow;
 pub mod reminder;
+pub mod resend;
 pub mod routes;
 pub mod settlement;
 pub mod store;
+pub mod tally;
 
 use axum::Router;
-use events::lanes::{LaneWorker, Settings};
+use events::{
+    dead_letters::DeadLetters,
+    lanes::{LaneWorker, Settings},
+};
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
 use platform::{
@@ -69,7 +75,7 @@ pub struct Service {
 
 /// Puts the service together. Nothing is awaited: backends may come later.
 pub fn build(deps: Dependencies) -> Service {
-    let store = store::Store::new(&deps.database, deps.transactions.clone());
+    let store = store::Store::new(&deps.database, deps.transactions.clone(), &deps.instance);
     let catalogue = catalogue::Catalogue::new(deps.config.upstreams.inventory.clone(), deps.config.currency);
     let fence = fence::Fence::new(&deps.database, deps.transactions.clone(), &deps.instance);
     let (acceptor, accepting) = accept::start(
@@ -83,6 +89,13 @@ pub fn build(deps: Dependencies) -> Service {
         deps.config.confirmation,
         Clock::System,
     ));
+    let resend = resend::Resend::new(
+        store.clone(),
+        &deps.database,
+        &deps.instance,
+        deps.config.kafka.partitions,
+        Clock::System,
+    );
     let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
     let worker = LaneWorker::new(
         settings,
@@ -100,6 +113,7 @@ pub fn build(deps: Dependencies) -> Service {
     let refresh = catalogue
         .clone()
         .refresh_until(deps.health.gate("catalogue"), deps.stop.clone());
+    let letters = DeadLetters::new(&deps.database);
     let settlement = settlement::Settlement::new(
         store.clone(),
         fence,
@@ -112,6 +126,7 @@ pub fn build(deps: Dependencies) -> Service {
         store,
         catalogue,
         acceptor,
+        letters,
         settlement,
         currency: deps.config.currency,
         authority: deps.authority,
@@ -128,6 +143,7 @@ pub fn build(deps: Dependencies) -> Service {
             "order expiry",
             expiry::run(unpaid, Clock::System, deps.stop.clone()).boxed(),
         ),
+        ("order resending", resend.run(deps.stop.clone()).boxed()),
         ("order lanes", worker.run(deps.stop).boxed()),
         ("order catalogue", refresh.boxed()),
     ];

@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 /// The most that this grows to.
 const LONGEST_PATIENCE: SignedDuration = SignedDuration::from_mins(10);
-/// Orders asked about in one round.
+/// Orders asked about in one transaction. Where there are more, the next follows at once.
 const BATCH: i64 = 200;
 
 static ASKED_AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
@@ -57,7 +57,8 @@ pub(crate) fn index() -> IndexModel {
         .build()
 }
 
-fn unanswered() -> Document {
+/// Orders that wait for inventory's answer.
+pub(crate) fn unanswered() -> Document {
     doc! {"status": OrderStatus::Pending.as_str(), "inventoryStatus": InventoryStatus::Pending.as_str()}
 }
 
@@ -71,18 +72,22 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let (store, now) = (store.clone(), clock.now());
-        let round = mongo::detached(async move { ask_again(&store, now).await });
-        match round.await {
-            Ok(0) => {}
-            Ok(asked) => {
-                ASKED_AGAIN.inc_by(asked);
-                tracing::warn!(
-                    orders = asked,
-                    "inventory had not answered in time and was asked again"
-                );
+        while !stop.is_cancelled() {
+            let (store, now) = (store.clone(), clock.now());
+            match mongo::detached(async move { ask_again(&store, now).await }).await {
+                Ok(0) => break,
+                Ok(asked) => {
+                    ASKED_AGAIN.inc_by(asked);
+                    tracing::warn!(
+                        orders = asked,
+                        "inventory had not answered in time and was asked again"
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot ask about unanswered orders; trying again");
+                    break;
+                }
             }
-            Err(error) => tracing::warn!(%error, "cannot ask about unanswered orders; trying again"),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The evidence that a sale is settled: orders by status, messages waiting, records not handled.
 
 use crate::{fence::Fence, store::Store};
-use events::lag;
-use futures::TryStreamExt;
+use events::{dead_letters::DeadLetters, lag};
+use futures::FutureExt;
 use mongodb::{
-    Database,
+    ClientSession, Database,
     bson::{Document, doc},
 };
 use platform::{
@@ -14,6 +14,7 @@ use platform::{
     },
     control::Control,
 };
+use sale::order::ReservationState;
 use serde::{Deserialize, Serialize};
 use std::{
     sync::Arc,
@@ -27,6 +28,7 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Numbers of a sale at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Numbers {
     /// Orders ever accepted.
     pub accepted: u64,
@@ -40,6 +42,10 @@ pub struct Numbers {
     pub cancelled: u64,
     /// Orders whose hold ran out.
     pub expired: u64,
+    /// Orders whose units are still held.
+    pub held: u64,
+    /// Messages that were given up on, and that nothing was done about.
+    pub dead_letters: u64,
     /// Messages that Kafka has not acknowledged.
     pub outbox: u64,
     /// Records that a group has not handled.
@@ -114,53 +120,46 @@ impl Settlement {
             let fence = self.fence.clone();
             mongo::detached(async move { fence.close().await }).await?;
         }
-        // In this order: an order that is decided meanwhile moves from one to the next, and is seen at least once.
+        // In this order: what was said by that moment is in a topic, where it is seen, or handled.
         let this = self.clone();
-        let orders: Numbers =
-            mongo::detached(async move { this.orders().await.map_err(MongoError::from) }).await?;
-        let waiting = self.store.outbox.clone();
-        let outbox: u64 =
-            mongo::detached(async move { waiting.len().await.map_err(MongoError::from) }).await?;
-        let lag = lag::total(&self.database, &self.kafka, &self.prefix).await?;
-        Ok(Numbers {
-            outbox,
-            lag,
-            ..orders
+        let counted: Numbers = mongo::detached(async move {
+            let look = this.clone();
+            this.store
+                .transactions
+                .run(move |session| {
+                    let this = look.clone();
+                    async move { this.count(session).await }.boxed()
+                })
+                .await
         })
+        .await?;
+        let lag = lag::total(&self.database, &self.kafka, &self.prefix).await?;
+        Ok(Numbers { lag, ..counted })
     }
 
-    async fn orders(&self) -> mongodb::error::Result<Numbers> {
-        let by_status = vec![doc! {"$group": {"_id": "$status", "orders": {"$sum": 1}}}];
-        let rows: Vec<Document> = self
-            .store
-            .orders
-            .aggregate(by_status)
-            .await?
-            .try_collect()
+    /// All that the database knows, from one moment.
+    async fn count(&self, session: &mut ClientSession) -> Result<Numbers, MongoError> {
+        let accepted = self.fence.passed(session).await?;
+        let ends = self.store.tally.ends(session).await?;
+        let held = doc! {"state": ReservationState::Held.as_str(), "origin": "order"};
+        let reservations = self.database.collection::<Document>("reservations");
+        let held = reservations.count_documents(held).session(&mut *session).await?;
+        let letters = self.database.collection::<Document>("dead_letters");
+        let dead_letters = letters
+            .count_documents(DeadLetters::open())
+            .session(&mut *session)
             .await?;
-        let of = |status: &str| -> u64 {
-            let row = rows
-                .iter()
-                .find(|row| row.get_str("_id").is_ok_and(|s| s == status));
-            let count = row.and_then(|row| {
-                row.get_i32("orders")
-                    .map(i64::from)
-                    .or_else(|_| row.get_i64("orders"))
-                    .ok()
-            });
-            count.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
-        };
-        let (pending, confirmed, failed) = (of("PENDING"), of("CONFIRMED"), of("FAILED"));
-        let (cancelled, expired) = (of("CANCELLED"), of("EXPIRED"));
-        let accepted = pending + confirmed + failed + cancelled + expired;
+        let outbox = self.store.outbox.len(session).await?;
         Ok(Numbers {
             accepted,
-            pending,
-            confirmed,
-            failed,
-            cancelled,
-            expired,
-            outbox: 0,
+            pending: accepted.saturating_sub(ends.sum()),
+            confirmed: ends.confirmed,
+            failed: ends.failed,
+            cancelled: ends.cancelled,
+            expired: ends.expired,
+            held,
+            dead_letters,
+            outbox,
             lag: 0,
         })
     }

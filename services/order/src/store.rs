@@ -1,6 +1,6 @@
 //! Orders in MongoDB, and what keeps two orders of one customer apart.
 
-use crate::{document::Order, expiry, reminder};
+use crate::{document::Order, expiry, reminder, tally::Tally};
 use events::outbox::Outbox;
 use futures::TryStreamExt;
 use mongodb::{
@@ -32,6 +32,7 @@ pub struct Store {
     pub(crate) orders: Collection<Order>,
     pub(crate) turns: Collection<Turn>,
     pub(crate) outbox: Outbox,
+    pub(crate) tally: Tally,
 }
 
 /// Where a page of orders begins: after the order with this time and id.
@@ -58,13 +59,14 @@ impl After {
 }
 
 impl Store {
-    /// The collections in a sale's database.
-    pub fn new(database: &Database, transactions: Transactions) -> Self {
+    /// The collections in a sale's database, for a process whose name no other has or had.
+    pub fn new(database: &Database, transactions: Transactions, process: &str) -> Self {
         Self {
             transactions,
             orders: database.collection("orders"),
             turns: database.collection("quotas"),
             outbox: Outbox::new(database),
+            tally: Tally::new(database, process),
         }
     }
 

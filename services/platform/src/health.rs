@@ -17,7 +17,7 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct State {
     waiting_for: BTreeMap<&'static str, ()>,
-    loops: BTreeMap<&'static str, (Instant, Duration)>,
+    loops: BTreeMap<String, (Instant, Duration)>,
 }
 
 /// Held by a part that is not ready yet.
@@ -30,7 +30,7 @@ pub struct ReadinessGate {
 /// Beaten by a loop each time it turns.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
-    name: &'static str,
+    name: String,
     health: Health,
 }
 
@@ -53,8 +53,9 @@ impl Health {
     }
 
     /// Makes the process count as dead when the loop has not turned for `at_most`.
-    pub fn heartbeat(&self, name: &'static str, at_most: Duration) -> Heartbeat {
-        self.lock().loops.insert(name, (Instant::now(), at_most));
+    pub fn heartbeat(&self, name: impl Into<String>, at_most: Duration) -> Heartbeat {
+        let name = name.into();
+        self.lock().loops.insert(name.clone(), (Instant::now(), at_most));
         Heartbeat {
             name,
             health: self.clone(),
@@ -76,7 +77,7 @@ impl Health {
     /// Which loops are stuck; empty when the process is alive.
     pub fn stuck(&self) -> Vec<String> {
         let state = self.lock();
-        let late = |(name, (at, most)): (&&'static str, &(Instant, Duration))| {
+        let late = |(name, (at, most)): (&String, &(Instant, Duration))| {
             (at.elapsed() > *most).then(|| format!("{name} has not turned for {} s", at.elapsed().as_secs()))
         };
         state.loops.iter().filter_map(late).collect()
@@ -109,7 +110,7 @@ impl ReadinessGate {
 impl Heartbeat {
     /// The loop has turned.
     pub fn beat(&self) {
-        if let Some(entry) = self.health.lock().loops.get_mut(self.name) {
+        if let Some(entry) = self.health.lock().loops.get_mut(&self.name) {
             entry.0 = Instant::now();
         }
     }

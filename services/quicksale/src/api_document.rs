@@ -16,7 +16,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 const PATH: &str = "/openapi.json";
 
 /// The groups of routes, in the order in which a buyer meets them.
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("sale", "What a storefront shows."),
     ("auth", "Accounts, sessions and tokens."),
     ("orders", "Orders of the caller; an admin's reach to everybody's."),
@@ -26,7 +26,11 @@ const TAGS: [(&str, &str); 5] = [
     ),
     (
         "inventory",
-        "Products for everybody; stock and reservations for admins and services.",
+        "Products for everybody; stock, reservations and the audit of the books for admins and services.",
+    ),
+    (
+        "dead letters",
+        "Messages between services that were given up on, for admins.",
     ),
 ];
 

@@ -3,9 +3,12 @@
 
 mod api_document;
 mod api_reference;
+mod audit;
+mod dead_letters;
 mod dev;
 mod private;
 mod process;
+mod sale_database;
 
 use clap::{Args, Parser, Subcommand};
 use platform::{
@@ -39,6 +42,11 @@ enum Command {
     Notifier(Files),
     /// Everything in one process on loopback, for development.
     Dev(dev::Options),
+    /// Checks the books of a sale: ledger, stock, reservations and orders.
+    Audit(audit::Options),
+    /// Messages that were given up on: list, show, replay, discard.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     /// Prints the OpenAPI document.
     Openapi {
         /// As a reference for people instead of JSON.
@@ -76,6 +84,8 @@ async fn main() -> ExitCode {
         Command::Processor(files) => serve(Role::Processor, files).await,
         Command::Notifier(files) => serve(Role::Notifier, files).await,
         Command::Dev(options) => dev::run(options).await,
+        Command::Audit(options) => audit::run(options).await,
+        Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Openapi { markdown } => api_document::print(markdown),
     };
     done.unwrap_or_else(|error| {

@@ -10,10 +10,12 @@
 //!
 //! A new rule gets a module of its own, takes plain values and returns plain values.
 
+pub mod books;
 pub mod catalogue;
 pub mod control;
 pub mod guesses;
 pub mod ids;
+pub mod ledger;
 pub mod limits;
 pub mod money;
 pub mod order;

@@ -112,6 +112,15 @@ impl Stock {
         Ok(())
     }
 
+    /// Moves units from sold to available: their order does not exist any more.
+    ///
+    /// # Errors
+    /// [`StockError::NotHeld`] when fewer are sold.
+    pub fn take_back(&mut self, units: u64) -> Result<(), StockError> {
+        self.sold = leave(self.sold, units)?;
+        Ok(())
+    }
+
     /// Adds (or takes away) units of the total.
     ///
     /// # Errors

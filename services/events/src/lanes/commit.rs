@@ -6,14 +6,16 @@ use super::{
 };
 use crate::{
     dead_letters::{DEAD_LETTERS, DeadLetters, Undeliverable},
+    losses::{LOSSES, Loss, Losses},
     message::Message,
     outbox::Outbox,
+    reader::LastRead,
 };
 use futures::FutureExt;
 use jiff::Timestamp;
 use mongodb::{
     ClientSession, Database,
-    bson::{DateTime, doc},
+    bson::{self, DateTime, doc},
 };
 use platform::backends::mongo::Transactions;
 use rskafka::record::Record;
@@ -25,6 +27,7 @@ pub(super) struct Committer<H> {
     pub(super) lanes: LaneStore,
     pub(super) outbox: Outbox,
     pub(super) dead_letters: DeadLetters,
+    pub(super) losses: Losses,
     pub(super) handler: Arc<H>,
 }
 
@@ -41,12 +44,34 @@ pub(super) type Poison = HashMap<Place, String>;
 /// A batch as it is committed: decoded once, however often the transaction runs.
 #[derive(Debug, Default)]
 struct Batch {
-    moves: Vec<(Lane, i64, i64)>,
+    moves: Vec<Move>,
     /// Lanes that stop before a message of a later version.
     stopped: Vec<Lane>,
     messages: Vec<Message>,
     undeliverable: Vec<Undeliverable>,
     replies: Vec<Message>,
+    losses: Vec<Loss>,
+}
+
+/// How far a batch takes a lane.
+#[derive(Debug)]
+struct Move {
+    lane: Lane,
+    from: i64,
+    to: i64,
+    /// The record before `to`.
+    last: Last,
+}
+
+/// What a batch says of the record before a lane's offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// The batch has not come past any.
+    AsBefore,
+    /// This one.
+    Read(LastRead),
+    /// The topic has changed, and no record of it was read yet.
+    Unknown,
 }
 
 impl<H: Handler> Committer<H> {
@@ -56,6 +81,7 @@ impl<H: Handler> Committer<H> {
             lanes: LaneStore::new(database),
             outbox: Outbox::new(database),
             dead_letters: DeadLetters::new(database),
+            losses: Losses::new(database),
             handler,
         }
     }
@@ -84,6 +110,11 @@ impl<H: Handler> Committer<H> {
                 "message went to the dead letters"
             );
         }
+        for loss in &batch.losses {
+            LOSSES
+                .with_label_values(&[self.handler.group(), loss.cause.as_str()])
+                .inc();
+        }
         for lane in &batch.stopped {
             NEWER.with_label_values(&[self.handler.group()]).inc();
             tracing::warn!(
@@ -103,12 +134,14 @@ impl<H: Handler> Committer<H> {
             lanes: self.lanes.clone(),
             outbox: self.outbox.clone(),
             dead_letters: self.dead_letters.clone(),
+            losses: self.losses.clone(),
             handler: Arc::clone(&self.handler),
         }
     }
 
     async fn write(&self, session: &mut ClientSession, batch: &Batch) -> Result<H::Effect, ApplyError> {
         self.move_offsets(session, batch).await?;
+        self.losses.keep(session, &batch.losses).await?;
         let effect = match batch.messages.as_slice() {
             [] => H::Effect::default(),
             messages => self.handler.apply(session, messages).await?,
@@ -126,13 +159,20 @@ impl<H: Handler> Committer<H> {
 
     /// The fence: fails as a whole unless every lane still has our epoch and the offset that we read from.
     async fn move_offsets(&self, session: &mut ClientSession, batch: &Batch) -> Result<(), ApplyError> {
-        for (lane, from, to) in &batch.moves {
+        for Move { lane, from, to, last } in &batch.moves {
+            let change = match last {
+                Last::AsBefore => doc! {"$set": {"offset": to}},
+                Last::Read(last) => {
+                    doc! {"$set": {"offset": to, "last": bson::serialize_to_bson(last).map_err(mongodb::error::Error::from)?}}
+                }
+                Last::Unknown => doc! {"$set": {"offset": to}, "$unset": {"last": ""}},
+            };
             let moved = self
                 .lanes
                 .collection()
                 .update_one(
                     doc! {"_id": &*lane.id, "epoch": lane.epoch, "offset": from},
-                    doc! {"$set": {"offset": to}},
+                    change,
                 )
                 .session(&mut *session)
                 .await?;
@@ -150,7 +190,28 @@ impl<H: Handler> Committer<H> {
                 continue;
             }
             let to = self.decode_part(&mut batch, part, poison);
-            add_move(&mut batch.moves, &part.lane, part.from, to);
+            let read = part.records.iter().rfind(|(offset, _)| *offset < to);
+            let last = match (read, part.gap) {
+                (Some((_, record)), _) => Last::Read(LastRead::of(record)),
+                (None, Some(_)) => Last::Unknown,
+                (None, None) => Last::AsBefore,
+            };
+            if let Some(gap) = part.gap {
+                let Lane { topic, partition, .. } = part.lane;
+                let group = self.handler.group();
+                batch
+                    .losses
+                    .push(Loss::new(group, topic, partition, gap, Timestamp::now()));
+            }
+            add_move(
+                &mut batch.moves,
+                Move {
+                    lane: part.lane.clone(),
+                    from: part.from,
+                    to,
+                    last,
+                },
+            );
         }
         batch
     }
@@ -229,13 +290,18 @@ impl<H: Handler> Committer<H> {
 }
 
 /// One move for each lane: several fetches of a lane follow each other without a gap.
-fn add_move(moves: &mut Vec<(Lane, i64, i64)>, lane: &Lane, from: i64, to: i64) {
+fn add_move(moves: &mut Vec<Move>, next: Move) {
     let before = moves
         .iter_mut()
-        .find(|(moved, _, until)| moved.id == lane.id && *until == from);
+        .find(|before| before.lane.id == next.lane.id && before.to == next.from);
     match before {
-        Some((_, _, until)) => *until = to,
-        None => moves.push((lane.clone(), from, to)),
+        Some(before) => {
+            before.to = next.to;
+            if next.last != Last::AsBefore {
+                before.last = next.last;
+            }
+        }
+        None => moves.push(next),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Who owns a lane, and how far it is.
 
 use super::{COLLECTION, LEASES};
+use crate::reader::LastRead;
 use jiff::Timestamp;
 use mongodb::{
     Collection, Database,
-    bson::{DateTime, Document, doc},
+    bson::{self, DateTime, Document, doc},
     error::Error,
     options::ReturnDocument,
 };
@@ -36,6 +37,8 @@ pub struct Lease {
     pub epoch: i64,
     /// The next record to read.
     pub offset: i64,
+    /// What is remembered of the record before it.
+    pub last: Option<LastRead>,
 }
 
 /// The leases and lanes of one sale.
@@ -143,7 +146,11 @@ impl LaneStore {
         }
         let new = doc! {"_id": id, "epoch": epoch, "offset": 0_i64};
         match self.lanes.insert_one(new).await {
-            Ok(_) => Ok(Some(Lease { epoch, offset: 0 })),
+            Ok(_) => Ok(Some(Lease {
+                epoch,
+                offset: 0,
+                last: None,
+            })),
             Err(error) if is_duplicate_key(&error) => {
                 self.catch_up(id, owner).await?;
                 Ok(None)
@@ -264,6 +271,10 @@ fn lease_of(lane: &Document) -> Lease {
     Lease {
         epoch: lane.get_i64("epoch").unwrap_or(0),
         offset: lane.get_i64("offset").unwrap_or(0),
+        last: lane
+            .get_document("last")
+            .ok()
+            .and_then(|last| bson::deserialize_from_document(last.clone()).ok()),
     }
 }
 

@@ -20,7 +20,7 @@ mod lease;
 mod ownership;
 mod worker;
 
-pub use lease::{LaneStore, LeaseTerms};
+pub use lease::{LaneStore, Lease, LeaseTerms};
 pub use worker::{LaneWorker, Settings};
 
 use crate::{message::Message, topics::Topic};
@@ -59,6 +59,15 @@ pub static NEWER: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
         "quicksale_lane_newer_messages_total",
         "Times when a lane stopped before a message of a version that this process does not know.",
+        &["group"]
+    ))
+});
+
+/// Batches that had no end, by group.
+pub static OVERDUE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "quicksale_lane_batches_overdue_total",
+        "Batches whose commit had no end within its deadline, and whose lanes were given up.",
         &["group"]
     ))
 });

@@ -4,6 +4,7 @@ use super::{
     LaneStore, LeaseTerms, OWNED,
     fetch::{self, Fetched, Lane},
     lane_id,
+    lease::Lease,
     worker::Settings,
 };
 use crate::topics::Topic;
@@ -135,24 +136,29 @@ impl Ownership {
                 continue;
             }
             if let Some(lease) = self.store.acquire(&id, owner, terms, self.now()).await? {
-                self.start(id, topic, partition, lease.epoch, lease.offset);
+                self.start(id, topic, partition, lease);
             }
         }
         Ok(())
     }
 
-    fn start(&mut self, id: String, topic: Topic, partition: i32, epoch: i64, offset: i64) {
-        tracing::debug!(lane = id, epoch, offset, "lane taken");
+    fn start(&mut self, id: String, topic: Topic, partition: i32, lease: Lease) {
+        tracing::debug!(
+            lane = id,
+            epoch = lease.epoch,
+            offset = lease.offset,
+            "lane taken"
+        );
         let lane = Lane {
             id: Arc::from(id.as_str()),
             topic,
             partition,
-            epoch,
+            epoch: lease.epoch,
             lost: CancellationToken::new(),
         };
         let reader = self.readers.spawn(fetch::run(
             lane.clone(),
-            offset,
+            (lease.offset, lease.last),
             self.settings.kafka.clone(),
             self.settings.topic_prefix.clone(),
             self.out.clone(),

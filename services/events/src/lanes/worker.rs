@@ -1,7 +1,7 @@
 //! The worker of one group in one process: ownership, fetches and the committer.
 
 use super::{
-    ApplyError, HANDLED, Handler, LaneStore, LeaseTerms,
+    ApplyError, HANDLED, Handler, LaneStore, LeaseTerms, OVERDUE,
     commit::{Committer, Place, Poison},
     fetch::Fetched,
     ownership::Ownership,
@@ -39,6 +39,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// BSONObjectTooLarge and the two of an update or an insert that would make a document too large. Whatever else it refuses,
 /// such as for want of rights or of room, it may take later.
 const IN_THE_MESSAGE: [i32; 5] = [22, 121, 10_334, 17_419, 17_420];
+/// How long one attempt to commit may take: longer than the database waits for a lock or looks for a new primary.
+const BATCH_DEADLINE: Duration = Duration::from_secs(20);
+/// How often a worker without work says that it is alive.
+const IDLE: Duration = Duration::from_secs(10);
 /// How long a loop may take for one turn before the process counts as stuck.
 const STUCK: Duration = Duration::from_secs(120);
 
@@ -112,10 +116,10 @@ impl<H: Handler> LaneWorker<H> {
             out,
         );
         let committer = Committer::new(&self.database, self.transactions, Arc::clone(&self.handler));
-        let heart = self.health.heartbeat(group, STUCK);
-        let beat = heart.clone();
+        let heart = self.health.heartbeat(format!("{group} batches"), STUCK);
+        let leases = self.health.heartbeat(format!("{group} leases"), STUCK);
         tokio::join!(
-            ownership.run(stop.clone(), beat),
+            ownership.run(stop.clone(), leases),
             commit_loop(committer, fetched, stop, heart)
         );
     }
@@ -128,19 +132,19 @@ async fn commit_loop<H: Handler>(
     heart: Heartbeat,
 ) {
     let committer = Arc::new(committer);
+    let mut idle = tokio::time::interval(IDLE);
     loop {
         let first = tokio::select! {
             () = stop.cancelled() => return,
             first = fetched.recv() => first,
+            _ = idle.tick() => {
+                heart.beat();
+                continue;
+            }
         };
         let Some(first) = first else { return };
         let batch = gather(first, &mut fetched);
-        // The database work runs in a task of its own and is awaited to its end, also while stopping.
-        let work = commit_until_done(Arc::clone(&committer), batch, stop.clone(), heart.clone());
-        if let Err(error) = tokio::spawn(work).await {
-            tracing::error!(%error, "the committer failed");
-            return;
-        }
+        commit_until_done(&committer, batch, &stop, &heart).await;
     }
 }
 
@@ -162,21 +166,28 @@ fn gather(first: Fetched, fetched: &mut mpsc::Receiver<Fetched>) -> Vec<Fetched>
 
 /// Commits a batch, for as long as the database takes to come back; gives up only what is lost or poisonous.
 async fn commit_until_done<H: Handler>(
-    committer: Arc<Committer<H>>,
-    mut batch: Vec<Fetched>,
-    stop: CancellationToken,
-    heart: Heartbeat,
+    committer: &Arc<Committer<H>>,
+    batch: Vec<Fetched>,
+    stop: &CancellationToken,
+    heart: &Heartbeat,
 ) {
+    let mut batch = Arc::new(batch);
     let mut poison = Poison::new();
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
     let mut refusals = Refusals::default();
     loop {
-        batch.retain(|part| !part.lane.lost.is_cancelled());
+        if batch.iter().any(|part| part.lane.lost.is_cancelled()) {
+            Arc::make_mut(&mut batch).retain(|part| !part.lane.lost.is_cancelled());
+        }
         if batch.is_empty() {
             return;
         }
         heart.beat();
-        let error = match committer.commit(&batch, &poison).await {
+        let Some(attempt) = attempt(committer, &batch, &poison).await else {
+            give_up_lanes(committer.handler.group(), &batch);
+            return;
+        };
+        let error = match attempt {
             Ok(records) => {
                 HANDLED
                     .with_label_values(&[committer.handler.group()])
@@ -186,14 +197,14 @@ async fn commit_until_done<H: Handler>(
             Err(error) => error,
         };
         match error {
-            ApplyError::LaneLost => match committer.drop_lost(batch.clone()).await {
-                Ok(kept) => batch = kept,
+            ApplyError::LaneLost => match committer.drop_lost(Vec::clone(&batch)).await {
+                Ok(kept) => batch = Arc::new(kept),
                 Err(error) => tracing::warn!(%error, "cannot look up lanes; trying on"),
             },
             ApplyError::Mongo(error) => {
                 tracing::warn!(group = committer.handler.group(), %error, "cannot commit; trying on");
                 if refusals.are_for_good(lies_in_a_message(&error), Instant::now()) {
-                    commit_one_by_one(&committer, &batch, &mut poison).await;
+                    commit_one_by_one(committer, &batch, &mut poison).await;
                     refusals = Refusals::default();
                 }
             }
@@ -203,6 +214,31 @@ async fn commit_until_done<H: Handler>(
             return;
         }
         tokio::time::sleep(backoff.next_wait()).await;
+    }
+}
+
+/// One attempt to commit, in a task of its own: a call of the driver must not be dropped. `None` if it has no end; what comes of it
+/// later fails as soon as somebody else owns the lanes.
+async fn attempt<H: Handler>(
+    committer: &Arc<Committer<H>>,
+    batch: &Arc<Vec<Fetched>>,
+    poison: &Poison,
+) -> Option<Result<usize, ApplyError>> {
+    let (committer, batch, poison) = (Arc::clone(committer), Arc::clone(batch), poison.clone());
+    let work = tokio::spawn(async move { committer.commit(&batch, &poison).await });
+    match tokio::time::timeout(BATCH_DEADLINE, work).await {
+        Ok(Ok(done)) => Some(done),
+        Ok(Err(panicked)) => Some(Err(MongoError::Panicked(panicked.to_string()).into())),
+        Err(_) => None,
+    }
+}
+
+/// Lets others have the lanes of a batch that has no end.
+fn give_up_lanes(group: &'static str, batch: &[Fetched]) {
+    OVERDUE.with_label_values(&[group]).inc();
+    tracing::error!(group, waited = ?BATCH_DEADLINE, "a batch has no end; giving its lanes up");
+    for part in batch {
+        part.lane.lost.cancel();
     }
 }
 
@@ -227,6 +263,14 @@ impl Refusals {
 /// that passes alone is committed with its offset, the first that does not is marked, and the batch goes on.
 async fn commit_one_by_one<H: Handler>(committer: &Committer<H>, batch: &[Fetched], poison: &mut Poison) {
     for part in batch {
+        if part.records.is_empty()
+            && committer
+                .commit(std::slice::from_ref(part), poison)
+                .await
+                .is_err()
+        {
+            return;
+        }
         let mut from = part.from;
         for (offset, record) in &part.records {
             let single = Fetched {
@@ -234,6 +278,7 @@ async fn commit_one_by_one<H: Handler>(committer: &Committer<H>, batch: &[Fetche
                 from,
                 to: offset + 1,
                 records: vec![(*offset, record.clone())],
+                gap: None,
             };
             match committer.commit(std::slice::from_ref(&single), poison).await {
                 Ok(_) => from = offset + 1,

@@ -1,10 +1,12 @@
 //! The HTTP API of inventory.
 
+mod audit;
 mod products;
 mod reservations;
 mod stock;
 
 use crate::{
+    audit::{full::Audits, watch::Watch},
     gate::Gate,
     hold::Terms,
     store::{Store, StoreError},
@@ -28,6 +30,10 @@ pub struct Inventory {
     pub store: Store,
     /// Counts in Redis.
     pub gate: Gate,
+    /// Follows the ledger.
+    pub watch: Watch,
+    /// Audits of everything.
+    pub audits: Audits,
     /// Currency of every price.
     pub currency: Currency,
     /// Terms of a hold.
@@ -56,6 +62,7 @@ pub fn router(inventory: Inventory) -> Router {
             get(products::show).patch(products::edit),
         )
         .route("/api/inventory/products/{id}/stock", post(stock::change))
+        .route("/api/inventory/audit", get(audit::show).post(audit::begin))
         .route("/api/inventory/reserve", post(reservations::reserve))
         .route("/api/inventory/release", post(reservations::release))
         .route("/api/inventory/confirm", post(reservations::confirm))
@@ -69,6 +76,8 @@ pub fn router(inventory: Inventory) -> Router {
     products::show,
     products::edit,
     stock::change,
+    audit::show,
+    audit::begin,
     reservations::reserve,
     reservations::release,
     reservations::confirm

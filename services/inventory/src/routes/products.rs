@@ -2,11 +2,13 @@
 
 use super::{Inventory, store_problem};
 use crate::{
+    ledger::Posting,
     product::{Product, ProductView},
     store::{Store, StoreError},
 };
 use axum::{extract::State, http::StatusCode};
 use futures::FutureExt;
+use jiff::Timestamp;
 use mongodb::{
     ClientSession,
     bson::{self, DateTime, doc},
@@ -23,6 +25,7 @@ use platform::{
 };
 use sale::{Currency, Money, ProductId, Sku, money::JsonDecimal};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// The most units of a product: well inside of what JSON readers hold exactly.
@@ -147,8 +150,8 @@ pub(super) async fn create(
         inventory.currency,
         DateTime::from_millis(inventory.clock.now().as_millisecond()),
     )?;
-    let (products, inserted) = (inventory.store.products.clone(), product.clone());
-    mongo::detached(async move { products.insert_one(inserted).await.map_err(MongoError::from) })
+    let (store, inserted, now) = (inventory.store.clone(), product.clone(), inventory.clock.now());
+    mongo::detached(async move { store.add_product(inserted, now).await })
         .await
         .map_err(|error| {
             if error.is_duplicate_key() {
@@ -157,7 +160,7 @@ pub(super) async fn create(
                     format!("There is a product with the SKU {} already.", product.sku),
                 )
             } else {
-                store_problem(&error.into())
+                store_problem(&error)
             }
         })?;
     tracing::info!(sku = %product.sku, stock = product.stock, "product created");
@@ -187,7 +190,7 @@ pub(super) async fn edit(
     caller.require(&[Role::Admin, Role::Service])?;
     edit.check(inventory.currency)?;
     let (store, id, currency) = (inventory.store.clone(), ProductId::new(id), inventory.currency);
-    let now = DateTime::from_millis(inventory.clock.now().as_millisecond());
+    let now = inventory.clock.now();
     let (before, product) =
         mongo::detached(async move { edit_once(&store, &id, &edit, currency, now).await }).await?;
     if product.stock != before {
@@ -251,7 +254,7 @@ async fn edit_once(
     id: &ProductId,
     edit: &Edit,
     currency: Currency,
-    now: DateTime,
+    now: Timestamp,
 ) -> Result<(i64, Product), Refusal> {
     store
         .transactions
@@ -268,7 +271,7 @@ async fn edit_in(
     id: &ProductId,
     edit: &Edit,
     currency: Currency,
-    now: DateTime,
+    now: Timestamp,
 ) -> Result<(i64, Product), Refusal> {
     let Some(mut product) = store
         .products
@@ -287,14 +290,19 @@ async fn edit_in(
     }
     let before = product.stock;
     edit.apply(&mut product, currency)?;
+    let posting = Posting::of_stock(&product.id, product.stock - before);
     product.version += 1;
-    product.updated_at = now;
+    product.updated_at = DateTime::from_millis(now.as_millisecond());
     let fields = bson::serialize_to_document(&product).map_err(mongodb::error::Error::from)?;
     store
         .products
         .update_one(doc! {"_id": id.as_str()}, doc! {"$set": without_id(fields)})
-        .session(session)
+        .session(&mut *session)
         .await?;
+    if let Some(posting) = posting {
+        let accounts = BTreeMap::from([(product.id.clone(), product.account().map_err(StoreError::from)?)]);
+        store.post(session, &accounts, &[posting], now).await?;
+    }
     Ok((before, product))
 }
 
@@ -329,6 +337,7 @@ impl NewProduct {
             stock: self.stock,
             reserved: 0,
             sold: 0,
+            ledger: 0,
             limit_per_customer: self.limit_per_customer,
             version: 1,
             created_at: now,

@@ -3,6 +3,7 @@
 use super::{Inventory, products::Refusal, store_problem};
 use crate::{
     expiry::{self, Ended, Why},
+    ledger::Posting,
     plan::{NewReservation, Plan},
     store::{Origin, Reservation, Store, Told},
 };
@@ -22,6 +23,7 @@ use platform::{
 };
 use sale::{
     OrderId, ProductId, Quantity, Sku,
+    ledger::Cause,
     order::{InventoryOutcome, ReservationState},
 };
 use serde::{Deserialize, Serialize};
@@ -96,7 +98,8 @@ pub(super) async fn reserve(
     let now = inventory.clock.now();
     let expires_at = now + inventory.terms.ttl;
     let (store, id) = (inventory.store.clone(), order.clone());
-    let state = mongo::detached(async move {
+    let wanted = items.clone();
+    let (made, state) = mongo::detached(async move {
         store
             .clone()
             .transactions
@@ -114,18 +117,25 @@ pub(super) async fn reserve(
             .await
     })
     .await?;
+    if made {
+        for item in &wanted {
+            let taken = -i64::from(item.quantity.get());
+            inventory.gate.add(&item.product_id, taken).await;
+        }
+    }
     Ok(standing("Units are held", &order, state))
 }
 
+/// Returns whether the units were held now, and where the reservation stands.
 async fn reserve_in(
     store: &Store,
     session: &mut ClientSession,
     new: NewReservation,
     now: Timestamp,
-) -> Result<ReservationState, Refusal> {
+) -> Result<(bool, ReservationState), Refusal> {
     if let Some(existing) = find(store, session, &new.order).await? {
         return match existing.state {
-            ReservationState::Held | ReservationState::Confirmed => Ok(existing.state),
+            ReservationState::Held | ReservationState::Confirmed => Ok((false, existing.state)),
             ReservationState::Rejected | ReservationState::Released => Err(Problem::new(
                 Code::OrderFinal,
                 "The reservation under this orderId is over; hold units under a new one.",
@@ -143,13 +153,15 @@ async fn reserve_in(
             .reserve(u64::from(item.quantity.get()))
             .map_err(|error| Problem::new(Code::SoldOut, format!("Nothing was held: {error}.")))?;
     }
+    let posting = |item: &OrderedItem| Posting::of(item, &new.order, Cause::Reserved);
     let plan = Plan {
+        postings: new.items.iter().map(posting).collect(),
         created: vec![new],
         stock: accounts,
         ..Plan::default()
     };
     store.write(session, &plan, Origin::Direct, now).await?;
-    Ok(ReservationState::Held)
+    Ok((true, ReservationState::Held))
 }
 
 async fn find(
@@ -190,6 +202,10 @@ pub(super) async fn release(
             ReservationState::Held,
         ),
         Ended::Stands(ReservationState::Confirmed) => return Err(is_final(&order, "is sold")),
+        Ended::GaveBack(items) => {
+            inventory.gate.add_all(&items).await;
+            ("Units were given back", ReservationState::Released)
+        }
         Ended::Stands(state) => ("Units were given back", state),
     };
     Ok(standing(message, &order, state))
@@ -281,6 +297,11 @@ async fn confirm_in(
     let plan = Plan {
         moved: [(order.clone(), ReservationState::Confirmed)].into(),
         stock: accounts,
+        postings: reservation
+            .items
+            .iter()
+            .map(|item| Posting::of(item, order, Cause::Sold))
+            .collect(),
         ..Plan::default()
     };
     store.write(session, &plan, Origin::Direct, now).await?;

@@ -5,11 +5,13 @@ use super::{
     products::{Changed, MOST_STOCK, Refusal},
 };
 use crate::{
+    ledger::Posting,
     product::Product,
     store::{Store, StoreError},
 };
 use axum::{extract::State, http::HeaderMap};
 use futures::FutureExt;
+use jiff::Timestamp;
 use mongodb::{ClientSession, bson::doc};
 use platform::{
     backends::mongo,
@@ -22,6 +24,7 @@ use platform::{
 };
 use sale::ProductId;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A change of stock.
@@ -58,14 +61,14 @@ pub(super) async fn change(
         .get("idempotency-key")
         .and_then(|key| key.to_str().ok())
         .map(str::to_owned);
-    let (store, id) = (inventory.store.clone(), ProductId::new(id));
+    let (store, id, now) = (inventory.store.clone(), ProductId::new(id), inventory.clock.now());
     let (made, product) = mongo::detached(async move {
         store
             .clone()
             .transactions
             .run(|session| {
                 let (store, id, key) = (store.clone(), id.clone(), key.clone());
-                async move { change_in(&store, session, &id, key.as_deref(), delta).await }.boxed()
+                async move { change_in(&store, session, &id, key.as_deref(), delta, now).await }.boxed()
             })
             .await
     })
@@ -87,6 +90,7 @@ async fn change_in(
     id: &ProductId,
     key: Option<&str>,
     delta: i64,
+    now: Timestamp,
 ) -> Result<(bool, Product), Refusal> {
     let found = store
         .products
@@ -115,7 +119,10 @@ async fn change_in(
     account
         .adjust(delta)
         .map_err(|error| Problem::new(Code::StockCommitted, format!("The {error}.")))?;
-    store.set_account(session, id, &account).await?;
+    let postings: Vec<_> = Posting::of_stock(id, delta).into_iter().collect();
+    store
+        .post(session, &BTreeMap::from([(id.clone(), account)]), &postings, now)
+        .await?;
     product.stock += delta;
     Ok((true, product))
 }

@@ -91,7 +91,7 @@ async fn end(
     let decided: Result<_, decide::DecideError> =
         mongo::detached(async move { decide::decide(store, id, user, decision, now).await }).await;
     match decided.map_err(|error| busy(&error))? {
-        Decided::Done(order) => Ok(Json(EndedView {
+        Decided::Done(order) | Decided::Already(order) => Ok(Json(EndedView {
             message: message.to_owned(),
             order: order.view(orders.currency),
         })),

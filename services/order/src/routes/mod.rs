@@ -1,5 +1,6 @@
 //! The HTTP API of orders.
 
+mod dead_letters;
 mod decide;
 mod place;
 mod read;
@@ -10,6 +11,7 @@ use axum::{
     extract::FromRef,
     routing::{get, post},
 };
+use events::dead_letters::DeadLetters;
 use platform::{
     clock::Clock,
     http::{
@@ -29,6 +31,8 @@ pub struct Orders {
     pub catalogue: Catalogue,
     /// Accepts orders.
     pub acceptor: Acceptor,
+    /// Messages that were given up on.
+    pub letters: DeadLetters,
     /// Evidence of settlement.
     pub settlement: Settlement,
     /// Currency of every price.
@@ -53,6 +57,9 @@ pub fn router(orders: Orders) -> Router {
         .route("/api/orders/{id}/cancel", post(decide::cancel))
         .route("/api/orders/{id}/confirm", post(decide::confirm))
         .route("/api/orders/{id}/fail", post(decide::fail))
+        .route("/api/dead-letters", get(dead_letters::list))
+        .route("/api/dead-letters/replay", post(dead_letters::replay))
+        .route("/api/dead-letters/discard", post(dead_letters::discard))
         .route("/internal/settlement", get(read::settlement))
         .with_state(orders)
 }
@@ -64,7 +71,10 @@ pub fn router(orders: Orders) -> Router {
     read::show,
     decide::cancel,
     decide::confirm,
-    decide::fail
+    decide::fail,
+    dead_letters::list,
+    dead_letters::replay,
+    dead_letters::discard
 ))]
 struct Api;
 

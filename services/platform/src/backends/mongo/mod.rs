@@ -106,18 +106,19 @@ pub async fn ping(database: &Database) -> Result<(), MongoError> {
 }
 
 /// Prepares a database, such as its indexes, as soon as it answers, then lasts as long as the process.
-pub async fn prepare<F>(
+pub async fn prepare<F, E>(
     mut work: impl FnMut() -> F,
     ready: ReadinessGate,
     stop: tokio_util::sync::CancellationToken,
 ) where
-    F: Future<Output = Result<(), Error>>,
+    F: Future<Output = Result<(), E>>,
+    E: std::fmt::Display,
 {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         match work().await {
             Ok(()) => break,
-            Err(error) => tracing::warn!(%error, "cannot create indexes yet; trying on"),
+            Err(error) => tracing::warn!(%error, "cannot prepare the database yet; trying on"),
         }
         tokio::select! {
             () = stop.cancelled() => return,

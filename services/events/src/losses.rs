@@ -1,0 +1,123 @@
+//! Gaps that lanes have met: records that a broker has lost before they were handled. They are kept until what was lost has been
+//! said once more, from what the database holds.
+
+use crate::{
+    reader::{Cause, Gap},
+    topics::Topic,
+};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::{
+    ClientSession, Collection, Database,
+    bson::{DateTime, doc},
+    error::Error,
+};
+use platform::metrics::must;
+use prometheus::{IntCounterVec, register_int_counter_vec};
+use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
+
+/// Gaps, by group and cause.
+pub static LOSSES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "quicksale_lane_losses_total",
+        "Times when a lane found that the broker has lost records.",
+        &["group", "cause"]
+    ))
+});
+
+/// The most that are looked at at once: one for each lane and more.
+const PAGE: i64 = 1_000;
+
+/// One gap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Loss {
+    /// UUIDv7.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Whose lane.
+    pub group: String,
+    /// Of which topic.
+    pub topic: Topic,
+    /// And partition.
+    pub partition: i32,
+    /// The offset that was to be read next.
+    pub wanted: i64,
+    /// Where it was gone on.
+    pub found: i64,
+    /// Why.
+    pub cause: Cause,
+    /// When the last message before the gap was written, as far as it is known.
+    pub since: Option<DateTime>,
+    /// When it was met.
+    pub at: DateTime,
+    /// When what was lost had been said once more.
+    pub mended_at: Option<DateTime>,
+}
+
+impl Loss {
+    /// A gap that a lane has met.
+    pub fn new(group: &str, topic: Topic, partition: i32, gap: Gap, now: Timestamp) -> Self {
+        let time = |at: Timestamp| DateTime::from_millis(at.as_millisecond());
+        Self {
+            id: uuid::Uuid::now_v7().to_string(),
+            group: group.to_owned(),
+            topic,
+            partition,
+            wanted: gap.wanted,
+            found: gap.found,
+            cause: gap.cause,
+            since: gap.since.map(time),
+            at: time(now),
+            mended_at: None,
+        }
+    }
+}
+
+/// The gaps of one sale.
+#[derive(Debug, Clone)]
+pub struct Losses {
+    losses: Collection<Loss>,
+}
+
+impl Losses {
+    /// The gaps in a sale's database.
+    pub fn new(database: &Database) -> Self {
+        Self {
+            losses: database.collection("losses"),
+        }
+    }
+
+    /// Keeps gaps in the transaction that moves the lanes over them.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn keep(&self, session: &mut ClientSession, losses: &[Loss]) -> Result<(), Error> {
+        if !losses.is_empty() {
+            self.losses.insert_many(losses).session(session).await?;
+        }
+        Ok(())
+    }
+
+    /// Those that are not mended.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn open(&self) -> Result<Vec<Loss>, Error> {
+        let open = doc! {"mendedAt": null};
+        self.losses.find(open).limit(PAGE).await?.try_collect().await
+    }
+
+    /// Says that what was lost has been said once more.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn mended(&self, ids: &[String], now: Timestamp) -> Result<(), Error> {
+        let mended = doc! {"$set": {"mendedAt": DateTime::from_millis(now.as_millisecond())}};
+        self.losses
+            .update_many(doc! {"_id": {"$in": ids}}, mended)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,62 @@
+//! Checks the books of a sale against each other.
+//!
+//! - [`accounts`] compares ledger and reservations with the stock accounts, all from one moment;
+//! - [`orders`] goes through orders and reservations side by side;
+//! - [`full`] runs both when somebody asks;
+//! - [`watch`] follows the ledger as it grows, so that a difference is known within seconds, whatever the size of the sale.
+
+mod accounts;
+pub mod full;
+mod orders;
+pub mod watch;
+
+use crate::store::{Store, StoreError};
+use jiff::Timestamp;
+use sale::books::Difference;
+use serde::{Deserialize, Serialize};
+
+/// The most differences that are named; that there are more is said.
+pub const MOST_NAMED: usize = 100;
+
+/// What an audit has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audit {
+    /// Products looked at.
+    pub products: u64,
+    /// Entries of the ledger that were added up.
+    pub entries: u64,
+    /// Orders looked at.
+    pub orders: u64,
+    /// Reservations looked at.
+    pub reservations: u64,
+    /// What does not fit, at the most a hundred of each kind of look.
+    pub differences: Vec<Difference>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+impl Audit {
+    /// Whether the books agree.
+    pub fn agrees(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    pub(crate) fn name(&mut self, difference: Difference) {
+        if self.differences.len() < MOST_NAMED {
+            self.differences.push(difference);
+        } else {
+            self.more = true;
+        }
+    }
+}
+
+/// Checks everything. Reads each order, reservation and entry once.
+///
+/// # Errors
+/// The store's: books that could not be read do not agree.
+pub async fn run(store: &Store, now: Timestamp) -> Result<Audit, StoreError> {
+    let mut audit = accounts::check(store).await?;
+    orders::check(store, &mut audit, now).await?;
+    Ok(audit)
+}

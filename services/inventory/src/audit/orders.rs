@@ -1,0 +1,166 @@
+//! Each order against its reservation. Both collections are read side by side in the order of their ids, which both have; what seems
+//! not to fit is read again from one moment, since it may have moved in between.
+
+use super::Audit;
+use crate::store::{Origin, Store, StoreError};
+use events::message::OrderedItem;
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use jiff::{SignedDuration, Timestamp};
+use mongodb::{
+    ClientSession, Collection,
+    bson::{DateTime, Document, doc},
+};
+use sale::{
+    OrderId,
+    books::{Difference, fits},
+    order::{OrderStatus, ReservationState},
+};
+use serde::Deserialize;
+use std::{cmp::Ordering, pin::Pin};
+
+/// How long after its last change an order or a reservation may be ahead of the other: longer than it takes to ask again.
+const ON_THE_WAY: SignedDuration = SignedDuration::from_mins(3);
+/// Documents fetched at once.
+const AT_ONCE: u32 = 10_000;
+
+/// The part of an order that is compared.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Order {
+    #[serde(rename = "_id")]
+    id: OrderId,
+    status: OrderStatus,
+    items: Vec<OrderedItem>,
+    updated_at: DateTime,
+}
+
+/// The part of a reservation that is compared.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reservation {
+    #[serde(rename = "_id")]
+    id: OrderId,
+    state: ReservationState,
+    origin: Origin,
+    items: Vec<OrderedItem>,
+    created_at: DateTime,
+}
+
+type Documents<T> = Pin<Box<dyn Stream<Item = Result<T, mongodb::error::Error>> + Send>>;
+
+/// Goes through all of them.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn check(store: &Store, audit: &mut Audit, now: Timestamp) -> Result<(), StoreError> {
+    let latest = DateTime::from_millis((now - ON_THE_WAY).as_millisecond());
+    let mut orders = all::<Order>(
+        &store.orders,
+        doc! {"status": 1, "items.productId": 1, "items.quantity": 1, "updatedAt": 1},
+    )
+    .await?;
+    let mut reservations = all::<Reservation>(
+        &store.reservations.clone_with_type(),
+        doc! {"state": 1, "origin": 1, "items": 1, "createdAt": 1},
+    )
+    .await?;
+    let (mut order, mut reservation) = (orders.try_next().await?, reservations.try_next().await?);
+    loop {
+        let which = match (&order, &reservation) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(order), Some(reservation)) => order.id.as_str().cmp(reservation.id.as_str()),
+        };
+        let (of_order, of_reservation) = (which.is_le(), which.is_ge());
+        let pair = (
+            order.as_ref().filter(|_| of_order),
+            reservation.as_ref().filter(|_| of_reservation),
+        );
+        if let Some(difference) = compare(pair.0, pair.1, latest)
+            && let Some(difference) = look_again(store, difference, latest).await?
+        {
+            audit.name(difference);
+        }
+        if of_order {
+            audit.orders += 1;
+            order = orders.try_next().await?;
+        }
+        if of_reservation {
+            audit.reservations += 1;
+            reservation = reservations.try_next().await?;
+        }
+    }
+}
+
+async fn all<T>(collection: &Collection<Document>, fields: Document) -> Result<Documents<T>, StoreError>
+where
+    T: for<'de> Deserialize<'de> + Send + Sync + 'static,
+{
+    let cursor = collection
+        .clone_with_type::<T>()
+        .find(doc! {})
+        .sort(doc! {"_id": 1})
+        .projection(fields)
+        .batch_size(AT_ONCE)
+        .await?;
+    Ok(cursor.boxed())
+}
+
+fn compare(order: Option<&Order>, reservation: Option<&Reservation>, latest: DateTime) -> Option<Difference> {
+    let id = order
+        .map(|order| &order.id)
+        .or(reservation.map(|reservation| &reservation.id))?;
+    // What was held by hand is for whoever did that, also under an order's id.
+    let reservation = reservation.filter(|reservation| reservation.origin == Origin::Order);
+    let settled = order.is_none_or(|order| order.updated_at <= latest)
+        && reservation.is_none_or(|reservation| reservation.created_at <= latest);
+    let (status, state) = (
+        order.map(|order| order.status),
+        reservation.map(|reservation| reservation.state),
+    );
+    if !fits(status, state, settled) {
+        return Some(Difference::Order {
+            order: id.clone(),
+            status,
+            reservation: state,
+        });
+    }
+    let holds = matches!(state, Some(ReservationState::Held | ReservationState::Confirmed));
+    let differ = order
+        .zip(reservation)
+        .is_some_and(|(order, reservation)| order.items != reservation.items);
+    (holds && differ).then(|| Difference::Items { order: id.clone() })
+}
+
+/// The difference, if it is there in one moment.
+async fn look_again(
+    store: &Store,
+    difference: Difference,
+    latest: DateTime,
+) -> Result<Option<Difference>, StoreError> {
+    let (Difference::Order { order, .. } | Difference::Items { order }) = difference else {
+        return Ok(Some(difference));
+    };
+    store
+        .transactions
+        .run(|session| {
+            let (store, order) = (store.clone(), order.clone());
+            async move { look_in(&store, session, &order, latest).await }.boxed()
+        })
+        .await
+}
+
+async fn look_in(
+    store: &Store,
+    session: &mut ClientSession,
+    id: &OrderId,
+    latest: DateTime,
+) -> Result<Option<Difference>, StoreError> {
+    let this = doc! {"_id": id.as_str()};
+    let orders = store.orders.clone_with_type::<Order>();
+    let order = orders.find_one(this.clone()).session(&mut *session).await?;
+    let reservations = store.reservations.clone_with_type::<Reservation>();
+    let reservation = reservations.find_one(this).session(&mut *session).await?;
+    Ok(compare(order.as_ref(), reservation.as_ref(), latest))
+}
