@@ -1,6 +1,6 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: help up down dev test bench lint generate image sbom
+.PHONY: help up down dev test faults bench lint generate image sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ dev: ## all services in one process, with real backends on loopback; Ctrl-C stop
 
 test: ## everything: format, lints, unit, integration, API server, kind and browser tests
 	@hack/test.sh
+
+faults: ## a storm of faults: make faults SEED=7 SECONDS=60
+	@hack/faults.sh '$(SEED)' '$(SECONDS)'
 
 bench: ## measure orders per second and latencies
 	@hack/bench.sh

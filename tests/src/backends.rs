@@ -105,6 +105,43 @@ impl Backends {
         self.script(&["start", name]).await
     }
 
+    /// Has one of them that has ended lose everything it had.
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub async fn wipe(&self, name: &str) -> Result<()> {
+        self.script(&["wipe", name]).await
+    }
+
+    /// Takes the end of each partition of a topic off, where Kafka is a test's own and has been killed: half of the bytes.
+    ///
+    /// # Errors
+    /// When there is no such topic.
+    pub fn cut_off(&self, topic: &str) -> Result<()> {
+        let dir = self.own.as_ref().context("these are not the test's own")?;
+        let data = dir.path().join("kafka/data");
+        let partitions = std::fs::read_dir(&data)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.rsplit_once('-').is_some_and(|(name, _)| name == topic)
+            });
+        let mut cut = 0;
+        for partition in partitions {
+            let log = partition.join("00000000000000000000.log");
+            let file = std::fs::File::options().write(true).open(&log)?;
+            file.set_len(file.metadata()?.len() / 2)?;
+            cut += 1;
+        }
+        anyhow::ensure!(cut > 0, "no partition of {topic} is in {}", data.display());
+        // Kafka looks for the end of what is whole only behind this point.
+        let known = data.join("recovery-point-offset-checkpoint");
+        if known.exists() {
+            std::fs::remove_file(known)?;
+        }
+        Ok(())
+    }
+
     /// Empties Redis.
     ///
     /// # Errors

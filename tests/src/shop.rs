@@ -161,7 +161,10 @@ pub async fn next_update(socket: &mut Socket) -> Result<Value> {
         while let Some(message) = socket.next().await {
             let message = message?;
             if message.is_text() {
-                return Ok(serde_json::from_str(message.to_text()?)?);
+                let frame: Value = serde_json::from_str(message.to_text()?)?;
+                if frame["type"] == "order.update" {
+                    return Ok(frame);
+                }
             }
         }
         bail!("the socket was closed")

@@ -42,6 +42,8 @@ pub const ADMIN_PASSWORD: &str = "an admin's password";
 pub const PAGE: &str = "https://page.example.com";
 /// What the name of a service's second process ends with.
 const SECOND: &str = "-2";
+/// The configuration of second processes that know each other.
+const SECOND_CONFIG: &str = "config-2.json";
 /// The directory that declares the administrator.
 const ADMIN: &str = "admin";
 /// Partitions of each topic.
@@ -81,6 +83,8 @@ pub struct Setup {
     pub accounts: Option<String>,
     /// How many bytes of memory each process may have.
     pub memory: Option<u64>,
+    /// How long an order may wait for its payment.
+    pub reservation_ttl_seconds: u64,
 }
 
 impl Default for Setup {
@@ -92,6 +96,7 @@ impl Default for Setup {
             https_host: None,
             accounts: None,
             memory: None,
+            reservation_ttl_seconds: 600,
         }
     }
 }
@@ -117,6 +122,7 @@ impl World {
         let ports = free_ports()?;
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
         let mut config = config(&name, &ports, setup.confirmation)?;
+        config.reservation_ttl_seconds = setup.reservation_ttl_seconds;
         config.http.trusted_proxies = setup.trusted_proxies;
         config.http.https_host = setup.https_host;
         if let Some(accounts) = setup.accounts {
@@ -128,7 +134,7 @@ impl World {
         std::fs::write(dir.path().join(paths::JWKS_FILE), &pair.jwks_json)?;
         std::fs::write(dir.path().join("config.json"), serde_json::to_vec(&config)?)?;
         let credentials = backends.credentials()?;
-        create_topics(&credentials, &config).await?;
+        make_topics(&credentials, &config).await?;
         let client = mongo::client(&credentials.mongodb_uri).await?;
         let gateway = ([127, 0, 0, 1], ports["gateway"].0).into();
         declare(&dir.path().join(ADMIN), Some((ADMIN_EMAIL, ADMIN_PASSWORD)))?;
@@ -285,7 +291,7 @@ impl World {
                 &admin_port.to_string(),
             ])
             .arg("--config")
-            .arg(self.dir.path().join("config.json"))
+            .arg(self.config_of(service))
             .arg("--control")
             .arg(self.dir.path().join("control.json"))
             .arg("--keys")
@@ -408,12 +414,23 @@ impl World {
             })
     }
 
-    /// Ends a service's process at once (SIGKILL) and starts it anew.
-    pub fn kill_and_restart(&mut self, service: &'static str) -> Result<()> {
+    /// Makes the sale's topics, as the operator does where they are gone.
+    pub async fn create_topics(&self) -> Result<()> {
+        make_topics(&self.backends.credentials()?, &self.config).await
+    }
+
+    /// Ends a service's process at once (SIGKILL).
+    pub fn kill(&mut self, service: &'static str) -> Result<()> {
         if let Some(mut child) = self.running.remove(service) {
             child.kill()?;
             child.wait()?;
         }
+        Ok(())
+    }
+
+    /// Ends a service's process at once (SIGKILL) and starts it anew.
+    pub fn kill_and_restart(&mut self, service: &'static str) -> Result<()> {
+        self.kill(service)?;
         self.spawn(service)
     }
 
@@ -424,6 +441,51 @@ impl World {
         self.ports.insert(name, ports);
         self.spawn(name)?;
         self.ready(name).await
+    }
+
+    /// Starts a second process of every service, which know each other and not the first ones, and returns the shop that they
+    /// are.
+    pub async fn doubled(&mut self) -> Result<Arc<Shop>> {
+        const ALL: [&str; 6] = [
+            "auth-2",
+            "inventory-2",
+            "order-2",
+            "processor-2",
+            "notifier-2",
+            "gateway-2",
+        ];
+        let ports = free_ports()?;
+        let url = |service: &str| Url::parse(&format!("http://127.0.0.1:{}", ports[service].0));
+        let mut config = self.config.clone();
+        config.upstreams = Upstreams {
+            auth: url("auth")?,
+            inventory: url("inventory")?,
+            order: url("order")?,
+            notifier: url("notifier")?,
+        };
+        std::fs::write(self.dir.path().join(SECOND_CONFIG), serde_json::to_vec(&config)?)?;
+        for name in ALL {
+            self.ports.insert(name, ports[name.trim_end_matches(SECOND)]);
+        }
+        for name in ALL {
+            self.spawn(name)?;
+        }
+        for name in ALL {
+            self.ready(name).await?;
+        }
+        let gateway = ([127, 0, 0, 1], ports["gateway"].0).into();
+        let key = std::fs::read_to_string(self.dir.path().join(paths::SIGNING_KEY_FILE))?;
+        Ok(Arc::new(Shop::new("127.0.0.1", gateway, &key)?))
+    }
+
+    /// The configuration of a process.
+    fn config_of(&self, service: &str) -> PathBuf {
+        let second = self.dir.path().join(SECOND_CONFIG);
+        if service.ends_with(SECOND) && second.exists() {
+            second
+        } else {
+            self.dir.path().join("config.json")
+        }
     }
 
     /// Stops a process in the middle of whatever it does, without it noticing.
@@ -660,7 +722,7 @@ fn config(
     })
 }
 
-async fn create_topics(credentials: &Credentials, config: &Config) -> Result<()> {
+async fn make_topics(credentials: &Credentials, config: &Config) -> Result<()> {
     let client = credentials.kafka.connect().await?;
     let controller = client.controller_client()?;
     for topic in all_names(&config.kafka.topic_prefix) {

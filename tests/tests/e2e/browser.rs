@@ -24,7 +24,10 @@ const json = {'content-type': 'application/json'};
   const {accessToken} = await registered.json();
   const socket = new WebSocket(`ws://${location.host}/ws?token=${accessToken}`);
   const update = new Promise((resolve, reject) => {
-    socket.onmessage = message => resolve(JSON.parse(message.data));
+    socket.onmessage = message => {
+      const frame = JSON.parse(message.data);
+      if (frame.type === 'order.update') resolve(frame);
+    };
     socket.onerror = () => reject(new Error('the WebSocket failed'));
   });
   await new Promise(resolve => { socket.onopen = resolve; });

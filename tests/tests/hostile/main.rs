@@ -108,7 +108,10 @@ async fn first_update(mut socket: Socket) -> Result<Value> {
     while let Some(message) = socket.next().await {
         let message = message?;
         if message.is_text() {
-            return Ok(serde_json::from_str(message.to_text()?)?);
+            let frame: Value = serde_json::from_str(message.to_text()?)?;
+            if frame["type"] == "order.update" {
+                return Ok(frame);
+            }
         }
     }
     bail!("the socket was closed")

@@ -1,5 +1,6 @@
 //! The services as processes of their own, on real backends.
 
+mod books;
 mod doors;
 mod limits;
 mod messages;

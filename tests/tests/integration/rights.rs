@@ -36,7 +36,9 @@ async fn of_mongodb_each_service_sees_its_own_collections() -> Result<()> {
         ("order", accounts, "users", false),
         ("order", sale, "products", false),
         ("inventory", sale, "products", true),
-        ("inventory", sale, "orders", false),
+        ("inventory", sale, "orders", true),
+        ("inventory", sale, "notifications", false),
+        ("order", sale, "reservations", true),
         ("notifier", sale, "notifications", true),
         ("notifier", sale, "orders", false),
         ("processor", sale, "outbox", true),
@@ -50,6 +52,19 @@ async fn of_mongodb_each_service_sees_its_own_collections() -> Result<()> {
             .find_one(doc! {})
             .await;
         assert_eq!(found.is_ok(), may, "{service} reads {collection}: {found:?}");
+        // Who counts the others' books may not write into them.
+        let others = [
+            ("inventory", "orders"),
+            ("order", "reservations"),
+            ("notifier", "orders"),
+        ];
+        if others.contains(&(service, collection)) {
+            let theirs = client.database(database).collection::<Document>(collection);
+            let written = theirs.insert_one(doc! {"_id": "forged"}).await;
+            assert!(written.is_err(), "{service} has written {collection}");
+            let changed = theirs.update_many(doc! {}, doc! {"$set": {"forged": true}}).await;
+            assert!(changed.is_err(), "{service} has changed {collection}");
+        }
         let dropped = client.database(sale).drop().await;
         assert!(dropped.is_err(), "{service} has dropped the sale's database");
     }

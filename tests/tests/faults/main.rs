@@ -1,5 +1,8 @@
 //! A backend dies, and comes back ten seconds later, while orders trickle in. Each test has backends of its own.
 
+mod losses;
+mod storm;
+
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use platform::tokens::Role;
