@@ -184,8 +184,13 @@ async fn commit_loop(
         let (wishes, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.wish, w.answer)).unzip();
         let under_way = control.begin().await;
         BATCH_SIZE.observe(wishes.len() as f64);
-        let (admission, now) = (control.admission(), control.clock().now());
-        let work = commit(store.clone(), fence.clone(), admission, now, wishes);
+        let now = control.clock().now();
+        // The version first: whatever the admission follows from is no older.
+        let by = By {
+            version: control.current().version,
+            admission: control.admission(),
+        };
+        let work = commit(store.clone(), fence.clone(), by, now, wishes);
         // What has no end yet may still accept by an older document: the guard goes when it has ended, and not before.
         let work = tokio::spawn(async move {
             let decided = work.await;
@@ -211,13 +216,7 @@ async fn commit_loop(
     }
 }
 
-async fn commit(
-    store: Store,
-    fence: Fence,
-    admission: Admission,
-    now: Timestamp,
-    wishes: Vec<Wish>,
-) -> Vec<Answer> {
+async fn commit(store: Store, fence: Fence, by: By, now: Timestamp, wishes: Vec<Wish>) -> Vec<Answer> {
     let wishes = Arc::new(wishes);
     let mut backoff = Backoff::new(Duration::from_millis(3), Duration::from_millis(100));
     loop {
@@ -225,7 +224,7 @@ async fn commit(
             .transactions
             .run(|session| {
                 let (store, fence, wishes) = (store.clone(), fence.clone(), Arc::clone(&wishes));
-                async move { write(&store, &fence, session, admission, now, &wishes).await }.boxed()
+                async move { write(&store, &fence, session, by, now, &wishes).await }.boxed()
             })
             .await;
         match written {
@@ -247,6 +246,14 @@ async fn commit(
             }
         }
     }
+}
+
+/// What a batch is accepted by.
+#[derive(Debug, Clone, Copy)]
+struct By {
+    /// The version of the control document.
+    version: u64,
+    admission: Admission,
 }
 
 struct Conflict(MongoError);
@@ -273,7 +280,7 @@ async fn write(
     store: &Store,
     fence: &Fence,
     session: &mut ClientSession,
-    admission: Admission,
+    by: By,
     now: Timestamp,
     wishes: &[Wish],
 ) -> Result<Vec<Answer>, Conflict> {
@@ -285,10 +292,10 @@ async fn write(
         .orders_in(session, &ids.iter().map(OrderId::as_str).collect::<Vec<_>>())
         .await?;
     let bought = read_bought(store, session, wishes).await?;
-    let mut decided = decide(wishes, &ids, known.clone(), &bought, admission, now);
+    let mut decided = decide(wishes, &ids, known.clone(), &bought, by.admission, now);
     let is_accepted = |answer: &&Answer| matches!(answer, Answer::Accepted(_));
     let accepted = decided.answers.iter().filter(is_accepted).count();
-    if accepted > 0 && !fence.pass(session, accepted).await? {
+    if accepted > 0 && !fence.pass(session, accepted, by.version).await? {
         decided = decide(wishes, &ids, known, &bought, Admission::Closed, now);
     }
     let fresh: Vec<&Order> = decided

@@ -3,6 +3,9 @@
 //!
 //! Each process has a gate of its own, so that acceptances do not meet there. Who makes a gate and who closes the doors write the
 //! same document, so of two at once one runs again.
+//!
+//! A sale that was deleted and made anew under its name, and that has what the one before it left, opens by a later control document
+//! than the one that the doors were closed by: it passes.
 
 use futures::{FutureExt, TryStreamExt};
 use mongodb::{
@@ -40,11 +43,17 @@ impl Fence {
         }
     }
 
-    /// Passes in the transaction of an acceptance, with a number of orders, or does not: then nothing may be accepted in it.
+    /// Passes in the transaction of an acceptance, with a number of orders and by a control document of this version, or does not: then
+    /// nothing may be accepted in it.
     ///
     /// # Errors
     /// The driver's.
-    pub(crate) async fn pass(&self, session: &mut ClientSession, orders: usize) -> Result<bool, Error> {
+    pub(crate) async fn pass(
+        &self,
+        session: &mut ClientSession,
+        orders: usize,
+        document: u64,
+    ) -> Result<bool, Error> {
         let orders = i64::try_from(orders).unwrap_or(i64::MAX);
         let open = doc! {"_id": &self.process, "open": true};
         let passed = self
@@ -65,7 +74,10 @@ impl Fence {
             .find_one(doc! {"_id": DOORS})
             .session(&mut *session)
             .await?;
-        let is_closed = doors.is_some_and(|doors| doors.get_bool("closed").unwrap_or(false));
+        let is_closed = doors.is_some_and(|doors| {
+            let by = doors.get_i64("version").unwrap_or(0);
+            doors.get_bool("closed").unwrap_or(false) && number(document) <= by
+        });
         if own.is_some() || is_closed {
             return Ok(false);
         }
@@ -91,11 +103,12 @@ impl Fence {
         Ok(all.iter().map(of).sum())
     }
 
-    /// Closes the doors for good, for every process there is or will be.
+    /// Closes the doors for good, for every process there is or will be that goes by this version of the control document or an earlier
+    /// one.
     ///
     /// # Errors
     /// The database's.
-    pub async fn close(&self) -> Result<(), MongoError> {
+    pub async fn close(&self, document: u64) -> Result<(), MongoError> {
         if self.closed.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -104,7 +117,10 @@ impl Fence {
                 let gates = self.gates.clone();
                 async move {
                     gates
-                        .update_one(doc! {"_id": DOORS}, doc! {"$set": {"closed": true}})
+                        .update_one(
+                            doc! {"_id": DOORS},
+                            doc! {"$set": {"closed": true}, "$max": {"version": number(document)}},
+                        )
                         .upsert(true)
                         .session(&mut *session)
                         .await?;
@@ -121,4 +137,9 @@ impl Fence {
         tracing::info!("the doors are closed: no process accepts an order any more");
         Ok(())
     }
+}
+
+/// A version as the database holds it.
+fn number(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
 }

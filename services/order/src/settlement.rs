@@ -116,9 +116,10 @@ impl Settlement {
     }
 
     async fn look(&self) -> Result<Numbers, lag::LagError> {
-        if self.control.current().closed {
-            let fence = self.fence.clone();
-            mongo::detached(async move { fence.close().await }).await?;
+        let document = self.control.current();
+        if document.closed {
+            let (fence, version) = (self.fence.clone(), document.version);
+            mongo::detached(async move { fence.close(version).await }).await?;
         }
         // In this order: what was said by that moment is in a topic, where it is seen, or handled.
         let this = self.clone();

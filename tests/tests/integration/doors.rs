@@ -11,6 +11,40 @@ use quicksale_tests::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// A FlashSale that is deleted and made anew under its name has what the one before it left, closed doors among it.
+#[tokio::test]
+async fn a_sale_that_is_made_anew_under_its_name_accepts_orders() -> Result<()> {
+    let mut world = World::start().await?;
+    world.shop.product("AGAIN", 50, None).await?;
+    world.shop.order("ada", "first", "AGAIN", 1).await?.expect(201)?;
+    let mut document = world.current_control()?;
+    document.version += 1;
+    document.closed = true;
+    ensure!(world.push_control("order", &document).await? == document.version);
+    let settlement = world
+        .shop
+        .http
+        .get(world.url_of("order", "/internal/settlement"))
+        .bearer_auth(world.shop.internal_token("operator")?);
+    settlement.send().await?.error_for_status()?;
+    let fences = world.database.collection::<Document>("fences");
+    ensure!(
+        fences
+            .count_documents(doc! {"_id": "doors", "closed": true})
+            .await?
+            == 1
+    );
+    // The new one's pods are others, and their document is open and later.
+    document.closed = false;
+    world.control(|_| {}, &document)?;
+    world.kill_and_restart("order")?;
+    world.ready("order").await?;
+    eventually(SETTLED, "an order is accepted", async || {
+        Ok(world.shop.order("ada", "second", "AGAIN", 1).await?.status == 201)
+    })
+    .await
+}
+
 /// A process that stood still in the middle of an acceptance, and that nobody counts any more, wakes up when the sale is over.
 #[tokio::test]
 async fn a_process_that_wakes_up_after_the_count_accepts_nothing() -> Result<()> {
