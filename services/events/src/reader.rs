@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes asked for at once.
 const FETCH_BYTES: i32 = 512 * 1024;
+/// Bytes asked for where one record is wanted: the broker sends a whole batch, however large it is.
+const ONE_BATCH: i32 = 2;
 /// How long the broker holds an empty answer back, in milliseconds.
 const LONG_POLL_MS: i32 = 500;
 
@@ -177,7 +179,7 @@ impl Reader {
         if last.is_before(record) {
             return Ok(false);
         }
-        match fetch(client, next - 1, 1, 0).await {
+        match fetch(client, next - 1, ONE_BATCH, 0).await {
             Ok(records) => Ok(!records
                 .first()
                 .is_some_and(|(offset, record)| *offset == next - 1 && LastRead::of(record) == last)),
@@ -215,7 +217,7 @@ async fn fetch(
     bytes: i32,
     wait_ms: i32,
 ) -> Result<Vec<(i64, Record)>, KafkaError> {
-    let poll = client.fetch_records(from, 1..bytes.max(2), wait_ms);
+    let poll = client.fetch_records(from, 1..bytes, wait_ms);
     let (records, _high_watermark) = within(CALL_DEADLINE, poll).await?;
     Ok(records
         .into_iter()

@@ -36,16 +36,6 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Every cause.
-    pub const ALL: [Self; 6] = [
-        Self::Stocked,
-        Self::Withdrawn,
-        Self::Reserved,
-        Self::Released,
-        Self::Sold,
-        Self::Returned,
-    ];
-
     /// Where the units come from.
     pub fn from(self) -> Place {
         match self {
@@ -63,18 +53,6 @@ impl Cause {
             Self::Stocked | Self::Released | Self::Returned => Place::Available,
             Self::Reserved => Place::Reserved,
             Self::Sold => Place::Sold,
-        }
-    }
-
-    /// The name in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stocked => "stocked",
-            Self::Withdrawn => "withdrawn",
-            Self::Reserved => "reserved",
-            Self::Released => "released",
-            Self::Sold => "sold",
-            Self::Returned => "returned",
         }
     }
 }
