@@ -178,6 +178,10 @@ async fn buy(shop: &Shop, sku: &str, stock: usize, n: usize) -> Result<Option<St
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            409 if answer.json["code"] == "units_held" => {
+                answer.expect_problem(409, "units_held")?;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
             409 => {
                 answer.expect_problem(409, "sold_out")?;
                 return Ok(None);

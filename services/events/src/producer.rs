@@ -15,7 +15,7 @@ use rskafka::{
     record::Record,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,10 +26,12 @@ const CONCURRENT_PARTITIONS: usize = 16;
 /// batch that is refused for its size would be refused for ever. One record always goes.
 const BATCH_BYTES: usize = 512 * 1024;
 
-/// How long a partition that did not take its records is left alone: the others go on meanwhile.
-const LEFT_ALONE: Duration = Duration::from_secs(2);
-/// How long such a partition has for its answer when it is tried again: that long the others wait for it.
+/// How long a partition that did not take its records has for its answer when it is tried again: that long the others
+/// wait for it. It doubles with each try, up to what every call has, for a partition may also be slow.
 const PROBE: Duration = Duration::from_millis(500);
+/// A partition is left alone for so many times as long as it has for its answer, so that the others, which go on
+/// meanwhile, wait for it a fifth of the time at most.
+const LEFT_ALONE: u32 = 4;
 
 /// How long nothing at all may go through before the connection is made anew.
 const NOTHING_GOES: Duration = Duration::from_secs(10);
@@ -42,14 +44,33 @@ pub struct Producer {
     credentials: KafkaCredentials,
     prefix: String,
     connection: Option<Connection>,
-    /// Those that did not take their records, and when they are tried again.
-    stuck: HashMap<Way, Instant>,
+    /// Those that did not take their records.
+    stuck: HashMap<Way, Stuck>,
     /// When something went through the last time.
     went: Instant,
 }
 
 /// Where records go: a topic without its prefix, and a partition.
-type Way = (String, i32);
+pub type Way = (String, i32);
+
+/// A partition that did not take its records.
+#[derive(Debug, Clone, Copy)]
+struct Stuck {
+    /// When it is tried again.
+    until: Instant,
+    /// How long it has for its answer then.
+    patience: Duration,
+}
+
+impl Stuck {
+    fn again(before: Option<&Self>, now: Instant) -> Self {
+        let patience = before.map_or(PROBE, |stuck| (stuck.patience * 2).min(CALL_DEADLINE));
+        Self {
+            until: now + patience * LEFT_ALONE,
+            patience,
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Connection {
@@ -67,9 +88,11 @@ pub struct Published {
     pub ids: Vec<String>,
     /// Entries that it has not taken.
     pub failed: Vec<String>,
-    /// Entries that wait because theirs is a partition that is left alone for now.
-    pub waiting: usize,
-    /// Why nothing at all goes through, if nothing does.
+    /// Where entries are left: what comes later for the same partitions may not overtake them.
+    pub left: HashSet<Way>,
+    /// Whether there were more entries for a partition than go at once: they come next.
+    pub more: bool,
+    /// Why Kafka cannot be reached at all, if it cannot.
     pub failure: Option<KafkaError>,
 }
 
@@ -85,8 +108,9 @@ impl Producer {
         }
     }
 
-    /// Writes entries and says which of them Kafka has acknowledged. Entries of one key stay in order.
-    pub async fn publish(&mut self, entries: &[Entry]) -> Published {
+    /// Writes entries and says which of them Kafka has acknowledged. Entries of one key stay in order; those for
+    /// partitions where older ones are left (`behind`) are left too.
+    pub async fn publish(&mut self, entries: &[Entry], behind: &HashSet<Way>) -> Published {
         let mut published = Published::default();
         let groups = match self.groups(entries).await {
             Ok(groups) => groups,
@@ -97,9 +121,15 @@ impl Producer {
             }
         };
         let now = Instant::now();
-        let is_left_alone = |way: &Way| self.stuck.get(way).is_some_and(|until| now < *until);
+        let is_left_alone =
+            |way: &Way| behind.contains(way) || self.stuck.get(way).is_some_and(|stuck| now < stuck.until);
         let (alone, due): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(way, _)| is_left_alone(way));
-        published.waiting = alone.iter().map(|(_, group)| group.ids.len()).sum();
+        published.left.extend(alone.into_iter().map(|(way, _)| way));
+        let full: HashSet<Way> = due
+            .iter()
+            .filter(|(_, group)| group.full)
+            .map(|(way, _)| way.clone())
+            .collect();
         let Some(connection) = &self.connection else {
             return published;
         };
@@ -111,11 +141,7 @@ impl Producer {
         let (prefix, stuck) = (&self.prefix, &self.stuck);
         let mut answers = stream::iter(chained)
             .map(|(way, group, last)| async move {
-                let patience = if stuck.contains_key(&way) {
-                    PROBE
-                } else {
-                    CALL_DEADLINE
-                };
+                let patience = stuck.get(&way).map_or(CALL_DEADLINE, |stuck| stuck.patience);
                 let writing = connection.write(prefix, &way, group.records);
                 let written = tokio::time::timeout(patience, writing)
                     .await
@@ -123,42 +149,38 @@ impl Producer {
                 (way, group.ids, written.map(|client| (client, last)))
             })
             .buffer_unordered(CONCURRENT_PARTITIONS);
-        let (mut clients, mut failed, mut failure) = (Vec::new(), Vec::new(), None);
+        let (mut clients, mut failed) = (Vec::new(), Vec::new());
         while let Some((way, ids, written)) = answers.next().await {
             match written {
                 Ok((client, last)) => {
                     published.ids.extend(ids);
+                    published.more |= full.contains(&way);
                     clients.push((way, client, last));
                 }
                 Err(error) => {
                     tracing::debug!(topic = way.0, partition = way.1, %error, "not taken");
                     published.failed.extend(ids);
                     failed.push(way);
-                    failure.get_or_insert(error);
                 }
             }
         }
         drop(answers);
-        if !self.remember(clients, failed) {
-            published.failure = failure;
-        }
+        published.left.extend(failed.iter().cloned());
+        self.remember(clients, failed);
         published
     }
 
-    /// Keeps what was learnt, and says whether the connection is of use.
-    fn remember(&mut self, clients: Vec<(Way, Arc<PartitionClient>, i64)>, failed: Vec<Way>) -> bool {
+    /// Keeps what was learnt.
+    fn remember(&mut self, clients: Vec<(Way, Arc<PartitionClient>, i64)>, failed: Vec<Way>) {
         let now = Instant::now();
         if !clients.is_empty() {
             self.went = now;
         }
-        // Not a single one: it is the connection, or the whole of Kafka.
+        // Not a single one: it may be the connection, or the whole of Kafka, which connecting anew will tell.
         let all_at_once = clients.is_empty() && self.stuck.is_empty();
         if !failed.is_empty() && (all_at_once || now.duration_since(self.went) > NOTHING_GOES) {
             self.connection = None;
-            self.stuck.clear();
-            return false;
         }
-        let until = now + LEFT_ALONE;
         if let Some(connection) = &mut self.connection {
             for way in &failed {
                 // It may have another leader.
@@ -175,7 +197,8 @@ impl Producer {
             self.stuck.remove(&way);
         }
         for way in failed {
-            if self.stuck.insert(way.clone(), until).is_none() {
+            let stuck = Stuck::again(self.stuck.get(&way), now);
+            if self.stuck.insert(way.clone(), stuck).is_none() {
                 tracing::warn!(
                     topic = way.0,
                     partition = way.1,
@@ -183,7 +206,6 @@ impl Producer {
                 );
             }
         }
-        true
     }
 
     /// What goes where. Where a topic is unknown, its first partition stands for all of it.
@@ -318,5 +340,17 @@ mod tests {
         let mut group = Group::default();
         group.add(&entry("large", 2 * BATCH_BYTES));
         assert_eq!((group.ids.len(), group.records.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_stuck_partition_gets_more_time_and_takes_a_fifth_of_the_others() {
+        let now = Instant::now();
+        let mut stuck = Stuck::again(None, now);
+        assert_eq!(stuck.patience, PROBE);
+        for _ in 0..8 {
+            assert_eq!(stuck.until - now, stuck.patience * LEFT_ALONE);
+            stuck = Stuck::again(Some(&stuck), now);
+        }
+        assert_eq!(stuck.patience, CALL_DEADLINE, "a slow partition has as long as any");
     }
 }

@@ -8,48 +8,55 @@
 //!
 //! Units that are taken for an order which is refused afterwards are missing to others for that moment. So a user has
 //! one order under way at a time, and whoever had one refused takes units for the next minute only once they are
-//! accepted.
+//! accepted. So does whoever has bought as many as a customer may, as far as the gate knows: it remembers what it has
+//! seen accepted. The order service decides, which also knows what was given back.
 
 use fred::{
     clients::Client,
     error::Error,
     interfaces::{KeysInterface, LuaInterface},
 };
+use platform::gate::{GateKeys, MARKERS_ARE_WHOLE};
 use sale::{ProductId, UserId};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
 /// How long it is remembered that a key may have made an order: longer than a sale lasts.
 const MARKER_SECONDS: i64 = 7 * 24 * 3_600;
-/// What stands behind the sale's prefix for the key that inventory sets while the markers are whole: Redis has lost none since the
-/// first order.
-const WHOLE: &str = "gate:markers";
-/// Its value then.
-const ARE_WHOLE: &str = "whole";
-
 /// How long a user's order is taken to be under way if its gateway dies: longer than a service is waited for.
 const UNDER_WAY_MS: i64 = 15_000;
 /// How long a refused user takes units only afterwards.
 const DOUBTED_SECONDS: i64 = 60;
 
-/// KEYS: the marker, the user's order under way, the user's doubt, whether markers are whole, then a count for each product.
-/// ARGV: the marker's seconds, milliseconds of being under way, this order's name, then the units of each product.
-/// Returns 2 when the order may pass as a repeat, 3 when another order of the user is under way; goes on when it is new.
+/// KEYS: the marker, the user's order under way, the user's doubt, whether markers are whole, the products that are all
+/// sold, what the user has bought, then a count for each product.
+/// ARGV: the marker's seconds, milliseconds of being under way, this order's name, then for each product its id, its units, and
+/// how many of them each customer may buy (-1 for any number).
+/// Returns {2} when the order may pass as a repeat, {3} when another order of the user is under way; goes on when it is
+/// new.
 const LOOK: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('SET', KEYS[1], 'repeated', 'KEEPTTL')
-  return 2
+  return {2}
 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return 3 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return {3} end
 ";
-/// Returns 0 when there are too few units, 5 when there are and markers have been lost.
+/// Where there are too few units returns {0, the product's number from 0, what is left, 1 if every unit is sold}; {5, …} when
+/// markers have been lost.
 const CHECK: &str = r"
-for i = 5, #KEYS do
+local short
+for i = 7, #KEYS do
+  local at = 4 + (i - 7) * 3
   local left = redis.call('GET', KEYS[i])
-  if left and tonumber(left) < tonumber(ARGV[i - 1]) then
-    if redis.call('GET', KEYS[4]) == 'whole' then return 0 end
-    return 5
+  if left and tonumber(left) < tonumber(ARGV[at + 1]) then
+    local sold = redis.call('SISMEMBER', KEYS[5], ARGV[at])
+    if not short or sold == 1 then short = {i - 7, tonumber(left), sold} end
   end
+end
+if short then
+  local said = 5
+  if redis.call('GET', KEYS[4]) == 'whole' then said = 0 end
+  return {said, short[1], short[2], short[3]}
 end
 ";
 /// The order is under way from here on.
@@ -57,21 +64,30 @@ const MARK: &str = r"
 redis.call('SET', KEYS[1], 'once', 'EX', ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
 ";
-/// Returns 1 when units were taken, 4 when they are taken once the order is accepted.
+/// Returns {1} when units were taken, {4} when they are taken once the order is accepted: where that is doubtful, since
+/// the user had an order refused or has bought as many as a customer may.
 const TAKE: &str = r"
-if redis.call('EXISTS', KEYS[3]) == 1 then return 4 end
-for i = 5, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[i - 1]) end
+if redis.call('EXISTS', KEYS[3]) == 1 then return {4} end
+for i = 7, #KEYS do
+  local at = 4 + (i - 7) * 3
+  local limit = tonumber(ARGV[at + 2])
+  if limit >= 0 then
+    local bought = redis.call('HGET', KEYS[6], ARGV[at]) or '0'
+    if tonumber(bought) + tonumber(ARGV[at + 1]) > limit then return {4} end
+  end
 end
-return 1
+for i = 7, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[5 + (i - 7) * 3]) end
+end
+return {1}
 ";
 /// What takes the units of an order.
 static TAKE_NOW: LazyLock<String> = LazyLock::new(|| format!("{LOOK}{CHECK}{MARK}{TAKE}"));
 /// What takes none, and asks for none: whether there are any is not why such an order is refused.
-static TAKE_LATER: LazyLock<String> = LazyLock::new(|| format!("{LOOK}{MARK}return 4"));
+static TAKE_LATER: LazyLock<String> = LazyLock::new(|| format!("{LOOK}{MARK}return {{4}}"));
 /// KEYS: as above. ARGV: 1 to drop the marker, 2 to give back only if no repeat has used it (the repeat made the order, and
-/// has no units of its own), seconds of doubt (0 to leave it, -1 to end it), this order's name, then
-/// what comes back to the count of each product.
+/// has no units of its own), seconds of doubt (0 to leave it, -1 to end it), this order's name, then for each product its id,
+/// what comes back to its count, and how many more of it the user has bought.
 /// A marker that a repeat has used stays: the repeat may be accepted where the first try was refused.
 const SETTLE: &str = r"
 if ARGV[1] == '1' and redis.call('GET', KEYS[1]) == 'once' then redis.call('DEL', KEYS[1]) end
@@ -80,9 +96,16 @@ local doubt = tonumber(ARGV[2])
 if doubt > 0 then redis.call('SET', KEYS[3], '1', 'EX', doubt) end
 if doubt < 0 then redis.call('DEL', KEYS[3]) end
 if ARGV[1] == '2' and redis.call('GET', KEYS[1]) == 'repeated' then return 1 end
-for i = 5, #KEYS do
-  if ARGV[i - 1] ~= '0' and redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[i - 1]) end
+local bought = false
+for i = 7, #KEYS do
+  local at = 4 + (i - 7) * 3
+  if ARGV[at + 1] ~= '0' and redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[at + 1]) end
+  if ARGV[at + 2] ~= '0' then
+    redis.call('HINCRBY', KEYS[6], ARGV[at], ARGV[at + 2])
+    bought = true
+  end
 end
+if bought then redis.call('EXPIRE', KEYS[6], ARGV[#ARGV]) end
 return 1
 ";
 
@@ -90,7 +113,7 @@ return 1
 #[derive(Debug, Clone)]
 pub struct Gate {
     redis: Client,
-    prefix: String,
+    keys: GateKeys,
 }
 
 /// What the gate says.
@@ -104,10 +127,21 @@ pub enum Passage {
     Repeat,
     /// Another order of the user is under way.
     UnderWay,
-    /// No units are left.
-    Refused,
-    /// No units are left, and the key may have made an order all the same: its marker may be lost.
-    RefusedInDoubt,
+    /// There are too few units.
+    Refused(Short),
+    /// There are too few units, and the key may have made an order all the same: its marker may be lost.
+    RefusedInDoubt(Short),
+}
+
+/// Of which product there are too few units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Short {
+    /// Its place among those that were wanted.
+    pub index: usize,
+    /// Units that can be ordered.
+    pub left: u32,
+    /// Whether every unit is sold, so that none comes back.
+    pub all_sold: bool,
 }
 
 /// Whether a key has made an order, as far as the gate knows.
@@ -153,8 +187,19 @@ pub struct Attempt {
     pub user: UserId,
     /// The idempotency key.
     pub key: String,
-    /// Units of each product; every product once.
-    pub wanted: Vec<(ProductId, u32)>,
+    /// What is wanted; every product once.
+    pub wanted: Vec<WantedUnits>,
+}
+
+/// How many units of a product are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedUnits {
+    /// The product.
+    pub product: ProductId,
+    /// Units.
+    pub units: u32,
+    /// Units of it that each customer may buy; `None` for any number.
+    pub limit: Option<u32>,
 }
 
 impl Gate {
@@ -162,26 +207,28 @@ impl Gate {
     pub fn new(redis: Client, prefix: &str) -> Self {
         Self {
             redis,
-            prefix: prefix.to_owned(),
+            keys: GateKeys::new(prefix),
         }
     }
 
     fn marker(&self, user: &UserId, key: &str) -> String {
-        format!("{}idem:{}", self.prefix, name(user, key))
+        format!("{}idem:{}", self.keys.prefix(), name(user, key))
     }
 
     /// The marker, what is kept of the user, and the counts that an order touches.
     fn keys(&self, attempt: &Attempt) -> Vec<String> {
-        let user = name(&attempt.user, "");
+        let (user, prefix) = (name(&attempt.user, ""), self.keys.prefix());
         let counts = attempt
             .wanted
             .iter()
-            .map(|(product, _)| format!("{}gate:{product}", self.prefix));
+            .map(|wanted| self.keys.count(&wanted.product));
         [
             self.marker(&attempt.user, &attempt.key),
-            format!("{}under-way:{user}", self.prefix),
-            format!("{}doubt:{user}", self.prefix),
-            format!("{}{WHOLE}", self.prefix),
+            format!("{prefix}under-way:{user}"),
+            format!("{prefix}doubt:{user}"),
+            self.keys.markers(),
+            self.keys.all_sold(),
+            format!("{prefix}bought:{user}"),
         ]
         .into_iter()
         .chain(counts)
@@ -206,15 +253,27 @@ impl Gate {
     }
 
     async fn pass(&self, script: &str, attempt: &Attempt) -> Result<Passage, Error> {
-        let arguments = arguments(MARKER_SECONDS, UNDER_WAY_MS, attempt, 1);
-        let said: i64 = self.redis.eval(script, self.keys(attempt), arguments).await?;
-        Ok(match said {
-            1 => Passage::Taken,
-            2 => Passage::Repeat,
-            3 => Passage::UnderWay,
-            4 => Passage::TakesLater,
-            5 => Passage::RefusedInDoubt,
-            _ => Passage::Refused,
+        let numbers = |wanted: &WantedUnits| {
+            let limit = wanted.limit.map_or(-1, i64::from);
+            [i64::from(wanted.units), limit]
+        };
+        let arguments = arguments(MARKER_SECONDS, UNDER_WAY_MS, attempt, numbers);
+        let said: Vec<i64> = self.redis.eval(script, self.keys(attempt), arguments).await?;
+        let short = || {
+            let number = |at: usize| said.get(at).copied().unwrap_or(0);
+            Short {
+                index: usize::try_from(number(1)).unwrap_or(0),
+                left: u32::try_from(number(2)).unwrap_or(0),
+                all_sold: number(3) == 1,
+            }
+        };
+        Ok(match said.first() {
+            Some(1) => Passage::Taken,
+            Some(2) => Passage::Repeat,
+            Some(3) => Passage::UnderWay,
+            Some(4) => Passage::TakesLater,
+            Some(5) => Passage::RefusedInDoubt(short()),
+            _ => Passage::Refused(short()),
         })
     }
 
@@ -227,9 +286,9 @@ impl Gate {
         if found > 0 {
             return Ok(Knowledge::Marked);
         }
-        let whole: Option<String> = self.redis.get(format!("{}{WHOLE}", self.prefix)).await?;
+        let whole: Option<String> = self.redis.get(self.keys.markers()).await?;
         Ok(match whole.as_deref() {
-            Some(ARE_WHOLE) => Knowledge::Unmarked,
+            Some(MARKERS_ARE_WHOLE) => Knowledge::Unmarked,
             _ => Knowledge::Lost,
         })
     }
@@ -247,7 +306,13 @@ impl Gate {
             Outcome::Unknown => (0, 0, 0),
         };
         let attempt = &passed.attempt;
-        let arguments = arguments(drop_marker, doubt, attempt, back);
+        let numbers = |wanted: &WantedUnits| {
+            let counts = outcome == Outcome::Accepted && wanted.limit.is_some();
+            let units = i64::from(wanted.units);
+            [units * back, if counts { units } else { 0 }]
+        };
+        let mut arguments = arguments(drop_marker, doubt, attempt, numbers);
+        arguments.push(MARKER_SECONDS.to_string());
         let settled: Result<i64, Error> = self.redis.eval(SETTLE, self.keys(attempt), arguments).await;
         if let Err(error) = settled {
             tracing::debug!(%error, "an order is not settled with the gate; it will be set right");
@@ -264,17 +329,21 @@ fn name(user: &UserId, key: &str) -> String {
     hex::encode(hash.finalize())
 }
 
-fn arguments(first: i64, second: i64, attempt: &Attempt, times: i64) -> Vec<String> {
-    let units = attempt
-        .wanted
-        .iter()
-        .map(|(_, units)| (i64::from(*units) * times).to_string());
-    [
+/// What the scripts are told: two numbers and the order's name, then of each product its id and two numbers.
+fn arguments(
+    first: i64,
+    second: i64,
+    attempt: &Attempt,
+    numbers: impl Fn(&WantedUnits) -> [i64; 2],
+) -> Vec<String> {
+    let head = [
         first.to_string(),
         second.to_string(),
         name(&attempt.user, &attempt.key),
-    ]
-    .into_iter()
-    .chain(units)
-    .collect()
+    ];
+    let products = attempt.wanted.iter().flat_map(|wanted| {
+        let [one, other] = numbers(wanted);
+        [wanted.product.as_str().to_owned(), one.to_string(), other.to_string()]
+    });
+    head.into_iter().chain(products).collect()
 }

@@ -3,7 +3,7 @@
 use crate::{
     Gateway,
     body::Whole,
-    gate::{Attempt, Knowledge, Outcome, Passage, Passed},
+    gate::{Attempt, Knowledge, Outcome, Passage, Passed, Short, WantedUnits},
     products::Judgement,
     proxy::NoAnswer,
     subject,
@@ -33,6 +33,7 @@ use sale::{
 use serde::{Deserialize, de::IgnoredAny};
 use std::{
     collections::BTreeMap,
+    iter,
     net::IpAddr,
     sync::{Arc, LazyLock, atomic::Ordering},
     time::{Duration, Instant},
@@ -83,6 +84,7 @@ pub(crate) async fn place(State(gateway): State<Arc<Gateway>>, request: Request)
         Err(problem) => {
             let refusals_of_the_gate = [
                 Code::SoldOut,
+                Code::UnitsHeld,
                 Code::SaleNotOpen,
                 Code::SaleClosed,
                 Code::SaleHalted,
@@ -225,28 +227,47 @@ async fn judge(
     key: String,
     wanted: Vec<(ProductId, u32)>,
 ) -> Result<Option<Passed>, Problem> {
-    let attempt = Attempt {
-        user: asker.user.clone(),
-        key,
-        wanted,
-    };
-    match gateway.products.judge(&attempt.wanted).await {
-        Judgement::Fine => pass(gateway, asker, attempt, Units::Now).await,
+    let (limits, units) = match gateway.products.judge(&wanted).await {
+        Judgement::Fine(limits) => (limits, Units::Now),
         // A gateway that has just begun has nothing to judge by.
-        Judgement::UnknownProduct if !gateway.products.are_known() => {
-            pass(gateway, asker, attempt, Units::Now).await
-        }
+        Judgement::UnknownProduct if !gateway.products.are_known() => (Vec::new(), Units::Now),
         // The order service says which, and takes it if the product is newer than the list.
-        Judgement::UnknownProduct => pass(gateway, asker, attempt, Units::Later).await,
+        Judgement::UnknownProduct => (Vec::new(), Units::Later),
         Judgement::AboveLimit { sku, limit } => {
-            if may_be_a_repeat(gateway, asker, &attempt.key).await? {
+            if may_be_a_repeat(gateway, asker, &key).await? {
                 // It may have been accepted under an older limit.
                 return Ok(None);
             }
-            let detail = format!("Each customer may buy {limit} of {sku}.");
-            Err(Problem::new(Code::CustomerLimit, detail))
+            let detail = format!("Each customer may buy {limit} of {sku}. Order no more than that.");
+            let mut problem = Problem::new(Code::CustomerLimit, detail);
+            problem.sku = Some(sku);
+            return Err(problem);
         }
-    }
+    };
+    let limits = limits.into_iter().chain(iter::repeat(None));
+    let wanted = wanted
+        .into_iter()
+        .zip(limits)
+        .map(|((product, units), limit)| WantedUnits {
+            product,
+            units,
+            limit,
+        });
+    let attempt = Attempt {
+        user: asker.user.clone(),
+        key,
+        wanted: wanted.collect(),
+    };
+    pass(gateway, asker, attempt, units).await
+}
+
+/// What is said where there are too few units.
+fn too_few(gateway: &Gateway, attempt: &Attempt, short: Short) -> Problem {
+    let Some(wanted) = attempt.wanted.get(short.index) else {
+        return Problem::busy();
+    };
+    let sku = gateway.products.sku(&wanted.product);
+    Problem::too_few(&sku, wanted.units, short.left, short.all_sold)
 }
 
 async fn pass(
@@ -255,7 +276,6 @@ async fn pass(
     attempt: Attempt,
     units: Units,
 ) -> Result<Option<Passed>, Problem> {
-    let sold_out = || Problem::new(Code::SoldOut, "No units are left.");
     let passed = |attempt, has_units| Ok(Some(Passed { attempt, has_units }));
     let (until, mut backoff) = (
         Instant::now() + UNDER_WAY,
@@ -270,11 +290,11 @@ async fn pass(
             Passage::Taken => return passed(attempt, true),
             Passage::TakesLater => return passed(attempt, false),
             Passage::Repeat => return Ok(None),
-            Passage::Refused => return Err(sold_out()),
-            Passage::RefusedInDoubt if has_made_an_order(gateway, asker, &attempt.key).await? => {
+            Passage::Refused(short) => return Err(too_few(gateway, &attempt, short)),
+            Passage::RefusedInDoubt(_) if has_made_an_order(gateway, asker, &attempt.key).await? => {
                 return Ok(None);
             }
-            Passage::RefusedInDoubt => return Err(sold_out()),
+            Passage::RefusedInDoubt(short) => return Err(too_few(gateway, &attempt, short)),
             Passage::UnderWay if Instant::now() > until => {
                 let detail = "Another order of yours is still under way. Please try again with the same Idempotency-Key.";
                 return Err(Problem::new(Code::Busy, detail).retry_after(1));

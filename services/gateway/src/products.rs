@@ -49,8 +49,8 @@ pub struct Product {
 /// What the list says of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
-    /// Nothing against it.
-    Fine,
+    /// Nothing against it. How many of each product, in its order, one customer may buy.
+    Fine(Vec<Option<u32>>),
     /// A product that is not on the list.
     UnknownProduct,
     /// More units than one customer may buy.
@@ -131,6 +131,13 @@ impl Products {
         self.list.load_full().unwrap_or_default()
     }
 
+    /// What a product is called by people who sell: its SKU, or its id while it is not on the list.
+    pub fn sku(&self, id: &ProductId) -> String {
+        let list = self.list();
+        let product = list.iter().find(|product| product.product_id == id.as_str());
+        product.map_or_else(|| id.as_str().to_owned(), |product| product.sku.clone())
+    }
+
     /// Whether the list has been read.
     pub fn are_known(&self) -> bool {
         self.list.load().is_some()
@@ -182,17 +189,18 @@ impl Products {
 }
 
 fn judge(list: &[Product], wanted: &[(ProductId, u32)]) -> Judgement {
-    let mut judgement = Judgement::Fine;
+    let (mut limits, mut above) = (Vec::with_capacity(wanted.len()), None);
     for (id, units) in wanted {
         let Some(product) = list.iter().find(|product| product.product_id == id.as_str()) else {
             return Judgement::UnknownProduct;
         };
+        limits.push(product.limit_per_customer);
         if let Some(limit) = product.limit_per_customer.filter(|limit| units > limit) {
             let sku = product.sku.clone();
-            judgement = Judgement::AboveLimit { sku, limit };
+            above = Some(Judgement::AboveLimit { sku, limit });
         }
     }
-    judgement
+    above.unwrap_or(Judgement::Fine(limits))
 }
 
 #[cfg(test)]
@@ -216,7 +224,10 @@ mod tests {
                 .collect();
             judge(&list, &wanted)
         };
-        assert_eq!(of(&[("a", 2), ("b", 100)]), Judgement::Fine);
+        assert_eq!(
+            of(&[("a", 2), ("b", 100)]),
+            Judgement::Fine(vec![Some(2), None])
+        );
         assert_eq!(of(&[("a", 1), ("c", 1)]), Judgement::UnknownProduct);
         assert_eq!(of(&[("a", 3), ("c", 1)]), Judgement::UnknownProduct);
         let above = Judgement::AboveLimit {

@@ -5,14 +5,15 @@
 //! and it mends itself: units that come back are added by the batch that gives them back, a missing count is set, and
 //! a count that differs from the units available while neither moves is set right. Upwards only where no order is on
 //! its way to inventory: while the broker is away the units available stand still, and those of the orders that were
-//! accepted meanwhile are not among those that are left.
+//! accepted meanwhile are not among those that are left. It also says of which products every unit is sold, so that
+//! buyers hear "sold out" when none can come back, and not before.
 
 use crate::{product::Product, store::Store};
 use events::{Topic, lag, losses::Losses, message::OrderedItem};
 use fred::{
     clients::Client,
     error::Error,
-    interfaces::{KeysInterface, LuaInterface},
+    interfaces::{KeysInterface, LuaInterface, SetsInterface},
     types::{Expiration, SetOptions},
 };
 use mongodb::Database;
@@ -21,11 +22,16 @@ use platform::{
         kafka::KafkaCredentials,
         mongo::{self, MongoError},
     },
+    gate::{GateKeys, MARKERS_ARE_LOST, MARKERS_ARE_WHOLE},
     metrics::must,
 };
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use sale::ProductId;
-use std::{collections::HashMap, sync::LazyLock, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often counts are compared with the units available.
@@ -36,8 +42,6 @@ const QUIET_LOOKS: u32 = 4;
 const TTL_SECONDS: i64 = 3_600;
 /// Looks between two times when the counts are told to stay: 5 min.
 const KEPT_EVERY: u32 = 600;
-/// What stands behind the sale's prefix for the key that tells the gateways whether their markers are whole.
-const MARKERS: &str = "gate:markers";
 /// How long it may take to find out whether orders are on their way.
 const PROOF: Duration = Duration::from_secs(2);
 /// The group that reserves the units of new orders.
@@ -46,8 +50,9 @@ const GROUP: &str = "inventory";
 /// Sets a count only if it is still what it was when it was judged to be wrong.
 const CORRECT: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
                        redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) return 1 else return 0 end";
-/// Adds to a count if there is one.
-const ADD: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('INCRBY', KEYS[1], ARGV[1]) \
+/// Adds to a count if there is one. What comes back is not all sold.
+const ADD: &str = "if tonumber(ARGV[1]) > 0 then redis.call('SREM', KEYS[2], ARGV[2]) end \
+                   if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('INCRBY', KEYS[1], ARGV[1]) \
                    else return -1 end";
 
 static CORRECTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -62,7 +67,7 @@ static CORRECTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 #[derive(Debug, Clone)]
 pub struct Gate {
     redis: Client,
-    prefix: String,
+    keys: GateKeys,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,17 +82,15 @@ impl Gate {
     pub fn new(redis: Client, prefix: &str) -> Self {
         Self {
             redis,
-            prefix: prefix.to_owned(),
+            keys: GateKeys::new(prefix),
         }
-    }
-
-    fn key(&self, product: &ProductId) -> String {
-        format!("{}gate:{product}", self.prefix)
     }
 
     /// Lets more (or fewer) orders through at once after stock was changed. Best effort: [`keep`] mends the rest.
     pub async fn add(&self, product: &ProductId, units: i64) {
-        let added: Result<i64, Error> = self.redis.eval(ADD, vec![self.key(product)], vec![units]).await;
+        let keys = vec![self.keys.count(product), self.keys.all_sold()];
+        let arguments = vec![units.to_string(), product.as_str().to_owned()];
+        let added: Result<i64, Error> = self.redis.eval(ADD, keys, arguments).await;
         if let Err(error) = added {
             tracing::debug!(%error, "gate not changed; it will be set right");
         }
@@ -110,44 +113,61 @@ impl Gate {
     async fn fill(&self, product: &ProductId, available: i64) -> Result<(), Error> {
         let expiry = Some(Expiration::EX(TTL_SECONDS));
         self.redis
-            .set::<(), _, _>(self.key(product), available, expiry, Some(SetOptions::NX), false)
+            .set::<(), _, _>(self.keys.count(product), available, expiry, Some(SetOptions::NX), false)
             .await
     }
 
     async fn count(&self, product: &ProductId) -> Result<Option<i64>, Error> {
-        self.redis.get(self.key(product)).await
+        self.redis.get(self.keys.count(product)).await
     }
 
     async fn keep(&self, product: &ProductId) -> Result<(), Error> {
-        self.redis.expire(self.key(product), TTL_SECONDS, None).await
+        self.redis
+            .expire(self.keys.count(product), TTL_SECONDS, None)
+            .await
     }
 
-    /// The key that says whether the gateways' markers are whole.
-    fn markers(&self) -> String {
-        format!("{}{MARKERS}", self.prefix)
+    /// Says of which products every unit is sold.
+    async fn say_all_sold(&self, now: &BTreeSet<&str>) -> Result<(), Error> {
+        let key = self.keys.all_sold();
+        let said: BTreeSet<String> = self.redis.smembers(&key).await?;
+        let said: BTreeSet<&str> = said.iter().map(String::as_str).collect();
+        let (more, less): (Vec<&str>, Vec<&str>) =
+            (now.difference(&said).copied().collect(), said.difference(now).copied().collect());
+        if !more.is_empty() {
+            self.redis.sadd::<(), _, _>(&key, more).await?;
+            self.redis.expire::<(), _>(&key, TTL_SECONDS, None).await?;
+        }
+        if !less.is_empty() {
+            self.redis.srem::<(), _, _>(&key, less).await?;
+        }
+        Ok(())
     }
 
     /// Whether somebody has said whether markers are whole, since Redis was empty.
     async fn has_said(&self) -> Result<bool, Error> {
-        let found: i64 = self.redis.exists(self.markers()).await?;
+        let found: i64 = self.redis.exists(self.keys.markers()).await?;
         Ok(found > 0)
     }
 
     async fn say(&self, whole: bool) -> Result<(), Error> {
-        let text = if whole { "whole" } else { "lost" };
+        let text = if whole { MARKERS_ARE_WHOLE } else { MARKERS_ARE_LOST };
         let expiry = Some(Expiration::EX(TTL_SECONDS));
         self.redis
-            .set::<(), _, _>(self.markers(), text, expiry, Some(SetOptions::NX), false)
+            .set::<(), _, _>(self.keys.markers(), text, expiry, Some(SetOptions::NX), false)
             .await
     }
 
     async fn keep_saying(&self) -> Result<(), Error> {
-        self.redis.expire(self.markers(), TTL_SECONDS, None).await
+        for key in [self.keys.markers(), self.keys.all_sold()] {
+            self.redis.expire::<(), _>(key, TTL_SECONDS, None).await?;
+        }
+        Ok(())
     }
 
     async fn correct(&self, product: &ProductId, from: i64, to: i64) -> Result<i64, Error> {
         self.redis
-            .eval(CORRECT, vec![self.key(product)], vec![from, to, TTL_SECONDS])
+            .eval(CORRECT, vec![self.keys.count(product)], vec![from, to, TTL_SECONDS])
             .await
     }
 }
@@ -257,6 +277,9 @@ async fn look_at_all(
             gate.say(true).await?;
         }
     }
+    let all_sold = products.iter().filter(|product| product.sold == product.stock);
+    gate.say_all_sold(&all_sold.map(|product| product.id.as_str()).collect())
+        .await?;
     let mut too_low = Vec::new();
     for product in products {
         let available = product.stock - product.reserved - product.sold;

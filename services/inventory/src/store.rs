@@ -201,6 +201,18 @@ impl Store {
         self.products.find_one(doc! {"_id": id.as_str()}).await
     }
 
+    /// The SKU of a product, or its id where there is no such product.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn sku(&self, session: &mut ClientSession, id: &ProductId) -> Result<String, Error> {
+        let found = self.products.find_one(doc! {"_id": id.as_str()}).session(session).await?;
+        Ok(found.map_or_else(
+            || id.as_str().to_owned(),
+            |product| product.sku.as_str().to_owned(),
+        ))
+    }
+
     /// What a batch of messages needs to know, read in its transaction.
     ///
     /// # Errors

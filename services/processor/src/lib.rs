@@ -6,7 +6,7 @@
 use events::{
     lanes::{LaneStore, LeaseTerms},
     outbox::{Entry, Outbox},
-    producer::Producer,
+    producer::{Producer, Published, Way},
 };
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
@@ -23,6 +23,7 @@ use platform::{
 };
 use prometheus::{IntCounter, IntGauge, register_int_counter, register_int_gauge};
 use std::{
+    collections::HashSet,
     sync::LazyLock,
     time::{Duration, Instant},
 };
@@ -33,7 +34,7 @@ const BATCH: i64 = 1_000;
 /// How long an empty outbox is left alone. It adds to the time to an order's end, twice; looking costs one indexed
 /// read of an empty collection.
 const IDLE: Duration = Duration::from_millis(10);
-/// How long entries that wait are passed over before it is looked from the oldest on again.
+/// How long at least entries that are left waiting are passed over before it is looked from the oldest on again.
 const LOOKS_BEHIND: Duration = Duration::from_secs(1);
 /// The lease that makes one replica the relay.
 const LEASE: &str = "processor/outbox/0";
@@ -79,7 +80,7 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
         terms: LeaseTerms::default(),
         clock: Clock::System,
         leading_since: None,
-        after: None,
+        pass: Pass::default(),
     };
     let heart = deps.health.heartbeat("outbox relay", STUCK);
     vec![("outbox relay", relay.run(deps.stop, heart).boxed())]
@@ -94,8 +95,51 @@ struct Relay {
     clock: Clock,
     /// When the lease was last renewed; `None` while another replica relays.
     leading_since: Option<Instant>,
-    /// Entries up to this one wait for partitions that are left alone; until when that is taken for granted.
-    after: Option<(String, Instant)>,
+    pass: Pass,
+}
+
+/// One way through the outbox, from the oldest entry to the newest, page by page. Where partitions are stuck their entries
+/// are left; the pass goes on behind them, however many they are, and nothing overtakes what it has left.
+#[derive(Debug, Default)]
+struct Pass {
+    /// The last entry of the page before; `None` at the beginning.
+    after: Option<String>,
+    /// Where older entries are left.
+    left: HashSet<Way>,
+    /// When it began to leave some.
+    since: Option<Instant>,
+}
+
+impl Pass {
+    /// Goes on behind a page, or begins anew: where nothing is left, and at the end once what is left may go. Entries
+    /// may also appear before the end, by the clock of another process, and are found then.
+    fn turn(&mut self, page: Page, left: HashSet<Way>, now: Instant) {
+        self.left.extend(left);
+        if page.has_more {
+            return;
+        }
+        if self.left.is_empty() {
+            *self = Self::default();
+            return;
+        }
+        let since = *self.since.get_or_insert(now);
+        if !page.is_whole && now.duration_since(since) >= LOOKS_BEHIND {
+            *self = Self::default();
+        } else if page.last.is_some() {
+            self.after = page.last;
+        }
+    }
+}
+
+/// A page that was looked at.
+#[derive(Debug)]
+struct Page {
+    /// Its last entry, if it has any.
+    last: Option<String>,
+    /// Whether it is a full page, so that there may be another one.
+    is_whole: bool,
+    /// Whether something of it found no room and goes next.
+    has_more: bool,
 }
 
 impl Relay {
@@ -140,17 +184,26 @@ impl Relay {
         if !self.lead().await? {
             return Ok(0);
         }
-        let (outbox, after) = (self.outbox.clone(), self.after.clone().map(|(id, _)| id));
+        let (outbox, after) = (self.outbox.clone(), self.pass.after.clone());
         let entries: Vec<Entry> =
             mongo::detached(async move { outbox.oldest(after, BATCH).await.map_err(MongoError::from) })
                 .await?;
-        let Some(last) = entries.last().map(|entry| entry.id.clone()) else {
-            return Ok(self.begin_anew());
-        };
+        let last = entries.last().map(|entry| entry.id.clone());
         let is_whole = i64::try_from(entries.len()).is_ok_and(|found| found == BATCH);
-        let published = self.producer.publish(&entries).await;
+        let published = if entries.is_empty() {
+            Published::default()
+        } else {
+            self.producer.publish(&entries, &self.pass.left).await
+        };
         let count = published.ids.len();
-        self.look_behind(is_whole && published.waiting > 0, last);
+        if published.failure.is_none() {
+            let page = Page {
+                last,
+                is_whole,
+                has_more: published.more,
+            };
+            self.pass.turn(page, published.left, Instant::now());
+        }
         PUBLISHED.inc_by(count as u64);
         let (outbox, done, failed) = (self.outbox.clone(), published.ids, published.failed);
         mongo::detached(async move {
@@ -165,24 +218,9 @@ impl Relay {
         .await?;
         match published.failure {
             Some(error) => Err(error.into()),
-            None => Ok(count.max(usize::from(self.after.is_some()))),
+            // At once where something went or more pages follow; otherwise after a pause, also where entries are left.
+            None => Ok(count.max(usize::from(is_whole))),
         }
-    }
-
-    /// Where some of a page belong to partitions that are left alone, the next one is looked at; for a while only, since
-    /// entries may also appear before the page.
-    fn look_behind(&mut self, page_waits: bool, last: String) {
-        let until = self.after.take().map(|(_, until)| until);
-        let until = until.unwrap_or_else(|| Instant::now() + LOOKS_BEHIND);
-        if page_waits && Instant::now() < until {
-            self.after = Some((last, until));
-        }
-    }
-
-    /// At the end: from the beginning the next time.
-    fn begin_anew(&mut self) -> usize {
-        self.after = None;
-        0
     }
 
     /// Whether this replica is the relay, renewing its lease in time.
@@ -215,4 +253,76 @@ enum RelayError {
     Kafka(#[from] platform::backends::kafka::KafkaError),
     #[error(transparent)]
     Mongo(#[from] MongoError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ways(partitions: &[i32]) -> HashSet<Way> {
+        partitions
+            .iter()
+            .map(|partition| ("order.created".to_owned(), *partition))
+            .collect()
+    }
+
+    fn page(last: &str, is_whole: bool) -> Page {
+        Page {
+            last: (!last.is_empty()).then(|| last.to_owned()),
+            is_whole,
+            has_more: false,
+        }
+    }
+
+    #[test]
+    fn a_pass_goes_behind_what_is_stuck_to_the_end_and_only_then_begins_anew() {
+        let now = Instant::now();
+        let late = now + LOOKS_BEHIND * 10;
+        let mut pass = Pass::default();
+        // Page after page of one stuck partition, and it takes as long as it takes.
+        for last in ["a", "b", "c"] {
+            pass.turn(page(last, true), ways(&[3]), now);
+            assert_eq!(pass.after.as_deref(), Some(last));
+        }
+        pass.turn(page("d", true), ways(&[]), late);
+        assert_eq!(
+            pass.after.as_deref(),
+            Some("d"),
+            "others' entries may be on the next page"
+        );
+        assert_eq!(pass.left, ways(&[3]), "what is left stays left until the pass ends");
+        pass.turn(page("e", false), ways(&[]), late);
+        assert!(pass.after.is_none() && pass.left.is_empty());
+    }
+
+    #[test]
+    fn the_end_is_looked_at_for_a_while() {
+        let now = Instant::now();
+        let mut pass = Pass::default();
+        pass.turn(page("a", false), ways(&[3]), now);
+        pass.turn(page("", false), ways(&[]), now);
+        assert_eq!(pass.after.as_deref(), Some("a"), "new entries flow");
+        pass.turn(page("", false), ways(&[]), now + LOOKS_BEHIND);
+        assert!(pass.after.is_none(), "what is left is tried again");
+    }
+
+    #[test]
+    fn where_nothing_is_left_the_oldest_are_next() {
+        let mut pass = Pass::default();
+        pass.turn(page("a", true), ways(&[]), Instant::now());
+        assert!(pass.after.is_none());
+    }
+
+    #[test]
+    fn what_found_no_room_is_next_also_on_a_later_page() {
+        let now = Instant::now();
+        let mut pass = Pass::default();
+        pass.turn(page("a", true), ways(&[3]), now);
+        let full = Page {
+            has_more: true,
+            ..page("b", true)
+        };
+        pass.turn(full, ways(&[]), now);
+        assert_eq!(pass.after.as_deref(), Some("a"), "the same page again");
+    }
 }

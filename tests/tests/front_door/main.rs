@@ -6,10 +6,10 @@ mod smuggling;
 mod sockets;
 
 use anyhow::{Context, Result, ensure};
-use fred::interfaces::KeysInterface;
+use fred::interfaces::{KeysInterface, SetsInterface};
 use futures::future::join_all;
 use gateway::{
-    gate::{Attempt, Gate, Outcome, Passage, Passed},
+    gate::{Attempt, Gate, Outcome, Passage, Passed, Short, WantedUnits},
     limiter::{Count, Limiter},
 };
 use platform::tokens::Role;
@@ -117,11 +117,7 @@ async fn a_refused_buyer_takes_units_afterwards_and_one_order_at_a_time() -> Res
     let count = format!("{prefix}gate:p");
     redis.set::<(), _, _>(&count, 10, None, None, false).await?;
     let left = async || -> Result<i64> { Ok(redis.get(&count).await?) };
-    let attempt = |user: &str, key: &str| Attempt {
-        user: UserId::new(user),
-        key: key.to_owned(),
-        wanted: vec![(ProductId::new("p"), 3)],
-    };
+    let attempt = |user: &str, key: &str| three_of_p(user, key, None);
     let passed = |attempt: &Attempt, has_units| Passed {
         attempt: attempt.clone(),
         has_units,
@@ -144,11 +140,66 @@ async fn a_refused_buyer_takes_units_afterwards_and_one_order_at_a_time() -> Res
     assert_eq!(gate.take(&attempt("ada", "fifth")).await?, Passage::Taken);
     // Nobody has said that markers are whole.
     let eve = attempt("eve", "first");
-    assert_eq!(gate.take(&eve).await?, Passage::RefusedInDoubt);
+    let short = |all_sold| Short {
+        index: 0,
+        left: 1,
+        all_sold,
+    };
+    assert_eq!(gate.take(&eve).await?, Passage::RefusedInDoubt(short(false)));
     redis
         .set::<(), _, _>(format!("{prefix}gate:markers"), "whole", None, None, false)
         .await?;
-    assert_eq!(gate.take(&eve).await?, Passage::Refused);
+    assert_eq!(gate.take(&eve).await?, Passage::Refused(short(false)));
+    redis
+        .sadd::<(), _, _>(format!("{prefix}gate:all-sold"), "p")
+        .await?;
+    assert_eq!(gate.take(&eve).await?, Passage::Refused(short(true)));
+    Ok(())
+}
+
+fn three_of_p(user: &str, key: &str, limit: Option<u32>) -> Attempt {
+    let wanted = WantedUnits {
+        product: ProductId::new("p"),
+        units: 3,
+        limit,
+    };
+    Attempt {
+        user: UserId::new(user),
+        key: key.to_owned(),
+        wanted: vec![wanted],
+    }
+}
+
+/// Who has bought as many as a customer may cannot keep the last units from others by asking for more.
+#[tokio::test]
+async fn a_buyer_over_the_limit_takes_no_units_from_others() -> Result<()> {
+    let (redis, prefix) = redis()?;
+    let gate = Gate::new(redis.clone(), &prefix);
+    let count = format!("{prefix}gate:p");
+    redis.set::<(), _, _>(&count, 20, None, None, false).await?;
+    let left = async || -> Result<i64> { Ok(redis.get(&count).await?) };
+    for (key, limit, passage, then) in [
+        ("first", Some(6), Passage::Taken, 17),
+        ("second", Some(6), Passage::Taken, 14),
+        ("third", Some(6), Passage::TakesLater, 14),
+        // It was raised, or taken away.
+        ("fourth", Some(9), Passage::Taken, 11),
+        ("fifth", None, Passage::Taken, 8),
+    ] {
+        let attempt = three_of_p("ada", key, limit);
+        let taken = gate.take(&attempt).await?;
+        assert_eq!((taken, left().await?), (passage, then), "{key}");
+        let (has_units, outcome) = match passage {
+            Passage::Taken => (true, Outcome::Accepted),
+            _ => (false, Outcome::NotSent),
+        };
+        gate.settle(&Passed { attempt, has_units }, outcome).await;
+    }
+    assert_eq!(
+        gate.take(&three_of_p("bob", "first", Some(6))).await?,
+        Passage::Taken,
+        "others have limits of their own"
+    );
     Ok(())
 }
 

@@ -156,7 +156,7 @@ async fn units_of_holds_by_hand_are_for_sale_as_they_come_back() -> Result<()> {
     }
     shop.order("early", "k", "TRICKLE", 1)
         .await?
-        .expect_problem(409, "sold_out")?;
+        .expect_problem(409, "units_held")?;
     // More often than the two seconds that the gate waits for movement to end.
     for n in 0..12 {
         ask("release", json!({"orderId": format!("hold-{n}")})).await?;

@@ -95,3 +95,40 @@ async fn a_limit_counts_what_was_ordered_before_it_was_set() -> Result<()> {
     order("the fourth").await?.expect_problem(409, "customer_limit")?;
     world.check_conservation().await
 }
+
+/// "Sold out" is for good, so buyers go away; while units may come back they are told to try again, and which.
+#[tokio::test]
+async fn sold_out_is_said_when_nothing_can_come_back_and_not_before() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    let product = shop.product("LAST-ONE", 1, None).await?;
+    let order = held(&world, "ada", "k", "LAST-ONE").await?;
+    let refused = shop.order("bob", "k", "LAST-ONE", 1).await?;
+    refused.expect_problem(409, "units_held")?;
+    ensure!(
+        refused.json["sku"] == "LAST-ONE" && refused.json["left"] == 0 && refused.headers.contains_key("retry-after"),
+        "{} {:?}",
+        refused.text,
+        refused.headers
+    );
+    let payment = shop.token("the-payment", Role::Service)?;
+    ask(&world, &order, "confirm", &payment).await?.expect(200)?;
+    eventually(SETTLED, "it is known that all is sold", async || {
+        let refused = shop.order("bob", "k", "LAST-ONE", 1).await?;
+        Ok(refused.expect_problem(409, "sold_out").is_ok() && refused.json["sku"] == "LAST-ONE")
+    })
+    .await?;
+    // By hand the same is said.
+    let admin = shop.token("an-admin", Role::Admin)?;
+    let hold = json!({"orderId": "by-hand", "items": [{"sku": "LAST-ONE", "quantity": 1}]});
+    let by_hand = shop.send(Method::POST, "/api/inventory/reserve", Some(&admin), Some(hold.clone())).await?;
+    by_hand.expect_problem(409, "sold_out")?;
+    let path = format!("/api/inventory/products/{product}/stock");
+    let more = json!({"delta": 2});
+    shop.send(Method::POST, &path, Some(&admin), Some(more)).await?.expect(200)?;
+    shop.order("bob", "k", "LAST-ONE", 1).await?.expect(201)?;
+    held(&world, "eve", "k", "LAST-ONE").await?;
+    let by_hand = shop.send(Method::POST, "/api/inventory/reserve", Some(&admin), Some(hold)).await?;
+    by_hand.expect_problem(409, "units_held")?;
+    world.check_conservation().await
+}

@@ -86,7 +86,7 @@ fn standing(message: &str, order: &OrderId, state: ReservationState) -> Json<Sta
 #[utoipa::path(post, path = "/api/inventory/reserve", tag = "inventory", request_body = Reserve,
     security(("bearer" = ["admin", "service"])),
     responses((status = 200, body = Standing, description = "Where the reservation stands"),
-              (status = 409, body = Problem, description = "sold_out, order_final")))]
+              (status = 409, body = Problem, description = "sold_out, units_held, order_final")))]
 pub(super) async fn reserve(
     State(inventory): State<Inventory>,
     caller: Caller,
@@ -149,9 +149,13 @@ async fn reserve_in(
         let account = accounts.get_mut(&item.product_id).ok_or_else(|| {
             Problem::field(format!("items[{index}].productId"), "is no product of this sale")
         })?;
-        account
-            .reserve(u64::from(item.quantity.get()))
-            .map_err(|error| Problem::new(Code::SoldOut, format!("Nothing was held: {error}.")))?;
+        let units = item.quantity.get();
+        if account.reserve(u64::from(units)).is_err() {
+            let sku = store.sku(session, &item.product_id).await?;
+            let left = u32::try_from(account.available()).unwrap_or(u32::MAX);
+            let all_sold = account.sold() == account.total();
+            return Err(Problem::too_few(&sku, units, left, all_sold).into());
+        }
     }
     let posting = |item: &OrderedItem| Posting::of(item, &new.order, Cause::Reserved);
     let plan = Plan {

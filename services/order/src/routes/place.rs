@@ -60,7 +60,7 @@ pub(super) struct Placed {
 #[utoipa::path(post, path = "/api/orders", tag = "orders", request_body = NewOrder, security(("bearer" = [])),
     params(("Idempotency-Key" = String, Header, description = "1 to 255 printable characters; one key makes one order")),
     responses((status = 201, body = Placed, description = "Accepted; for a repeat, with Idempotency-Replayed: true"),
-        (status = 409, body = Problem, description = "sold_out, sale_not_open, sale_closed, sale_halted, customer_limit"),
+        (status = 409, body = Problem, description = "sold_out, units_held, sale_not_open, sale_closed, sale_halted, customer_limit"),
         (status = 422, body = Problem, description = "idempotency_key_reused")))]
 pub(super) async fn place(
     State(orders): State<Orders>,
@@ -107,10 +107,13 @@ fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {
             Code::IdempotencyKeyReused,
             "This Idempotency-Key was used for an order with other items. Use a new key for a new order.",
         )),
-        Answer::CustomerLimit { sku, limit } => Err(Problem::new(
-            Code::CustomerLimit,
-            format!("Each customer may buy {limit} of {sku}, and your orders reach that already."),
-        )),
+        Answer::CustomerLimit { sku, limit } => {
+            let detail =
+                format!("Each customer may buy {limit} of {sku}, and with your other orders this one would be more.");
+            let mut problem = Problem::new(Code::CustomerLimit, detail);
+            problem.sku = Some(sku);
+            Err(problem)
+        }
         Answer::NotOpen(admission) => Err(Problem::outside_the_sale(admission).unwrap_or_else(Problem::busy)),
         Answer::Busy => Err(Problem::busy()),
     }

@@ -8,6 +8,10 @@ use axum::{
 use sale::{control::Admission, order::OrderStatus};
 use serde::{Deserialize, Serialize};
 
+/// When it is worth asking again for units that others hold, in seconds: orders that are confirmed at once are within
+/// one, and those that wait for a payment come back at any time.
+const HELD_FOR: u64 = 2;
+
 /// The stable codes. Clients branch on these; titles and details are for people and may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -24,8 +28,10 @@ pub enum Code {
     NotFound,
     /// 405: the route does not know the method.
     MethodNotAllowed,
-    /// 409: no units left.
+    /// 409: every unit is sold; see `sku`.
     SoldOut,
+    /// 409: fewer units are free than asked for, and more may come back; see `sku`, `left` and `Retry-After`.
+    UnitsHeld,
     /// 409: before the opening; see `opensAt`.
     SaleNotOpen,
     /// 409: after the end.
@@ -70,6 +76,7 @@ impl Code {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::SoldOut
+            | Self::UnitsHeld
             | Self::SaleNotOpen
             | Self::SaleClosed
             | Self::SaleHalted
@@ -99,6 +106,7 @@ impl Code {
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::SoldOut => "Sold out",
+            Self::UnitsHeld => "Not enough units are free now",
             Self::SaleNotOpen => "The sale is not open yet",
             Self::SaleClosed => "The sale is over",
             Self::SaleHalted => "The sale is paused",
@@ -153,6 +161,13 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub order_status: Option<OrderStatus>,
+    /// The product that is missing, with `sold_out` and `units_held`, or of which no more may be bought, with
+    /// `customer_limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sku: Option<String>,
+    /// Units of it that can be ordered, with `units_held`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<u32>,
     /// The fields that were refused, with `invalid_request`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -180,6 +195,8 @@ impl Problem {
             request_id: None,
             opens_at: None,
             order_status: None,
+            sku: None,
+            left: None,
             errors: Vec::new(),
             retry_after: None,
             headers: Vec::new(),
@@ -230,6 +247,28 @@ impl Problem {
                 "The sale is paused; please come back in a moment.",
             )),
         }
+    }
+
+    /// 409 for a product of which there are not enough units: that all are sold, or that some may come back.
+    pub fn too_few(sku: &str, wanted: u32, left: u32, all_sold: bool) -> Self {
+        let mut problem = if all_sold {
+            Self::new(Code::SoldOut, format!("Every unit of {sku} is sold."))
+        } else {
+            let detail = match left {
+                0 => format!(
+                    "No unit of {sku} is free now. Some are held by orders that may not be completed; try again with the \
+                     same Idempotency-Key."
+                ),
+                left => format!(
+                    "Only {left} of {sku} can be ordered now, and not {wanted}. Order fewer, or try again: some are held by \
+                     orders that may not be completed."
+                ),
+            };
+            Self::new(Code::UnitsHeld, detail).retry_after(HELD_FOR)
+        };
+        problem.sku = Some(sku.to_owned());
+        problem.left = Some(left);
+        problem
     }
 
     /// 503: the same request may be sent again. An order sent again with its key is never made twice, whatever became

@@ -185,7 +185,7 @@ pub(super) async fn place(shops: &[Arc<Shop>; 2], chance: &mut StdRng, deal: &mu
             Ok(answer) if answer.status == 409 => {
                 let code = answer.json["code"].as_str().unwrap_or_default();
                 ensure!(
-                    ["sold_out", "customer_limit"].contains(&code),
+                    ["sold_out", "units_held", "customer_limit"].contains(&code),
                     "{deal:?}: {}",
                     answer.text
                 );
