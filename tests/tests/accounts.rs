@@ -513,7 +513,7 @@ async fn the_administrator_is_who_is_declared() -> Result<()> {
 
     // Outsiders do not reach the question.
     let user = renewed.json["user"]["_id"].as_str().context("no _id")?;
-    let path = format!("/internal/administrators/{user}");
+    let path = format!("/internal/standing/{user}");
     shop.send(Method::GET, &path, Some(token), None)
         .await?
         .expect_problem(404, "not_found")?;

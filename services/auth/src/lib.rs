@@ -4,7 +4,7 @@
 //! - [`password`] hashes, by way of [`hashing`] and within what [`memory`] there is;
 //! - [`proof`] lets somebody prove who they are, and [`guesses`] counts the tries;
 //! - [`session`] hands out token pairs and exchanges them by the rules of [`refresh`];
-//! - [`store`] keeps users, [`session_store`] their sessions;
+//! - [`store`] keeps users, [`session_store`] their sessions, [`service_account`] those of the shop's programs;
 //! - [`routes`] is the HTTP API; [`seed`] keeps the administrator that [`admin`] declares.
 
 pub mod account;
@@ -18,6 +18,7 @@ pub mod proof;
 pub mod refresh;
 pub mod routes;
 pub mod seed;
+pub mod service_account;
 pub mod session;
 pub mod session_store;
 pub mod store;
@@ -61,10 +62,12 @@ pub struct Service {
 pub fn build(deps: Dependencies) -> Service {
     let users = store::Store::new(&deps.accounts);
     let stored = session_store::SessionStore::new(&deps.accounts);
+    let service_accounts = service_account::ServiceAccounts::new(&deps.accounts);
     let guesses = guesses::Guesses::new(&deps.accounts);
     let passwords = password::Passwords::default();
     let state = routes::Auth {
         users: users.clone(),
+        service_accounts: service_accounts.clone(),
         sessions: session::Sessions::new(users.clone(), stored.clone(), deps.signer),
         prover: proof::Prover::new(users.clone(), guesses.clone(), passwords.clone()),
         passwords: passwords.clone(),
@@ -74,6 +77,7 @@ pub fn build(deps: Dependencies) -> Service {
     let seeder = seed::Seeder {
         users,
         sessions: stored,
+        service_accounts,
         guesses,
         passwords,
         source: deps.admin,

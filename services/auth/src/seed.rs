@@ -12,6 +12,8 @@ use crate::{
     admin::{Admin, AdminSecret, AdminSource, Declared},
     guesses::Guesses,
     password::Passwords,
+    service_account::ServiceAccounts,
+    service_account::ServiceAccounts,
     session_store::SessionStore,
     store::{Store, User},
 };
@@ -39,6 +41,8 @@ pub struct Seeder {
     pub users: Store,
     /// Their sessions.
     pub sessions: SessionStore,
+    /// Accounts of the shop's programs.
+    pub service_accounts: ServiceAccounts,
     /// Counts of tries at passwords.
     pub guesses: Guesses,
     /// Hashing.
@@ -86,6 +90,8 @@ impl Seeder {
         let done = async {
             self.users.create_indexes().await?;
             self.sessions.create_indexes().await?;
+            self.service_accounts.create_indexes().await?;
+            self.service_accounts.create_indexes().await?;
             self.guesses.create_indexes().await
         };
         done.await.map_err(|error| error.to_string())

@@ -15,7 +15,7 @@ use platform::{
     audit::{self, Event, Outcome, masked_address},
     backends::mongo::{self, MongoError},
     http::problem::Problem,
-    tokens::Signer,
+    tokens::{KeyError, Role, Signer},
 };
 use sale::UserId;
 use serde::Serialize;
@@ -89,6 +89,19 @@ impl Sessions {
         .await
         .map_err(|error| busy(&error))?;
         self.pair(user, &token, now)
+    }
+
+    /// An access token of a program of the shop, which has no session: it asks for the next one with its secret.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn sign_for_service(
+        &self,
+        id: &UserId,
+        version: i64,
+        now: Timestamp,
+    ) -> Result<String, KeyError> {
+        self.signer.versioned_token(id, Role::Service, version, now)
     }
 
     /// Exchanges a refresh token. One that was spent just now is answered as it was then; one that was spent before was

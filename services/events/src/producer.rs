@@ -351,6 +351,9 @@ mod tests {
             assert_eq!(stuck.until - now, stuck.patience * LEFT_ALONE);
             stuck = Stuck::again(Some(&stuck), now);
         }
-        assert_eq!(stuck.patience, CALL_DEADLINE, "a slow partition has as long as any");
+        assert_eq!(
+            stuck.patience, CALL_DEADLINE,
+            "a slow partition has as long as any"
+        );
     }
 }

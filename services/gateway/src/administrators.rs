@@ -1,8 +1,8 @@
-//! Whether an administrator still is one. Access tokens are good until they expire, whatever became of their account;
-//! what an administrator may do is too much for that. So auth is asked before such a request goes on, and its answer is
+//! Whether an administrator, or a program of the shop, still is one. Access tokens are good until they expire, whatever became of
+//! their account; what these may do is too much for that. So auth is asked before such a request goes on, and its answer is
 //! believed for a second.
 //!
-//! Auth puts the account's version into every token. A token of the role admin without one is of nobody who has logged
+//! Auth puts the account's version into every token. A token of these roles without one is of nobody who has logged
 //! in: whoever holds the sale's private key signed it, and auth knows nothing about it.
 
 use crate::Gateway;
@@ -31,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Administrators whose answers are remembered.
 const REMEMBERED: usize = 256;
 
-/// What auth says of an administrator.
+/// What auth says of somebody.
 #[derive(Debug, Clone, Copy, Deserialize)]
 struct Standing {
     version: i64,
@@ -87,7 +87,7 @@ impl Administrators {
         let mut url = self.auth.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty()
-                .extend(["internal", "administrators", user.as_str()]);
+                .extend(["internal", "standing", user.as_str()]);
         }
         let answer = self.client.get(url).send().await?;
         if answer.status() == StatusCode::NOT_FOUND {
@@ -98,7 +98,8 @@ impl Administrators {
     }
 }
 
-/// Refuses the token of an administrator who has been demoted, has another password, or has ended all sessions.
+/// Refuses the token of an administrator who has been demoted, has another password, or has ended all sessions, and that
+/// of a program whose account has ended.
 pub(crate) async fn check(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     // Nobody is kept from logging in or out by the old token that a page still sends along.
     let path = request.uri().path();
@@ -107,7 +108,7 @@ pub(crate) async fn check(State(gateway): State<Arc<Gateway>>, request: Request,
     let token = bearer_token(request.headers()).filter(|_| !begins_anew);
     let administrator = token
         .and_then(|token| gateway.authority.identify(token).ok())
-        .filter(|identity| identity.role == Role::Admin)
+        .filter(|identity| matches!(identity.role, Role::Admin | Role::Service))
         .and_then(|identity| Some((identity.version?, identity.user)));
     let Some((version, user)) = administrator else {
         return next.run(request).await;

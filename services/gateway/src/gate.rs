@@ -343,7 +343,11 @@ fn arguments(
     ];
     let products = attempt.wanted.iter().flat_map(|wanted| {
         let [one, other] = numbers(wanted);
-        [wanted.product.as_str().to_owned(), one.to_string(), other.to_string()]
+        [
+            wanted.product.as_str().to_owned(),
+            one.to_string(),
+            other.to_string(),
+        ]
     });
     head.into_iter().chain(products).collect()
 }

@@ -224,10 +224,7 @@ mod tests {
                 .collect();
             judge(&list, &wanted)
         };
-        assert_eq!(
-            of(&[("a", 2), ("b", 100)]),
-            Judgement::Fine(vec![Some(2), None])
-        );
+        assert_eq!(of(&[("a", 2), ("b", 100)]), Judgement::Fine(vec![Some(2), None]));
         assert_eq!(of(&[("a", 1), ("c", 1)]), Judgement::UnknownProduct);
         assert_eq!(of(&[("a", 3), ("c", 1)]), Judgement::UnknownProduct);
         let above = Judgement::AboveLimit {

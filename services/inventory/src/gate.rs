@@ -113,7 +113,13 @@ impl Gate {
     async fn fill(&self, product: &ProductId, available: i64) -> Result<(), Error> {
         let expiry = Some(Expiration::EX(TTL_SECONDS));
         self.redis
-            .set::<(), _, _>(self.keys.count(product), available, expiry, Some(SetOptions::NX), false)
+            .set::<(), _, _>(
+                self.keys.count(product),
+                available,
+                expiry,
+                Some(SetOptions::NX),
+                false,
+            )
             .await
     }
 
@@ -132,8 +138,10 @@ impl Gate {
         let key = self.keys.all_sold();
         let said: BTreeSet<String> = self.redis.smembers(&key).await?;
         let said: BTreeSet<&str> = said.iter().map(String::as_str).collect();
-        let (more, less): (Vec<&str>, Vec<&str>) =
-            (now.difference(&said).copied().collect(), said.difference(now).copied().collect());
+        let (more, less): (Vec<&str>, Vec<&str>) = (
+            now.difference(&said).copied().collect(),
+            said.difference(now).copied().collect(),
+        );
         if !more.is_empty() {
             self.redis.sadd::<(), _, _>(&key, more).await?;
             self.redis.expire::<(), _>(&key, TTL_SECONDS, None).await?;
@@ -151,7 +159,11 @@ impl Gate {
     }
 
     async fn say(&self, whole: bool) -> Result<(), Error> {
-        let text = if whole { MARKERS_ARE_WHOLE } else { MARKERS_ARE_LOST };
+        let text = if whole {
+            MARKERS_ARE_WHOLE
+        } else {
+            MARKERS_ARE_LOST
+        };
         let expiry = Some(Expiration::EX(TTL_SECONDS));
         self.redis
             .set::<(), _, _>(self.keys.markers(), text, expiry, Some(SetOptions::NX), false)
@@ -167,7 +179,11 @@ impl Gate {
 
     async fn correct(&self, product: &ProductId, from: i64, to: i64) -> Result<i64, Error> {
         self.redis
-            .eval(CORRECT, vec![self.keys.count(product)], vec![from, to, TTL_SECONDS])
+            .eval(
+                CORRECT,
+                vec![self.keys.count(product)],
+                vec![from, to, TTL_SECONDS],
+            )
             .await
     }
 }

@@ -206,7 +206,11 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub(crate) async fn sku(&self, session: &mut ClientSession, id: &ProductId) -> Result<String, Error> {
-        let found = self.products.find_one(doc! {"_id": id.as_str()}).session(session).await?;
+        let found = self
+            .products
+            .find_one(doc! {"_id": id.as_str()})
+            .session(session)
+            .await?;
         Ok(found.map_or_else(
             || id.as_str().to_owned(),
             |product| product.sku.as_str().to_owned(),

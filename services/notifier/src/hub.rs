@@ -208,6 +208,7 @@ mod tests {
             order_id: OrderId::new("o"),
             status: OrderStatus::Confirmed,
             message: String::new(),
+            reason: None,
             hold_expires_at: None,
             read: false,
             created_at: DateTime::from_millis(0),

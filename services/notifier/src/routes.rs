@@ -28,9 +28,15 @@ use platform::{
     },
     tokens::Identity,
 };
-use sale::UserId;
+use jiff::Timestamp;
+use jiff::Timestamp;
+use sale::{UserId, order::FailureReason};
 use serde::{Deserialize, Serialize};
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
@@ -102,7 +108,7 @@ struct ConnectQuery {
     last_event_id: Option<String>,
 }
 
-/// A WebSocket with `{"type":"order.update","data":{orderId,status,message,holdExpiresAt?},"id"}` for each change of your orders.
+/// A WebSocket with `{"type":"order.update","data":{orderId,status,message,reason?,holdExpiresAt?,createdAt},"id"}` for each change of your orders.
 #[utoipa::path(get, path = "/ws", tag = "notifications", params(ConnectQuery),
     security(("bearer" = []), ("ticket" = []), ("token" = [])),
     responses((status = 101, description = "The WebSocket"),
@@ -122,7 +128,8 @@ async fn connect(
             "Pages of this origin may not connect; see corsOrigins.",
         ));
     }
-    let after = query.last_event_id.map(event_id).transpose()?;
+    let now = notifier.clock.now();
+    let after = query.last_event_id.map(|id| event_id(id, now)).transpose()?;
     let pass = handshake::pass(&headers, raw.as_deref()).ok_or_else(|| {
         Problem::unauthenticated(
             "Pass a ticket of POST /api/ws-ticket as ?ticket=, or the access token as ?token= or in the \
@@ -166,10 +173,18 @@ async fn connect(
         }))
 }
 
-/// The id of an update. Whatever sorts after all of them would leave every update out in silence.
-fn event_id(text: String) -> Result<String, Problem> {
+/// How far the clock that made an id may be ahead of ours.
+const AHEAD: Duration = Duration::from_secs(10 * 60);
+
+/// The id of an update: UUIDv7. Whatever sorts after all of them would leave every update out in silence.
+fn event_id(text: String, now: Timestamp) -> Result<String, Problem> {
+    let latest = (now + AHEAD).as_second();
+    let is_ours = |id: &uuid::Uuid| {
+        let made_at = id.get_timestamp().map(|at| at.to_unix().0);
+        id.get_version_num() == 7 && made_at.is_some_and(|at| i64::try_from(at).is_ok_and(|at| at <= latest))
+    };
     match uuid::Uuid::try_parse(&text) {
-        Ok(id) if id.to_string() == text => Ok(text),
+        Ok(id) if id.to_string() == text && is_ours(&id) => Ok(text),
         _ => Err(Problem::field(
             "lastEventId",
             "is no id of an update; leave it out to get what is unread",
@@ -255,7 +270,11 @@ struct NotificationView {
     status: String,
     /// A sentence for the buyer.
     message: String,
-    /// Until when the units wait for a payment, while they do; RFC 3339.
+    /// Why the order failed: sold_out, unknown_product, unprocessable or payment_failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    reason: Option<FailureReason>,
+    /// Until when the units were to wait for a payment, as it was then; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     hold_expires_at: Option<String>,
     /// Whether it was marked as read.
@@ -272,6 +291,7 @@ impl From<Notification> for NotificationView {
             order_id: n.order_id.as_str().to_owned(),
             status: n.status.as_str().to_owned(),
             message: n.message,
+            reason: n.reason,
             hold_expires_at: n.hold_expires_at.and_then(|at| at.try_to_rfc3339_string().ok()),
             read: n.read,
             created_at: n.created_at.try_to_rfc3339_string().unwrap_or_default(),
@@ -349,10 +369,26 @@ mod tests {
 
     #[test]
     fn only_the_id_of_an_update_says_what_was_seen() {
-        let id = uuid::Uuid::now_v7().to_string();
-        assert_eq!(event_id(id.clone()).unwrap(), id);
-        for wrong in ["zzz", "", &id.to_uppercase(), &id.replace('-', "")] {
-            let problem = event_id(wrong.to_owned()).unwrap_err();
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let made = |at: Timestamp| {
+            let millis = u64::try_from(at.as_millisecond()).unwrap();
+            uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10])
+                .into_uuid()
+                .to_string()
+        };
+        let id = made(now);
+        for right in [&id, &made(now + AHEAD), &made(now - 1_000 * AHEAD)] {
+            assert_eq!(event_id(right.clone(), now).unwrap(), *right);
+        }
+        for wrong in [
+            "zzz",
+            "",
+            &id.to_uppercase(),
+            &id.replace('-', ""),
+            "ffffffff-ffff-4fff-bfff-ffffffffffff",
+            &made(now + AHEAD * 2),
+        ] {
+            let problem = event_id(wrong.to_owned(), now).unwrap_err();
             assert_eq!(problem.errors[0].field, "lastEventId", "{wrong}");
         }
     }

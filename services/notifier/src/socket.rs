@@ -10,7 +10,7 @@ use platform::{
     clock::Clock,
     tokens::Identity,
 };
-use sale::UserId;
+use sale::{UserId, order::FailureReason};
 use serde::Serialize;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -49,32 +49,39 @@ struct Data<'a> {
     status: &'static str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<FailureReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hold_expires_at: Option<String>,
+    created_at: String,
 }
 
-/// The first frame: how much was missed, and the newest id that there is. A client that has seen that id is up to date.
+/// The first frame: how much was missed. It has no id, since it is no update that a client could name as seen.
 #[derive(Debug, Serialize)]
 struct Hello<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    data: Missed,
-    id: Option<&'a str>,
+    data: Missed<'a>,
 }
 
 #[derive(Debug, Serialize)]
-struct Missed {
+struct Missed<'a> {
     /// Updates that follow at once.
     missed: usize,
     /// Whether there are older ones, which only the list has.
     more: bool,
+    /// The newest id that there is: a client that has seen it is up to date.
+    newest: Option<&'a str>,
 }
 
 /// The text of the first frame.
 fn hello(missed: usize, more: bool, newest: Option<&str>) -> String {
     let hello = Hello {
         kind: "hello",
-        data: Missed { missed, more },
-        id: newest,
+        data: Missed {
+            missed,
+            more,
+            newest,
+        },
     };
     serde_json::to_string(&hello).unwrap_or_default()
 }
@@ -87,9 +94,11 @@ pub fn frame(notification: &Notification) -> String {
             order_id: notification.order_id.as_str(),
             status: notification.status.as_str(),
             message: &notification.message,
+            reason: notification.reason,
             hold_expires_at: notification
                 .hold_expires_at
                 .and_then(|at| at.try_to_rfc3339_string().ok()),
+            created_at: notification.created_at.try_to_rfc3339_string().unwrap_or_default(),
         },
         id: &notification.id,
     };
@@ -296,9 +305,9 @@ mod tests {
         let text = hello(3, true, Some("7"));
         assert_eq!(
             text,
-            r#"{"type":"hello","data":{"missed":3,"more":true},"id":"7"}"#
+            r#"{"type":"hello","data":{"missed":3,"more":true,"newest":"7"}}"#
         );
-        assert!(hello(0, false, None).ends_with(r#""id":null}"#));
+        assert!(hello(0, false, None).ends_with(r#""newest":null}}"#));
     }
 
     #[test]

@@ -7,7 +7,10 @@ use mongodb::{
     bson::{DateTime, Document, doc},
     error::Error,
 };
-use sale::{OrderId, UserId, order::OrderStatus};
+use sale::{
+    OrderId, UserId,
+    order::{FailureReason, OrderStatus},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -31,7 +34,10 @@ pub struct Notification {
     pub status: OrderStatus,
     /// A sentence for the buyer.
     pub message: String,
-    /// Until when the units wait for a payment, while they do.
+    /// Why the order failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
+    /// Until when the units were to wait for a payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_expires_at: Option<DateTime>,
     /// Whether the buyer has seen it.
@@ -72,6 +78,7 @@ impl Notification {
             order_id: message.order_id.clone(),
             status: change.status,
             message: change.message.clone(),
+            reason: change.reason,
             hold_expires_at: change
                 .hold_expires_at
                 .map(|at| DateTime::from_millis(at.as_millisecond())),

@@ -290,7 +290,11 @@ mod tests {
             Some("d"),
             "others' entries may be on the next page"
         );
-        assert_eq!(pass.left, ways(&[3]), "what is left stays left until the pass ends");
+        assert_eq!(
+            pass.left,
+            ways(&[3]),
+            "what is left stays left until the pass ends"
+        );
         pass.turn(page("e", false), ways(&[]), late);
         assert!(pass.after.is_none() && pass.left.is_empty());
     }

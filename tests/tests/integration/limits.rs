@@ -106,7 +106,9 @@ async fn sold_out_is_said_when_nothing_can_come_back_and_not_before() -> Result<
     let refused = shop.order("bob", "k", "LAST-ONE", 1).await?;
     refused.expect_problem(409, "units_held")?;
     ensure!(
-        refused.json["sku"] == "LAST-ONE" && refused.json["left"] == 0 && refused.headers.contains_key("retry-after"),
+        refused.json["sku"] == "LAST-ONE"
+            && refused.json["left"] == 0
+            && refused.headers.contains_key("retry-after"),
         "{} {:?}",
         refused.text,
         refused.headers
@@ -121,14 +123,25 @@ async fn sold_out_is_said_when_nothing_can_come_back_and_not_before() -> Result<
     // By hand the same is said.
     let admin = shop.token("an-admin", Role::Admin)?;
     let hold = json!({"orderId": "by-hand", "items": [{"sku": "LAST-ONE", "quantity": 1}]});
-    let by_hand = shop.send(Method::POST, "/api/inventory/reserve", Some(&admin), Some(hold.clone())).await?;
+    let by_hand = shop
+        .send(
+            Method::POST,
+            "/api/inventory/reserve",
+            Some(&admin),
+            Some(hold.clone()),
+        )
+        .await?;
     by_hand.expect_problem(409, "sold_out")?;
     let path = format!("/api/inventory/products/{product}/stock");
     let more = json!({"delta": 2});
-    shop.send(Method::POST, &path, Some(&admin), Some(more)).await?.expect(200)?;
+    shop.send(Method::POST, &path, Some(&admin), Some(more))
+        .await?
+        .expect(200)?;
     shop.order("bob", "k", "LAST-ONE", 1).await?.expect(201)?;
     held(&world, "eve", "k", "LAST-ONE").await?;
-    let by_hand = shop.send(Method::POST, "/api/inventory/reserve", Some(&admin), Some(hold)).await?;
+    let by_hand = shop
+        .send(Method::POST, "/api/inventory/reserve", Some(&admin), Some(hold))
+        .await?;
     by_hand.expect_problem(409, "units_held")?;
     world.check_conservation().await
 }

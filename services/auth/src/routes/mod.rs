@@ -1,15 +1,18 @@
 //! The HTTP API of auth: [`entry`] lets people in, [`sessions`] goes on and ends, [`own`] is about one's own account,
+//! [`service_accounts`] is for the shop's programs,
 //! [`internal`] is for the other services and never passes the gateway.
 
 mod entry;
 mod internal;
 mod own;
+mod service_accounts;
 mod sessions;
 
 use crate::{
     client::Client,
     password::Passwords,
     proof::Prover,
+    service_account::ServiceAccounts,
     session::{Pair, Sessions},
     store::{Store, User},
 };
@@ -35,6 +38,8 @@ use utoipa::{OpenApi, ToSchema};
 pub struct Auth {
     /// Users.
     pub users: Store,
+    /// Accounts of the shop's programs.
+    pub service_accounts: ServiceAccounts,
     /// Token pairs.
     pub sessions: Sessions,
     /// Checks passwords.
@@ -65,7 +70,13 @@ pub fn router(auth: Auth) -> Router {
         .route("/api/auth/sessions/{id}", delete(sessions::end))
         .route("/api/auth/password", post(own::change_password))
         .route("/api/auth/me", get(own::show).delete(own::delete))
-        .route("/internal/administrators/{id}", get(internal::administrator))
+        .route("/api/auth/token", post(service_accounts::token))
+        .route(
+            "/api/auth/service-accounts",
+            get(service_accounts::list).post(service_accounts::create),
+        )
+        .route("/api/auth/service-accounts/{id}", delete(service_accounts::end))
+        .route("/internal/standing/{id}", get(internal::standing))
         .layer(middleware::map_response(not_kept));
     Router::new()
         .merge(private)
@@ -93,6 +104,10 @@ async fn not_kept(mut response: Response) -> Response {
     own::show,
     own::change_password,
     own::delete,
+    service_accounts::token,
+    service_accounts::list,
+    service_accounts::create,
+    service_accounts::end,
     jwks
 ))]
 struct Api;

@@ -15,7 +15,10 @@ use platform::{
     },
     tokens::Role,
 };
-use sale::{OrderId, UserId, order::Decision};
+use sale::{
+    OrderId, UserId,
+    order::{Decision, OrderStatus},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -99,7 +102,10 @@ async fn end(
             let status = order.status.as_str();
             let what_to_do = match decision {
                 Decision::Pay => "so the payment came too late: give the money back",
-                Decision::Decline => "so settle the payment outside of the sale",
+                Decision::Decline if order.status == OrderStatus::Confirmed => {
+                    "so it was paid before, and its units are sold"
+                }
+                Decision::Decline => "so it was over already, and nothing is left to do",
                 Decision::Cancel | Decision::Expire => "and can no longer be cancelled",
             };
             let mut problem = Problem::new(Code::OrderFinal, format!("The order is {status}, {what_to_do}."));

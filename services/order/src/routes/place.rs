@@ -108,8 +108,9 @@ fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {
             "This Idempotency-Key was used for an order with other items. Use a new key for a new order.",
         )),
         Answer::CustomerLimit { sku, limit } => {
-            let detail =
-                format!("Each customer may buy {limit} of {sku}, and with your other orders this one would be more.");
+            let detail = format!(
+                "Each customer may buy {limit} of {sku}, and with your other orders this one would be more."
+            );
             let mut problem = Problem::new(Code::CustomerLimit, detail);
             problem.sku = Some(sku);
             Err(problem)

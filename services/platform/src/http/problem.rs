@@ -48,6 +48,10 @@ pub enum Code {
     EmailTaken,
     /// 409: there is a product with this SKU.
     SkuTaken,
+    /// 409: there is one of this name.
+    NameTaken,
+    /// 409: there are as many as there may be.
+    TooMany,
     /// 409: the order cannot be changed any more; see `orderStatus`.
     OrderFinal,
     /// 409: the order's units are not held yet; see `Retry-After`.
@@ -85,6 +89,8 @@ impl Code {
             | Self::StockCommitted
             | Self::EmailTaken
             | Self::SkuTaken
+            | Self::NameTaken
+            | Self::TooMany
             | Self::OrderFinal
             | Self::NotHeldYet => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -115,6 +121,8 @@ impl Code {
             Self::StockCommitted => "Units are held or sold",
             Self::EmailTaken => "This address has an account",
             Self::SkuTaken => "This SKU exists",
+            Self::NameTaken => "This name is taken",
+            Self::TooMany => "There are as many as there may be",
             Self::OrderFinal => "The order is final",
             Self::NotHeldYet => "Units are not held yet",
             Self::PayloadTooLarge => "The body is too large",

@@ -56,7 +56,7 @@ pub enum Role {
     Buyer,
     /// Manages products and sees every order.
     Admin,
-    /// A part of QuickSale, such as the operator.
+    /// A part of QuickSale, such as the operator, or a program of the shop, such as the one that takes payments.
     Service,
 }
 
