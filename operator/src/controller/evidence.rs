@@ -18,6 +18,7 @@ use crds::{
     Component, FlashSaleStatus, ValidSale,
     status::{ConditionType, OrderNumbers},
 };
+use jiff::Timestamp;
 use sale::phase::Phase;
 use serde::Deserialize;
 use std::{
@@ -32,6 +33,8 @@ const SETTLEMENT_DEADLINE: Duration = Duration::from_secs(12);
 /// What was found out.
 #[derive(Debug)]
 pub struct Knowledge {
+    /// When it was asked for.
+    pub at: Timestamp,
     /// The backends.
     pub backends: Look,
     /// The products.
@@ -57,8 +60,12 @@ pub struct Books {
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Ledger {
+    at: Timestamp,
     differences: Vec<String>,
 }
+
+/// How long a look at the ledger is taken for the present: six times as long as inventory has from one to the next.
+const RECENT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Audit {
@@ -66,6 +73,12 @@ struct Audit {
 }
 
 impl Books {
+    /// Since when nobody has looked at the ledger, where that is too long ago.
+    fn stale_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let looked = self.ledger.as_ref()?.at;
+        (now > looked + RECENT).then_some(looked)
+    }
+
     /// What does not fit; `None` where nobody has looked yet.
     fn differences(&self) -> Option<Vec<&str>> {
         let ledger = self.ledger.as_ref()?.differences.iter();
@@ -91,12 +104,17 @@ pub struct Settlement {
     /// Not known to earlier versions.
     #[serde(default)]
     held: i64,
+    /// Not known to earlier versions.
+    #[serde(default)]
+    losses: i64,
 }
 
 impl Settlement {
     /// Whether nothing is under way.
     pub fn is_settled(&self) -> bool {
-        self.pending == 0 && self.outbox == 0 && self.lag == 0 && self.held == 0
+        [self.pending, self.outbox, self.lag, self.held, self.losses]
+            .iter()
+            .all(|left| *left == 0)
     }
 }
 
@@ -111,6 +129,7 @@ pub async fn gather(
     backends_hash: &str,
     token: &str,
 ) -> Knowledge {
+    let at = context.clock.now();
     let calls = |component| ServiceCalls::new(&context.http, component, observed.replica(component), token);
     let (inventory, mut orders) = (calls(Component::Inventory), calls(Component::Order));
     if status.phase() == Phase::Draining {
@@ -123,6 +142,7 @@ pub async fn gather(
         orders.get::<Settlement>("/internal/settlement"),
     );
     Knowledge {
+        at,
         backends,
         catalogue,
         books,
@@ -239,7 +259,7 @@ impl Knowledge {
                         catalogue.problems.join("; "),
                     )
                 });
-                findings.extend(conserved(&catalogue.unbalanced, &self.books));
+                findings.extend(conserved(&catalogue.unbalanced, &self.books, self.at));
             }
         }
         findings
@@ -275,15 +295,20 @@ impl Knowledge {
 const TOLD: usize = 3;
 
 /// Whether no unit was made up or lost. What nobody has looked at stays as it was found before.
-fn conserved(unbalanced: &[String], books: &Result<Books, CallError>) -> Option<Finding> {
+fn conserved(unbalanced: &[String], books: &Result<Books, CallError>, now: Timestamp) -> Option<Finding> {
     let kind = ConditionType::StockConserved;
     if !unbalanced.is_empty() {
         let skus = unbalanced.join(", ");
         let message = format!("the units of {skus} do not add up; the inventory's log says more");
         return Some(Finding::new(kind, false, "AccountBroken", message));
     }
-    let differences = books.as_ref().ok()?.differences()?;
+    let books = books.as_ref().ok()?;
+    let differences = books.differences()?;
     if differences.is_empty() {
+        if let Some(looked) = books.stale_since(now) {
+            let message = format!("the books agreed at {looked}; inventory has not looked since, and its log says why");
+            return Some(Finding::new(kind, true, "LookIsOld", message));
+        }
         let message = "every movement of units is in the ledger, and it adds up to the stock";
         return Some(Finding::new(kind, true, "BooksAgree", message));
     }
@@ -292,7 +317,10 @@ fn conserved(unbalanced: &[String], books: &Result<Books, CallError>) -> Option<
         0 => String::new(),
         more => format!("; and {more} more"),
     };
-    let message = format!("{}{more}; quicksale audit says all", told.join("; "));
+    let message = format!(
+        "{}{more}; quicksale audit says all, and ends the halt once the books agree",
+        told.join("; ")
+    );
     Some(Finding::new(kind, false, "BooksDiffer", message))
 }
 
@@ -364,6 +392,7 @@ mod tests {
             let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
             Ok(Books {
                 ledger: ledger.map(|differences| Ledger {
+                    at: Timestamp::UNIX_EPOCH,
                     differences: lines(differences),
                 }),
                 audit: Some(Audit {
@@ -371,8 +400,13 @@ mod tests {
                 }),
             })
         };
+        let conserved =
+            |unbalanced: &[String], books: &_| super::conserved(unbalanced, books, Timestamp::UNIX_EPOCH);
         assert!(conserved(&[], &books(None, &[])).is_none());
         assert!(conserved(&[], &Err(CallError::NoReplica(Component::Inventory))).is_none());
+        let late = Timestamp::UNIX_EPOCH + RECENT * 2;
+        let old = super::conserved(&[], &books(Some(&[]), &[]), late).unwrap();
+        assert_eq!((old.holds, old.reason), (true, "LookIsOld"));
         let agree = conserved(&[], &books(Some(&[]), &[])).unwrap();
         assert_eq!((agree.holds, agree.reason), (true, "BooksAgree"));
         let long = "x".repeat(10_000);
@@ -380,7 +414,7 @@ mod tests {
         assert_eq!((differ.holds, differ.reason), (false, "BooksDiffer"));
         assert!(differ.message.starts_with("a; xxx"), "{}", differ.message);
         assert!(differ.message.contains("; c; and 2 more;"), "{}", differ.message);
-        assert!(differ.message.len() < 500, "{}", differ.message);
+        assert!(differ.message.len() < 600, "{}", differ.message);
         let broken = conserved(&["A".to_owned()], &books(Some(&[]), &[])).unwrap();
         assert_eq!((broken.holds, broken.reason), (false, "AccountBroken"));
     }

@@ -22,6 +22,9 @@ use std::{collections::HashSet, sync::LazyLock};
 /// what a broker takes at once.
 const EXCERPT: usize = 128 * 1024;
 
+/// The most of a record that can be replayed, in bytes: half of what a broker takes by default. Messages of ours have some hundred.
+const MOST_REPLAYED: usize = 512 * 1024;
+
 /// Messages given up on, by group and topic.
 pub static DEAD_LETTERS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
@@ -91,6 +94,9 @@ pub enum Undone {
     /// It is no text, and what goes through the outbox is.
     #[error("the record is no text, so it cannot be replayed; discard it")]
     NoText,
+    /// It is larger than a broker is sure to take, and would keep everything behind it waiting.
+    #[error("the record has {0} bytes, and {MOST_REPLAYED} are the most that can be replayed; discard it")]
+    TooLarge(usize),
     /// The database.
     #[error(transparent)]
     Mongo(#[from] MongoError),
@@ -116,6 +122,10 @@ impl DeadLetter {
 
     /// The entry that takes it to its topic once more.
     fn replay(&self, at: DateTime) -> Result<Entry, Undone> {
+        let size = self.payload.bytes.len() + self.key.len();
+        if size > MOST_REPLAYED {
+            return Err(Undone::TooLarge(size));
+        }
         let payload = std::str::from_utf8(&self.payload.bytes).map_err(|_| Undone::NoText)?;
         Ok(Entry {
             id: uuid::Uuid::now_v7().to_string(),

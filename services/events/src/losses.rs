@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::{
     ClientSession, Collection, Database,
-    bson::{DateTime, doc},
+    bson::{DateTime, Document, doc},
     error::Error,
 };
 use platform::metrics::must;
@@ -100,13 +100,22 @@ impl Losses {
         Ok(())
     }
 
+    /// Those that are not mended, as a filter.
+    pub fn unmended() -> Document {
+        doc! {"mendedAt": null}
+    }
+
     /// Those that are not mended.
     ///
     /// # Errors
     /// The driver's.
     pub async fn open(&self) -> Result<Vec<Loss>, Error> {
-        let open = doc! {"mendedAt": null};
-        self.losses.find(open).limit(PAGE).await?.try_collect().await
+        self.losses
+            .find(Self::unmended())
+            .limit(PAGE)
+            .await?
+            .try_collect()
+            .await
     }
 
     /// Says that what was lost has been said once more.

@@ -3,8 +3,10 @@
 //! An offset says where in a log to go on, and not in which log. A broker that comes back without its disk, or a topic that
 //! was deleted and made anew, has other records at the same offsets, and going on would pass over some of them in silence,
 //! without any error where the new log is longer than the old one was. So each record says after which one it was written
-//! ([`AFTER`]), and a reader remembers the last one that it has read. Where the two differ it looks whether that one is still there:
-//! a relay that has just begun, or a record that was written twice, is no gap.
+//! ([`AFTER`]), and a reader remembers the last one that it has read. Where the next record does not say it was written after that
+//! one, it looks whether that one is still there, and it looks now and then where nothing comes: a log that was made anew may end
+//! exactly where the old one did. A relay that has just begun says nothing, which is no gap. A record that says it was written
+//! after another one than the last that is there follows one that the broker has lost before anybody read it.
 
 use crate::fnv::Fnv;
 use jiff::Timestamp;
@@ -15,11 +17,17 @@ use rskafka::{
     record::Record,
 };
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 
 /// Bytes asked for at once.
 const FETCH_BYTES: i32 = 512 * 1024;
 /// Bytes asked for where one record is wanted: the broker sends a whole batch, however large it is.
 const ONE_BATCH: i32 = 2;
+/// How often it is looked whether the last record that was read is still there, while nothing comes.
+const LOOK_BACK_EVERY: Duration = Duration::from_secs(10);
+/// Records that are read once more at the most where a log has lost its end: what is before them has been read, and what was lost
+/// is said again in any case.
+const READ_AGAIN: i64 = 10_000;
 /// How long the broker holds an empty answer back, in milliseconds.
 const LONG_POLL_MS: i32 = 500;
 
@@ -36,10 +44,10 @@ pub struct LastRead {
 pub const AFTER: &str = "after";
 
 impl LastRead {
-    /// Whether a record says that it was written after this one.
-    fn is_before(self, record: &Record) -> bool {
-        let said = record.headers.get(AFTER);
-        said.is_some_and(|said| said.as_slice() == self.print.to_be_bytes())
+    /// Whether a record says that it was written after this one; `None` where it says nothing.
+    fn is_before(self, record: &Record) -> Option<bool> {
+        let said = record.headers.get(AFTER)?;
+        Some(said.as_slice() == self.print.to_be_bytes())
     }
 
     /// Of a record.
@@ -71,6 +79,8 @@ pub enum Cause {
     CutOff,
     /// They were deleted before they were read, as retention does.
     Deleted,
+    /// The broker had taken them, and has lost them before anybody read them.
+    Unread,
 }
 
 impl Cause {
@@ -80,6 +90,7 @@ impl Cause {
             Self::Replaced => "replaced",
             Self::CutOff => "cut_off",
             Self::Deleted => "deleted",
+            Self::Unread => "unread",
         }
     }
 }
@@ -89,7 +100,7 @@ impl Cause {
 pub struct Gap {
     /// The offset that was to be read next.
     pub wanted: i64,
-    /// Where it is gone on: the first record that there is. What was read before may come again.
+    /// Where it is gone on. What was read before may come again.
     pub found: i64,
     /// Why.
     pub cause: Cause,
@@ -115,6 +126,8 @@ pub struct Reader {
     next: Option<i64>,
     last: Option<LastRead>,
     client: Option<PartitionClient>,
+    /// When the last record that was read was seen in its place.
+    looked_back: Option<Instant>,
 }
 
 impl Reader {
@@ -134,6 +147,7 @@ impl Reader {
             next,
             last,
             client: None,
+            looked_back: None,
         }
     }
 
@@ -152,15 +166,15 @@ impl Reader {
         };
         self.next = Some(next);
         match fetch(&client, next, FETCH_BYTES, LONG_POLL_MS).await {
-            Ok(records) => {
-                if let Some((_, first)) = records.first()
-                    && self.is_another(&client, first).await?
-                {
-                    return self.pass(client, Some(Cause::Replaced)).await;
+            Ok(mut records) => {
+                if let Some(cause) = self.gap(&client, &records).await? {
+                    return self.pass(client, Some(cause)).await;
                 }
+                records.truncate(without_a_gap(&records));
                 if let Some((offset, record)) = records.last() {
                     self.next = Some(offset + 1);
                     self.last = Some(LastRead::of(record));
+                    self.looked_back = Some(Instant::now());
                 }
                 self.client = Some(client);
                 Ok(Read::Records(records))
@@ -170,33 +184,42 @@ impl Reader {
         }
     }
 
-    /// Whether what comes next does not follow what was read last. What was read last is looked for after the record was read: if it is
-    /// there then, it was there before.
-    async fn is_another(&self, client: &PartitionClient, record: &Record) -> Result<bool, KafkaError> {
+    /// Whether records are missing between what was read last and what comes next, which may be nothing. What was read last is looked
+    /// for after the record was read: if it is there then, it was there before.
+    async fn gap(
+        &mut self,
+        client: &PartitionClient,
+        records: &[(i64, Record)],
+    ) -> Result<Option<Cause>, KafkaError> {
         let Some((next, last)) = self.next.zip(self.last) else {
-            return Ok(false);
+            return Ok(None);
         };
-        if last.is_before(record) {
-            return Ok(false);
+        let follows = match records.first() {
+            None if self.looked_back.is_some_and(|at| at.elapsed() < LOOK_BACK_EVERY) => return Ok(None),
+            None => None,
+            Some((_, first)) => last.is_before(first),
+        };
+        if follows == Some(true) {
+            return Ok(None);
         }
-        match fetch(client, next - 1, ONE_BATCH, 0).await {
-            Ok(records) => Ok(!records
-                .first()
-                .is_some_and(|(offset, record)| *offset == next - 1 && LastRead::of(record) == last)),
-            Err(error) if error.is_offset_out_of_range() => Ok(true),
-            Err(error) => Err(error),
+        if !is_there(client, next - 1, last).await? {
+            return Ok(Some(Cause::Replaced));
         }
+        self.looked_back = Some(Instant::now());
+        Ok((follows == Some(false)).then_some(Cause::Unread))
     }
 
     /// Goes on with what there is.
     async fn pass(&mut self, client: PartitionClient, cause: Option<Cause>) -> Result<Read, KafkaError> {
         let wanted = self.next.unwrap_or(0);
-        let found = within(CALL_DEADLINE, client.get_offset(OffsetAt::Earliest)).await?;
-        let cause = cause.unwrap_or(if found > wanted {
+        let first = within(CALL_DEADLINE, client.get_offset(OffsetAt::Earliest)).await?;
+        let end = within(CALL_DEADLINE, client.get_offset(OffsetAt::Latest)).await?;
+        let cause = cause.unwrap_or(if first > wanted {
             Cause::Deleted
         } else {
             Cause::CutOff
         });
+        let found = go_on_at(cause, wanted, first, end);
         self.client = Some(client);
         self.next = Some(found);
         Ok(Read::Gap(Gap {
@@ -208,6 +231,41 @@ impl Reader {
                 .take()
                 .and_then(|last| Timestamp::from_millisecond(last.at.timestamp_millis()).ok()),
         }))
+    }
+}
+
+/// How many of some records follow each other, as far as they say.
+fn without_a_gap(records: &[(i64, Record)]) -> usize {
+    let follows = |pair: &[(i64, Record)]| match pair {
+        [(_, before), (_, next)] => LastRead::of(before).is_before(next) != Some(false),
+        _ => true,
+    };
+    records
+        .windows(2)
+        .position(|pair| !follows(pair))
+        .map_or(records.len(), |at| at + 1)
+}
+
+/// Where it is gone on behind a gap.
+fn go_on_at(cause: Cause, wanted: i64, first: i64, end: i64) -> i64 {
+    match cause {
+        Cause::Unread => wanted,
+        Cause::Deleted => first,
+        Cause::Replaced | Cause::CutOff => first.max(end - READ_AGAIN),
+    }
+}
+
+/// Whether a record still stands where it was read. Where all before it was deleted nobody can tell, and nothing says otherwise.
+async fn is_there(client: &PartitionClient, offset: i64, read: LastRead) -> Result<bool, KafkaError> {
+    match fetch(client, offset, ONE_BATCH, 0).await {
+        Ok(records) => Ok(records
+            .first()
+            .is_some_and(|(found, record)| *found == offset && LastRead::of(record) == read)),
+        Err(error) if error.is_offset_out_of_range() => {
+            let first = within(CALL_DEADLINE, client.get_offset(OffsetAt::Earliest)).await?;
+            Ok(first == offset + 1)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -232,13 +290,49 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn records_that_differ_in_anything_have_different_prints() {
-        let record = |key: &[u8], value: Option<&[u8]>, millis| Record {
+    fn behind_a_gap_it_is_gone_on_where_nothing_new_is_left_out() {
+        assert_eq!(go_on_at(Cause::Unread, 7, 0, 9), 7);
+        assert_eq!(go_on_at(Cause::Deleted, 7, 8, 20), 8);
+        assert_eq!(go_on_at(Cause::CutOff, 7, 0, 5), 0);
+        assert_eq!(
+            go_on_at(Cause::Replaced, 7, 0, 3 * READ_AGAIN),
+            2 * READ_AGAIN,
+            "a long log is not read from its beginning"
+        );
+    }
+
+    fn record(key: &[u8], value: Option<&[u8]>, millis: i64) -> Record {
+        Record {
             key: Some(key.to_vec()),
             value: value.map(<[u8]>::to_vec),
             headers: BTreeMap::new(),
             timestamp: rskafka::chrono::DateTime::from_timestamp_millis(millis).unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_follows_another_record_than_the_one_before_it_is_read_later() {
+        let after = |before: &Record, key: &[u8]| {
+            let mut next = record(key, None, 1);
+            let print = LastRead::of(before).print.to_be_bytes().to_vec();
+            next.headers.insert(AFTER.to_owned(), print);
+            next
         };
+        let first = record(b"a", None, 1);
+        let second = after(&first, b"b");
+        let silent = record(b"c", None, 1);
+        let after_a_lost_one = after(&record(b"lost", None, 1), b"d");
+        let read = |records: &[&Record]| {
+            let records: Vec<_> = (0..).zip(records.iter().map(|record| (*record).clone())).collect();
+            without_a_gap(&records)
+        };
+        assert_eq!(read(&[]), 0);
+        assert_eq!(read(&[&first, &second, &silent]), 3);
+        assert_eq!(read(&[&first, &second, &after_a_lost_one, &silent]), 2);
+    }
+
+    #[test]
+    fn records_that_differ_in_anything_have_different_prints() {
         let all = [
             record(b"a", Some(b"b"), 1),
             record(b"ab", Some(b""), 1),

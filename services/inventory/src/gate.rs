@@ -8,20 +8,16 @@
 //! accepted meanwhile are not among those that are left. It also says of which products every unit is sold, so that
 //! buyers hear "sold out" when none can come back, and not before.
 
-use crate::{product::Product, store::Store};
-use events::{Topic, lag, losses::Losses, message::OrderedItem};
+use crate::{on_the_way::OnTheWay, product::Product, store::Store};
+use events::message::OrderedItem;
 use fred::{
     clients::Client,
     error::Error,
     interfaces::{KeysInterface, LuaInterface, SetsInterface},
     types::{Expiration, SetOptions},
 };
-use mongodb::Database;
 use platform::{
-    backends::{
-        kafka::KafkaCredentials,
-        mongo::{self, MongoError},
-    },
+    backends::mongo::{self, MongoError},
     gate::{GateKeys, MARKERS_ARE_LOST, MARKERS_ARE_WHOLE},
     metrics::must,
 };
@@ -42,11 +38,6 @@ const QUIET_LOOKS: u32 = 4;
 const TTL_SECONDS: i64 = 3_600;
 /// Looks between two times when the counts are told to stay: 5 min.
 const KEPT_EVERY: u32 = 600;
-/// How long it may take to find out whether orders are on their way.
-const PROOF: Duration = Duration::from_secs(2);
-/// The group that reserves the units of new orders.
-const GROUP: &str = "inventory";
-
 /// Sets a count only if it is still what it was when it was judged to be wrong.
 const CORRECT: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
                        redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) return 1 else return 0 end";
@@ -188,58 +179,8 @@ impl Gate {
     }
 }
 
-/// Where orders are that inventory has not heard of yet.
-#[derive(Debug, Clone)]
-pub struct OnTheirWay {
-    /// The sale's own database.
-    pub database: Database,
-    /// Kafka.
-    pub kafka: KafkaCredentials,
-    /// Prefix of the sale's topics.
-    pub topic_prefix: String,
-}
-
-impl OnTheirWay {
-    /// Whether there are none. Not knowing is not the same as none.
-    async fn is_empty(&self, store: &Store) -> bool {
-        let outbox = store.outbox.clone();
-        let look = async {
-            // In this order: an order that goes on meanwhile is seen at least once.
-            let waits =
-                mongo::detached(
-                    async move { outbox.has(Topic::OrderCreated).await.map_err(MongoError::from) },
-                );
-            if waits.await? {
-                return Ok(false);
-            }
-            let behind = lag::of(
-                &self.database,
-                &self.kafka,
-                &self.topic_prefix,
-                GROUP,
-                Topic::OrderCreated,
-            );
-            if behind.await? > 0 {
-                return Ok(false);
-            }
-            // What a broker has lost is on its way until it has been said again.
-            let losses = Losses::new(&self.database);
-            let lost = mongo::detached(async move { losses.open().await.map_err(MongoError::from) });
-            Ok::<_, lag::LagError>(lost.await?.is_empty())
-        };
-        match tokio::time::timeout(PROOF, look).await {
-            Ok(Ok(none)) => none,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "nobody knows whether orders are on their way");
-                false
-            }
-            Err(_) => false,
-        }
-    }
-}
-
 /// Keeps the counts right until the process ends.
-pub async fn keep(gate: Gate, store: Store, on_their_way: OnTheirWay, stop: CancellationToken) {
+pub async fn keep(gate: Gate, store: Store, on_the_way: OnTheWay, stop: CancellationToken) {
     LazyLock::force(&CORRECTED);
     let mut looks: HashMap<ProductId, Look> = HashMap::new();
     let mut turns: u32 = 0;
@@ -262,7 +203,7 @@ pub async fn keep(gate: Gate, store: Store, on_their_way: OnTheirWay, stop: Canc
         };
         turns = turns.wrapping_add(1);
         let keeps = turns.is_multiple_of(KEPT_EVERY);
-        if let Err(error) = look_at_all(&gate, &store, &on_their_way, &mut looks, &products, keeps).await {
+        if let Err(error) = look_at_all(&gate, &store, &on_the_way, &mut looks, &products, keeps).await {
             tracing::debug!(%error, "cannot look at the gate");
             looks.clear();
         }
@@ -272,7 +213,7 @@ pub async fn keep(gate: Gate, store: Store, on_their_way: OnTheirWay, stop: Canc
 async fn look_at_all(
     gate: &Gate,
     store: &Store,
-    on_their_way: &OnTheirWay,
+    on_the_way: &OnTheWay,
     looks: &mut HashMap<ProductId, Look>,
     products: &[Product],
     keeps: bool,
@@ -289,7 +230,7 @@ async fn look_at_all(
                 "Redis has lost what it knew of this sale's orders; repeats are looked up from now on"
             );
             gate.say(false).await?;
-        } else if on_their_way.is_empty(store).await {
+        } else if on_the_way.has_no_order(store).await {
             gate.say(true).await?;
         }
     }
@@ -318,7 +259,7 @@ async fn look_at_all(
             too_low.push((&product.id, now));
         }
     }
-    if !too_low.is_empty() && on_their_way.is_empty(store).await {
+    if !too_low.is_empty() && on_the_way.has_no_order(store).await {
         for (product, look) in too_low {
             set_right(gate, looks, product, look).await?;
         }

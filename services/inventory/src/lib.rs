@@ -14,6 +14,7 @@ pub mod expiry;
 pub mod gate;
 pub mod hold;
 pub mod ledger;
+pub mod on_the_way;
 pub mod plan;
 pub mod product;
 pub mod routes;
@@ -74,7 +75,9 @@ pub fn build(deps: Dependencies) -> Service {
     let gate = gate::Gate::new(deps.redis, &deps.config.redis_prefix);
     let terms = hold::Terms::of(&deps.config);
     let watch = audit::watch::Watch::new(store.clone(), &deps.database, &deps.instance, Clock::System);
-    let audits = audit::full::Audits::new(store.clone(), &deps.database, Clock::System);
+    let on_the_way = on_the_way::OnTheWay::new(&deps.database, deps.kafka.clone(), &deps.config);
+    let audits =
+        audit::full::Audits::new(store.clone(), &deps.database, on_the_way.clone(), Clock::System);
     let state = routes::Inventory {
         watch: watch.clone(),
         audits: audits.clone(),
@@ -91,11 +94,6 @@ pub fn build(deps: Dependencies) -> Service {
         terms,
         Clock::System,
     ));
-    let on_their_way = gate::OnTheirWay {
-        database: deps.database.clone(),
-        kafka: deps.kafka.clone(),
-        topic_prefix: deps.config.kafka.topic_prefix.clone(),
-    };
     let settings = Settings::of(&deps.config, deps.kafka, deps.instance);
     let worker = LaneWorker::new(
         settings,
@@ -128,7 +126,7 @@ pub fn build(deps: Dependencies) -> Service {
         ("inventory audits", audits.run(deps.stop.clone()).boxed()),
         (
             "inventory gate",
-            gate::keep(gate, store, on_their_way, deps.stop).boxed(),
+            gate::keep(gate, store, on_the_way, deps.stop).boxed(),
         ),
     ];
     Service {

@@ -32,7 +32,7 @@ pub struct Product {
     pub sold: i64,
     /// Units a customer may hold and buy.
     pub limit_per_customer: Option<u32>,
-    /// Grows with every edit of the product; stock moves of the sale do not count.
+    /// Grows with every edit of the product and every change of its stock; units that orders move do not count.
     pub version: i64,
     /// Number of the last entry in its ledger.
     #[serde(default)]

@@ -14,7 +14,7 @@ use mongodb::{
     error::Error,
     options::IndexOptions,
 };
-use platform::backends::mongo::{MongoError, Transactions, TransientError};
+use platform::backends::mongo::{MongoError, Transactions, TransientError, whole_number};
 use sale::{
     OrderId, ProductId,
     order::{FailureReason, InventoryOutcome, ReservationState},
@@ -363,9 +363,7 @@ impl Store {
                 .projection(doc! {"ledger": 1})
                 .session(&mut *session)
                 .await?;
-            let last = before
-                .and_then(|product| product.get_i64("ledger").ok())
-                .unwrap_or(0);
+            let last = before.map_or(Ok(0), |product| whole_number(&product, "ledger"))?;
             numbered.extend(new.into_iter().map(|entry| entry.after(last)));
         }
         if !numbered.is_empty() {

@@ -50,7 +50,8 @@ const QUEUE: usize = 2_048;
 const BATCH: usize = 512;
 /// How long a request waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// How long a batch may take before its buyers are told to ask again: longer than the database takes to find a new primary.
+/// How long a batch may take before the next one begins beside it: longer than the database takes to find a new primary. Its buyers
+/// have been told to ask again by then.
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Tries of a batch that runs into another replica's orders.
 const CONFLICT_TRIES: u32 = 6;

@@ -74,10 +74,13 @@ impl Fence {
             .find_one(doc! {"_id": DOORS})
             .session(&mut *session)
             .await?;
-        let is_closed = doors.is_some_and(|doors| {
-            let by = doors.get_i64("version").unwrap_or(0);
-            doors.get_bool("closed").unwrap_or(false) && number(document) <= by
-        });
+        let is_closed = match doors {
+            None => false,
+            Some(doors) => {
+                let by = whole_number(&doors, "version")?;
+                doors.get_bool("closed").unwrap_or(false) && number(document) <= by
+            }
+        };
         if own.is_some() || is_closed {
             return Ok(false);
         }
@@ -99,8 +102,8 @@ impl Fence {
         let gates = self.gates.find(doc! {"accepted": {"$exists": true}});
         let mut cursor = gates.session(&mut *session).await?;
         let all: Vec<Document> = cursor.stream(session).try_collect().await?;
-        let of = |gate: &Document| gate.get_i64("accepted").unwrap_or(0).unsigned_abs();
-        Ok(all.iter().map(of).sum())
+        let of = |gate: &Document| whole_number(gate, "accepted").map(i64::unsigned_abs);
+        all.iter().map(of).sum()
     }
 
     /// Closes the doors for good, for every process there is or will be that goes by this version of the control document or an earlier

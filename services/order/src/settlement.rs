@@ -1,7 +1,7 @@
 //! The evidence that a sale is settled: orders by status, messages waiting, records not handled.
 
 use crate::{fence::Fence, store::Store};
-use events::{dead_letters::DeadLetters, lag};
+use events::{dead_letters::DeadLetters, lag, losses::Losses};
 use futures::FutureExt;
 use mongodb::{
     ClientSession, Database,
@@ -46,6 +46,8 @@ pub struct Numbers {
     pub held: u64,
     /// Messages that were given up on, and that nothing was done about.
     pub dead_letters: u64,
+    /// Gaps in topics whose messages have not been said again yet.
+    pub losses: u64,
     /// Messages that Kafka has not acknowledged.
     pub outbox: u64,
     /// Records that a group has not handled.
@@ -150,6 +152,8 @@ impl Settlement {
             .count_documents(DeadLetters::open())
             .session(&mut *session)
             .await?;
+        let losses = self.database.collection::<Document>("losses");
+        let losses = losses.count_documents(Losses::unmended()).session(&mut *session).await?;
         let outbox = self.store.outbox.len(session).await?;
         Ok(Numbers {
             accepted,
@@ -160,6 +164,7 @@ impl Settlement {
             expired: ends.expired,
             held,
             dead_letters,
+            losses,
             outbox,
             lag: 0,
         })

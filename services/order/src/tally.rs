@@ -9,6 +9,7 @@ use mongodb::{
     bson::{Document, doc},
     error::Error,
 };
+use platform::backends::mongo::whole_number;
 use sale::{OrderId, order::OrderStatus};
 
 /// Documents for decisions about single orders, which come many at a time.
@@ -121,7 +122,7 @@ impl Tally {
         let mut ends = Ends::default();
         for counted in all {
             for status in ENDS {
-                let orders = counted.get_i64(status.as_str()).unwrap_or(0);
+                let orders = whole_number(&counted, status.as_str())?;
                 ends.add(status, orders.unsigned_abs());
             }
         }

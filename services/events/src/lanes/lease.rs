@@ -9,7 +9,7 @@ use mongodb::{
     error::Error,
     options::ReturnDocument,
 };
-use platform::backends::mongo::is_duplicate_key;
+use platform::backends::mongo::{is_duplicate_key, whole_number};
 use std::time::Duration;
 
 /// How long a lease lasts and therefore how soon a dead worker's lanes are taken over.
@@ -30,7 +30,7 @@ impl Default for LeaseTerms {
     }
 }
 
-/// A lane that was acquired: the fencing token and where to go on.
+/// Where a lane stands: the fencing token and where to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// Grows with every change of owner.
@@ -269,8 +269,8 @@ impl LaneStore {
 
 fn lease_of(lane: &Document) -> Lease {
     Lease {
-        epoch: lane.get_i64("epoch").unwrap_or(0),
-        offset: lane.get_i64("offset").unwrap_or(0),
+        epoch: whole_number(lane, "epoch").unwrap_or(0),
+        offset: whole_number(lane, "offset").unwrap_or(0),
         last: lane
             .get_document("last")
             .ok()

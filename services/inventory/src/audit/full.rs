@@ -1,7 +1,10 @@
 //! Audits of everything, one at a time in a process, begun when somebody asks.
 
 use super::{Audit, run};
-use crate::store::{Store, StoreError};
+use crate::{
+    on_the_way::OnTheWay,
+    store::{Store, StoreError},
+};
 use mongodb::{
     Collection, Database,
     bson::{self, DateTime, Document, doc},
@@ -37,15 +40,17 @@ pub struct Record {
 pub struct Audits {
     store: Store,
     audits: Collection<Document>,
+    on_the_way: OnTheWay,
     asked: Arc<Notify>,
     clock: Clock,
 }
 
 impl Audits {
     /// Of a sale.
-    pub fn new(store: Store, database: &Database, clock: Clock) -> Self {
+    pub fn new(store: Store, database: &Database, on_the_way: OnTheWay, clock: Clock) -> Self {
         Self {
             store,
+            on_the_way,
             audits: database.collection("audits"),
             asked: Arc::default(),
             clock,
@@ -92,41 +97,56 @@ impl Audits {
                 () = stop.cancelled() => return,
                 () = self.asked.notified() => {}
             }
-            let started_at = self.now();
-            let found = tokio::select! {
+            let audited = tokio::select! {
                 () = stop.cancelled() => return,
-                found = self.audit() => found,
+                audited = self.audit_and_keep() => audited,
             };
-            let (audit, failure) = match found {
-                Ok(audit) => (Some(audit), None),
-                Err(error) => (None, Some(error.to_string())),
-            };
-            let differences = audit.as_ref().map(|audit| audit.differences.len());
-            tracing::info!(differences, failure, "the books were audited");
-            if let Err(error) = self.keep(started_at, audit, failure).await {
+            if let Err(error) = audited {
                 tracing::warn!(%error, "what an audit has found could not be kept; ask for another one");
             }
         }
     }
 
+    /// Audits everything now, and keeps what that has found where the operator looks.
+    ///
+    /// # Errors
+    /// The store's: nobody would find the result.
+    pub async fn audit_and_keep(&self) -> Result<Record, MongoError> {
+        let started_at = self.now();
+        let (audit, failure) = match self.audit().await {
+            Ok(audit) => (Some(audit), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let differences = audit.as_ref().map(|audit| audit.differences.len());
+        tracing::info!(differences, failure, "the books were audited");
+        let record = Record {
+            started_at,
+            finished_at: Some(self.now()),
+            audit,
+            failure,
+        };
+        self.keep(&record).await?;
+        Ok(record)
+    }
+
     /// In a task of its own: a call of the driver must not be dropped.
     async fn audit(&self) -> Result<Audit, StoreError> {
-        let (store, now) = (self.store.clone(), self.clock.now());
-        match tokio::spawn(async move { run(&store, now).await }).await {
+        let (store, on_the_way, now) = (self.store.clone(), self.on_the_way.clone(), self.clock.now());
+        match tokio::spawn(async move { run(&store, &on_the_way, now).await }).await {
             Ok(found) => found,
             Err(panicked) => Err(MongoError::Panicked(panicked.to_string()).into()),
         }
     }
 
-    async fn keep(
-        &self,
-        started_at: DateTime,
-        audit: Option<Audit>,
-        failure: Option<String>,
-    ) -> Result<(), MongoError> {
-        let mut set = doc! {"startedAt": started_at, "finishedAt": self.now(), "failure": failure};
-        if let Some(audit) = audit {
-            let audit = bson::serialize_to_bson(&audit).map_err(mongodb::error::Error::from)?;
+    /// One that has found out nothing leaves what the one before has found.
+    async fn keep(&self, record: &Record) -> Result<(), MongoError> {
+        let mut set = doc! {
+            "startedAt": record.started_at,
+            "finishedAt": record.finished_at,
+            "failure": record.failure.clone(),
+        };
+        if let Some(audit) = &record.audit {
+            let audit = bson::serialize_to_bson(audit).map_err(mongodb::error::Error::from)?;
             set.insert("audit", audit);
         }
         self.set(set).await

@@ -10,7 +10,10 @@ pub mod full;
 mod orders;
 pub mod watch;
 
-use crate::store::{Store, StoreError};
+use crate::{
+    on_the_way::OnTheWay,
+    store::{Store, StoreError},
+};
 use jiff::Timestamp;
 use sale::books::Difference;
 use serde::{Deserialize, Serialize};
@@ -30,6 +33,9 @@ pub struct Audit {
     pub orders: u64,
     /// Reservations looked at.
     pub reservations: u64,
+    /// Orders that differ from their reservations and may yet be moved by a message on its way: audit again once it has come.
+    #[serde(default)]
+    pub moving: u64,
     /// What does not fit, at the most a hundred of each kind of look.
     pub differences: Vec<Difference>,
     /// Whether there are more.
@@ -55,8 +61,9 @@ impl Audit {
 ///
 /// # Errors
 /// The store's: books that could not be read do not agree.
-pub async fn run(store: &Store, now: Timestamp) -> Result<Audit, StoreError> {
+pub async fn run(store: &Store, on_the_way: &OnTheWay, now: Timestamp) -> Result<Audit, StoreError> {
     let mut audit = accounts::check(store).await?;
-    orders::check(store, &mut audit, now).await?;
+    let moving = on_the_way.moving().await;
+    orders::check(store, &mut audit, &moving, now).await?;
     Ok(audit)
 }

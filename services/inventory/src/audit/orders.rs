@@ -2,7 +2,10 @@
 //! not to fit is read again from one moment, since it may have moved in between.
 
 use super::Audit;
-use crate::store::{Origin, Store, StoreError};
+use crate::{
+    on_the_way::Moving,
+    store::{Origin, Store, StoreError},
+};
 use events::message::OrderedItem;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -52,8 +55,16 @@ type Documents<T> = Pin<Box<dyn Stream<Item = Result<T, mongodb::error::Error>> 
 ///
 /// # Errors
 /// The store's.
-pub(super) async fn check(store: &Store, audit: &mut Audit, now: Timestamp) -> Result<(), StoreError> {
-    let latest = DateTime::from_millis((now - ON_THE_WAY).as_millisecond());
+pub(super) async fn check(
+    store: &Store,
+    audit: &mut Audit,
+    moving: &Moving,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let by = By {
+        latest: DateTime::from_millis((now - ON_THE_WAY).as_millisecond()),
+        moving,
+    };
     let mut orders = all::<Order>(
         &store.orders,
         doc! {"status": 1, "items.productId": 1, "items.quantity": 1, "updatedAt": 1},
@@ -77,10 +88,14 @@ pub(super) async fn check(store: &Store, audit: &mut Audit, now: Timestamp) -> R
             order.as_ref().filter(|_| of_order),
             reservation.as_ref().filter(|_| of_reservation),
         );
-        if let Some(difference) = compare(pair.0, pair.1, latest)
-            && let Some(difference) = look_again(store, difference, latest).await?
-        {
-            audit.name(difference);
+        match compare(pair.0, pair.1, by) {
+            Compared::Fits => {}
+            Compared::May => audit.moving += 1,
+            Compared::Differs(difference) => {
+                if let Some(difference) = look_again(store, difference, by).await? {
+                    audit.name(difference);
+                }
+            }
         }
         if of_order {
             audit.orders += 1;
@@ -107,20 +122,46 @@ where
     Ok(cursor.boxed())
 }
 
-fn compare(order: Option<&Order>, reservation: Option<&Reservation>, latest: DateTime) -> Option<Difference> {
+/// What counts as on its way.
+#[derive(Debug, Clone, Copy)]
+struct By<'a> {
+    /// Whatever has changed since.
+    latest: DateTime,
+    /// And these.
+    moving: &'a Moving,
+}
+
+/// What comparing comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Compared {
+    /// The two fit.
+    Fits,
+    /// They do not, and a message that is on its way may change that.
+    May,
+    /// They do not.
+    Differs(Difference),
+}
+
+fn compare(order: Option<&Order>, reservation: Option<&Reservation>, by: By<'_>) -> Compared {
     let id = order
         .map(|order| &order.id)
-        .or(reservation.map(|reservation| &reservation.id))?;
+        .or(reservation.map(|reservation| &reservation.id));
+    let Some(id) = id else {
+        return Compared::Fits;
+    };
     // What was held by hand is for whoever did that, also under an order's id.
     let reservation = reservation.filter(|reservation| reservation.origin == Origin::Order);
-    let settled = order.is_none_or(|order| order.updated_at <= latest)
-        && reservation.is_none_or(|reservation| reservation.created_at <= latest);
+    let settled = order.is_none_or(|order| order.updated_at <= by.latest)
+        && reservation.is_none_or(|reservation| reservation.created_at <= by.latest);
     let (status, state) = (
         order.map(|order| order.status),
         reservation.map(|reservation| reservation.state),
     );
     if !fits(status, state, settled) {
-        return Some(Difference::Order {
+        if settled && fits(status, state, false) && by.moving.includes(id.as_str()) {
+            return Compared::May;
+        }
+        return Compared::Differs(Difference::Order {
             order: id.clone(),
             status,
             reservation: state,
@@ -130,14 +171,17 @@ fn compare(order: Option<&Order>, reservation: Option<&Reservation>, latest: Dat
     let differ = order
         .zip(reservation)
         .is_some_and(|(order, reservation)| order.items != reservation.items);
-    (holds && differ).then(|| Difference::Items { order: id.clone() })
+    if holds && differ {
+        return Compared::Differs(Difference::Items { order: id.clone() });
+    }
+    Compared::Fits
 }
 
 /// The difference, if it is there in one moment.
 async fn look_again(
     store: &Store,
     difference: Difference,
-    latest: DateTime,
+    by: By<'_>,
 ) -> Result<Option<Difference>, StoreError> {
     let (Difference::Order { order, .. } | Difference::Items { order }) = difference else {
         return Ok(Some(difference));
@@ -146,21 +190,71 @@ async fn look_again(
         .transactions
         .run(|session| {
             let (store, order) = (store.clone(), order.clone());
-            async move { look_in(&store, session, &order, latest).await }.boxed()
+            async move { look_in(&store, session, &order).await }.boxed()
         })
         .await
+        .map(|(order, reservation)| match compare(order.as_ref(), reservation.as_ref(), by) {
+            Compared::Differs(difference) => Some(difference),
+            Compared::Fits | Compared::May => None,
+        })
 }
 
 async fn look_in(
     store: &Store,
     session: &mut ClientSession,
     id: &OrderId,
-    latest: DateTime,
-) -> Result<Option<Difference>, StoreError> {
+) -> Result<(Option<Order>, Option<Reservation>), StoreError> {
     let this = doc! {"_id": id.as_str()};
     let orders = store.orders.clone_with_type::<Order>();
     let order = orders.find_one(this.clone()).session(&mut *session).await?;
     let reservations = store.reservations.clone_with_type::<Reservation>();
     let reservation = reservations.find_one(this).session(&mut *session).await?;
-    Ok(compare(order.as_ref(), reservation.as_ref(), latest))
+    Ok((order, reservation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// Without a broker orders end, and nobody tells inventory for as long as that takes.
+    #[test]
+    fn what_a_message_on_its_way_may_mend_is_no_difference() {
+        let time = DateTime::from_millis;
+        let order = Order {
+            id: OrderId::new("o"),
+            status: OrderStatus::Confirmed,
+            items: Vec::new(),
+            updated_at: time(1_000),
+        };
+        let mut reservation = Reservation {
+            id: OrderId::new("o"),
+            state: ReservationState::Held,
+            origin: Origin::Order,
+            items: Vec::new(),
+            created_at: time(1_000),
+        };
+        let compared = |reservation: &Reservation, moving: &Moving, latest| {
+            let by = By {
+                latest: time(latest),
+                moving,
+            };
+            compare(Some(&order), Some(reservation), by)
+        };
+        let these = |ids: &[&str]| Moving::These(ids.iter().map(|id| (*id).to_owned()).collect::<HashSet<_>>());
+        assert_eq!(compared(&reservation, &these(&[]), 999), Compared::Fits);
+        assert_eq!(compared(&reservation, &Moving::Any, 2_000), Compared::May);
+        assert_eq!(compared(&reservation, &these(&["o"]), 2_000), Compared::May);
+        let differs = |reservation: &Reservation| {
+            Compared::Differs(Difference::Order {
+                order: OrderId::new("o"),
+                status: Some(OrderStatus::Confirmed),
+                reservation: Some(reservation.state),
+            })
+        };
+        assert_eq!(compared(&reservation, &these(&["p"]), 2_000), differs(&reservation));
+        // No message makes this right.
+        reservation.state = ReservationState::Rejected;
+        assert_eq!(compared(&reservation, &Moving::Any, 2_000), differs(&reservation));
+    }
 }

@@ -34,8 +34,9 @@ const EVERY: Duration = Duration::from_secs(5);
 const PAGE: i64 = 1_000;
 /// Entries of one product that may have come since the last page.
 const MOST_NEW: u64 = 10_000;
-/// One replica does it at a time: twice would be harmless, and twice the work.
-const LEASE: &str = "inventory/audit/0";
+/// One replica does it at a time: twice would be harmless, and twice the work. Not under the name of a group, whose workers renew all
+/// that they have there: a process whose looks fail is to lose it.
+const LEASE: &str = "audit/ledger/0";
 /// The document that holds the last result.
 const RESULT: &str = "watch";
 

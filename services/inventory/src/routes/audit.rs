@@ -47,9 +47,16 @@ pub(super) struct Full {
     /// Orders looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     orders: Option<u64>,
-    /// What does not fit, as sentences, a hundred at the most; empty where the books agree.
+    /// Orders that differ from their reservations and may yet be moved by a message on its way: ask again later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moving: Option<u64>,
+    /// What does not fit, as sentences, a hundred at the most; empty where the books agree. While an audit is under way, and where it
+    /// has failed, what the one before has found: it counts until another one has found something.
     #[serde(skip_serializing_if = "Option::is_none")]
     differences: Option<Vec<String>>,
+    /// Whether there are more than are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<bool>,
     /// Why nothing was found out; ask again.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
@@ -69,7 +76,9 @@ pub(super) async fn show(State(inventory): State<Inventory>, caller: Caller) -> 
     }))
 }
 
-/// Begins an audit of everything, which reads each order and reservation once. GET says what it has found.
+/// Begins an audit of everything, which reads each order and reservation once. GET says what it has found: it has ended once there is
+/// a `finishedAt` and `startedAt` is not before the answer's. Where that has not come after ten minutes, the process that audited has
+/// gone: ask again.
 #[utoipa::path(post, path = "/api/inventory/audit", tag = "inventory", security(("bearer" = ["admin", "service"])),
     responses((status = 202, body = Full, description = "It is under way")))]
 pub(super) async fn begin(
@@ -107,7 +116,9 @@ impl From<Record> for Full {
             finished_at: record.finished_at.map(text),
             products: audit.map(|audit| audit.products),
             orders: audit.map(|audit| audit.orders),
+            moving: audit.map(|audit| audit.moving),
             differences: audit.map(|audit| sentences(&audit.differences)),
+            more: audit.map(|audit| audit.more),
             failure: record.failure,
         }
     }

@@ -75,13 +75,25 @@ pub(super) struct Edit {
     /// Price of a unit.
     #[schema(value_type = Option<f64>)]
     price: Option<JsonDecimal>,
-    /// Price before the sale.
+    /// Price before the sale; null takes it away.
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<f64>)]
-    original_price: Option<JsonDecimal>,
+    original_price: Option<Option<JsonDecimal>>,
     /// Units for sale; not less than those held and sold.
     stock: Option<i64>,
-    /// Units a customer may buy, from 1.
-    limit_per_customer: Option<u32>,
+    /// Units a customer may buy, from 1; null for any number.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>)]
+    limit_per_customer: Option<Option<u32>>,
+}
+
+/// Tells null from what is left out.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// The answer to a change.
@@ -357,10 +369,10 @@ impl Edit {
                 check_text(field, text, least)?;
             }
         }
-        for (field, price) in [("price", &self.price), ("originalPrice", &self.original_price)] {
-            if let Some(price) = price {
-                money(field, price, currency)?;
-            }
+        let original = self.original_price.iter().flatten();
+        let prices = self.price.iter().map(|price| ("price", price));
+        for (field, price) in prices.chain(original.map(|price| ("originalPrice", price))) {
+            money(field, price, currency)?;
         }
         if let Some(stock) = self.stock
             && !(0..=MOST_STOCK).contains(&stock)
@@ -370,7 +382,7 @@ impl Edit {
                 format!("must be from 0 to {MOST_STOCK}, not {stock}"),
             ));
         }
-        check_limit(self.limit_per_customer)
+        check_limit(self.limit_per_customer.flatten())
     }
 
     fn apply(&self, product: &mut Product, currency: Currency) -> Result<(), Refusal> {
@@ -394,10 +406,11 @@ impl Edit {
             product.price = money("price", price, currency)?;
         }
         if let Some(price) = &self.original_price {
-            product.original_price = Some(money("originalPrice", price, currency)?);
+            let price = price.as_ref().map(|price| money("originalPrice", price, currency));
+            product.original_price = price.transpose()?;
         }
         if let Some(limit) = self.limit_per_customer {
-            product.limit_per_customer = Some(limit);
+            product.limit_per_customer = limit;
         }
         Ok(())
     }
@@ -425,7 +438,7 @@ fn check_limit(limit: Option<u32>) -> Result<(), Problem> {
     match limit {
         Some(0) => Err(Problem::field(
             "limitPerCustomer",
-            "must be at least 1; leave it out for any number",
+            "must be at least 1; say null, or in a new product nothing, for any number",
         )),
         _ => Ok(()),
     }

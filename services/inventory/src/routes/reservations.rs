@@ -24,17 +24,17 @@ use platform::{
 use sale::{
     OrderId, ProductId, Quantity, Sku,
     ledger::Cause,
-    order::{InventoryOutcome, ReservationState},
+    order::{InventoryOutcome, MOST_ITEMS, ReservationState},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// What to reserve, and under which id.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Reserve {
-    /// Names the reservation; reserving twice under one id reserves once.
+    /// Names the reservation; reserving the same twice under one id reserves once.
     order_id: String,
     /// 1 to 100 lines.
     items: Vec<Item>,
@@ -86,7 +86,8 @@ fn standing(message: &str, order: &OrderId, state: ReservationState) -> Json<Sta
 #[utoipa::path(post, path = "/api/inventory/reserve", tag = "inventory", request_body = Reserve,
     security(("bearer" = ["admin", "service"])),
     responses((status = 200, body = Standing, description = "Where the reservation stands"),
-              (status = 409, body = Problem, description = "sold_out, units_held, order_final")))]
+              (status = 409, body = Problem, description = "sold_out, units_held, order_final"),
+              (status = 422, body = Problem, description = "idempotency_key_reused: other units are held under this id")))]
 pub(super) async fn reserve(
     State(inventory): State<Inventory>,
     caller: Caller,
@@ -134,6 +135,10 @@ async fn reserve_in(
     now: Timestamp,
 ) -> Result<(bool, ReservationState), Refusal> {
     if let Some(existing) = find(store, session, &new.order).await? {
+        if by_product(&existing.items) != by_product(&new.items) {
+            let detail = format!("Other units were asked for under the orderId {} before; take a new one.", new.order);
+            return Err(Problem::new(Code::IdempotencyKeyReused, detail).into());
+        }
         return match existing.state {
             ReservationState::Held | ReservationState::Confirmed => Ok((false, existing.state)),
             ReservationState::Rejected | ReservationState::Released => Err(Problem::new(
@@ -168,6 +173,15 @@ async fn reserve_in(
     Ok((true, ReservationState::Held))
 }
 
+/// The units of each product, whatever the order of the lines.
+fn by_product(items: &[OrderedItem]) -> BTreeMap<&ProductId, u64> {
+    let mut units = BTreeMap::new();
+    for item in items {
+        *units.entry(&item.product_id).or_default() += u64::from(item.quantity.get());
+    }
+    units
+}
+
 async fn find(
     store: &Store,
     session: &mut ClientSession,
@@ -200,12 +214,16 @@ pub(super) async fn release(
         .map_err(|e| store_problem(&e))?;
     let (message, state) = match ended {
         Ended::Unknown => return Err(Problem::not_found("reservation")),
-        Ended::Paid => return Err(is_final(&order, "was told that it is paid")),
+        Ended::Paid => return Err(is_final(&order, "is paid")),
         Ended::Stands(ReservationState::Held) => (
             "The order is asked to give its units back",
             ReservationState::Held,
         ),
         Ended::Stands(ReservationState::Confirmed) => return Err(is_final(&order, "is sold")),
+        Ended::Stands(ReservationState::Rejected) => {
+            let detail = format!("Nothing was ever held under {order}: there were too few units.");
+            return Err(Problem::new(Code::OrderFinal, detail));
+        }
         Ended::GaveBack(items) => {
             inventory.gate.add_all(&items).await;
             ("Units were given back", ReservationState::Released)
@@ -218,7 +236,7 @@ pub(super) async fn release(
 /// 409: what was held has come to another end than the one that is asked for.
 fn is_final(order: &OrderId, how: &str) -> Problem {
     let detail = format!(
-        "What is held under {order} {how}, and that is not changed any more; GET /api/orders/{order} says what became of \
+        "What was held under {order} {how}, and that is not changed any more; GET /api/orders/{order} says what became of \
          an order."
     );
     Problem::new(Code::OrderFinal, detail)
@@ -276,7 +294,7 @@ async fn confirm_in(
     if reservation.origin == Origin::Order {
         match reservation.told {
             Some(Told::Paid) => return Ok(ReservationState::Held),
-            Some(Told::Ended) => return Err(is_final(order, "was asked for before").into()),
+            Some(Told::Ended) => return Err(is_final(order, "goes back").into()),
             None => {}
         }
         // The deadline goes, and the units move when the order itself says that it is confirmed.
@@ -322,8 +340,9 @@ fn named(id: &str) -> Result<OrderId, Problem> {
 
 impl Reserve {
     fn check(&self) -> Result<Vec<OrderedItem>, Problem> {
-        if !(1..=100).contains(&self.items.len()) {
-            return Err(Problem::field("items", "must have from 1 to 100 entries"));
+        if !(1..=MOST_ITEMS).contains(&self.items.len()) {
+            let detail = format!("must have from 1 to {MOST_ITEMS} entries, not {}", self.items.len());
+            return Err(Problem::field("items", detail));
         }
         let item = |(index, item): (usize, &Item)| {
             let product_id = match (&item.product_id, &item.sku) {
@@ -332,7 +351,7 @@ impl Reserve {
                 _ => {
                     return Err(Problem::field(
                         format!("items[{index}]"),
-                        "needs either productId or sku",
+                        "needs either productId or sku, and not both",
                     ));
                 }
             };

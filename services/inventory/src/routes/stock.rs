@@ -9,15 +9,23 @@ use crate::{
     product::Product,
     store::{Store, StoreError},
 };
-use axum::{extract::State, http::HeaderMap};
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue},
+    response::{IntoResponse, Response},
+};
 use futures::FutureExt;
 use jiff::Timestamp;
-use mongodb::{ClientSession, bson::doc};
+use mongodb::{
+    ClientSession,
+    bson::{DateTime, doc},
+};
 use platform::{
-    backends::mongo,
+    backends::mongo::{self, whole_number},
     http::{
         Json, Path,
         authorization::Caller,
+        idempotency,
         problem::{Code, Problem},
     },
     tokens::Role,
@@ -35,21 +43,23 @@ pub(super) struct Delta {
     delta: i64,
 }
 
-/// Adds or takes away units. With an Idempotency-Key the change is made once, however often it is sent.
+/// Adds or takes away units. With an Idempotency-Key the change is made once, however often it is sent, for as long as the sale is
+/// kept.
 #[utoipa::path(post, path = "/api/inventory/products/{id}/stock", tag = "inventory", request_body = Delta,
     security(("bearer" = ["admin", "service"])),
     params(("id" = String, Path, description = "The product's _id"),
-           ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless")),
-    responses((status = 200, body = Changed, description = "The product as it is now"),
+           ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters; makes a repeat harmless")),
+    responses((status = 200, body = Changed, description = "The product as it is now; for a repeat, with Idempotency-Replayed: true"),
               (status = 404, body = Problem, description = "not_found"),
-              (status = 409, body = Problem, description = "stock_committed")))]
+              (status = 409, body = Problem, description = "stock_committed"),
+              (status = 422, body = Problem, description = "idempotency_key_reused: for another delta")))]
 pub(super) async fn change(
     State(inventory): State<Inventory>,
     caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
     Json(Delta { delta }): Json<Delta>,
-) -> Result<Json<Changed>, Problem> {
+) -> Result<Response, Problem> {
     caller.require(&[Role::Admin, Role::Service])?;
     if delta.unsigned_abs() > MOST_STOCK.unsigned_abs() {
         return Err(Problem::field(
@@ -57,10 +67,7 @@ pub(super) async fn change(
             format!("must be from -{MOST_STOCK} to {MOST_STOCK}, not {delta}"),
         ));
     }
-    let key = headers
-        .get("idempotency-key")
-        .and_then(|key| key.to_str().ok())
-        .map(str::to_owned);
+    let key = idempotency::key(&headers)?;
     let (store, id, now) = (inventory.store.clone(), ProductId::new(id), inventory.clock.now());
     let (made, product) = mongo::detached(async move {
         store
@@ -76,11 +83,21 @@ pub(super) async fn change(
     if made {
         inventory.gate.add(&product.id, delta).await;
     }
-    let product = product.view(inventory.currency);
-    Ok(Json(Changed {
-        message: "Stock changed".to_owned(),
-        product,
-    }))
+    let message = if made {
+        "Stock changed"
+    } else {
+        "Stock was changed before"
+    };
+    let changed = Changed {
+        message: message.to_owned(),
+        product: product.view(inventory.currency),
+    };
+    let mut response = Json(changed).into_response();
+    if !made {
+        let headers = response.headers_mut();
+        headers.insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// Makes the change unless its key shows that it was made; returns whether it was made now.
@@ -100,15 +117,15 @@ async fn change_in(
     let mut product = found.ok_or_else(|| Problem::not_found("product"))?;
     if let Some(key) = key {
         let mark = doc! {"_id": format!("{id}/{key}")};
-        if store
-            .stock_changes
-            .find_one(mark.clone())
-            .session(&mut *session)
-            .await?
-            .is_some()
-        {
+        let made = store.stock_changes.find_one(mark.clone());
+        if let Some(made) = made.session(&mut *session).await? {
+            if made.contains_key("delta") && whole_number(&made, "delta")? != delta {
+                return Err(idempotency::reused("other delta").into());
+            }
             return Ok((false, product));
         }
+        let mut mark = mark;
+        mark.insert("delta", delta);
         store
             .stock_changes
             .insert_one(mark)
@@ -124,5 +141,14 @@ async fn change_in(
         .post(session, &BTreeMap::from([(id.clone(), account)]), &postings, now)
         .await?;
     product.stock += delta;
+    // An edit that was made from the stock before must not undo this.
+    product.version += 1;
+    product.updated_at = DateTime::from_millis(now.as_millisecond());
+    let edited = doc! {"$set": {"updatedAt": product.updated_at}, "$inc": {"version": 1_i64}};
+    store
+        .products
+        .update_one(doc! {"_id": id.as_str()}, edited)
+        .session(session)
+        .await?;
     Ok((true, product))
 }

@@ -14,12 +14,13 @@ use axum::{
 use platform::http::{
     Json,
     authorization::Caller,
+    idempotency,
     problem::{Code, Problem},
 };
 use sale::{
     ProductId, Quantity, Sku,
     catalogue::{PricedItem, total},
-    order::{LONGEST_IDEMPOTENCY_KEY, MOST_ITEMS},
+    order::MOST_ITEMS,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -68,7 +69,7 @@ pub(super) async fn place(
     headers: HeaderMap,
     Json(new): Json<NewOrder>,
 ) -> Result<Response, Problem> {
-    let idempotency_key = idempotency_key(&headers)?;
+    let idempotency_key = idempotency::key(&headers)?.ok_or_else(idempotency::missing)?;
     let items = price(&orders, &new.items).await?;
     let priced: Vec<PricedItem> = items.iter().map(|item| item.priced.clone()).collect();
     let total = total(&priced).ok_or_else(|| Problem::field("items", "add up to too large an amount"))?;
@@ -100,13 +101,10 @@ fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {
             let mut response = placed(order, "Order was accepted before");
             response
                 .headers_mut()
-                .insert("idempotency-replayed", HeaderValue::from_static("true"));
+                .insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
             Ok(response)
         }
-        Answer::KeyReused => Err(Problem::new(
-            Code::IdempotencyKeyReused,
-            "This Idempotency-Key was used for an order with other items. Use a new key for a new order.",
-        )),
+        Answer::KeyReused => Err(idempotency::reused("order with other items")),
         Answer::CustomerLimit { sku, limit } => {
             let detail = format!(
                 "Each customer may buy {limit} of {sku}, and with your other orders this one would be more."
@@ -118,25 +116,6 @@ fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {
         Answer::NotOpen(admission) => Err(Problem::outside_the_sale(admission).unwrap_or_else(Problem::busy)),
         Answer::Busy => Err(Problem::busy()),
     }
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
-    let refuse = |detail: &str| Problem::field("Idempotency-Key", detail);
-    let key = headers
-        .get("idempotency-key")
-        .ok_or_else(|| {
-            refuse("is missing; send a key of your own, such as a UUID, and the same one when you try again")
-        })?
-        .to_str()
-        .map_err(|_| refuse("must be printable ASCII"))?
-        .trim();
-    if !(1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()) {
-        return Err(refuse(&format!(
-            "must have from 1 to {LONGEST_IDEMPOTENCY_KEY} characters, not {}",
-            key.len()
-        )));
-    }
-    Ok(key.to_owned())
 }
 
 async fn price(orders: &Orders, items: &[NewItem]) -> Result<Vec<WishedItem>, Problem> {
@@ -192,23 +171,4 @@ fn body_hash(items: &[PricedItem]) -> String {
         .collect();
     lines.sort();
     hex::encode(Sha256::digest(lines.join("\n").as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_checked() {
-        let with = |key: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("idempotency-key", HeaderValue::from_str(key).unwrap());
-            idempotency_key(&headers)
-        };
-        assert_eq!(with("order-001").unwrap(), "order-001");
-        assert!(with(&"k".repeat(255)).is_ok());
-        assert!(with(&"k".repeat(300)).is_err());
-        assert!(with(" ").is_err());
-        assert!(idempotency_key(&HeaderMap::new()).is_err());
-    }
 }

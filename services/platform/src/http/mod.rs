@@ -7,6 +7,7 @@ pub mod connections;
 mod extract;
 pub mod handshake;
 pub mod https;
+pub mod idempotency;
 mod listen;
 pub mod page;
 mod patience;

@@ -1,9 +1,11 @@
 //! MongoDB: connections and deadlines; [`Transactions`] for work that must happen whole.
 
+mod numbers;
 mod sessions;
 mod transactions;
 mod uri;
 
+pub use numbers::whole_number;
 pub use transactions::{Transactions, TransientError};
 pub use uri::MongoUri;
 
