@@ -1,8 +1,8 @@
 #!/bin/bash
 # Everything, from formatting to a sale on a kind cluster: test.sh [STAGE...] (`make test`).
 #
-# Without arguments all stages run, in this order: tools format clippy generated shell charts workflows dependencies
-# unit fuzz integration faults apiserver e2e. A stage that fails does not stop the others. A test that fails runs once more, alone, unless it
+# Without arguments all stages run, in this order: tools format clippy shell charts workflows dependencies unit generated
+# fuzz integration faults apiserver e2e. A stage that fails does not stop the others. A test that fails runs once more, alone, unless it
 # is one of safety (hack/test/books.sh); where it then passes it is called FLAKY, and fails nothing. The last lines are
 # the time of each stage, and the sum of all tests that ran.
 # `test.sh down` removes the cluster that the e2e stage leaves for the next run.
@@ -130,7 +130,7 @@ case ${1:-} in
   down) down; exit ;;
 esac
 stages=("$@")
-[ $# -gt 0 ] || stages=(tools format clippy generated shell charts workflows dependencies unit fuzz integration faults apiserver e2e)
+[ $# -gt 0 ] || stages=(tools format clippy shell charts workflows dependencies unit generated fuzz integration faults apiserver e2e)
 for stage in "${stages[@]}"; do
   declare -F "$stage" >/dev/null || die "no stage is called $stage"
   run "$stage"

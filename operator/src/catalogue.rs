@@ -14,9 +14,6 @@ use sale::{Currency, Money, Sku, money::JsonDecimal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// More units than any sale has: how "no limit" is written over a limit that was set before, because the API takes
-/// a field that is left out for "no change".
-const NO_LIMIT: u32 = 1_000_000_000;
 /// The most pages of products that are read: 100 on each.
 const MOST_PAGES: usize = 50;
 
@@ -175,7 +172,7 @@ impl<'a> NewProduct<'a> {
     }
 }
 
-/// The fields of a product that differ, as the inventory reads them: what is left out stays.
+/// The fields of a product that differ, as the inventory reads them: what is left out stays, and null takes away.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Edit {
@@ -189,9 +186,9 @@ pub struct Edit {
     #[serde(skip_serializing_if = "Option::is_none")]
     price: Option<JsonDecimal>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    original_price: Option<JsonDecimal>,
+    original_price: Option<Option<JsonDecimal>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    limit_per_customer: Option<u32>,
+    limit_per_customer: Option<Option<u32>>,
 }
 
 impl Edit {
@@ -199,20 +196,17 @@ impl Edit {
         let text = |wanted: &String, stored: &String| (wanted != stored).then(|| wanted.clone());
         let price = |wanted: Option<Money>, stored: Option<&JsonDecimal>| {
             let stored = stored.and_then(|price| price.money(currency).ok());
-            wanted
-                .filter(|wanted| Some(*wanted) != stored)
-                .map(|wanted| wanted.to_json(currency))
+            (wanted != stored).then(|| wanted.map(|wanted| wanted.to_json(currency)))
         };
-        let stored_limit = stored.limit_per_customer.filter(|limit| *limit < NO_LIMIT);
         let edit = Self {
             version: stored.version,
             name: text(&wanted.name, &stored.name),
             description: text(&wanted.description, &stored.description),
             category: text(&wanted.category, &stored.category),
-            price: price(Some(wanted.price), Some(&stored.price)),
+            price: price(Some(wanted.price), Some(&stored.price)).flatten(),
             original_price: price(wanted.original_price, stored.original_price.as_ref()),
-            limit_per_customer: (wanted.limit_per_customer != stored_limit)
-                .then(|| wanted.limit_per_customer.unwrap_or(NO_LIMIT)),
+            limit_per_customer: (wanted.limit_per_customer != stored.limit_per_customer)
+                .then_some(wanted.limit_per_customer),
         };
         (edit
             != Self {
@@ -449,10 +443,19 @@ mod tests {
             panic!("{:?}", planned.work)
         };
         let fields = serde_json::to_string(&fields).unwrap();
-        assert_eq!(
-            fields,
-            r#"{"version":3,"price":0.01,"limitPerCustomer":1000000000}"#
-        );
+        assert_eq!(fields, r#"{"version":3,"price":0.01,"limitPerCustomer":null}"#);
+    }
+
+    #[test]
+    fn a_price_of_before_that_is_taken_out_is_taken_away() {
+        let mut stored = stored(50, 0);
+        stored.original_price = serde_json::from_value(json!(999.99)).unwrap();
+        let planned = plan(&wanted(50), Some(&stored), Some(&applied(50, None)), usd(), "k");
+        let Work::Edit(fields) = planned.work else {
+            panic!("{:?}", planned.work)
+        };
+        let fields = serde_json::to_string(&fields).unwrap();
+        assert_eq!(fields, r#"{"version":3,"originalPrice":null}"#);
     }
 
     #[test]

@@ -520,6 +520,73 @@ async fn the_administrator_is_who_is_declared() -> Result<()> {
     Ok(())
 }
 
+/// A program gets a token for its secret, with limits of its own; once its account has ended the token is good for nothing.
+#[tokio::test]
+async fn a_program_of_the_shop_gets_tokens_until_its_account_ends() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    let admin = shop.token("an-admin", platform::tokens::Role::Admin)?;
+    let accounts = "/api/auth/service-accounts";
+    let name = format!("payments-{}", uuid::Uuid::new_v4().simple());
+    let body = json!({"name": name});
+    let buyer = shop.token("ada", platform::tokens::Role::Buyer)?;
+    for nobody in [&buyer, &shop.token("svc", platform::tokens::Role::Service)?] {
+        shop.send(Method::POST, accounts, Some(nobody), Some(body.clone()))
+            .await?
+            .expect_problem(403, "forbidden")?;
+    }
+    let made = shop
+        .send(Method::POST, accounts, Some(&admin), Some(body.clone()))
+        .await?;
+    made.expect(201)?;
+    assert_eq!(made.headers["cache-control"], "no-store");
+    let (id, secret) = (text(&made, "clientId")?, text(&made, "clientSecret")?);
+    shop.send(Method::POST, accounts, Some(&admin), Some(body))
+        .await?
+        .expect_problem(409, "name_taken")?;
+
+    let wrong = format!("{secret}x");
+    for (id, secret) in [(id, wrong.as_str()), ("svc-nobody", secret)] {
+        let body = json!({"clientId": id, "clientSecret": secret});
+        shop.send(Method::POST, "/api/auth/token", None, Some(body))
+            .await?
+            .expect_problem(401, "unauthenticated")?;
+    }
+    let body = json!({"clientId": id, "clientSecret": secret});
+    let issued = shop
+        .send(Method::POST, "/api/auth/token", None, Some(body))
+        .await?;
+    assert_eq!(issued.expect(200)?.json["expiresIn"], 900);
+    let token = text(&issued, "accessToken")?;
+    let orders = async || shop.send(Method::GET, "/api/orders", Some(token), None).await;
+    let seen = orders().await?;
+    assert_eq!(seen.expect(200)?.headers["ratelimit-limit"], "6000");
+    // What it may not do: make others.
+    shop.send(Method::GET, accounts, Some(token), None)
+        .await?
+        .expect_problem(403, "forbidden")?;
+    let list = shop.send(Method::GET, accounts, Some(&admin), None).await?;
+    let items = list.expect(200)?.json["items"].as_array().context("no items")?;
+    let mine = items
+        .iter()
+        .find(|item| item["clientId"] == id)
+        .context("not listed")?;
+    ensure!(mine["name"] == name && mine["usedAt"].is_string(), "{mine}");
+    ensure!(!list.text.contains("ecret"), "{}", list.text);
+
+    let path = format!("{accounts}/{id}");
+    shop.send(Method::DELETE, &path, Some(&admin), None)
+        .await?
+        .expect(204)?;
+    shop.send(Method::DELETE, &path, Some(&admin), None)
+        .await?
+        .expect_problem(404, "not_found")?;
+    eventually(IN_FORCE, "the token is good for nothing", async || {
+        Ok(orders().await?.expect_problem(401, "unauthenticated").is_ok())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_trail_names_what_was_done_and_nothing_secret() -> Result<()> {
     let world = World::start().await?;

@@ -306,7 +306,8 @@ fn conserved(unbalanced: &[String], books: &Result<Books, CallError>, now: Times
     let differences = books.differences()?;
     if differences.is_empty() {
         if let Some(looked) = books.stale_since(now) {
-            let message = format!("the books agreed at {looked}; inventory has not looked since, and its log says why");
+            let message =
+                format!("the books agreed at {looked}; inventory has not looked since, and its log says why");
             return Some(Finding::new(kind, true, "LookIsOld", message));
         }
         let message = "every movement of units is in the ledger, and it adds up to the stock";

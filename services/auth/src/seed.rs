@@ -13,7 +13,6 @@ use crate::{
     guesses::Guesses,
     password::Passwords,
     service_account::ServiceAccounts,
-    service_account::ServiceAccounts,
     session_store::SessionStore,
     store::{Store, User},
 };
@@ -90,7 +89,6 @@ impl Seeder {
         let done = async {
             self.users.create_indexes().await?;
             self.sessions.create_indexes().await?;
-            self.service_accounts.create_indexes().await?;
             self.service_accounts.create_indexes().await?;
             self.guesses.create_indexes().await
         };

@@ -95,12 +95,7 @@ impl Sessions {
     ///
     /// # Errors
     /// When signing fails.
-    pub fn sign_for_service(
-        &self,
-        id: &UserId,
-        version: i64,
-        now: Timestamp,
-    ) -> Result<String, KeyError> {
+    pub fn sign_for_service(&self, id: &UserId, version: i64, now: Timestamp) -> Result<String, KeyError> {
         self.signer.versioned_token(id, Role::Service, version, now)
     }
 

@@ -323,7 +323,9 @@ mod tests {
         let silent = record(b"c", None, 1);
         let after_a_lost_one = after(&record(b"lost", None, 1), b"d");
         let read = |records: &[&Record]| {
-            let records: Vec<_> = (0..).zip(records.iter().map(|record| (*record).clone())).collect();
+            let records: Vec<_> = (0..)
+                .zip(records.iter().map(|record| (*record).clone()))
+                .collect();
             without_a_gap(&records)
         };
         assert_eq!(read(&[]), 0);

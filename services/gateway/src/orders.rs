@@ -24,12 +24,7 @@ use platform::{
     retry::Backoff,
 };
 use prometheus::{IntCounterVec, register_int_counter_vec};
-use sale::{
-    ProductId, Quantity, Sku, UserId,
-    control::Admission,
-    limits::LimitedRoute,
-    order::MOST_ITEMS,
-};
+use sale::{ProductId, Quantity, Sku, UserId, control::Admission, limits::LimitedRoute, order::MOST_ITEMS};
 use serde::{Deserialize, de::IgnoredAny};
 use std::{
     collections::BTreeMap,

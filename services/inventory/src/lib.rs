@@ -76,8 +76,7 @@ pub fn build(deps: Dependencies) -> Service {
     let terms = hold::Terms::of(&deps.config);
     let watch = audit::watch::Watch::new(store.clone(), &deps.database, &deps.instance, Clock::System);
     let on_the_way = on_the_way::OnTheWay::new(&deps.database, deps.kafka.clone(), &deps.config);
-    let audits =
-        audit::full::Audits::new(store.clone(), &deps.database, on_the_way.clone(), Clock::System);
+    let audits = audit::full::Audits::new(store.clone(), &deps.database, on_the_way.clone(), Clock::System);
     let state = routes::Inventory {
         watch: watch.clone(),
         audits: audits.clone(),

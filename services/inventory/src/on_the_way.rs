@@ -102,7 +102,11 @@ impl OnTheWay {
             let unsent = self.unsent().await?;
             let behind = lag::total(&self.database, &self.kafka, &self.topic_prefix).await?;
             let knows_all = unsent.len() < MOST_UNSENT && behind == 0 && self.nothing_is_lost().await?;
-            Ok::<_, LagError>(if knows_all { Moving::These(unsent) } else { Moving::Any })
+            Ok::<_, LagError>(if knows_all {
+                Moving::These(unsent)
+            } else {
+                Moving::Any
+            })
         };
         look.await.unwrap_or_else(|error| {
             tracing::debug!(%error, "nobody knows what is on its way");

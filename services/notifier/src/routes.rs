@@ -15,6 +15,7 @@ use axum::{
     response::Response,
     routing::{get, patch, post},
 };
+use jiff::Timestamp;
 use platform::{
     backends::mongo::{self, MongoError},
     clock::Clock,
@@ -28,8 +29,6 @@ use platform::{
     },
     tokens::Identity,
 };
-use jiff::Timestamp;
-use jiff::Timestamp;
 use sale::{UserId, order::FailureReason};
 use serde::{Deserialize, Serialize};
 use std::{

@@ -77,11 +77,7 @@ struct Missed<'a> {
 fn hello(missed: usize, more: bool, newest: Option<&str>) -> String {
     let hello = Hello {
         kind: "hello",
-        data: Missed {
-            missed,
-            more,
-            newest,
-        },
+        data: Missed { missed, more, newest },
     };
     serde_json::to_string(&hello).unwrap_or_default()
 }
@@ -98,7 +94,10 @@ pub fn frame(notification: &Notification) -> String {
             hold_expires_at: notification
                 .hold_expires_at
                 .and_then(|at| at.try_to_rfc3339_string().ok()),
-            created_at: notification.created_at.try_to_rfc3339_string().unwrap_or_default(),
+            created_at: notification
+                .created_at
+                .try_to_rfc3339_string()
+                .unwrap_or_default(),
         },
         id: &notification.id,
     };

@@ -13,7 +13,7 @@ use mongodb::{
     bson::{Document, doc},
     error::Error,
 };
-use platform::backends::mongo::{MongoError, Transactions};
+use platform::backends::mongo::{MongoError, Transactions, whole_number};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},

@@ -153,7 +153,10 @@ impl Settlement {
             .session(&mut *session)
             .await?;
         let losses = self.database.collection::<Document>("losses");
-        let losses = losses.count_documents(Losses::unmended()).session(&mut *session).await?;
+        let losses = losses
+            .count_documents(Losses::unmended())
+            .session(&mut *session)
+            .await?;
         let outbox = self.store.outbox.len(session).await?;
         Ok(Numbers {
             accepted,

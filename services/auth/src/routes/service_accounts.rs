@@ -16,11 +16,7 @@ use mongodb::bson::DateTime;
 use platform::{
     audit::{self, Event, Outcome},
     backends::mongo::{self, MongoError},
-    http::{
-        Json, Path,
-        authorization::Caller,
-        problem::Code,
-    },
+    http::{Json, Path, authorization::Caller, problem::Code},
     tokens::{ACCESS_TOKEN_TTL, Role},
 };
 use sale::UserId;

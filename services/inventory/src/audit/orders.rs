@@ -193,10 +193,12 @@ async fn look_again(
             async move { look_in(&store, session, &order).await }.boxed()
         })
         .await
-        .map(|(order, reservation)| match compare(order.as_ref(), reservation.as_ref(), by) {
-            Compared::Differs(difference) => Some(difference),
-            Compared::Fits | Compared::May => None,
-        })
+        .map(
+            |(order, reservation)| match compare(order.as_ref(), reservation.as_ref(), by) {
+                Compared::Differs(difference) => Some(difference),
+                Compared::Fits | Compared::May => None,
+            },
+        )
 }
 
 async fn look_in(
@@ -241,7 +243,8 @@ mod tests {
             };
             compare(Some(&order), Some(reservation), by)
         };
-        let these = |ids: &[&str]| Moving::These(ids.iter().map(|id| (*id).to_owned()).collect::<HashSet<_>>());
+        let these =
+            |ids: &[&str]| Moving::These(ids.iter().map(|id| (*id).to_owned()).collect::<HashSet<_>>());
         assert_eq!(compared(&reservation, &these(&[]), 999), Compared::Fits);
         assert_eq!(compared(&reservation, &Moving::Any, 2_000), Compared::May);
         assert_eq!(compared(&reservation, &these(&["o"]), 2_000), Compared::May);
@@ -252,7 +255,10 @@ mod tests {
                 reservation: Some(reservation.state),
             })
         };
-        assert_eq!(compared(&reservation, &these(&["p"]), 2_000), differs(&reservation));
+        assert_eq!(
+            compared(&reservation, &these(&["p"]), 2_000),
+            differs(&reservation)
+        );
         // No message makes this right.
         reservation.state = ReservationState::Rejected;
         assert_eq!(compared(&reservation, &Moving::Any, 2_000), differs(&reservation));

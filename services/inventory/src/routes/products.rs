@@ -406,7 +406,9 @@ impl Edit {
             product.price = money("price", price, currency)?;
         }
         if let Some(price) = &self.original_price {
-            let price = price.as_ref().map(|price| money("originalPrice", price, currency));
+            let price = price
+                .as_ref()
+                .map(|price| money("originalPrice", price, currency));
             product.original_price = price.transpose()?;
         }
         if let Some(limit) = self.limit_per_customer {

@@ -136,7 +136,10 @@ async fn reserve_in(
 ) -> Result<(bool, ReservationState), Refusal> {
     if let Some(existing) = find(store, session, &new.order).await? {
         if by_product(&existing.items) != by_product(&new.items) {
-            let detail = format!("Other units were asked for under the orderId {} before; take a new one.", new.order);
+            let detail = format!(
+                "Other units were asked for under the orderId {} before; take a new one.",
+                new.order
+            );
             return Err(Problem::new(Code::IdempotencyKeyReused, detail).into());
         }
         return match existing.state {
@@ -341,7 +344,10 @@ fn named(id: &str) -> Result<OrderId, Problem> {
 impl Reserve {
     fn check(&self) -> Result<Vec<OrderedItem>, Problem> {
         if !(1..=MOST_ITEMS).contains(&self.items.len()) {
-            let detail = format!("must have from 1 to {MOST_ITEMS} entries, not {}", self.items.len());
+            let detail = format!(
+                "must have from 1 to {MOST_ITEMS} entries, not {}",
+                self.items.len()
+            );
             return Err(Problem::field("items", detail));
         }
         let item = |(index, item): (usize, &Item)| {

@@ -190,7 +190,7 @@ async fn act(orders: Orders, caller: Caller, one: One, what: Action) -> Result<J
     match done {
         Ok(letter) => Ok(Json(letter.into())),
         Err(Undone::Unknown) => Err(Problem::not_found("dead letter")),
-        Err(error @ Undone::NoText) => Err(Problem::field("id", error.to_string())),
+        Err(error @ (Undone::NoText | Undone::TooLarge(_))) => Err(Problem::field("id", error.to_string())),
         Err(Undone::Mongo(error)) => Err(busy(&error)),
     }
 }

@@ -15,7 +15,10 @@ pub fn whole_number(document: &Document, field: &str) -> Result<i64, Error> {
         None | Some(Bson::Null) => Ok(0),
         Some(Bson::Int64(number)) => Ok(*number),
         Some(Bson::Int32(number)) => Ok(i64::from(*number)),
-        #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and is in the range")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it has no fraction and is in the range"
+        )]
         Some(Bson::Double(number)) if number.fract() == 0.0 && number.abs() < 9e15 => Ok(*number as i64),
         Some(other) => Err(Error::custom(format!("{field} is no whole number but {other}"))),
     }
