@@ -123,8 +123,13 @@ async fn one_address_has_few_guesses_whatever_tokens_it_brings() -> Result<()> {
             }
         });
         let answers: Vec<Answer> = join_all(guesses).await.into_iter().collect::<Result<_>>()?;
-        assert_eq!(count(&answers, 401), FREE as usize, "guesses at {victim}");
-        assert_eq!(count(&answers, 429), 100 - FREE as usize);
+        // A guess that the database was too slow for is counted, and nobody has looked at it.
+        let (looked_at, refused, unanswered) =
+            (count(&answers, 401), count(&answers, 429), count(&answers, 503));
+        let told = format!("at {victim}: {looked_at} looked at, {refused} refused, {unanswered} unanswered");
+        ensure!(looked_at <= FREE as usize, "{told}");
+        ensure!(looked_at + unanswered >= FREE as usize, "{told}");
+        ensure!(looked_at + refused + unanswered == 100, "{told}");
         for refused in answers.iter().filter(|answer| answer.status == 429) {
             refused.expect_problem(429, "rate_limited")?;
             let wait: u64 = refused.headers["retry-after"].to_str()?.parse()?;

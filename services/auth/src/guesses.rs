@@ -9,17 +9,22 @@ use mongodb::{
     Collection, Database, IndexModel,
     bson::{DateTime, Document, doc},
     error::Error,
-    options::IndexOptions,
+    options::{IndexOptions, ReadConcern},
 };
-use platform::backends::mongo::{MongoError, detached, is_duplicate_key};
+use platform::{
+    backends::mongo::{MongoError, detached, is_duplicate_key},
+    retry::Backoff,
+};
 use sale::guesses::{FromAllAddresses, FromOneAddress, Wait};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// Tries to change a count against others who do the same. Few can win before the count refuses everybody; whoever loses
-/// so often is one of a great many.
+/// so often is one of a great many. With the waits between them they last longer than a slow disk takes for the few.
 const ATTEMPTS: u32 = 24;
+/// The wait after the first try, and the longest one.
+const WAITS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 /// A count in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -214,8 +219,14 @@ impl Guesses {
         id: &str,
         rule: impl Fn(Option<&Count>) -> Result<Count, Wait>,
     ) -> Result<Result<Change, Wait>, MongoError> {
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         for _ in 0..ATTEMPTS {
-            let before = self.counts.find_one(doc! {"_id": id}).await?;
+            // As the primary has it now: what a majority has may be older, and nothing could be changed by it.
+            let newest = self
+                .counts
+                .find_one(doc! {"_id": id})
+                .read_concern(ReadConcern::local());
+            let before = newest.await?;
             let after = match rule(before.as_ref()) {
                 Ok(after) => after,
                 Err(wait) => return Ok(Err(wait)),
@@ -223,6 +234,7 @@ impl Guesses {
             if self.replace(before.as_ref(), &after).await? {
                 return Ok(Ok(Change { before, after }));
             }
+            tokio::time::sleep(backoff.next_wait()).await;
         }
         Ok(Err(Wait(Duration::from_secs(1))))
     }

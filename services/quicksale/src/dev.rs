@@ -1,6 +1,7 @@
 //! `quicksale dev`: all services in one process on loopback, with keys, topics, an admin and a product of its own.
 
 use crate::{
+    payments::{self, ServiceAccount, Shop},
     private,
     process::{Overrides, Process, Role},
 };
@@ -13,6 +14,7 @@ use platform::{
     tokens::{KeyPair, Signer},
 };
 use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
+use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -20,6 +22,8 @@ use std::{
 };
 use url::Url;
 
+/// Where the stand-in for payments listens.
+const PAYMENTS_PORT: u16 = 3_080;
 /// Partitions of each topic: enough to see several lanes at work.
 const PARTITIONS: i32 = 4;
 
@@ -29,6 +33,26 @@ pub(crate) struct Options {
     /// Where keys, accounts and documents are kept between runs.
     #[arg(long, env = "QUICKSALE_DEV_DIR")]
     data_dir: Option<PathBuf>,
+    /// How orders are confirmed. With `payment` a stand-in for a provider of payments listens on port 3080.
+    #[arg(
+        long,
+        env = "QUICKSALE_DEV_CONFIRMATION",
+        value_enum,
+        default_value = "automatic"
+    )]
+    confirmation: Confirm,
+    /// How long units are held for a payment, in seconds.
+    #[arg(long, env = "QUICKSALE_DEV_HOLD_SECONDS", default_value_t = 600)]
+    hold_seconds: u64,
+}
+
+/// How orders are confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Confirm {
+    /// As soon as their units are held.
+    Automatic,
+    /// When they are paid.
+    Payment,
 }
 
 /// Runs everything until it is stopped.
@@ -42,7 +66,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     private::directory(&keys)?;
     prepare_keys(&keys)?;
     let (email, password) = prepare_admin(&dir)?;
-    let config = config()?;
+    let mut config = config()?;
+    if options.confirmation == Confirm::Payment {
+        config.confirmation = Confirmation::Payment;
+        config.reservation_ttl_seconds = options.hold_seconds;
+    }
     let control = dir.join("control.json");
     let document = ControlDocument::open_now(config.sale.clone(), jiff::Timestamp::now());
     private::write(&control, &serde_json::to_vec_pretty(&document)?)?;
@@ -55,7 +83,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     for role in Role::ALL {
         process.add(role).await?;
     }
-    process.spawn("welcome", welcome(keys, email, password));
+    if options.confirmation == Confirm::Payment {
+        let admin = (email.clone(), password.clone());
+        process.spawn("payments", stand_in(dir.clone(), admin));
+    }
+    process.spawn("welcome", welcome(keys, email, password, options.confirmation));
     process.run().await
 }
 
@@ -149,9 +181,17 @@ async fn create_topics(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Puts a product on sale and says what to try, then lasts as long as the process.
-async fn welcome(keys: PathBuf, email: String, password: String) {
+async fn welcome(keys: PathBuf, email: String, password: String, confirmation: Confirm) {
     match seed_product(&keys).await {
         Ok(()) => {
+            let payments = match confirmation {
+                Confirm::Automatic => "",
+                Confirm::Payment => {
+                    "  curl -s -XPOST http://127.0.0.1:3080/payments -H 'content-type: application/json' \\\n    \
+                     -d '{\"orderId\":\"…\",\"card\":\"pays\"}'   # or declines, twice, slow (with seconds)\n  \
+                     curl -s http://127.0.0.1:3080/payments/<orderId>\n"
+                }
+            };
             println!(
                 "\nQuickSale is running: http://127.0.0.1:3000 (API documentation: /docs)\n\
                  admin: {email} / {password}\n\nTry:\n  \
@@ -160,12 +200,83 @@ async fn welcome(keys: PathBuf, email: String, password: String) {
                  -d '{{\"email\":\"ada@example.com\",\"password\":\"correct horse\",\"firstName\":\"Ada\",\"lastName\":\"L\"}}'\n  \
                  curl -s -XPOST http://127.0.0.1:3000/api/orders -H \"authorization: Bearer $TOKEN\" \\\n    \
                  -H 'idempotency-key: order-001' -H 'content-type: application/json' \\\n    \
-                 -d '{{\"items\":[{{\"sku\":\"FLASH-LAPTOP-001\",\"quantity\":1}}]}}'\n\nCtrl-C stops everything."
+                 -d '{{\"items\":[{{\"sku\":\"FLASH-LAPTOP-001\",\"quantity\":1}}]}}'\n{payments}\nCtrl-C stops everything."
             );
         }
         Err(error) => tracing::error!("the sample product could not be created: {error:#}"),
     }
     std::future::pending::<()>().await;
+}
+
+/// A provider of payments for the sale, with a service account that is kept between runs.
+async fn stand_in(dir: PathBuf, admin: (String, String)) {
+    let served = async {
+        let shop = known_to_the_shop(&dir, &admin).await?;
+        payments::serve(shop, ([127, 0, 0, 1], PAYMENTS_PORT).into()).await
+    };
+    if let Err(error) = served.await {
+        tracing::error!("nobody takes payments: {error:#}");
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn known_to_the_shop(dir: &Path, admin: &(String, String)) -> anyhow::Result<Shop> {
+    let file = dir.join("payments.json");
+    let gateway = Url::parse(&format!("http://127.0.0.1:{}", ports::GATEWAY))?;
+    for _attempt in 0..60 {
+        if let Ok(text) = std::fs::read(&file)
+            && let Ok(kept) = serde_json::from_slice::<KeptAccount>(&text)
+        {
+            let shop = Shop::new(gateway.clone(), kept.into())?;
+            if shop.log_in().await.is_ok() {
+                return Ok(shop);
+            }
+        }
+        match make_account(&gateway, admin).await {
+            Ok(made) => private::write(&file, &serde_json::to_vec_pretty(&made)?)?,
+            Err(error) => tracing::debug!("no account for payments yet: {error:#}"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    bail!("the sale gave them no account within 30 s; look at the log above")
+}
+
+/// The account of the stand-in, as the sale gave it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeptAccount {
+    client_id: String,
+    client_secret: String,
+}
+
+impl From<KeptAccount> for ServiceAccount {
+    fn from(kept: KeptAccount) -> Self {
+        Self {
+            client_id: kept.client_id,
+            client_secret: kept.client_secret.into(),
+        }
+    }
+}
+
+async fn make_account(gateway: &Url, (email, password): &(String, String)) -> anyhow::Result<KeptAccount> {
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(5))
+        .build()?;
+    let login = serde_json::json!({"email": email, "password": password});
+    let login = client.post(gateway.join("/api/auth/login")?).json(&login);
+    let session: serde_json::Value = login.send().await?.error_for_status()?.json().await?;
+    let token = session["accessToken"].as_str().context("no access token")?;
+    let name = serde_json::json!({"name": format!("payments-{}", uuid::Uuid::new_v4().simple())});
+    let account = client
+        .post(gateway.join("/api/auth/service-accounts")?)
+        .bearer_auth(token);
+    Ok(account
+        .json(&name)
+        .send()
+        .await?
+        .error_for_status()?
+        .json()
+        .await?)
 }
 
 async fn seed_product(keys: &Path) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ mod api_reference;
 mod audit;
 mod dead_letters;
 mod dev;
+mod payments;
 mod private;
 mod process;
 mod sale_database;
@@ -42,6 +43,8 @@ enum Command {
     Notifier(Files),
     /// Everything in one process on loopback, for development.
     Dev(dev::Options),
+    /// Stands in for a provider of payments, for development.
+    Payments(payments::Options),
     /// Checks the books of a sale: ledger, stock, reservations and orders.
     Audit(audit::Options),
     /// Messages that were given up on: list, show, replay, discard.
@@ -84,6 +87,7 @@ async fn main() -> ExitCode {
         Command::Processor(files) => serve(Role::Processor, files).await,
         Command::Notifier(files) => serve(Role::Notifier, files).await,
         Command::Dev(options) => dev::run(options).await,
+        Command::Payments(options) => payments::run(options).await,
         Command::Audit(options) => audit::run(options).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Openapi { markdown } => api_document::print(markdown),

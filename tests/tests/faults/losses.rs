@@ -2,7 +2,10 @@
 
 use crate::start;
 use anyhow::{Context, Result, ensure};
-use events::topics::Topic;
+use events::{
+    reader::AFTER,
+    topics::{Topic, partition_of},
+};
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use platform::{backends::kafka, tokens::Role};
@@ -11,6 +14,8 @@ use quicksale_tests::{
     shop::{Socket, next_update},
     world::{SERVICES, World, eventually},
 };
+use rskafka::client::partition::Compression;
+use sale::{OrderId, UserId};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long it may take until everything has ended: less than the half minute after which it is asked again anyway, so that it is
@@ -235,6 +240,74 @@ async fn orders_end_although_the_end_of_a_log_was_cut_off() -> Result<()> {
     all_said(&world).await?;
     world.thaw("inventory").await?;
     all_confirmed(&world, &orders, NOTICED).await?;
+    mended(&world, "inventory").await
+}
+
+/// Nothing fails then, no record comes, and nothing lags: the lanes stand where the new log ends.
+#[tokio::test]
+async fn orders_end_although_the_new_log_ends_where_the_old_one_did() -> Result<()> {
+    let world = start().await?;
+    world.shop.product("P", 1_000, None).await?;
+    let mut orders = place(&world, "before", 24).await?;
+    all_confirmed(&world, &orders, SETTLED).await?;
+    all_said(&world).await?;
+    let partitions = world.config.kafka.partitions;
+    let mut wanted: BTreeMap<i32, usize> = BTreeMap::new();
+    for order in &orders {
+        *wanted.entry(partition_of(order, partitions)).or_default() += 1;
+    }
+    world.freeze("inventory").await?;
+    anew(&world, Topic::OrderCreated).await?;
+    // As many for each partition as were there before.
+    let mut n = 0;
+    while wanted.values().any(|left| *left > 0) {
+        n += 1;
+        ensure!(n < 10_000, "no users whose orders fit");
+        let user = format!("after-{n}");
+        let id = OrderId::derive(&UserId::new(&user), "k");
+        match wanted.get_mut(&partition_of(id.as_str(), partitions)) {
+            Some(left) if *left > 0 => *left -= 1,
+            _ => continue,
+        }
+        world.shop.order(&user, "k", "P", 1).await?.expect(201)?;
+        orders.push(id.as_str().to_owned());
+    }
+    all_said(&world).await?;
+    world.thaw("inventory").await?;
+    all_confirmed(&world, &orders, NOTICED).await?;
+    mended(&world, "inventory").await
+}
+
+/// What the broker had taken and lost before anybody read it leaves no trace but in the record that was written after it.
+#[tokio::test]
+async fn orders_end_although_nobody_had_read_what_the_broker_lost() -> Result<()> {
+    let world = start().await?;
+    world.shop.product("P", 1_000, None).await?;
+    let before = place(&world, "before", 24).await?;
+    all_confirmed(&world, &before, SETTLED).await?;
+    all_said(&world).await?;
+    world.freeze("processor").await?;
+    let lost = place(&world, "lost", 1).await?;
+    let outbox = world.database.collection::<Document>("outbox");
+    let question = doc! {"key": &lost[0], "type": Topic::OrderCreated.plain_name()};
+    ensure!(outbox.delete_one(question).await?.deleted_count == 1);
+    world.thaw("processor").await?;
+    // A message that was handled before, sent once more after one that is not there.
+    let name = format!(
+        "{}{}",
+        world.config.kafka.topic_prefix,
+        Topic::OrderCreated.plain_name()
+    );
+    let client = world.backends.credentials()?.kafka.connect().await?;
+    let partition = partition_of(&lost[0], world.config.kafka.partitions);
+    let log = kafka::partition(&client, &name, partition).await?;
+    let (records, _) = log.fetch_records(0, 1..1_000_000, 1_000).await?;
+    let mut next = records.into_iter().next().context("no record")?.record;
+    next.headers.insert(AFTER.to_owned(), vec![7; 8]);
+    log.produce(vec![next], Compression::NoCompression).await?;
+    all_confirmed(&world, &lost, NOTICED).await?;
+    let notes = world.database.collection::<Document>("losses");
+    ensure!(notes.count_documents(doc! {"cause": "unread"}).await? == 1);
     mended(&world, "inventory").await
 }
 

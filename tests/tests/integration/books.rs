@@ -6,6 +6,7 @@ use mongodb::bson::{Document, doc};
 use platform::{backends::kafka, tokens::Role};
 use quicksale_tests::{
     scenarios::SETTLED,
+    shop::Answer,
     world::{World, eventually},
 };
 use reqwest::Method;
@@ -75,11 +76,14 @@ async fn what_moves_is_written_down_and_what_was_written_past_the_books_is_found
     let stock = format!("/api/inventory/products/{product}/stock");
     post(&stock, json!({"delta": 5})).await?;
     post(&stock, json!({"delta": -2})).await?;
-    let edit = json!({"version": 1, "stock": 30});
     let path = format!("/api/inventory/products/{product}");
-    shop.send(Method::PATCH, &path, Some(&admin), Some(edit))
-        .await?
-        .expect(200)?;
+    let edit = async |version: i64| {
+        let edit = json!({"version": version, "stock": 30});
+        shop.send(Method::PATCH, &path, Some(&admin), Some(edit)).await
+    };
+    // Made from the stock before the two changes: it would undo them.
+    edit(1).await?.expect_problem(409, "stale_version")?;
+    edit(3).await?.expect(200)?;
     ensure!(audited(&world).await? == Vec::<String>::new());
     let ledger = world.database.collection::<Document>("ledger");
     let all = ledger.count_documents(doc! {"product": &product}).await?;
@@ -187,8 +191,12 @@ async fn dead_letters_are_listed_replayed_and_discarded() -> Result<()> {
         headers: BTreeMap::new(),
         timestamp: rskafka::chrono::Utc::now(),
     };
-    let write = lane.produce(vec![record], Compression::NoCompression);
-    kafka::within(Duration::from_secs(10), write).await?;
+    // A broker does not take records for a topic as soon as it says that there is one.
+    eventually(SETTLED, "the record is written", async || {
+        let write = lane.produce(vec![record.clone()], Compression::NoCompression);
+        Ok(kafka::within(Duration::from_secs(10), write).await.is_ok())
+    })
+    .await?;
     let buyer = shop.token("ada", Role::Buyer)?;
     shop.send(Method::GET, "/api/dead-letters", Some(&buyer), None)
         .await?
@@ -284,4 +292,78 @@ async fn the_settlement_counts_what_the_orders_say() -> Result<()> {
         Ok(settled && numbers["accepted"] == json!(world.count_orders(doc! {}).await?))
     })
     .await
+}
+
+/// What is sent again under its key or its id changes nothing, and what is sent under another's is refused.
+#[tokio::test]
+async fn a_change_of_stock_and_a_hold_by_hand_are_made_once_and_are_no_others() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    let product = shop.product("ONCE", 20, Some(2)).await?;
+    let admin = shop.token("an-admin", Role::Admin)?;
+    let path = format!("/api/inventory/products/{product}/stock");
+    let change = async |key: &str, delta: i64| -> Result<Answer> {
+        let request = shop.http.post(shop.url(&path)).bearer_auth(&admin);
+        let request = request
+            .header("Idempotency-Key", key)
+            .json(&json!({"delta": delta}));
+        Answer::of(request.send().await?).await
+    };
+    let first = change("k", 5).await?;
+    ensure!(
+        first.expect(200)?.json["product"]["version"] == 2,
+        "{}",
+        first.text
+    );
+    let again = change("k", 5).await?;
+    again.expect(200)?;
+    ensure!(
+        again.headers["idempotency-replayed"] == "true",
+        "{:?}",
+        again.headers
+    );
+    ensure!(again.json["product"]["stock"] == 25, "{}", again.text);
+    change("k", 6)
+        .await?
+        .expect_problem(422, "idempotency_key_reused")?;
+    change(&"k".repeat(256), 5)
+        .await?
+        .expect_problem(400, "invalid_request")?;
+
+    let reserve = async |order: &str, items: Value| {
+        let body = json!({"orderId": order, "items": items});
+        shop.send(Method::POST, "/api/inventory/reserve", Some(&admin), Some(body))
+            .await
+    };
+    let (two, three) = (
+        json!([{"sku": "ONCE", "quantity": 2}]),
+        json!([{"productId": product, "quantity": 3}]),
+    );
+    reserve("by-hand", two.clone()).await?.expect(200)?;
+    reserve("by-hand", two).await?.expect(200)?;
+    reserve("by-hand", three)
+        .await?
+        .expect_problem(422, "idempotency_key_reused")?;
+    let shown = shop.shown("ONCE").await?;
+    ensure!(
+        (&shown["reserved"], &shown["stock"]) == (&json!(2), &json!(25)),
+        "{shown}"
+    );
+
+    // Null takes a limit away, and what is left out stays.
+    let path = format!("/api/inventory/products/{product}");
+    for (version, edit, limit) in [
+        (2, json!({"name": "Once"}), json!(2)),
+        (3, json!({"limitPerCustomer": null}), Value::Null),
+    ] {
+        let mut edit = edit;
+        edit["version"] = json!(version);
+        let edited = shop.send(Method::PATCH, &path, Some(&admin), Some(edit)).await?;
+        let edited = &edited.expect(200)?.json["product"];
+        ensure!(
+            edited["limitPerCustomer"] == limit && edited["name"] == "Once",
+            "{edited}"
+        );
+    }
+    Ok(())
 }
