@@ -15,8 +15,8 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// Buyers at a time.
-const AT_ONCE: u64 = 24;
+/// Orders that one buyer follows at a time while placing the next.
+const FOLLOWED: usize = 4;
 /// How often somebody asks the same again before he gives up.
 const PATIENCE: usize = 400;
 
@@ -69,10 +69,11 @@ impl Crowd {
         wares: &[Ware],
         confirmation: Confirmation,
         seed: u64,
+        at_once: u64,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut buyers = JoinSet::new();
-        for n in 0..AT_ONCE {
+        for n in 0..at_once {
             let buyer = Buyer {
                 shops: shops.clone(),
                 wares: wares.to_vec(),
@@ -108,12 +109,12 @@ struct Buyer {
 
 impl Buyer {
     async fn shop_on(mut self) -> Result<Vec<Deal>> {
-        let mut deals = Vec::new();
-        for person in 0.. {
+        let (mut deals, mut followed) = (Vec::new(), JoinSet::new());
+        'shopping: for person in 0.. {
             // Few enough for the limit of ten orders a minute.
             for n in 0..4 {
                 if self.stop.load(Ordering::Acquire) {
-                    return Ok(deals);
+                    break 'shopping;
                 }
                 let ware = self.wares[self.chance.random_range(0..self.wares.len())];
                 let mut deal = Deal {
@@ -126,42 +127,54 @@ impl Buyer {
                     words: Vec::new(),
                 };
                 place(&self.shops, &mut self.chance, &mut deal).await?;
-                self.follow(&mut deal).await?;
-                deals.push(deal);
+                let mind = Mind {
+                    pays: self.pays,
+                    draw: self.chance.random_range(0..100),
+                    seeds: self.chance.random(),
+                };
+                followed.spawn(follow(self.shops.clone(), deal, mind));
+                while followed.len() > FOLLOWED
+                    && let Some(deal) = followed.join_next().await
+                {
+                    deals.push(deal??);
+                }
             }
+        }
+        while let Some(deal) = followed.join_next().await {
+            deals.push(deal??);
         }
         Ok(deals)
     }
+}
 
-    /// Pays, cancels, does both at once, says that the payment has failed, or forgets about it.
-    async fn follow(&mut self, deal: &mut Deal) -> Result<()> {
-        let Some(order) = deal.order.clone() else {
-            return Ok(());
-        };
-        let buyer = self.shops[0].token(&deal.user, Role::Buyer)?;
-        let payment = self.shops[0].token(&uuid::Uuid::new_v4().to_string(), Role::Service)?;
-        let draw: u32 = self.chance.random_range(0..100);
-        let (first, second) = self.chance.random::<(u64, u64)>();
-        let ask = async |verb, token, seed| decide(&self.shops, seed, &order, verb, token).await;
-        if !self.pays {
-            if draw < 20 {
-                deal.words.push(ask("cancel", &buyer, first).await?);
-            }
-            return Ok(());
+/// What somebody will do about an order.
+struct Mind {
+    pays: bool,
+    draw: u32,
+    seeds: (u64, u64),
+}
+
+/// Pays, cancels, does both at once, says that the payment has failed, or forgets about it.
+async fn follow(shops: [Arc<Shop>; 2], mut deal: Deal, mind: Mind) -> Result<Deal> {
+    let Some(order) = deal.order.clone() else {
+        return Ok(deal);
+    };
+    let buyer = shops[0].token(&deal.user, Role::Buyer)?;
+    let payment = shops[0].token(&uuid::Uuid::new_v4().to_string(), Role::Service)?;
+    let (first, second) = mind.seeds;
+    let ask = async |verb, token, seed| decide(&shops, seed, &order, verb, token).await;
+    match (mind.pays, mind.draw) {
+        (false, 0..20) | (true, 70..82) => deal.words.push(ask("cancel", &buyer, first).await?),
+        (true, 0..55) => deal.words.push(ask("confirm", &payment, first).await?),
+        (true, 55..70) => {
+            let (paid, cancelled) =
+                tokio::join!(ask("confirm", &payment, first), ask("cancel", &buyer, second));
+            deal.words.extend([paid?, cancelled?]);
         }
-        match draw {
-            0..55 => deal.words.push(ask("confirm", &payment, first).await?),
-            55..70 => {
-                let (paid, cancelled) =
-                    tokio::join!(ask("confirm", &payment, first), ask("cancel", &buyer, second));
-                deal.words.extend([paid?, cancelled?]);
-            }
-            70..82 => deal.words.push(ask("cancel", &buyer, first).await?),
-            82..90 => deal.words.push(ask("fail", &payment, first).await?),
-            _ => {}
-        }
-        Ok(())
+        (true, 82..90) => deal.words.push(ask("fail", &payment, first).await?),
+        _ => {}
     }
+    Ok(deal)
 }
 
 /// Asks under the same key until there is an answer.

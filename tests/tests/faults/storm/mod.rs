@@ -26,6 +26,8 @@ use std::{
 
 /// How long a storm is when nobody says.
 const SHORT: u64 = 25;
+/// Buyers at a time when nobody says.
+const BUYERS: u64 = 96;
 /// How long an order of the storm may wait for its payment, in seconds.
 const TTL: u64 = 8;
 /// How long everything may take to end after the storm: what is lost is asked for after half a minute, and after a minute.
@@ -71,7 +73,8 @@ async fn storm(seed: u64, length: Duration) -> Result<()> {
     }
     let shops = [Arc::clone(&world.shop), second];
     let listeners = listeners::listen(&shops);
-    let crowd = Crowd::begin(&shops, &wares, confirmation, seed);
+    let at_once = variable("QUICKSALE_STORM_BUYERS").unwrap_or(BUYERS);
+    let crowd = Crowd::begin(&shops, &wares, confirmation, seed, at_once);
     let faults = weather::rage(&mut world, &mut chance, length).await?;
     listeners.buy_no_more();
     let deals = crowd.end().await?;
