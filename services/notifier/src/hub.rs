@@ -211,6 +211,7 @@ mod tests {
             reason: None,
             hold_expires_at: None,
             read: false,
+            again: false,
             created_at: DateTime::from_millis(0),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::store::{Notification, Store};
 use events::{
-    Message, Payload, Topic,
+    Message, Topic,
     lanes::{ApplyError, Handler},
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -24,11 +24,6 @@ impl Record {
     }
 }
 
-/// Whether the buyer was told before, unless that was lost.
-pub(crate) fn is_said_again(message: &Message) -> bool {
-    matches!(&message.payload, Payload::OrderStatus(change) if change.again)
-}
-
 impl Handler for Record {
     type Effect = ();
 
@@ -46,19 +41,25 @@ impl Handler for Record {
         messages: &'s [Message],
     ) -> BoxFuture<'s, Result<(), ApplyError>> {
         async move {
+            let orders: Vec<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
+            let said_again = self.store.said_again(session, &orders).await?;
             let mut new: Vec<Notification> = Vec::with_capacity(messages.len());
             for message in messages {
                 let Some(notification) = Notification::of(message) else {
                     continue;
                 };
-                // Where it is said again, it may be others who have not heard.
-                if is_said_again(message)
-                    && (new.iter().any(|before| before.says_the_same(&notification))
-                        || self.store.knows(session, &notification).await?)
-                {
-                    continue;
+                let mut before = new.iter().chain(&said_again);
+                let is_known = if notification.again {
+                    // Others may have heard, and not from this process.
+                    before.any(|before| before.says_the_same(&notification))
+                        || self.store.knows(session, &notification).await?
+                } else {
+                    // What was taken for lost has come after all.
+                    before.any(|before| before.again && before.says_the_same(&notification))
+                };
+                if !is_known {
+                    new.push(notification);
                 }
-                new.push(notification);
             }
             self.store.add(session, new).await?;
             Ok(())

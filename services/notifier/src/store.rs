@@ -6,6 +6,7 @@ use mongodb::{
     ClientSession, Collection, Database, IndexModel,
     bson::{DateTime, Document, doc},
     error::Error,
+    options::IndexOptions,
 };
 use sale::{
     OrderId, UserId,
@@ -42,8 +43,16 @@ pub struct Notification {
     pub hold_expires_at: Option<DateTime>,
     /// Whether the buyer has seen it.
     pub read: bool,
+    /// Whether it comes from a message that was said again: the first one may still come.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub again: bool,
     /// When it happened.
     pub created_at: DateTime,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What a user has missed.
@@ -83,6 +92,7 @@ impl Notification {
                 .hold_expires_at
                 .map(|at| DateTime::from_millis(at.as_millisecond())),
             read: false,
+            again: change.again,
             created_at: DateTime::from_millis(message.at.as_millisecond()),
         })
     }
@@ -134,6 +144,24 @@ impl Store {
             .session(session)
             .await?
             .is_some())
+    }
+
+    /// What was stored of some orders from messages that were said again.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn said_again(
+        &self,
+        session: &mut ClientSession,
+        orders: &[&str],
+    ) -> Result<Vec<Notification>, Error> {
+        let mut cursor = self
+            .notifications
+            .find(doc! {"orderId": {"$in": orders}, "again": true})
+            .batch_size(2_000)
+            .session(&mut *session)
+            .await?;
+        cursor.stream(session).try_collect().await
     }
 
     /// Whether a user has been told the same before, under another id.
@@ -259,13 +287,22 @@ impl Store {
             .await
     }
 
-    /// Creates the index; one that exists stays.
+    /// Creates the indexes; those that exist stay.
     ///
     /// # Errors
     /// The driver's.
     pub async fn create_indexes(self) -> Result<(), Error> {
         let by_user = IndexModel::builder().keys(doc! {"userId": 1, "_id": -1}).build();
-        self.notifications.create_index(by_user).await.map(drop)
+        self.notifications.create_index(by_user).await?;
+        // Hardly ever one is in it.
+        let again = IndexOptions::builder()
+            .partial_filter_expression(doc! {"again": true})
+            .build();
+        let by_order = IndexModel::builder()
+            .keys(doc! {"orderId": 1})
+            .options(again)
+            .build();
+        self.notifications.create_index(by_order).await.map(drop)
     }
 
     /// Marks all of a user's notifications as read and counts those that were not.

@@ -5,7 +5,7 @@
 
 use crate::{
     hub::Hub,
-    record::{self, is_said_again},
+    record,
     store::{Notification, Store},
 };
 use events::{
@@ -150,7 +150,7 @@ impl Partition {
     async fn push(&self, record: &Record) {
         if let Ok(message) = Message::decode(record.value.as_deref(), None)
             && let Some(notification) = Notification::of(&message)
-            && (!is_said_again(&message) || self.has_not_heard(&notification).await)
+            && (!notification.again || self.has_not_heard(&notification).await)
         {
             self.hub.push(&notification);
         }

@@ -1,6 +1,7 @@
 //! What a buyer who comes back is told.
 
 use anyhow::{Context, Result, ensure};
+use events::{Payload, message::OrderStatusChanged, outbox::Outbox, topics::partition_of};
 use mongodb::bson::{DateTime, Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
@@ -9,6 +10,10 @@ use quicksale_tests::{
     world::{World, eventually},
 };
 use reqwest::Method;
+use sale::{
+    OrderId, UserId,
+    order::{InventoryStatus, OrderStatus},
+};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -101,4 +106,53 @@ async fn what_was_read_is_not_told_again() -> Result<()> {
         .collect();
     ensure!(!told.contains(&first), "it was told again");
     Ok(())
+}
+
+/// A relay that stood still may send the first message behind the one that was said again for it.
+#[tokio::test]
+async fn what_was_taken_for_lost_and_comes_after_all_is_told_once() -> Result<()> {
+    let world = World::start().await?;
+    let outbox = Outbox::new(&world.database);
+    let say = |again: bool, order: &str| {
+        let change = OrderStatusChanged {
+            user_id: UserId::new("ada"),
+            status: OrderStatus::Cancelled,
+            inventory_status: InventoryStatus::Released,
+            message: "You cancelled this order.".to_owned(),
+            reason: None,
+            hold_expires_at: None,
+            again,
+        };
+        let payload = Payload::OrderStatus(change);
+        events::Message::new(OrderId::new(order), jiff::Timestamp::now(), None, payload)
+    };
+    let notifications = world.database.collection::<Document>("notifications");
+    let of = |order: String| notifications.count_documents(doc! {"orderId": order});
+    // Together, and each in a batch of its own. What follows in the same partition tells that all before was handled.
+    for (n, batch) in [&[true, false, true][..], &[false], &[true]]
+        .into_iter()
+        .enumerate()
+    {
+        let next = beside("late", n, world.config.kafka.partitions);
+        let mut messages: Vec<_> = batch.iter().map(|again| say(*again, "late")).collect();
+        messages.push(say(false, &next));
+        let mut session = world.database.client().start_session().await?;
+        session.start_transaction().await?;
+        outbox.append(&mut session, &messages).await?;
+        session.commit_transaction().await?;
+        eventually(SETTLED, "all are handled", async || {
+            Ok(of(next.clone()).await? == 1)
+        })
+        .await?;
+        let told = of("late".to_owned()).await?;
+        ensure!(told == 1, "told {told} times after batch {n}");
+    }
+    Ok(())
+}
+
+/// The name of an order whose messages go to the same partition as another one's.
+fn beside(order: &str, n: usize, partitions: i32) -> String {
+    let same = |name: &String| partition_of(name, partitions) == partition_of(order, partitions);
+    let mut names = (0..).map(|m| format!("marker-{n}-{m}"));
+    names.find(same).unwrap_or_default()
 }
