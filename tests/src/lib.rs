@@ -10,3 +10,5 @@ pub mod world;
 
 #[cfg(test)]
 mod certificates;
+#[cfg(test)]
+mod model;
