@@ -127,7 +127,7 @@ impl Resend {
     }
 
     async fn leads(&self) -> Result<bool, MongoError> {
-        let (leases, owner, now) = (self.leases.clone(), self.owner.clone(), self.clock.now());
+        let (leases, owner, now) = (self.leases.clone(), self.owner.clone(), Instant::now());
         mongo::detached(async move {
             let terms = LeaseTerms::default();
             leases

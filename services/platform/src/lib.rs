@@ -16,6 +16,7 @@ pub mod health;
 pub mod http;
 pub mod metrics;
 pub mod mounted;
+pub mod pulse;
 pub mod retry;
 pub mod tasks;
 pub mod telemetry;

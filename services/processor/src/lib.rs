@@ -15,7 +15,6 @@ use platform::{
         kafka::KafkaCredentials,
         mongo::{self, MongoError},
     },
-    clock::Clock,
     config::Config,
     health::{Health, Heartbeat},
     metrics::must,
@@ -78,7 +77,6 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
         producer: Producer::new(deps.kafka, deps.config.kafka.topic_prefix.clone()),
         owner: deps.instance,
         terms: LeaseTerms::default(),
-        clock: Clock::System,
         leading_since: None,
         pass: Pass::default(),
     };
@@ -92,7 +90,6 @@ struct Relay {
     producer: Producer,
     owner: String,
     terms: LeaseTerms,
-    clock: Clock,
     /// When the lease was last renewed; `None` while another replica relays.
     leading_since: Option<Instant>,
     pass: Pass,
@@ -232,7 +229,7 @@ impl Relay {
             return Ok(true);
         }
         let (leases, owner) = (self.leases.clone(), self.owner.clone());
-        let (terms, now) = (self.terms, self.clock.now());
+        let (terms, now) = (self.terms, Instant::now());
         let leads = mongo::detached(async move {
             leases
                 .hold(LEASE, &owner, terms, now)

@@ -2,20 +2,30 @@
 
 use super::{COLLECTION, LEASES};
 use crate::reader::LastRead;
-use jiff::Timestamp;
+use futures::TryStreamExt;
 use mongodb::{
     Collection, Database,
-    bson::{self, DateTime, Document, doc},
+    bson::{self, Document, doc},
     error::Error,
     options::ReturnDocument,
 };
-use platform::backends::mongo::{is_duplicate_key, whole_number};
-use std::time::Duration;
+use platform::{
+    backends::mongo::{is_duplicate_key, whole_number},
+    pulse::Pulses,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// So many times as long as a lease lasts a worker is dead before it is taken off the list.
+const LONG_DEAD: u32 = 12;
 
 /// How long a lease lasts and therefore how soon a dead worker's lanes are taken over.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseTerms {
-    /// From one renewal to the moment others may take over.
+    /// From the last renewal that another worker has seen to the moment when it may take over.
     pub duration: Duration,
     /// From one renewal to the next; well below a third of the duration.
     pub renew_every: Duration,
@@ -44,13 +54,23 @@ pub struct Lease {
 /// The leases and lanes of one sale.
 ///
 /// A lease says who should work and is renewed every second; a lane says how far the work is and is written in the
-/// transactions of the batches. They are two documents, so that a renewal and a batch never wait for each other. Clocks
-/// of different workers only decide how soon a lease changes hands; that two owners never both write is decided by the
-/// lane's epoch.
+/// transactions of the batches. They are two documents, so that a renewal and a batch never wait for each other. A renewal is a
+/// beat: whoever sees none for as long as a lease lasts, by its own monotonic clock, takes it. That two owners never both
+/// write is decided by the lane's epoch.
 #[derive(Debug, Clone)]
 pub struct LaneStore {
     leases: Collection<Document>,
     lanes: Collection<Document>,
+    pulses: Arc<Pulses>,
+}
+
+/// The leases of a group, as one of its workers sees them.
+#[derive(Debug, Default)]
+pub struct Renewed {
+    /// Ids and epochs of those that it holds.
+    pub mine: HashMap<String, i64>,
+    /// Ids of those that others hold, who are alive.
+    pub others: HashSet<String>,
 }
 
 impl LaneStore {
@@ -59,6 +79,7 @@ impl LaneStore {
         Self {
             leases: database.collection(LEASES),
             lanes: database.collection(COLLECTION),
+            pulses: Arc::default(),
         }
     }
 
@@ -76,7 +97,7 @@ impl LaneStore {
         id: &str,
         owner: &str,
         terms: LeaseTerms,
-        now: Timestamp,
+        now: Instant,
     ) -> Result<Option<Lease>, Error> {
         match self.take_lease(id, owner, terms, now).await? {
             Some(epoch) => self.open_lane(id, owner, epoch).await,
@@ -88,13 +109,7 @@ impl LaneStore {
     ///
     /// # Errors
     /// The driver's.
-    pub async fn hold(
-        &self,
-        id: &str,
-        owner: &str,
-        terms: LeaseTerms,
-        now: Timestamp,
-    ) -> Result<bool, Error> {
+    pub async fn hold(&self, id: &str, owner: &str, terms: LeaseTerms, now: Instant) -> Result<bool, Error> {
         Ok(self.take_lease(id, owner, terms, now).await?.is_some())
     }
 
@@ -103,32 +118,44 @@ impl LaneStore {
         id: &str,
         owner: &str,
         terms: LeaseTerms,
-        now: Timestamp,
+        now: Instant,
     ) -> Result<Option<i64>, Error> {
-        let filter = doc! {"_id": id, "$or": [
-            {"owner": owner},
-            {"owner": {"$exists": false}},
-            {"expiresAt": {"$lt": bson_time(now)}},
-        ]};
-        let until = bson_time(now + terms.duration);
-        let change = doc! {
-            "$set": {"owner": owner, "expiresAt": until},
-            "$inc": {"epoch": 1_i64},
+        let free = doc! {"_id": id, "$or": [{"owner": owner}, {"owner": {"$exists": false}}]};
+        if let Some(epoch) = self.take(free, owner).await? {
+            return Ok(Some(epoch));
+        }
+        let Some(held) = self.leases.find_one(doc! {"_id": id}).await? else {
+            let new = doc! {"_id": id, "owner": owner, "epoch": 1_i64, "beat": 1_i64};
+            return match self.leases.insert_one(new).await {
+                Ok(_) => Ok(Some(1)),
+                Err(error) if is_duplicate_key(&error) => Ok(None),
+                Err(error) => Err(error),
+            };
         };
+        if !self.has_run_out(&held, terms, now)? {
+            return Ok(None);
+        }
+        let as_it_was = doc! {"_id": id, "owner": held.get("owner"), "beat": held.get("beat")};
+        self.take(as_it_was, owner).await
+    }
+
+    async fn take(&self, filter: Document, owner: &str) -> Result<Option<i64>, Error> {
+        let change = doc! {"$set": {"owner": owner}, "$inc": {"epoch": 1_i64, "beat": 1_i64}};
         let taken = self
             .leases
             .find_one_and_update(filter, change)
             .return_document(ReturnDocument::After)
             .await?;
-        if let Some(lease) = taken {
-            return Ok(Some(lease.get_i64("epoch").unwrap_or(0)));
-        }
-        let new = doc! {"_id": id, "owner": owner, "epoch": 1_i64, "expiresAt": until};
-        match self.leases.insert_one(new).await {
-            Ok(_) => Ok(Some(1)),
-            Err(error) if is_duplicate_key(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        taken.map(|lease| whole_number(&lease, "epoch")).transpose()
+    }
+
+    /// Whether the owner of a lease has not renewed it for as long as it lasts.
+    fn has_run_out(&self, lease: &Document, terms: LeaseTerms, now: Instant) -> Result<bool, Error> {
+        let (id, beat) = (
+            lease.get_str("_id").unwrap_or_default(),
+            whole_number(lease, "beat")?,
+        );
+        Ok(self.pulses.is_still(id, beat, terms.duration, now))
     }
 
     /// Writes our epoch into the lane: from here on the owner before us can commit nothing.
@@ -171,7 +198,7 @@ impl LaneStore {
         Ok(())
     }
 
-    /// Extends every lease of an owner and returns the ids and epochs that it still holds.
+    /// Extends every lease of an owner in a group, and looks at those of others.
     ///
     /// # Errors
     /// The driver's.
@@ -180,26 +207,31 @@ impl LaneStore {
         group: &str,
         owner: &str,
         terms: LeaseTerms,
-        now: Timestamp,
-    ) -> Result<Vec<(String, i64)>, Error> {
-        use futures::TryStreamExt;
-        let mine = doc! {"_id": {"$gte": format!("{group}/"), "$lt": format!("{group}0")}, "owner": owner};
+        now: Instant,
+    ) -> Result<Renewed, Error> {
+        let of_group = doc! {"_id": {"$gte": format!("{group}/"), "$lt": format!("{group}0")}};
+        let mut mine = of_group.clone();
+        mine.insert("owner", owner);
         self.leases
-            .update_many(
-                mine.clone(),
-                doc! {"$set": {"expiresAt": bson_time(now + terms.duration)}},
-            )
+            .update_many(mine, doc! {"$inc": {"beat": 1_i64}})
             .await?;
-        let held: Vec<Document> = self.leases.find(mine).await?.try_collect().await?;
-        Ok(held
-            .into_iter()
-            .filter_map(|lease| {
-                Some((
-                    lease.get_str("_id").ok()?.to_owned(),
-                    lease.get_i64("epoch").ok()?,
-                ))
-            })
-            .collect())
+        let all: Vec<Document> = self.leases.find(of_group).await?.try_collect().await?;
+        let mut renewed = Renewed::default();
+        for lease in &all {
+            let Ok(id) = lease.get_str("_id") else {
+                continue;
+            };
+            match lease.get_str("owner") {
+                Ok(holder) if holder == owner => {
+                    renewed.mine.insert(id.to_owned(), whole_number(lease, "epoch")?);
+                }
+                Ok(_) if !self.has_run_out(lease, terms, now)? => {
+                    renewed.others.insert(id.to_owned());
+                }
+                _ => {}
+            }
+        }
+        Ok(renewed)
     }
 
     /// Gives a lease up so that another worker can take it at once.
@@ -208,10 +240,7 @@ impl LaneStore {
     /// The driver's.
     pub async fn release(&self, id: &str, owner: &str) -> Result<(), Error> {
         self.leases
-            .update_one(
-                doc! {"_id": id, "owner": owner},
-                doc! {"$unset": {"owner": "", "expiresAt": ""}},
-            )
+            .update_one(doc! {"_id": id, "owner": owner}, doc! {"$unset": {"owner": ""}})
             .await
             .map(drop)
     }
@@ -237,31 +266,46 @@ impl LaneStore {
         group: &str,
         owner: &str,
         terms: LeaseTerms,
-        now: Timestamp,
+        now: Instant,
     ) -> Result<u64, Error> {
+        let own = format!("worker:{group}/{owner}");
         self.leases
             .update_one(
-                doc! {"_id": format!("worker:{group}/{owner}")},
-                doc! {"$set": {"group": group, "aliveUntil": bson_time(now + terms.duration)}},
+                doc! {"_id": &own},
+                doc! {"$set": {"group": group}, "$inc": {"beat": 1_i64}},
             )
             .upsert(true)
             .await?;
-        self.leases
-            .count_documents(doc! {"group": group, "aliveUntil": {"$gte": bson_time(now)}})
-            .await
+        let workers: Vec<Document> = self
+            .leases
+            .find(doc! {"group": group})
+            .await?
+            .try_collect()
+            .await?;
+        let (mut alive, mut long_dead) = (0, Vec::new());
+        for worker in &workers {
+            let id = worker.get_str("_id").unwrap_or_default();
+            if id == own || !self.has_run_out(worker, terms, now)? {
+                alive += 1;
+            } else if self.pulses.still_for(id, now) > terms.duration * LONG_DEAD {
+                long_dead.push(id);
+            }
+        }
+        // One that is alive after all writes itself down anew.
+        if !long_dead.is_empty() {
+            self.leases.delete_many(doc! {"_id": {"$in": &long_dead}}).await?;
+            self.pulses.keep_only(|id| !long_dead.contains(&id));
+        }
+        Ok(alive)
     }
 
-    /// Takes a worker off the list, and with it those that have been dead for an hour.
+    /// Takes a worker off the list.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn resign(&self, group: &str, owner: &str, now: Timestamp) -> Result<(), Error> {
-        let long_dead = bson_time(now - Duration::from_secs(3_600));
+    pub async fn resign(&self, group: &str, owner: &str) -> Result<(), Error> {
         self.leases
-            .delete_many(doc! {"$or": [
-                {"_id": format!("worker:{group}/{owner}")},
-                {"group": group, "aliveUntil": {"$lt": long_dead}},
-            ]})
+            .delete_one(doc! {"_id": format!("worker:{group}/{owner}")})
             .await
             .map(drop)
     }
@@ -276,8 +320,4 @@ fn lease_of(lane: &Document) -> Lease {
             .ok()
             .and_then(|last| bson::deserialize_from_document(last.clone()).ok()),
     }
-}
-
-fn bson_time(at: Timestamp) -> DateTime {
-    DateTime::from_millis(at.as_millisecond())
 }

@@ -1,15 +1,19 @@
 //! Which lanes a worker holds: a fair share of them, taken when free, given up when others come.
 
 use super::{
-    LaneStore, LeaseTerms, OWNED,
+    LaneStore, OWNED,
     fetch::{self, Fetched, Lane},
     lane_id,
-    lease::Lease,
+    lease::{Lease, Renewed},
     worker::Settings,
 };
 use crate::topics::Topic;
 use platform::{backends::mongo::MongoError, health::Heartbeat};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 use tokio::{
     sync::mpsc,
     task::{self, JoinSet},
@@ -96,15 +100,11 @@ impl Ownership {
 
     async fn balance(&mut self) -> Result<(), MongoError> {
         let (owner, terms) = (self.settings.owner.clone(), self.settings.terms);
-        let workers = self.store.enrol(self.group, &owner, terms, self.now()).await?;
-        let still_mine: HashMap<String, i64> = self
-            .store
-            .renew(self.group, &owner, terms, self.now())
-            .await?
-            .into_iter()
-            .collect();
+        let now = Instant::now();
+        let workers = self.store.enrol(self.group, &owner, terms, now).await?;
+        let Renewed { mine, others } = self.store.renew(self.group, &owner, terms, now).await?;
         self.held.retain(|id, lane| {
-            let kept = still_mine.get(id) == Some(&lane.epoch) && !lane.lost.is_cancelled();
+            let kept = mine.get(id) == Some(&lane.epoch) && !lane.lost.is_cancelled();
             if !kept {
                 lane.lost.cancel();
             }
@@ -112,7 +112,7 @@ impl Ownership {
         });
         let share = fair_share(self.all.len(), workers);
         self.give_up_surplus(share).await?;
-        self.take_free(share, &owner, terms).await
+        self.take_free(share, &others, now).await
     }
 
     async fn give_up_surplus(&mut self, share: usize) -> Result<(), MongoError> {
@@ -126,16 +126,22 @@ impl Ownership {
         Ok(())
     }
 
-    async fn take_free(&mut self, share: usize, owner: &str, terms: LeaseTerms) -> Result<(), MongoError> {
+    async fn take_free(
+        &mut self,
+        share: usize,
+        others: &HashSet<String>,
+        now: Instant,
+    ) -> Result<(), MongoError> {
+        let (owner, terms) = (self.settings.owner.clone(), self.settings.terms);
         for (topic, partition) in self.all.clone() {
             if self.held.len() >= share {
                 break;
             }
             let id = lane_id(self.group, topic, partition);
-            if self.held.contains_key(&id) {
+            if self.held.contains_key(&id) || others.contains(&id) {
                 continue;
             }
-            if let Some(lease) = self.store.acquire(&id, owner, terms, self.now()).await? {
+            if let Some(lease) = self.store.acquire(&id, &owner, terms, now).await? {
                 self.start(id, topic, partition, lease);
             }
         }
@@ -177,17 +183,9 @@ impl Ownership {
                 return;
             }
         }
-        if let Err(error) = self
-            .store
-            .resign(self.group, &self.settings.owner, self.now())
-            .await
-        {
+        if let Err(error) = self.store.resign(self.group, &self.settings.owner).await {
             tracing::debug!(%error, "worker not taken off the list; its entry will run out");
         }
-    }
-
-    fn now(&self) -> jiff::Timestamp {
-        self.settings.clock.now()
     }
 }
 

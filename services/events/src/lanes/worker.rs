@@ -59,7 +59,7 @@ pub struct Settings {
     pub owner: String,
     /// Lease terms.
     pub terms: LeaseTerms,
-    /// The clock that leases run out by.
+    /// The clock that documents are dated by.
     pub clock: Clock,
 }
 

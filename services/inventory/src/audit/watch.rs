@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::LazyLock,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -152,7 +152,7 @@ impl Watch {
     }
 
     async fn leads(&self) -> Result<bool, MongoError> {
-        let (leases, owner, now) = (self.leases.clone(), self.owner.clone(), self.clock.now());
+        let (leases, owner, now) = (self.leases.clone(), self.owner.clone(), Instant::now());
         mongo::detached(async move {
             // Longer than the time between two looks.
             let terms = LeaseTerms {

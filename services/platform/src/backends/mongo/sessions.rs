@@ -1,14 +1,15 @@
-//! Which process works under which server sessions, so that the sessions of a dead one can be ended.
+//! Which process works under which server sessions, so that the sessions of a dead one can be ended. Dead is who gives no sign of life
+//! for a while by the clock of whoever looks ([`crate::pulse`]).
 //!
 //! Ending the sessions of a process that is alive after all costs it time: its open transaction fails, as transient or as
 //! interrupted, and is run again, and it writes itself down anew.
 
-use crate::{clock::Clock, tasks::GRACE};
+use super::whole_number;
+use crate::{pulse::Pulses, tasks::GRACE};
 use futures::TryStreamExt;
-use jiff::Timestamp;
 use mongodb::{
     Client, Collection, Database,
-    bson::{Bson, DateTime, Document, doc},
+    bson::{Bson, Document, doc},
     error::Error,
 };
 use std::{
@@ -20,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 /// From one sign of life to the next.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
-/// From a sign of life to the moment at which a process counts as dead.
+/// How long after its last sign of life a process counts as alive.
 const ALIVE_FOR: Duration = Duration::from_secs(5);
+/// And one that has ended: what was under way is still finished within the grace period.
+const ENDED_FOR: Duration = Duration::from_secs(GRACE.as_secs() + ALIVE_FOR.as_secs());
 /// After this the server has given up a transaction by itself, even where sessions cannot be ended from outside.
 const SURELY_OVER: Duration = Duration::from_secs(120);
 /// A session that was not used for so long is not used again: the driver lets it go after 30 minutes.
@@ -32,18 +35,18 @@ const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 pub(super) struct Register {
     processes: Collection<Document>,
     instance: String,
-    clock: Clock,
+    pulses: Pulses,
     used: Mutex<HashMap<String, (Document, Instant)>>,
     /// One write at a time: an older list that arrived last would hide a new session.
     writing: tokio::sync::Mutex<()>,
 }
 
 impl Register {
-    pub(super) fn new(database: &Database, instance: String, clock: Clock) -> Self {
+    pub(super) fn new(database: &Database, instance: String) -> Self {
         Self {
             processes: database.collection("sessions"),
             instance,
-            clock,
+            pulses: Pulses::default(),
             used: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
         }
@@ -59,7 +62,7 @@ impl Register {
         if !new {
             return Ok(());
         }
-        let written = self.write(ALIVE_FOR).await;
+        let written = self.write(false).await;
         if written.is_err() {
             self.lock().remove(&id.to_string());
         }
@@ -77,28 +80,26 @@ impl Register {
             self.lock()
                 .retain(|_, (_, last_used)| last_used.elapsed() < FORGET_AFTER);
             let turn = async {
-                self.write(ALIVE_FOR).await?;
+                self.write(false).await?;
                 self.end_the_dead(client).await
             };
             if let Err(error) = turn.await {
                 tracing::debug!(%error, "cannot renew the sign of life");
             }
         }
-        // What is under way is still finished within the grace period.
-        if let Err(error) = self.write(GRACE + ALIVE_FOR).await {
+        if let Err(error) = self.write(true).await {
             tracing::debug!(%error, "no last sign of life; what is under way may be run again by others");
         }
     }
 
-    async fn write(&self, alive_for: Duration) -> Result<(), Error> {
+    async fn write(&self, ends: bool) -> Result<(), Error> {
         let _one_at_a_time = self.writing.lock().await;
-        let alive_until = self.clock.now() + alive_for;
         let ids: Vec<Bson> = self
             .lock()
             .values()
             .map(|(id, _)| Bson::Document(id.clone()))
             .collect();
-        let change = doc! {"$set": {"aliveUntil": bson_time(alive_until), "ids": ids}};
+        let change = doc! {"$set": {"ends": ends, "ids": ids}, "$inc": {"beat": 1_i64}};
         self.processes
             .update_one(doc! {"_id": &self.instance}, change)
             .upsert(true)
@@ -107,10 +108,16 @@ impl Register {
     }
 
     async fn end_the_dead(&self, client: &Client) -> Result<(), Error> {
-        let now = self.clock.now();
-        let dead = doc! {"_id": {"$ne": &self.instance}, "aliveUntil": {"$lt": bson_time(now)}};
-        let dead: Vec<Document> = self.processes.find(dead).await?.try_collect().await?;
-        for process in dead {
+        let others = doc! {"_id": {"$ne": &self.instance}};
+        let others: Vec<Document> = self.processes.find(others).await?.try_collect().await?;
+        for process in others {
+            let (name, now) = (process.get_str("_id").unwrap_or_default(), Instant::now());
+            let beat = whole_number(&process, "beat")?;
+            let ends = process.get_bool("ends").unwrap_or(false);
+            let alive_for = if ends { ENDED_FOR } else { ALIVE_FOR };
+            if !self.pulses.is_still(name, beat, alive_for, now) {
+                continue;
+            }
             let ids = process.get_array("ids").cloned().unwrap_or_default();
             if !ids.is_empty() {
                 let ended = client
@@ -118,15 +125,15 @@ impl Register {
                     .run_command(doc! {"killSessions": ids})
                     .await;
                 match ended {
-                    Ok(_) => {
-                        tracing::info!(process = ?process.get("_id"), "ended the sessions of a dead process");
-                    }
-                    Err(_) if is_older(&process, now - SURELY_OVER) => {}
+                    Ok(_) => tracing::info!(process = name, "ended the sessions of a dead process"),
+                    Err(_) if self.pulses.still_for(name, now) > SURELY_OVER => {}
                     Err(error) => return Err(error),
                 }
             }
-            let same = doc! {"_id": process.get("_id"), "aliveUntil": process.get("aliveUntil")};
-            self.processes.delete_one(same).await?;
+            self.processes
+                .delete_one(doc! {"_id": name, "beat": process.get("beat")})
+                .await?;
+            self.pulses.keep_only(|other| other != name);
         }
         Ok(())
     }
@@ -134,14 +141,4 @@ impl Register {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Document, Instant)>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_older(process: &Document, than: Timestamp) -> bool {
-    process
-        .get_datetime("aliveUntil")
-        .map_or(true, |at| *at < bson_time(than))
-}
-
-fn bson_time(at: Timestamp) -> DateTime {
-    DateTime::from_millis(at.as_millisecond())
 }

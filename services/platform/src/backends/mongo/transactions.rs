@@ -1,7 +1,7 @@
 //! Transactions that are retried within bounds, and whose locks do not outlive their process for long.
 
 use super::{MongoError, sessions::Register};
-use crate::{clock::Clock, retry::Backoff};
+use crate::retry::Backoff;
 use futures::future::BoxFuture;
 use mongodb::{
     Client, ClientSession, Database,
@@ -53,10 +53,10 @@ fn was_interrupted(error: &Error) -> bool {
 
 impl Transactions {
     /// For the process `instance`, whose name no other process has or had.
-    pub fn new(database: &Database, instance: impl Into<String>, clock: Clock) -> Self {
+    pub fn new(database: &Database, instance: impl Into<String>) -> Self {
         Self {
             client: database.client().clone(),
-            register: Arc::new(Register::new(database, instance.into(), clock)),
+            register: Arc::new(Register::new(database, instance.into())),
         }
     }
 
