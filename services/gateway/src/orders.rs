@@ -351,7 +351,7 @@ mod tests {
             (Ok(answer(409)), Outcome::Refused),
             (Ok(answer(500)), Outcome::Unknown),
             (Ok(answer(503)), Outcome::Unknown),
-            (Err(NoAnswer::NotSent(Problem::busy())), Outcome::NotSent),
+            (Err(NoAnswer::NotSent(Problem::busy().into())), Outcome::NotSent),
             (Err(NoAnswer::Lost), Outcome::Unknown),
         ] {
             assert_eq!(outcome(&answered), meaning, "{answered:?}");

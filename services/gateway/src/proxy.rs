@@ -47,7 +47,7 @@ pub struct Proxy {
 #[derive(Debug)]
 pub enum NoAnswer {
     /// The request never reached it: 404 for a path that belongs to no service, 503 without a connection.
-    NotSent(Problem),
+    NotSent(Box<Problem>),
     /// It may have done what was asked: 503.
     Lost,
 }
@@ -55,7 +55,7 @@ pub enum NoAnswer {
 impl From<NoAnswer> for Problem {
     fn from(none: NoAnswer) -> Self {
         match none {
-            NoAnswer::NotSent(problem) => problem,
+            NoAnswer::NotSent(problem) => *problem,
             NoAnswer::Lost => Self::busy(),
         }
     }
@@ -99,12 +99,12 @@ impl Proxy {
         let path = request.uri().path();
         let upstream = self
             .upstream(path)
-            .ok_or_else(|| NoAnswer::NotSent(Problem::not_found("route")))?;
+            .ok_or_else(|| NoAnswer::NotSent(Problem::not_found("route").into()))?;
         let target = request.uri().path_and_query().map_or(path, |p| p.as_str());
         let base = upstream.as_str().trim_end_matches('/');
         let uri: Uri = format!("{base}{target}")
             .parse()
-            .map_err(|error| NoAnswer::NotSent(Problem::internal(&error)))?;
+            .map_err(|error| NoAnswer::NotSent(Problem::internal(&error).into()))?;
         *request.uri_mut() = uri;
         prepare(request.headers_mut(), client);
         let answered = tokio::time::timeout(ANSWER, self.client.request(request)).await;
@@ -113,7 +113,7 @@ impl Proxy {
             Ok(Err(error)) => {
                 tracing::warn!(%error, service = %upstream, "a service does not answer");
                 return Err(if error.is_connect() {
-                    NoAnswer::NotSent(Problem::busy())
+                    NoAnswer::NotSent(Problem::busy().into())
                 } else {
                     NoAnswer::Lost
                 });

@@ -23,6 +23,7 @@ use mongodb::{
 use platform::{
     backends::mongo::{MongoError, TransientError},
     control::Control,
+    health::Work,
     metrics::must,
     retry::Backoff,
 };
@@ -150,12 +151,13 @@ pub fn start(
     store: Store,
     fence: Fence,
     control: Control,
+    work: Work,
     stop: CancellationToken,
 ) -> (Acceptor, impl Future<Output = ()>) {
     let (queue, waiting) = mpsc::channel(QUEUE);
     (
         Acceptor { queue },
-        commit_loop(store, fence, control, waiting, stop),
+        commit_loop(store, fence, control, waiting, work, stop),
     )
 }
 
@@ -164,6 +166,7 @@ async fn commit_loop(
     fence: Fence,
     control: Control,
     mut waiting: mpsc::Receiver<Waiting>,
+    signs: Work,
     stop: CancellationToken,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -209,6 +212,11 @@ async fn commit_loop(
                 Vec::new()
             }
         };
+        if decided.is_empty() {
+            signs.failed(&"the database does not take orders");
+        } else {
+            signs.done();
+        }
         for (index, waiting) in answers.into_iter().enumerate() {
             let answer = decided.get(index).cloned().unwrap_or(Answer::Busy);
             // Whoever stopped waiting finds the order under the same key.

@@ -82,6 +82,7 @@ pub fn build(deps: Dependencies) -> Service {
         store.clone(),
         fence.clone(),
         deps.control.clone(),
+        deps.health.work("accepting orders"),
         deps.stop.clone(),
     );
     let handler = Arc::new(follow::Follow::new(

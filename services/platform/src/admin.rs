@@ -52,11 +52,19 @@ impl FromRef<ControlEndpoint> for Authority {
 
 /// The routes of the admin server. Those of the control document come with [`control_routes`].
 pub fn routes(health: Health) -> Router {
-    let live = health.clone();
+    let (live, measured) = (health.clone(), health.clone());
+    let metrics = async move || {
+        // Sets the metric that counts them.
+        let _named_in_readyz = measured.failing();
+        metrics::render()
+    };
     Router::new()
-        .route("/livez", get(move || async move { report(&live.stuck()) }))
-        .route("/readyz", get(move || async move { report(&health.not_ready()) }))
-        .route("/metrics", get(|| async { metrics::render() }))
+        .route("/livez", get(move || async move { report(&live.stuck(), &[]) }))
+        .route(
+            "/readyz",
+            get(move || async move { report(&health.not_ready(), &health.failing()) }),
+        )
+        .route("/metrics", get(metrics))
 }
 
 /// `PUT /control` takes a newer document, `GET /control` tells which one is in force; both for services only.
@@ -66,9 +74,11 @@ pub fn control_routes(endpoint: ControlEndpoint) -> Router {
         .with_state(endpoint)
 }
 
-fn report(problems: &[String]) -> (StatusCode, String) {
+/// 200 with what does not go well, or 503 with what keeps the process from its requests.
+fn report(problems: &[String], failing: &[String]) -> (StatusCode, String) {
     if problems.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
+        let lines = std::iter::once("ok").chain(failing.iter().map(String::as_str));
+        (StatusCode::OK, lines.map(|line| format!("{line}\n")).collect())
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,

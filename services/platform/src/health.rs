@@ -1,11 +1,25 @@
-//! Readiness is what parts release when they are warm; liveness is that loops which should turn do turn.
+//! Readiness is what parts release when they are warm; liveness is that loops which should turn do turn. A process that is alive and
+//! cannot do its work, since something that it needs is away, says so, and stays ready: what it can still do it does, and another
+//! process would find the same.
 
+use crate::metrics::must;
+use prometheus::{IntGauge, register_int_gauge};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
+
+/// How long work may fail before it is said.
+const FAILS_FOR: Duration = Duration::from_secs(30);
+
+static FAILING: LazyLock<IntGauge> = LazyLock::new(|| {
+    must(register_int_gauge!(
+        "quicksale_work_failing",
+        "Kinds of work of this process that have failed for more than 30 seconds on end; /readyz names them."
+    ))
+});
 
 /// The health of a process, shared by its parts and its admin server.
 #[derive(Debug, Clone)]
@@ -18,6 +32,8 @@ pub struct Health {
 struct State {
     waiting_for: BTreeMap<&'static str, ()>,
     loops: BTreeMap<String, (Instant, Duration)>,
+    /// Work that fails: since when, and why the last time.
+    failing: BTreeMap<String, (Instant, String)>,
 }
 
 /// Held by a part that is not ready yet.
@@ -30,6 +46,13 @@ pub struct ReadinessGate {
 /// Beaten by a loop each time it turns.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
+    name: String,
+    health: Health,
+}
+
+/// Told by a kind of work whether it can be done.
+#[derive(Debug)]
+pub struct Work {
     name: String,
     health: Health,
 }
@@ -60,6 +83,31 @@ impl Health {
             name,
             health: self.clone(),
         }
+    }
+
+    /// A kind of work that may come to fail.
+    pub fn work(&self, name: impl Into<String>) -> Work {
+        Work {
+            name: name.into(),
+            health: self.clone(),
+        }
+    }
+
+    /// Which work has failed for a while, and why; empty when all is done.
+    pub fn failing(&self) -> Vec<String> {
+        self.failing_at(Instant::now())
+    }
+
+    fn failing_at(&self, now: Instant) -> Vec<String> {
+        let state = self.lock();
+        let long = |(name, (since, why)): (&String, &(Instant, String))| {
+            let for_so_long = now.saturating_duration_since(*since);
+            (for_so_long > FAILS_FOR)
+                .then(|| format!("{name} has failed for {} s: {why}", for_so_long.as_secs()))
+        };
+        let failing: Vec<String> = state.failing.iter().filter_map(long).collect();
+        FAILING.set(i64::try_from(failing.len()).unwrap_or(i64::MAX));
+        failing
     }
 
     /// Why the process is not ready; empty when it is.
@@ -116,10 +164,55 @@ impl Heartbeat {
     }
 }
 
+impl Work {
+    /// It was done, or there was nothing to do.
+    pub fn done(&self) {
+        self.health.lock().failing.remove(&self.name);
+    }
+
+    /// It could not be done.
+    pub fn failed(&self, why: &dyn std::fmt::Display) {
+        let mut state = self.health.lock();
+        let why = why.to_string();
+        match state.failing.get_mut(&self.name) {
+            Some((_, last)) => *last = why,
+            None => {
+                state.failing.insert(self.name.clone(), (Instant::now(), why));
+            }
+        }
+    }
+}
+
+impl Drop for Work {
+    /// Nobody does it here any more.
+    fn drop(&mut self) {
+        self.done();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures::FutureExt;
+
+    #[test]
+    fn work_that_fails_for_a_while_is_named_and_keeps_nobody_from_being_ready() {
+        let health = Health::new(CancellationToken::new());
+        let (batches, reading) = (health.work("batches"), health.work("reading"));
+        let now = Instant::now();
+        batches.failed(&"the first time");
+        batches.failed(&"no primary");
+        reading.failed(&"no broker");
+        let later = now + FAILS_FOR + Duration::from_secs(5);
+        assert!(health.failing_at(now + FAILS_FOR).is_empty());
+        let named = health.failing_at(later);
+        assert_eq!(named.len(), 2, "{named:?}");
+        assert!(named[0].starts_with("batches has failed for 3") && named[0].ends_with(": no primary"));
+        assert!(health.not_ready().is_empty());
+        batches.done();
+        drop(reading);
+        assert!(health.failing_at(later).is_empty());
+    }
 
     #[test]
     fn ready_when_every_gate_is_released_and_until_asked_to_stop() {

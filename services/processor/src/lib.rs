@@ -16,7 +16,7 @@ use platform::{
         mongo::{self, MongoError},
     },
     config::Config,
-    health::{Health, Heartbeat},
+    health::{Health, Heartbeat, Work},
     metrics::must,
     retry::Backoff,
 };
@@ -81,7 +81,8 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
         pass: Pass::default(),
     };
     let heart = deps.health.heartbeat("outbox relay", STUCK);
-    vec![("outbox relay", relay.run(deps.stop, heart).boxed())]
+    let work = deps.health.work("outbox relay");
+    vec![("outbox relay", relay.run(deps.stop, heart, work).boxed())]
 }
 
 struct Relay {
@@ -140,11 +141,16 @@ struct Page {
 }
 
 impl Relay {
-    async fn run(mut self, stop: CancellationToken, heart: Heartbeat) {
+    async fn run(mut self, stop: CancellationToken, heart: Heartbeat, work: Work) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         while !stop.is_cancelled() {
             heart.beat();
-            let wait = match self.turn().await {
+            let turned = self.turn().await;
+            match &turned {
+                Ok(_) => work.done(),
+                Err(error) => work.failed(error),
+            }
+            let wait = match turned {
                 Ok(0) => {
                     backoff.reset();
                     if self.leading_since.is_some() {

@@ -4,7 +4,7 @@ use crate::{
     reader::{Gap, LastRead, Read, Reader},
     topics::Topic,
 };
-use platform::{backends::kafka::KafkaCredentials, retry::Backoff};
+use platform::{backends::kafka::KafkaCredentials, health::Work, retry::Backoff};
 use rskafka::record::Record;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -39,22 +39,27 @@ pub(super) async fn run(
     credentials: KafkaCredentials,
     prefix: String,
     out: mpsc::Sender<Fetched>,
+    work: Work,
 ) {
     let topic = format!("{prefix}{}", lane.topic.plain_name());
     let reader = Reader::new(credentials, topic, lane.partition, Some(start.0), start.1);
     let lost = lane.lost.clone();
     tokio::select! {
         () = lost.cancelled() => {}
-        () = read(lane, start.0, reader, out) => {}
+        () = read(lane, start.0, reader, out, &work) => {}
     }
 }
 
-async fn read(lane: Lane, mut next: i64, mut reader: Reader, out: mpsc::Sender<Fetched>) {
+async fn read(lane: Lane, mut next: i64, mut reader: Reader, out: mpsc::Sender<Fetched>, work: &Work) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     loop {
         let read = match reader.read().await {
-            Ok(read) => read,
+            Ok(read) => {
+                work.done();
+                read
+            }
             Err(error) => {
+                work.failed(&error);
                 if backoff.attempts() == 3 {
                     tracing::warn!(lane = %lane.id, %error, "cannot read; trying on");
                 }

@@ -8,7 +8,10 @@ use super::{
     worker::Settings,
 };
 use crate::topics::Topic;
-use platform::{backends::mongo::MongoError, health::Heartbeat};
+use platform::{
+    backends::mongo::MongoError,
+    health::{Health, Heartbeat},
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -30,6 +33,7 @@ pub(super) struct Ownership {
     readers: JoinSet<()>,
     read_by: HashMap<task::Id, Lane>,
     out: mpsc::Sender<Fetched>,
+    health: Health,
 }
 
 impl Ownership {
@@ -39,6 +43,7 @@ impl Ownership {
         topics: &[Topic],
         store: LaneStore,
         out: mpsc::Sender<Fetched>,
+        health: Health,
     ) -> Self {
         let all = topics
             .iter()
@@ -53,6 +58,7 @@ impl Ownership {
             readers: JoinSet::new(),
             read_by: HashMap::new(),
             out,
+            health,
         }
     }
 
@@ -61,6 +67,7 @@ impl Ownership {
         let mut tick = tokio::time::interval(self.settings.terms.renew_every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
+        let work = self.health.work(format!("{} leases", self.group));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -69,12 +76,17 @@ impl Ownership {
             heart.beat();
             self.look_after_readers();
             match self.balance().await {
-                Ok(()) => failing = false,
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!(group = self.group, %error, "cannot renew leases; others may take the lanes over");
+                Ok(()) => {
+                    failing = false;
+                    work.done();
                 }
-                Err(_) => {}
+                Err(error) => {
+                    work.failed(&error);
+                    if !failing {
+                        tracing::warn!(group = self.group, %error, "cannot renew leases; others may take the lanes over");
+                    }
+                    failing = true;
+                }
             }
             OWNED
                 .with_label_values(&[self.group])
@@ -168,6 +180,7 @@ impl Ownership {
             self.settings.kafka.clone(),
             self.settings.topic_prefix.clone(),
             self.out.clone(),
+            self.health.work(format!("reading {id}")),
         ));
         self.read_by.insert(reader.id(), lane.clone());
         self.held.insert(id, lane);

@@ -16,7 +16,7 @@ use platform::{
         mongo::{MongoError, Transactions},
     },
     clock::Clock,
-    health::{Health, Heartbeat},
+    health::{Health, Heartbeat, Work},
     retry::Backoff,
 };
 use std::{
@@ -114,22 +114,30 @@ impl<H: Handler> LaneWorker<H> {
             self.handler.topics(),
             LaneStore::new(&self.database),
             out,
+            self.health.clone(),
         );
         let committer = Committer::new(&self.database, self.transactions, Arc::clone(&self.handler));
         let heart = self.health.heartbeat(format!("{group} batches"), STUCK);
         let leases = self.health.heartbeat(format!("{group} leases"), STUCK);
+        let work = self.health.work(format!("{group} batches"));
         tokio::join!(
             ownership.run(stop.clone(), leases),
-            commit_loop(committer, fetched, stop, heart)
+            commit_loop(committer, fetched, stop, Signs { heart, work })
         );
     }
+}
+
+/// How others know how the committing goes.
+struct Signs {
+    heart: Heartbeat,
+    work: Work,
 }
 
 async fn commit_loop<H: Handler>(
     committer: Committer<H>,
     mut fetched: mpsc::Receiver<Fetched>,
     stop: CancellationToken,
-    heart: Heartbeat,
+    signs: Signs,
 ) {
     let committer = Arc::new(committer);
     let mut idle = tokio::time::interval(IDLE);
@@ -138,13 +146,13 @@ async fn commit_loop<H: Handler>(
             () = stop.cancelled() => return,
             first = fetched.recv() => first,
             _ = idle.tick() => {
-                heart.beat();
+                signs.heart.beat();
                 continue;
             }
         };
         let Some(first) = first else { return };
         let batch = gather(first, &mut fetched);
-        commit_until_done(&committer, batch, &stop, &heart).await;
+        commit_until_done(&committer, batch, &stop, &signs).await;
     }
 }
 
@@ -169,7 +177,7 @@ async fn commit_until_done<H: Handler>(
     committer: &Arc<Committer<H>>,
     batch: Vec<Fetched>,
     stop: &CancellationToken,
-    heart: &Heartbeat,
+    signs: &Signs,
 ) {
     let mut batch = Arc::new(batch);
     let mut poison = Poison::new();
@@ -180,15 +188,18 @@ async fn commit_until_done<H: Handler>(
             Arc::make_mut(&mut batch).retain(|part| !part.lane.lost.is_cancelled());
         }
         if batch.is_empty() {
+            signs.work.done();
             return;
         }
-        heart.beat();
+        signs.heart.beat();
         let Some(attempt) = attempt(committer, &batch, &poison).await else {
+            signs.work.failed(&"a batch has no end");
             give_up_lanes(committer.handler.group(), &batch);
             return;
         };
         let error = match attempt {
             Ok(records) => {
+                signs.work.done();
                 HANDLED
                     .with_label_values(&[committer.handler.group()])
                     .inc_by(records as u64);
@@ -202,6 +213,7 @@ async fn commit_until_done<H: Handler>(
                 Err(error) => tracing::warn!(%error, "cannot look up lanes; trying on"),
             },
             ApplyError::Mongo(error) => {
+                signs.work.failed(&error);
                 tracing::warn!(group = committer.handler.group(), %error, "cannot commit; trying on");
                 if refusals.are_for_good(lies_in_a_message(&error), Instant::now()) {
                     commit_one_by_one(committer, &batch, &mut poison).await;
