@@ -171,8 +171,9 @@ async fn units_of_an_order_whose_end_was_lost_go_back_all_the_same() -> Result<(
     let shop = &world.shop;
     shop.product("P", 5, None).await?;
     let order = place(&world, "ada", 1).await?.remove(0);
-    eventually(SETTLED, "the unit is held", async || {
-        Ok(shop.shown("P").await?["reserved"] == 1)
+    eventually(SETTLED, "the unit is held, and the order knows", async || {
+        let held = doc! {"_id": &order, "inventoryStatus": "RESERVED"};
+        Ok(world.count_orders(held).await? == 1)
     })
     .await?;
     let outbox = world.database.collection::<Document>("outbox");
