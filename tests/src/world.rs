@@ -21,6 +21,7 @@ use platform::{
     config::{Config, Data, Http, Kafka, Upstreams, paths},
     tokens::KeyPair,
 };
+use rskafka::client::partition::OffsetAt;
 use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -732,5 +733,19 @@ async fn make_topics(credentials: &Credentials, config: &Config) -> Result<()> {
         )
         .await?;
     }
+    // A broker says that there is a topic before it takes records for it.
+    for topic in all_names(&config.kafka.topic_prefix) {
+        for number in 0..PARTITIONS {
+            eventually(TAKEN_WITHIN, "the broker takes records", async || {
+                let partition = kafka::partition(&client, &topic, number).await?;
+                let end = partition.get_offset(OffsetAt::Latest);
+                Ok(kafka::within(Duration::from_secs(5), end).await.is_ok())
+            })
+            .await?;
+        }
+    }
     Ok(())
 }
+
+/// How long a broker may take for that.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
