@@ -14,6 +14,8 @@ use sale::{Currency, Money, Sku, money::JsonDecimal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+/// What earlier versions wrote over a limit that was taken away.
+const NO_LIMIT: u32 = 1_000_000_000;
 /// The most pages of products that are read: 100 on each.
 const MOST_PAGES: usize = 50;
 
@@ -198,6 +200,8 @@ impl Edit {
             let stored = stored.and_then(|price| price.money(currency).ok());
             (wanted != stored).then(|| wanted.map(|wanted| wanted.to_json(currency)))
         };
+        // How earlier versions wrote that there is none.
+        let stored_limit = stored.limit_per_customer.filter(|limit| *limit < NO_LIMIT);
         let edit = Self {
             version: stored.version,
             name: text(&wanted.name, &stored.name),
@@ -205,7 +209,7 @@ impl Edit {
             category: text(&wanted.category, &stored.category),
             price: price(Some(wanted.price), Some(&stored.price)).flatten(),
             original_price: price(wanted.original_price, stored.original_price.as_ref()),
-            limit_per_customer: (wanted.limit_per_customer != stored.limit_per_customer)
+            limit_per_customer: (wanted.limit_per_customer != stored_limit)
                 .then_some(wanted.limit_per_customer),
         };
         (edit

@@ -170,6 +170,13 @@ impl Producer {
         published
     }
 
+    /// Forgets which records were written last: others have written since.
+    pub fn others_have_written(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.last.clear();
+        }
+    }
+
     /// Keeps what was learnt.
     fn remember(&mut self, clients: Vec<(Way, Arc<PartitionClient>, i64)>, failed: Vec<Way>) {
         let now = Instant::now();

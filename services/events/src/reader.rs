@@ -258,9 +258,17 @@ fn go_on_at(cause: Cause, wanted: i64, first: i64, end: i64) -> i64 {
 /// Whether a record still stands where it was read. Where all before it was deleted nobody can tell, and nothing says otherwise.
 async fn is_there(client: &PartitionClient, offset: i64, read: LastRead) -> Result<bool, KafkaError> {
     match fetch(client, offset, ONE_BATCH, 0).await {
-        Ok(records) => Ok(records
-            .first()
-            .is_some_and(|(found, record)| *found == offset && LastRead::of(record) == read)),
+        Ok(records) => match records.first() {
+            Some((found, record)) => Ok(*found == offset && LastRead::of(record) == read),
+            // A new leader may not know yet how far its log is.
+            None => {
+                let end = within(CALL_DEADLINE, client.get_offset(OffsetAt::Latest)).await?;
+                if end > offset {
+                    return Err(KafkaError::Deadline(CALL_DEADLINE));
+                }
+                Ok(false)
+            }
+        },
         Err(error) if error.is_offset_out_of_range() => {
             let first = within(CALL_DEADLINE, client.get_offset(OffsetAt::Earliest)).await?;
             Ok(first == offset + 1)

@@ -65,6 +65,11 @@ impl OnTheWay {
     pub async fn has_no_order(&self, store: &Store) -> bool {
         let outbox = store.outbox.clone();
         let look = async {
+            // What a broker has lost is on its way until it has been said again. First, for what is said again then is in the
+            // outbox, and last, for a gap may be met meanwhile.
+            if !self.nothing_is_lost().await? {
+                return Ok(false);
+            }
             // In this order: an order that goes on meanwhile is seen at least once.
             let waits =
                 mongo::detached(
@@ -83,7 +88,6 @@ impl OnTheWay {
             if behind.await? > 0 {
                 return Ok(false);
             }
-            // What a broker has lost is on its way until it has been said again.
             self.nothing_is_lost().await
         };
         match tokio::time::timeout(PROOF, look).await {
@@ -99,9 +103,12 @@ impl OnTheWay {
     /// Which orders are still moved by what was said up to now.
     pub async fn moving(&self) -> Moving {
         let look = async {
+            // First and last, as above.
+            let mended = self.nothing_is_lost().await?;
             let unsent = self.unsent().await?;
             let behind = lag::total(&self.database, &self.kafka, &self.topic_prefix).await?;
-            let knows_all = unsent.len() < MOST_UNSENT && behind == 0 && self.nothing_is_lost().await?;
+            let knows_all =
+                mended && unsent.len() < MOST_UNSENT && behind == 0 && self.nothing_is_lost().await?;
             Ok::<_, LagError>(if knows_all {
                 Moving::These(unsent)
             } else {
@@ -109,7 +116,7 @@ impl OnTheWay {
             })
         };
         look.await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "nobody knows what is on its way");
+            tracing::warn!(%error, "nobody knows what is on its way: what messages might mend is not called a difference");
             Moving::Any
         })
     }

@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 /// How long work may fail before it is said.
 const FAILS_FOR: Duration = Duration::from_secs(30);
 
+/// How long ago the last try may be.
+const TRIED_WITHIN: Duration = Duration::from_secs(60);
+
 static FAILING: LazyLock<IntGauge> = LazyLock::new(|| {
     must(register_int_gauge!(
         "quicksale_work_failing",
@@ -32,8 +35,17 @@ pub struct Health {
 struct State {
     waiting_for: BTreeMap<&'static str, ()>,
     loops: BTreeMap<String, (Instant, Duration)>,
-    /// Work that fails: since when, and why the last time.
-    failing: BTreeMap<String, (Instant, String)>,
+    /// Work that fails.
+    failing: BTreeMap<String, Failing>,
+}
+
+/// Work that has failed and was not done since.
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    /// When it was tried the last time.
+    tried: Instant,
+    why: String,
 }
 
 /// Held by a part that is not ready yet.
@@ -100,9 +112,12 @@ impl Health {
 
     fn failing_at(&self, now: Instant) -> Vec<String> {
         let state = self.lock();
-        let long = |(name, (since, why)): (&String, &(Instant, String))| {
-            let for_so_long = now.saturating_duration_since(*since);
-            (for_so_long > FAILS_FOR)
+        let long = |(name, work): (&String, &Failing)| {
+            let for_so_long = now.saturating_duration_since(work.since);
+            // Where nobody has tried for a while, nobody knows.
+            let is_tried = now.saturating_duration_since(work.tried) < TRIED_WITHIN;
+            let why = &work.why;
+            (for_so_long > FAILS_FOR && is_tried)
                 .then(|| format!("{name} has failed for {} s: {why}", for_so_long.as_secs()))
         };
         let failing: Vec<String> = state.failing.iter().filter_map(long).collect();
@@ -175,9 +190,18 @@ impl Work {
         let mut state = self.health.lock();
         let why = why.to_string();
         match state.failing.get_mut(&self.name) {
-            Some((_, last)) => *last = why,
+            Some(work) => {
+                work.tried = Instant::now();
+                work.why = why;
+            }
             None => {
-                state.failing.insert(self.name.clone(), (Instant::now(), why));
+                let now = Instant::now();
+                let failing = Failing {
+                    since: now,
+                    tried: now,
+                    why,
+                };
+                state.failing.insert(self.name.clone(), failing);
             }
         }
     }

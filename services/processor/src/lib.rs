@@ -79,6 +79,7 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
         terms: LeaseTerms::default(),
         leading_since: None,
         pass: Pass::default(),
+        goes: true,
     };
     let heart = deps.health.heartbeat("outbox relay", STUCK);
     let work = deps.health.work("outbox relay");
@@ -94,6 +95,8 @@ struct Relay {
     /// When the lease was last renewed; `None` while another replica relays.
     leading_since: Option<Instant>,
     pass: Pass,
+    /// Whether the last turn took something to Kafka, or had nothing to take.
+    goes: bool,
 }
 
 /// One way through the outbox, from the oldest entry to the newest, page by page. Where partitions are stuck their entries
@@ -147,7 +150,8 @@ impl Relay {
             heart.beat();
             let turned = self.turn().await;
             match &turned {
-                Ok(_) => work.done(),
+                Ok(_) if self.goes => work.done(),
+                Ok(_) => work.failed(&"no partition that has messages waiting takes any"),
                 Err(error) => work.failed(error),
             }
             let wait = match turned {
@@ -185,6 +189,7 @@ impl Relay {
     /// One batch. Returns how many messages were taken to Kafka.
     async fn turn(&mut self) -> Result<usize, RelayError> {
         if !self.lead().await? {
+            self.goes = true;
             return Ok(0);
         }
         let (outbox, after) = (self.outbox.clone(), self.pass.after.clone());
@@ -222,7 +227,10 @@ impl Relay {
         match published.failure {
             Some(error) => Err(error.into()),
             // At once where something went or more pages follow; otherwise after a pause, also where entries are left.
-            None => Ok(count.max(usize::from(is_whole))),
+            None => {
+                self.goes = count > 0 || self.pass.left.is_empty();
+                Ok(count.max(usize::from(is_whole)))
+            }
         }
     }
 
@@ -243,6 +251,14 @@ impl Relay {
                 .map_err(MongoError::from)
         })
         .await?;
+        let without_a_break = self
+            .leading_since
+            .is_some_and(|at| at.elapsed() < self.terms.duration);
+        if leads && !without_a_break {
+            // Somebody else may have led in the meantime.
+            self.producer.others_have_written();
+            self.pass = Pass::default();
+        }
         self.leading_since = leads.then(Instant::now);
         RELAYING.set(i64::from(leads));
         Ok(leads)

@@ -122,6 +122,11 @@ impl Ownership {
             }
             kept
         });
+        // What we hold by its document and read no more, as where a lane was lost or could not be given up: others are to have it.
+        let unread: Vec<&String> = mine.keys().filter(|id| !self.held.contains_key(*id)).collect();
+        for id in unread {
+            self.store.release(id, &owner).await?;
+        }
         let share = fair_share(self.all.len(), workers);
         self.give_up_surplus(share).await?;
         self.take_free(share, &others, now).await
