@@ -9,7 +9,7 @@ use crate::{
     shop::Shop,
 };
 use anyhow::{Context, Result, bail};
-use events::topics::all_names;
+use events::topics::{Topic, all_names};
 use jiff::Timestamp;
 use mongodb::{
     Database,
@@ -418,6 +418,11 @@ impl World {
     /// Makes the sale's topics, as the operator does where they are gone.
     pub async fn create_topics(&self) -> Result<()> {
         make_topics(&self.backends.credentials()?, &self.config).await
+    }
+
+    /// The name of a topic of the sale.
+    pub fn topic(&self, topic: Topic) -> String {
+        format!("{}{}", self.config.kafka.topic_prefix, topic.plain_name())
     }
 
     /// Ends a service's process at once (SIGKILL).

@@ -264,7 +264,7 @@ async fn is_there(client: &PartitionClient, offset: i64, read: LastRead) -> Resu
             None => {
                 let end = within(CALL_DEADLINE, client.get_offset(OffsetAt::Latest)).await?;
                 if end > offset {
-                    return Err(KafkaError::Deadline(CALL_DEADLINE));
+                    return Err(KafkaError::EndNotKnown);
                 }
                 Ok(false)
             }

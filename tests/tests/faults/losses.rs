@@ -58,7 +58,7 @@ async fn all_said(world: &World) -> Result<()> {
 }
 
 async fn anew(world: &World, topic: Topic) -> Result<()> {
-    let name = format!("{}{}", world.config.kafka.topic_prefix, topic.plain_name());
+    let name = world.topic(topic);
     let client = world.backends.credentials()?.kafka.connect().await?;
     let controller = client.controller_client()?;
     kafka::within(DEADLINE, controller.delete_topic(&name, 5_000)).await?;
@@ -229,11 +229,7 @@ async fn orders_end_although_the_end_of_a_log_was_cut_off() -> Result<()> {
     orders.extend(place(&world, "lost", 40).await?);
     all_said(&world).await?;
     world.backends.kill("kafka").await?;
-    let name = format!(
-        "{}{}",
-        world.config.kafka.topic_prefix,
-        Topic::OrderCreated.plain_name()
-    );
+    let name = world.topic(Topic::OrderCreated);
     world.backends.cut_off(&name)?;
     world.backends.start("kafka").await?;
     orders.extend(place(&world, "after", 90).await?);
@@ -293,11 +289,7 @@ async fn orders_end_although_nobody_had_read_what_the_broker_lost() -> Result<()
     ensure!(outbox.delete_one(question).await?.deleted_count == 1);
     world.thaw("processor").await?;
     // A message that was handled before, sent once more after one that is not there.
-    let name = format!(
-        "{}{}",
-        world.config.kafka.topic_prefix,
-        Topic::OrderCreated.plain_name()
-    );
+    let name = world.topic(Topic::OrderCreated);
     let client = world.backends.credentials()?.kafka.connect().await?;
     let partition = partition_of(&lost[0], world.config.kafka.partitions);
     let log = kafka::partition(&client, &name, partition).await?;

@@ -179,11 +179,7 @@ async fn dead_letters_are_listed_replayed_and_discarded() -> Result<()> {
     let world = World::start().await?;
     let shop = &world.shop;
     let client = world.backends.credentials()?.kafka.connect().await?;
-    let name = format!(
-        "{}{}",
-        world.config.kafka.topic_prefix,
-        Topic::OrderCreated.plain_name()
-    );
+    let name = world.topic(Topic::OrderCreated);
     let lane = kafka::partition(&client, &name, 0).await?;
     let record = Record {
         key: Some(b"an-order".to_vec()),

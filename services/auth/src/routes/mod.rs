@@ -170,11 +170,16 @@ impl From<&User> for UserView {
 
 /// Writes down what somebody did to their own account.
 fn note(action: &'static str, user: &str, client: &Client) {
+    note_for(action, user, user, client);
+}
+
+/// Writes down what somebody (`who`) did to an account, their own or another one (`whose`).
+fn note_for(action: &'static str, who: &str, whose: &str, client: &Client) {
     audit::record(Event {
         action,
         outcome: Outcome::Done,
-        who: user,
-        whose: user,
+        who,
+        whose,
         from: Some(client.address),
         request_id: client.request_id.as_deref(),
     });

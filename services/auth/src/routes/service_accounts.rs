@@ -1,17 +1,13 @@
 //! Accounts of the shop's programs, and tokens for them.
 
-use super::{Auth, Problem, note};
+use super::{Auth, Problem, note, note_for};
 use crate::{
     account::check_name,
     client::Client,
     service_account::{MOST, ServiceAccount},
     session::busy,
 };
-use axum::{
-    extract::State,
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::StatusCode};
 use mongodb::bson::DateTime;
 use platform::{
     audit::{self, Event, Outcome},
@@ -103,7 +99,7 @@ pub(super) async fn create(
     caller: Caller,
     client: Client,
     Json(new): Json<NewServiceAccount>,
-) -> Result<Response, Problem> {
+) -> Result<(StatusCode, Json<Created>), Problem> {
     caller.require(&[Role::Admin])?;
     check_name("name", &new.name)?;
     let (account, secret) = ServiceAccount::new(new.name.trim().to_owned(), auth.clock.now());
@@ -125,14 +121,15 @@ pub(super) async fn create(
         let detail = format!("There are {MOST} service accounts already; end those that nothing uses.");
         return Err(Problem::new(Code::TooMany, detail));
     }
-    changed("service_account.create", &caller, &account.id, &client);
+    let (admin, made) = (caller.0.user.as_str(), account.id.as_str());
+    note_for("service_account.create", admin, made, &client);
     let created = Created {
         message: "Service account created; its secret is shown this once".to_owned(),
         client_id: account.id.as_str().to_owned(),
         client_secret: secret.expose_secret().to_owned(),
         name: account.name,
     };
-    Ok((StatusCode::CREATED, Json(created)).into_response())
+    Ok((StatusCode::CREATED, Json(created)))
 }
 
 /// The accounts of the shop's programs.
@@ -179,7 +176,12 @@ pub(super) async fn end(
     if !was_there {
         return Err(Problem::not_found("service account"));
     }
-    changed("service_account.end", &caller, &id, &client);
+    note_for(
+        "service_account.end",
+        caller.0.user.as_str(),
+        id.as_str(),
+        &client,
+    );
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -191,13 +193,11 @@ pub(super) async fn token(
     State(auth): State<Auth>,
     client: Client,
     Json(given): Json<Credentials>,
-) -> Result<Response, Problem> {
+) -> Result<Json<ServiceToken>, Problem> {
     let (accounts, now) = (auth.service_accounts.clone(), auth.clock.now());
-    let id = UserId::new(given.client_id);
-    let proven = id.clone();
     let account = mongo::detached(async move {
         accounts
-            .prove(&proven, &given.client_secret, now)
+            .prove(&UserId::new(given.client_id), &given.client_secret, now)
             .await
             .map_err(MongoError::from)
     })
@@ -221,23 +221,9 @@ pub(super) async fn token(
         .sessions
         .sign_for_service(&account.id, VERSION, now)
         .map_err(|error| Problem::internal(&error))?;
-    let token = ServiceToken {
+    Ok(Json(ServiceToken {
         access_token: signed,
         token_type: "Bearer",
         expires_in: ACCESS_TOKEN_TTL.as_secs(),
-    };
-    let no_store = [(header::PRAGMA, HeaderValue::from_static("no-cache"))];
-    Ok((no_store, Json(token)).into_response())
-}
-
-/// Writes down what an administrator did to a service account.
-fn changed(action: &'static str, caller: &Caller, whose: &UserId, client: &Client) {
-    audit::record(Event {
-        action,
-        outcome: Outcome::Done,
-        who: caller.0.user.as_str(),
-        whose: whose.as_str(),
-        from: Some(client.address),
-        request_id: client.request_id.as_deref(),
-    });
+    }))
 }

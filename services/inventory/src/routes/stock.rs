@@ -116,19 +116,17 @@ async fn change_in(
         .await?;
     let mut product = found.ok_or_else(|| Problem::not_found("product"))?;
     if let Some(key) = key {
-        let mark = doc! {"_id": format!("{id}/{key}")};
-        let made = store.stock_changes.find_one(mark.clone());
+        let mark = format!("{id}/{key}");
+        let made = store.stock_changes.find_one(doc! {"_id": &mark});
         if let Some(made) = made.session(&mut *session).await? {
             if made.contains_key("delta") && whole_number(&made, "delta")? != delta {
                 return Err(idempotency::reused("other delta").into());
             }
             return Ok((false, product));
         }
-        let mut mark = mark;
-        mark.insert("delta", delta);
         store
             .stock_changes
-            .insert_one(mark)
+            .insert_one(doc! {"_id": mark, "delta": delta})
             .session(&mut *session)
             .await?;
     }

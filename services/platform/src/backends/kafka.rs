@@ -71,6 +71,9 @@ pub enum KafkaError {
     /// The topic is not there (yet).
     #[error("the topic {0} does not exist; the operator creates it")]
     NoTopic(String),
+    /// A leader has not found out yet how far its log is, as after an election.
+    #[error("the partition's leader does not know its end yet")]
+    EndNotKnown,
     /// TLS cannot be set up.
     #[error("TLS for Kafka: {0}")]
     Tls(String),

@@ -165,7 +165,7 @@ fn drawn(chance: &mut StdRng, millis: std::ops::Range<u64>) -> Duration {
 
 /// Deletes a topic with all that is in it, and makes it anew, as the operator does.
 async fn anew(world: &World, topic: Topic) -> Result<()> {
-    let name = format!("{}{}", world.config.kafka.topic_prefix, topic.plain_name());
+    let name = world.topic(topic);
     let client = world.backends.credentials()?.kafka.connect().await?;
     let controller = client.controller_client()?;
     kafka::within(DEADLINE, controller.delete_topic(&name, 5_000)).await?;
@@ -185,7 +185,7 @@ async fn anew(world: &World, topic: Topic) -> Result<()> {
 
 /// Writes some records of a topic once more, later ones first.
 async fn repeat(world: &World, topic: Topic, chance: &mut StdRng) -> Result<bool> {
-    let name = format!("{}{}", world.config.kafka.topic_prefix, topic.plain_name());
+    let name = world.topic(topic);
     let client = world.backends.credentials()?.kafka.connect().await?;
     let number = chance.random_range(0..world.config.kafka.partitions);
     let partition = kafka::partition(&client, &name, number).await?;
