@@ -68,6 +68,8 @@ pub struct World {
     confined: BTreeMap<&'static str, Confined>,
     memory: Option<u64>,
     ports: BTreeMap<&'static str, (u16, u16)>,
+    /// How far the clock of a process is wrong when it starts the next time, in milliseconds.
+    clocks: BTreeMap<&'static str, i64>,
 }
 
 /// How a sale is to be.
@@ -149,6 +151,7 @@ impl World {
             config,
             dir,
             ports,
+            clocks: BTreeMap::new(),
         };
         let sale = world.config.sale.clone();
         world.control(|_| {}, &ControlDocument::open_now(sale, Timestamp::now()))?;
@@ -281,6 +284,7 @@ impl World {
             .open(self.log(service))?;
         // The processes end with the thread that started them, also when a test is killed.
         let mut command = self.confine(service)?;
+        let clock = self.clocks.get(service);
         let child = command
             .args(["setpriv", "--pdeathsig", "KILL"])
             .arg(executable())
@@ -299,6 +303,7 @@ impl World {
             .arg(self.dir.path())
             .env("ADMIN_DIR", self.dir.path().join(ADMIN))
             .env("INSTANCE", service)
+            .envs(clock.map(|millis| ("QUICKSALE_CLOCK_WRONG_BY_MS", millis.to_string())))
             .envs(self.backends.environment_of(service.trim_end_matches(SECOND)))
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -438,6 +443,11 @@ impl World {
     pub fn kill_and_restart(&mut self, service: &'static str) -> Result<()> {
         self.kill(service)?;
         self.spawn(service)
+    }
+
+    /// Has a service's clock wrong by so many milliseconds from its next start on.
+    pub fn set_clock_wrong_by(&mut self, service: &'static str, millis: i64) {
+        self.clocks.insert(service, millis);
     }
 
     /// Starts a second process of a service, under a name such as `order-2`. Requests go to the first; the lanes are

@@ -44,6 +44,8 @@ pub struct Dependencies {
     pub admin: AdminSource,
     /// The sale whose administrator that is.
     pub sale: String,
+    /// The clock.
+    pub clock: Clock,
     /// Health of the process.
     pub health: Health,
     /// Cancelled when the process ends.
@@ -72,7 +74,7 @@ pub fn build(deps: Dependencies) -> Service {
         prover: proof::Prover::new(users.clone(), guesses.clone(), passwords.clone()),
         passwords: passwords.clone(),
         authority: deps.authority,
-        clock: Clock::System,
+        clock: deps.clock.clone(),
     };
     let seeder = seed::Seeder {
         users,

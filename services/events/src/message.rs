@@ -7,6 +7,8 @@ use sale::{
     order::{FailureReason, InventoryOutcome, InventoryStatus, OrderStatus},
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Mutex;
+use uuid::{ContextV7, Uuid};
 
 /// The version this code writes. A reader stops its lane at a later one, and sends what is no message to the dead letters.
 pub const VERSION: u32 = 1;
@@ -122,12 +124,22 @@ fn unreadable(value: &[u8], error: serde_json::Error) -> DecodeError {
     }
 }
 
+/// What the ids of a process are counted by: of one moment they sort in the order in which they were made.
+static IDS: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
+/// A new id, which sorts by the time of its message.
+fn id(at: Timestamp) -> String {
+    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
+    let nanoseconds = u32::try_from(at.subsec_nanosecond()).unwrap_or(0);
+    Uuid::new_v7(uuid::Timestamp::from_unix(&IDS, seconds, nanoseconds)).to_string()
+}
+
 impl Message {
     /// A new message.
     pub fn new(order_id: OrderId, at: Timestamp, traceparent: Option<String>, payload: Payload) -> Self {
         Self {
             v: VERSION,
-            id: uuid::Uuid::now_v7().to_string(),
+            id: id(at),
             order_id,
             at,
             traceparent,

@@ -53,6 +53,8 @@ pub struct Dependencies {
     pub redis: fred::clients::Client,
     /// Verifies tokens.
     pub authority: Authority,
+    /// The clock.
+    pub clock: Clock,
     /// Health of the process.
     pub health: Health,
     /// Cancelled when the process ends.
@@ -74,9 +76,14 @@ pub fn build(deps: Dependencies) -> Service {
     let store = store::Store::new(&deps.database, deps.transactions.clone());
     let gate = gate::Gate::new(deps.redis, &deps.config.redis_prefix);
     let terms = hold::Terms::of(&deps.config);
-    let watch = audit::watch::Watch::new(store.clone(), &deps.database, &deps.instance, Clock::System);
+    let watch = audit::watch::Watch::new(store.clone(), &deps.database, &deps.instance, deps.clock.clone());
     let on_the_way = on_the_way::OnTheWay::new(&deps.database, deps.kafka.clone(), &deps.config);
-    let audits = audit::full::Audits::new(store.clone(), &deps.database, on_the_way.clone(), Clock::System);
+    let audits = audit::full::Audits::new(
+        store.clone(),
+        &deps.database,
+        on_the_way.clone(),
+        deps.clock.clone(),
+    );
     let state = routes::Inventory {
         watch: watch.clone(),
         audits: audits.clone(),
@@ -85,15 +92,15 @@ pub fn build(deps: Dependencies) -> Service {
         currency: deps.config.currency,
         terms,
         authority: deps.authority,
-        clock: Clock::System,
+        clock: deps.clock.clone(),
     };
     let handler = Arc::new(settle::Settle::new(
         store.clone(),
         gate.clone(),
         terms,
-        Clock::System,
+        deps.clock.clone(),
     ));
-    let settings = Settings::of(&deps.config, deps.kafka, deps.instance);
+    let settings = Settings::of(&deps.config, deps.kafka, deps.instance, deps.clock.clone());
     let worker = LaneWorker::new(
         settings,
         deps.database,
@@ -102,10 +109,11 @@ pub fn build(deps: Dependencies) -> Service {
         deps.health.clone(),
     );
     let (indexes, ready) = (store.clone(), deps.health.gate("inventory indexes"));
+    let clock = deps.clock.clone();
     let prepare = mongo::prepare(
         move || {
-            let store = indexes.clone();
-            async move { store.prepare(Clock::System.now()).await }
+            let (store, now) = (indexes.clone(), clock.now());
+            async move { store.prepare(now).await }
         },
         ready,
         deps.stop.clone(),
@@ -115,11 +123,11 @@ pub fn build(deps: Dependencies) -> Service {
         ("inventory lanes", worker.run(deps.stop.clone()).boxed()),
         (
             "inventory expiry",
-            expiry::run(store.clone(), gate.clone(), Clock::System, deps.stop.clone()).boxed(),
+            expiry::run(store.clone(), gate.clone(), deps.clock.clone(), deps.stop.clone()).boxed(),
         ),
         (
             "inventory questions",
-            unsettled::run(store.clone(), Clock::System, deps.stop.clone()).boxed(),
+            unsettled::run(store.clone(), deps.clock.clone(), deps.stop.clone()).boxed(),
         ),
         ("inventory ledger", watch.run(deps.stop.clone()).boxed()),
         ("inventory audits", audits.run(deps.stop.clone()).boxed()),

@@ -47,6 +47,8 @@ pub struct Dependencies {
     pub kafka: KafkaCredentials,
     /// Verifies tokens.
     pub authority: Authority,
+    /// The clock.
+    pub clock: Clock,
     /// Health of the process.
     pub health: Health,
     /// Cancelled when the process ends.
@@ -68,7 +70,12 @@ pub fn build(deps: Dependencies) -> Service {
     let database = deps.database;
     let store = store::Store::new(&database);
     let hub = Arc::new(hub::Hub::default());
-    let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
+    let settings = Settings::of(
+        &deps.config,
+        deps.kafka.clone(),
+        deps.instance,
+        deps.clock.clone(),
+    );
     let recorder = Arc::new(record::Record::new(store.clone()));
     let worker = LaneWorker::new(
         settings,
@@ -113,7 +120,7 @@ pub fn build(deps: Dependencies) -> Service {
         networks: Arc::new(networks::Networks::new(deps.config.http.trusted_networks())),
         origins: Arc::new(deps.config.http.cors_origins.clone()),
         authority: deps.authority,
-        clock: Clock::System,
+        clock: deps.clock.clone(),
         stop: deps.stop.clone(),
     };
     let tasks = vec![

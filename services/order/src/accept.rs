@@ -1,10 +1,9 @@
 //! Accepting orders: while one commit is under way the next batch gathers, then goes whole.
 //!
-//! A commit costs an `fdatasync`, some milliseconds, whether it holds one order or hundreds. So there is one
-//! committer in a process, and requests wait for it in a bounded queue. The batch is one transaction: the fence, the
-//! orders, the turns of their customers, and the outbox.
+//! The batch is one transaction: the fence, the orders, the turns of their customers, and the outbox.
 
 use crate::{
+    committer::{self, Committer, Serving},
     document::Order,
     fence::Fence,
     reminder,
@@ -27,7 +26,7 @@ use platform::{
     metrics::must,
     retry::Backoff,
 };
-use prometheus::{Histogram, IntCounter, register_histogram, register_int_counter};
+use prometheus::{IntCounter, register_int_counter};
 use sale::{
     Money, OrderId, UserId,
     catalogue::{self, PricedItem},
@@ -41,29 +40,13 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// Requests that wait for the committer. At some thousand orders a second this is well under a second of waiting;
-/// whoever finds it full is told to come back.
-const QUEUE: usize = 2_048;
 /// Orders in one transaction.
 const BATCH: usize = 512;
-/// How long a request waits for its answer.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// How long a batch may take before the next one begins beside it: longer than the database takes to find a new primary. Its buyers
-/// have been told to ask again by then.
-const DEADLINE: Duration = Duration::from_secs(15);
 /// Tries of a batch that runs into another replica's orders.
 const CONFLICT_TRIES: u32 = 6;
 
-static BATCH_SIZE: LazyLock<Histogram> = LazyLock::new(|| {
-    must(register_histogram!(
-        "quicksale_order_batch_size",
-        "Requests written in one transaction.",
-        vec![1.0, 4.0, 16.0, 64.0, 256.0, 512.0]
-    ))
-});
 static ACCEPTED: LazyLock<IntCounter> = LazyLock::new(|| {
     must(register_int_counter!(
         "quicksale_orders_accepted_total",
@@ -121,28 +104,13 @@ pub enum Answer {
 
 /// Hands wishes to the committer.
 #[derive(Debug, Clone)]
-pub struct Acceptor {
-    queue: mpsc::Sender<Waiting>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    wish: Wish,
-    answer: oneshot::Sender<Answer>,
-}
+pub struct Acceptor(Committer<Wish, Answer>);
 
 impl Acceptor {
     /// Waits for the answer to a wish.
     pub async fn accept(&self, wish: Wish) -> Answer {
-        let (answer, answered) = oneshot::channel();
-        if self.queue.try_send(Waiting { wish, answer }).is_err() {
-            return Answer::Busy;
-        }
-        match tokio::time::timeout(PATIENCE, answered).await {
-            Ok(Ok(answer)) => answer,
-            // It may still be accepted; the same key will then find it.
-            Ok(Err(_)) | Err(_) => Answer::Busy,
-        }
+        // It may still be accepted; the same key will then find it.
+        self.0.ask(wish).await.unwrap_or(Answer::Busy)
     }
 }
 
@@ -151,78 +119,31 @@ pub fn start(
     store: Store,
     fence: Fence,
     control: Control,
-    work: Work,
-    stop: CancellationToken,
-) -> (Acceptor, impl Future<Output = ()>) {
-    let (queue, waiting) = mpsc::channel(QUEUE);
-    (
-        Acceptor { queue },
-        commit_loop(store, fence, control, waiting, work, stop),
-    )
-}
-
-async fn commit_loop(
-    store: Store,
-    fence: Fence,
-    control: Control,
-    mut waiting: mpsc::Receiver<Waiting>,
     signs: Work,
     stop: CancellationToken,
-) {
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        let received = tokio::select! {
-            biased;
-            received = waiting.recv_many(&mut batch, BATCH) => received,
-            // The server answers its last requests before it ends; an empty queue is the end.
-            () = stop.cancelled() => return,
-        };
-        if received == 0 {
-            return;
+) -> (Acceptor, impl Future<Output = ()>) {
+    let (committer, requests) = committer::queue();
+    let serving = Serving {
+        name: "accept",
+        batch: BATCH,
+        signs,
+        stop,
+    };
+    let serve = requests.serve(serving, move |wishes| {
+        let (store, fence, control) = (store.clone(), fence.clone(), control.clone());
+        async move {
+            // What has no end yet may still accept by an older document: the guard goes when it has ended, and not before.
+            let _under_way = control.begin().await;
+            let now = control.clock().now();
+            // The version first: whatever the admission follows from is no older.
+            let by = By {
+                version: control.current().version,
+                admission: control.admission(),
+            };
+            commit(store, fence, by, now, wishes).await
         }
-        // A request that has given up waiting must not cost a write.
-        batch.retain(|waiting| !waiting.answer.is_closed());
-        if batch.is_empty() {
-            continue;
-        }
-        let (wishes, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|w| (w.wish, w.answer)).unzip();
-        let under_way = control.begin().await;
-        BATCH_SIZE.observe(wishes.len() as f64);
-        let now = control.clock().now();
-        // The version first: whatever the admission follows from is no older.
-        let by = By {
-            version: control.current().version,
-            admission: control.admission(),
-        };
-        let work = commit(store.clone(), fence.clone(), by, now, wishes);
-        // What has no end yet may still accept by an older document: the guard goes when it has ended, and not before.
-        let work = tokio::spawn(async move {
-            let decided = work.await;
-            drop(under_way);
-            decided
-        });
-        let decided = match tokio::time::timeout(DEADLINE, work).await {
-            Ok(Ok(decided)) => decided,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the committer failed");
-                return;
-            }
-            Err(_) => {
-                tracing::error!(waited = ?DEADLINE, "a batch of orders has no end; its buyers are told to ask again");
-                Vec::new()
-            }
-        };
-        if decided.is_empty() {
-            signs.failed(&"the database does not take orders");
-        } else {
-            signs.done();
-        }
-        for (index, waiting) in answers.into_iter().enumerate() {
-            let answer = decided.get(index).cloned().unwrap_or(Answer::Busy);
-            // Whoever stopped waiting finds the order under the same key.
-            let _gone = waiting.send(answer);
-        }
-    }
+    });
+    (Acceptor(committer), serve)
 }
 
 async fn commit(store: Store, fence: Fence, by: By, now: Timestamp, wishes: Vec<Wish>) -> Vec<Answer> {
@@ -428,7 +349,7 @@ async fn take_turns(
 }
 
 /// What a batch comes to.
-struct Decided {
+struct Judged {
     answers: Vec<Answer>,
     /// Units taken by turn.
     taken: BTreeMap<String, i64>,
@@ -442,7 +363,7 @@ fn decide(
     bought: &HashMap<String, i64>,
     admission: Admission,
     now: Timestamp,
-) -> Decided {
+) -> Judged {
     let mut taken: BTreeMap<String, i64> = BTreeMap::new();
     let mut answers = Vec::with_capacity(wishes.len());
     for (wish, id) in wishes.iter().zip(ids) {
@@ -466,7 +387,7 @@ fn decide(
         };
         answers.push(answer);
     }
-    Decided { answers, taken }
+    Judged { answers, taken }
 }
 
 fn take_units(
@@ -549,7 +470,7 @@ mod tests {
         }
     }
 
-    fn run(wishes: &[Wish], bought: &[(&str, i64)], admission: Admission) -> Decided {
+    fn run(wishes: &[Wish], bought: &[(&str, i64)], admission: Admission) -> Judged {
         let ids: Vec<_> = wishes
             .iter()
             .map(|w| OrderId::derive(&w.user, &w.idempotency_key))

@@ -1,22 +1,50 @@
 //! What ends an order from outside of the stock: its buyer calls it off, the payment succeeds or fails, or the hold runs out.
 //! Each reads the order and writes it in one transaction: of two at once one has a write conflict, runs again, and finds what
-//! the other has made of it.
+//! the other has made of it. Decisions that come while one commit is under way share the next.
 
-use crate::{document::Order, follow::status_message, store::Store, tally::By};
+use crate::{
+    committer::{self, Committer, Serving},
+    document::Order,
+    follow::status_message,
+    steps::{self, End, Step, time},
+    store::Store,
+    tally::By,
+};
 use futures::FutureExt;
 use jiff::Timestamp;
-use mongodb::{
-    ClientSession,
-    bson::{DateTime, doc},
+use mongodb::ClientSession;
+use platform::{
+    backends::mongo::{MongoError, TransientError},
+    clock::Clock,
+    health::Work,
 };
-use platform::backends::mongo::{MongoError, TransientError};
 use sale::{
     OrderId, UserId,
     order::{Decision, Verdict},
 };
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::Future,
+    sync::Arc,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Decisions in one transaction.
+const BATCH: usize = 256;
+
+/// What somebody decides about an order.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// The order.
+    pub order: OrderId,
+    /// Its user, if it must be this user's.
+    pub user: Option<UserId>,
+    /// What is to become of it.
+    pub decision: Decision,
+}
 
 /// What became of a decision.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Decided {
     /// The order is as was decided.
     Done(Order),
@@ -47,32 +75,60 @@ impl TransientError for DecideError {
     }
 }
 
-/// Decides about an order of a user (of any user for `None`).
-///
-/// # Errors
-/// [`DecideError`]; nothing was changed, or it was and will show when asked again.
-pub async fn decide(
+/// Hands decisions to their committer.
+#[derive(Debug, Clone)]
+pub struct Decider(Committer<Wish, Option<Decided>>);
+
+impl Decider {
+    /// Waits for what becomes of a decision. `None`: too many wait or the database does not answer; asking again is safe.
+    pub async fn decide(&self, wish: Wish) -> Option<Decided> {
+        self.0.ask(wish).await.flatten()
+    }
+}
+
+/// The decider and the committer that serves it until the process ends.
+pub fn start(
     store: Store,
-    id: OrderId,
-    user: Option<UserId>,
-    decision: Decision,
-    now: Timestamp,
-) -> Result<Decided, DecideError> {
-    store
-        .transactions
-        .run(|session| {
-            let (store, id, user) = (store.clone(), id.clone(), user.clone());
-            async move {
-                let decided = decide_in(&store, session, &id, user.as_ref(), decision, now).await?;
-                if let Decided::Done(order) = &decided {
-                    let by = By::Decision(&order.id);
-                    store.tally.count(session, by, [order.status]).await?;
-                }
-                Ok(decided)
-            }
-            .boxed()
-        })
-        .await
+    clock: Clock,
+    signs: Work,
+    stop: CancellationToken,
+) -> (Decider, impl Future<Output = ()>) {
+    let (committer, requests) = committer::queue();
+    let serving = Serving {
+        name: "decide",
+        batch: BATCH,
+        signs,
+        stop,
+    };
+    let serve = requests.serve(serving, move |wishes| {
+        let (store, clock) = (store.clone(), clock.clone());
+        async move { commit(&store, wishes, clock.now()).await }
+    });
+    (Decider(committer), serve)
+}
+
+/// One that cannot be carried through (its document cannot be read, say) must not hinder the others: then each goes alone.
+async fn commit(store: &Store, wishes: Vec<Wish>, now: Timestamp) -> Vec<Option<Decided>> {
+    let wishes: Arc<[Wish]> = wishes.into();
+    match write(store, Arc::clone(&wishes), By::Decision, now).await {
+        Ok(decided) => return decided.into_iter().map(Some).collect(),
+        Err(error) if error.is_transient() || wishes.len() == 1 => {
+            tracing::warn!(%error, orders = wishes.len(), "cannot decide about orders");
+            return Vec::new();
+        }
+        Err(error) => {
+            tracing::warn!(%error, orders = wishes.len(), "deciding about each of these orders alone");
+        }
+    }
+    let mut all = Vec::with_capacity(wishes.len());
+    for wish in wishes.iter() {
+        let decided = write(store, [wish.clone()].into(), By::Decision, now).await;
+        if let Err(error) = &decided {
+            tracing::warn!(%error, order = %wish.order, "cannot decide about an order");
+        }
+        all.push(decided.ok().and_then(|mut decided| decided.pop()));
+    }
+    all
 }
 
 /// Lets the holds of orders run out, all in one transaction. One that was paid in the meantime stays paid.
@@ -80,64 +136,86 @@ pub async fn decide(
 /// # Errors
 /// [`DecideError`]; nothing was changed.
 pub(crate) async fn expire(store: &Store, due: &[OrderId], now: Timestamp) -> Result<(), DecideError> {
+    let expire = |order: &OrderId| Wish {
+        order: order.clone(),
+        user: None,
+        decision: Decision::Expire,
+    };
+    let wishes = due.iter().map(expire).collect();
+    write(store, wishes, By::Expiry, now).await.map(drop)
+}
+
+/// Carries decisions out in one transaction, and answers them in their order.
+async fn write(
+    store: &Store,
+    wishes: Arc<[Wish]>,
+    by: By,
+    now: Timestamp,
+) -> Result<Vec<Decided>, DecideError> {
     store
         .transactions
         .run(|session| {
-            let (store, due) = (store.clone(), due.to_vec());
-            async move {
-                let mut ended = Vec::with_capacity(due.len());
-                for id in &due {
-                    let decided = decide_in(&store, session, id, None, Decision::Expire, now).await?;
-                    if let Decided::Done(order) = decided {
-                        ended.push(order.status);
-                    }
-                }
-                Ok(store.tally.count(session, By::Expiry, ended).await?)
-            }
-            .boxed()
+            let (store, wishes) = (store.clone(), Arc::clone(&wishes));
+            async move { write_in(&store, session, &wishes, by, now).await }.boxed()
         })
         .await
 }
 
-async fn decide_in(
+async fn write_in(
     store: &Store,
     session: &mut ClientSession,
-    id: &OrderId,
-    user: Option<&UserId>,
-    decision: Decision,
+    wishes: &[Wish],
+    by: By,
     now: Timestamp,
-) -> Result<Decided, DecideError> {
-    let found = store.orders_in(session, &[id.as_str()]).await?.remove(id);
-    let Some(mut order) = found.filter(|order| user.is_none_or(|user| *user == order.user_id)) else {
-        return Ok(Decided::NotFound);
+) -> Result<Vec<Decided>, DecideError> {
+    let ids: BTreeSet<&str> = wishes.iter().map(|wish| wish.order.as_str()).collect();
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let mut orders = store.orders_in(session, &ids).await?;
+    let decided: Vec<Decided> = wishes.iter().map(|wish| judge(wish, &mut orders, now)).collect();
+    let ended: Vec<&Order> = decided
+        .iter()
+        .filter_map(|decided| match decided {
+            Decided::Done(order) => Some(order),
+            _ => None,
+        })
+        .collect();
+    if ended.is_empty() {
+        return Ok(decided);
+    }
+    let step = |order: &&Order| Step {
+        order: order.id.clone(),
+        to: End {
+            state: order.state(),
+            reason: order.reason,
+            hold_expires_at: None,
+        },
     };
-    let state = match order.state().decide(decision) {
-        Verdict::Becomes(state) => state,
-        Verdict::Already => return Ok(Decided::Already(order)),
-        Verdict::Final => return Ok(Decided::Final(order)),
-        Verdict::NotHeld => return Ok(Decided::NotHeld(order)),
+    let steps: Vec<Step> = ended.iter().map(step).collect();
+    steps::write(&store.orders, session, &steps, now).await?;
+    let ends = ended.iter().map(|order| order.status);
+    store.tally.count(session, by, ends).await?;
+    let news: Vec<_> = ended.iter().map(|order| status_message(order, now)).collect();
+    store.outbox.append(session, &news).await?;
+    Ok(decided)
+}
+
+/// Decides about one of the orders, which is then as was decided: of two decisions in one batch the second hears of the first.
+fn judge(wish: &Wish, orders: &mut HashMap<OrderId, Order>, now: Timestamp) -> Decided {
+    let order = orders.get_mut(&wish.order);
+    let Some(order) = order.filter(|order| wish.user.as_ref().is_none_or(|user| *user == order.user_id))
+    else {
+        return Decided::NotFound;
     };
-    order.status = state.status;
-    order.inventory_status = state.inventory;
-    order.reason = decision.reason();
-    order.updated_at = DateTime::from_millis(now.as_millisecond());
-    let reason = mongodb::bson::serialize_to_bson(&order.reason).map_err(mongodb::error::Error::from)?;
-    store
-        .orders
-        .update_one(
-            doc! {"_id": id.as_str()},
-            doc! {"$set": {
-                "status": state.status.as_str(),
-                "inventoryStatus": state.inventory.as_str(),
-                "reason": reason,
-                "updatedAt": order.updated_at,
-            }},
-        )
-        .session(&mut *session)
-        .await?;
-    store
-        .outbox
-        .append(session, &[status_message(&order, now)])
-        .await?;
-    Ok(Decided::Done(order))
+    match order.state().decide(wish.decision) {
+        Verdict::Becomes(state) => {
+            order.status = state.status;
+            order.inventory_status = state.inventory;
+            order.reason = wish.decision.reason();
+            order.updated_at = time(now);
+            Decided::Done(order.clone())
+        }
+        Verdict::Already => Decided::Already(order.clone()),
+        Verdict::Final => Decided::Final(order.clone()),
+        Verdict::NotHeld => Decided::NotHeld(order.clone()),
+    }
 }

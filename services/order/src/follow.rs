@@ -1,6 +1,12 @@
 //! The lane handler: moves orders on by what inventory says.
 
-use crate::{document::Order, resend, store::Store, tally::By};
+use crate::{
+    document::Order,
+    resend,
+    steps::{self, End, Step, time},
+    store::Store,
+    tally::By,
+};
 use events::{
     Message, Payload, Topic,
     lanes::{ApplyError, Handler},
@@ -8,11 +14,8 @@ use events::{
 };
 use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
-use mongodb::{
-    ClientSession,
-    bson::{self, DateTime, doc},
-};
-use platform::clock::Clock;
+use mongodb::ClientSession;
+use platform::{clock::Clock, config::Config};
 use sale::{
     OrderId, UserId,
     order::{Confirmation, FailureReason, InventoryOutcome, InventoryStatus, OrderState, OrderStatus},
@@ -24,44 +27,27 @@ use std::collections::{BTreeSet, HashMap};
 pub struct Follow {
     store: Store,
     confirmation: Confirmation,
+    /// How long an order waits for its payment at the least.
+    holds_for: SignedDuration,
     clock: Clock,
-}
-
-/// One order's step.
-#[derive(Debug, Clone)]
-struct Step {
-    order: OrderId,
-    to: End,
-}
-
-/// Where a step leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct End {
-    state: OrderState,
-    reason: Option<FailureReason>,
-    /// Until when it waits for a payment, if it does.
-    hold_expires_at: Option<Timestamp>,
-}
-
-impl End {
-    /// Whether its buyer has something to hear: it is over, or is to be paid.
-    fn is_news(self) -> bool {
-        self.state.status.is_terminal() || self.hold_expires_at.is_some()
-    }
 }
 
 impl Follow {
     /// A handler on a store.
-    pub fn new(store: Store, confirmation: Confirmation, clock: Clock) -> Self {
+    pub fn new(store: Store, config: &Config, clock: Clock) -> Self {
+        let seconds = i64::try_from(config.reservation_ttl_seconds).unwrap_or(i64::MAX);
         Self {
             store,
-            confirmation,
+            confirmation: config.confirmation,
+            holds_for: SignedDuration::from_secs(seconds),
             clock,
         }
     }
 
     /// The steps of a batch, and the orders as they are after it.
-    fn steps(&self, messages: &[Message], orders: &mut HashMap<OrderId, Order>) -> Vec<Step> {
+    fn steps(&self, messages: &[Message], orders: &mut HashMap<OrderId, Order>, now: Timestamp) -> Vec<Step> {
+        // By the clock that ends it, and from when it can be paid: the answer may be late, or of a clock that is behind.
+        let at_least = now.saturating_add(self.holds_for).unwrap_or(Timestamp::MAX);
         let mut steps = Vec::new();
         for message in messages {
             let Payload::InventoryResult(outcome) = &message.payload else {
@@ -77,7 +63,7 @@ impl Follow {
             let (reason, hold_expires_at) = match outcome {
                 InventoryOutcome::Rejected { reason } => (Some(*reason), None),
                 InventoryOutcome::Reserved { expires_at } if !state.status.is_terminal() => {
-                    (None, *expires_at)
+                    (None, expires_at.map(|at| at.max(at_least)))
                 }
                 _ => (None, None),
             };
@@ -96,43 +82,6 @@ impl Follow {
         }
         steps
     }
-
-    async fn write(&self, session: &mut ClientSession, steps: &[Step]) -> Result<(), ApplyError> {
-        let now = DateTime::from_millis(self.clock.now().as_millisecond());
-        for (to, ids) in by_end(steps) {
-            let reason = bson::serialize_to_bson(&to.reason).map_err(mongodb::error::Error::from)?;
-            let mut set = doc! {
-                "status": to.state.status.as_str(),
-                "inventoryStatus": to.state.inventory.as_str(),
-                "reason": reason,
-                "updatedAt": now,
-            };
-            if let Some(at) = to.hold_expires_at {
-                set.insert("holdExpiresAt", time(at));
-            }
-            self.store
-                .orders
-                .update_many(doc! {"_id": {"$in": ids}}, doc! {"$set": set})
-                .session(&mut *session)
-                .await?;
-        }
-        Ok(())
-    }
-}
-
-/// The orders that steps lead to the same end. An order with several steps is at the end of its last one only: the groups
-/// are written in any order.
-fn by_end(steps: &[Step]) -> HashMap<End, Vec<&str>> {
-    let ends: HashMap<&str, _> = steps.iter().map(|step| (step.order.as_str(), step.to)).collect();
-    let mut groups: HashMap<_, Vec<_>> = HashMap::new();
-    for (order, end) in ends {
-        groups.entry(end).or_default().push(order);
-    }
-    groups
-}
-
-fn time(at: Timestamp) -> DateTime {
-    DateTime::from_millis(at.as_millisecond())
 }
 
 /// The state of an order that waits for a payment, and does not know until when: it was held by an earlier version.
@@ -222,8 +171,8 @@ impl Handler for Follow {
             let mut orders = self.store.orders_in(session, &ids).await?;
             let now = self.clock.now();
             let mut news = unheard(messages, &orders, now);
-            let steps = self.steps(messages, &mut orders);
-            self.write(session, &steps).await?;
+            let steps = self.steps(messages, &mut orders, now);
+            steps::write(&self.store.orders, session, &steps, now).await?;
             let ended = steps.iter().map(|step| step.to.state.status);
             self.store.tally.count(session, By::Lane, ended).await?;
             for step in steps.iter().filter(|step| step.to.is_news()) {
@@ -241,43 +190,5 @@ impl Handler for Follow {
             Ok(())
         }
         .boxed()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Payments that came while nobody read, for instance: both answers about an order are in one batch.
-    #[test]
-    fn of_several_steps_of_an_order_the_last_is_kept() {
-        let accepted = OrderState::ACCEPTED;
-        let at = |state| End {
-            state,
-            reason: None,
-            hold_expires_at: None,
-        };
-        let after = |state: OrderState, outcome| state.after(outcome, Confirmation::Payment).unwrap();
-        let held = after(accepted, InventoryOutcome::Reserved { expires_at: None });
-        let (paid, expired) = (
-            after(held, InventoryOutcome::Paid),
-            after(held, InventoryOutcome::HoldExpired),
-        );
-        let [waits, pays, runs_out] =
-            ["waits", "pays", "runs out"].map(|key| OrderId::derive(&UserId::new("ada"), key));
-        let steps = [
-            (&pays, held),
-            (&waits, held),
-            (&runs_out, held),
-            (&pays, paid),
-            (&runs_out, expired),
-        ]
-        .map(|(order, to)| Step {
-            order: order.clone(),
-            to: at(to),
-        });
-        let ends = [(held, &waits), (paid, &pays), (expired, &runs_out)];
-        let ends = ends.map(|(end, order)| (at(end), vec![order.as_str()]));
-        assert_eq!(by_end(&steps), ends.into());
     }
 }

@@ -4,12 +4,14 @@
 //! - [`follow`] is the lane handler that moves orders on by what inventory says;
 //! - [`reminder`] asks inventory again where no answer came, and [`resend`] says again what a broker has lost;
 //! - [`decide`] ends an order that is called off, paid or not paid, and [`expiry`] one whose hold has run out;
+//! - `committer` gathers what [`accept`] and [`decide`] are asked, and `steps` writes where orders have come to;
 //! - [`catalogue`] keeps the products and prices that acceptance looks at in memory;
 //! - [`tally`] counts the orders by their end;
 //! - [`store`] is the collections, [`routes`] the HTTP API, [`settlement`] the evidence that a sale is settled.
 
 pub mod accept;
 pub mod catalogue;
+mod committer;
 pub mod decide;
 pub mod document;
 pub mod expiry;
@@ -19,6 +21,7 @@ pub mod reminder;
 pub mod resend;
 pub mod routes;
 pub mod settlement;
+mod steps;
 pub mod store;
 pub mod tally;
 
@@ -57,6 +60,8 @@ pub struct Dependencies {
     pub kafka: KafkaCredentials,
     /// Verifies tokens.
     pub authority: Authority,
+    /// The clock.
+    pub clock: Clock,
     /// Health of the process.
     pub health: Health,
     /// Cancelled when the process ends.
@@ -85,19 +90,30 @@ pub fn build(deps: Dependencies) -> Service {
         deps.health.work("accepting orders"),
         deps.stop.clone(),
     );
+    let (decider, deciding) = decide::start(
+        store.clone(),
+        deps.clock.clone(),
+        deps.health.work("deciding about orders"),
+        deps.stop.clone(),
+    );
     let handler = Arc::new(follow::Follow::new(
         store.clone(),
-        deps.config.confirmation,
-        Clock::System,
+        &deps.config,
+        deps.clock.clone(),
     ));
     let resend = resend::Resend::new(
         store.clone(),
         &deps.database,
         &deps.instance,
         deps.config.kafka.partitions,
-        Clock::System,
+        deps.clock.clone(),
     );
-    let settings = Settings::of(&deps.config, deps.kafka.clone(), deps.instance);
+    let settings = Settings::of(
+        &deps.config,
+        deps.kafka.clone(),
+        deps.instance,
+        deps.clock.clone(),
+    );
     let worker = LaneWorker::new(
         settings,
         deps.database.clone(),
@@ -127,22 +143,24 @@ pub fn build(deps: Dependencies) -> Service {
         store,
         catalogue,
         acceptor,
+        decider,
         letters,
         settlement,
         currency: deps.config.currency,
         authority: deps.authority,
-        clock: Clock::System,
+        clock: deps.clock.clone(),
     };
     let tasks = vec![
         ("order indexes", prepare.boxed()),
         ("order acceptance", accepting.boxed()),
+        ("order decisions", deciding.boxed()),
         (
             "order reminders",
-            reminder::run(unanswered, Clock::System, deps.stop.clone()).boxed(),
+            reminder::run(unanswered, deps.clock.clone(), deps.stop.clone()).boxed(),
         ),
         (
             "order expiry",
-            expiry::run(unpaid, Clock::System, deps.stop.clone()).boxed(),
+            expiry::run(unpaid, deps.clock.clone(), deps.stop.clone()).boxed(),
         ),
         ("order resending", resend.run(deps.stop.clone()).boxed()),
         ("order lanes", worker.run(deps.stop).boxed()),

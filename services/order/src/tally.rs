@@ -10,18 +10,15 @@ use mongodb::{
     error::Error,
 };
 use platform::backends::mongo::whole_number;
-use sale::{OrderId, order::OrderStatus};
-
-/// Documents for decisions about single orders, which come many at a time.
-const SHARDS: usize = 16;
+use sale::order::OrderStatus;
 
 /// What ends orders.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum By<'a> {
+pub(crate) enum By {
     /// A lane's batch.
     Lane,
-    /// A decision about one order.
-    Decision(&'a OrderId),
+    /// Decisions: payments, cancellations.
+    Decision,
     /// Holds that have run out.
     Expiry,
 }
@@ -82,7 +79,7 @@ impl Tally {
     pub(crate) async fn count(
         &self,
         session: &mut ClientSession,
-        by: By<'_>,
+        by: By,
         ends: impl IntoIterator<Item = OrderStatus>,
     ) -> Result<(), Error> {
         let mut counted = Document::new();
@@ -101,15 +98,13 @@ impl Tally {
             .map(drop)
     }
 
-    fn place(&self, by: By<'_>) -> String {
-        match by {
-            By::Lane => format!("{}/lanes", self.process),
-            By::Expiry => format!("{}/expiry", self.process),
-            By::Decision(order) => {
-                let sum: usize = order.as_str().bytes().map(usize::from).sum();
-                format!("{}/decisions/{}", self.process, sum % SHARDS)
-            }
-        }
+    fn place(&self, by: By) -> String {
+        let work = match by {
+            By::Lane => "lanes",
+            By::Expiry => "expiry",
+            By::Decision => "decisions",
+        };
+        format!("{}/{work}", self.process)
     }
 
     /// The sums over all processes.

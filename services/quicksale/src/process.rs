@@ -196,6 +196,7 @@ pub(crate) struct Process {
     refused: Arc<AtomicU64>,
     admin: auth::AdminSource,
     instance: String,
+    clock: Clock,
     health: Health,
     tasks: Tasks,
 }
@@ -209,7 +210,11 @@ impl Process {
         overrides: Overrides,
     ) -> anyhow::Result<Self> {
         let mut tasks = Tasks::new();
-        let control = Control::read(control_file, Clock::System)?;
+        let clock = Clock::of_process().context("QUICKSALE_CLOCK_WRONG_BY_MS")?;
+        if let Clock::Wrong(by) = clock {
+            tracing::warn!(%by, "the clock of this process is wrong on purpose: for tests only");
+        }
+        let control = Control::read(control_file, clock.clone())?;
         tasks.spawn(
             "control file",
             control
@@ -221,7 +226,7 @@ impl Process {
         tasks.spawn("public keys", follow);
         let authority = Authority {
             verifier,
-            clock: Clock::System,
+            clock: clock.clone(),
             entrance: Entrance::Inside,
         };
         let health = Health::new(tasks.stop_token());
@@ -239,6 +244,7 @@ impl Process {
             refused: Arc::default(),
             admin: admin_from_env()?,
             instance,
+            clock,
             health,
             tasks,
         })
@@ -322,6 +328,7 @@ impl Process {
                     authority: self.authority.clone(),
                     admin: self.admin.clone(),
                     sale: self.config.sale.to_string(),
+                    clock: self.clock.clone(),
                     health: self.health.clone(),
                     stop,
                 });
@@ -336,6 +343,7 @@ impl Process {
                     kafka: backends.kafka()?,
                     redis: backends.redis()?,
                     authority: self.authority.clone(),
+                    clock: self.clock.clone(),
                     health: self.health.clone(),
                     stop,
                     instance: self.instance.clone(),
@@ -350,6 +358,7 @@ impl Process {
                     transactions: backends.transactions()?,
                     kafka: backends.kafka()?,
                     authority: self.authority.clone(),
+                    clock: self.clock.clone(),
                     health: self.health.clone(),
                     stop,
                     instance: self.instance.clone(),
@@ -374,6 +383,7 @@ impl Process {
                     transactions: backends.transactions()?,
                     kafka: backends.kafka()?,
                     authority: self.authority.clone().outside(),
+                    clock: self.clock.clone(),
                     health: self.health.clone(),
                     stop,
                     instance: self.instance.clone(),

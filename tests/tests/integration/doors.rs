@@ -73,7 +73,7 @@ async fn a_process_that_wakes_up_after_the_count_accepts_nothing() -> Result<()>
         .update_many(doc! {}, doc! {"$set": {"touched": true}})
         .session(&mut session)
         .await?;
-    let batches = "quicksale_order_batch_size_count";
+    let batches = "quicksale_order_batch_size_count{work=\"accept\"}";
     let before = world.metric("order-2", batches).await?;
     let late = tokio::spawn({
         let (http, url) = (shop.http.clone(), world.url_of("order-2", "/api/orders"));

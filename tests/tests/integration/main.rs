@@ -879,7 +879,10 @@ async fn nothing_is_accepted_after_the_receipt_for_closed_doors() -> Result<()> 
         tokio::spawn(async move { shop.order("ada", "second", "DOORS", 1).await })
     };
     eventually(SETTLED, "her order is being committed", async || {
-        Ok(world.metric("order", "quicksale_order_batch_size_count").await? >= 2.0)
+        Ok(world
+            .metric("order", "quicksale_order_batch_size_count{work=\"accept\"}")
+            .await?
+            >= 2.0)
     })
     .await?;
     let let_go = async {

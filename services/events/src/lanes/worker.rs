@@ -65,14 +65,19 @@ pub struct Settings {
 
 impl Settings {
     /// The settings that follow from a sale's configuration.
-    pub fn of(config: &platform::config::Config, kafka: KafkaCredentials, owner: impl Into<String>) -> Self {
+    pub fn of(
+        config: &platform::config::Config,
+        kafka: KafkaCredentials,
+        owner: impl Into<String>,
+        clock: Clock,
+    ) -> Self {
         Self {
             kafka,
             topic_prefix: config.kafka.topic_prefix.clone(),
             partitions: config.kafka.partitions,
             owner: owner.into(),
             terms: LeaseTerms::default(),
-            clock: Clock::System,
+            clock,
         }
     }
 }

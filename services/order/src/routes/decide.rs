@@ -1,13 +1,12 @@
 //! Ending an order: its buyer cancels it, or a payment service says how the payment went.
 
-use super::{Orders, busy, owner};
+use super::{Orders, owner};
 use crate::{
-    decide::{self, Decided},
+    decide::{Decided, Wish},
     document::OrderView,
 };
 use axum::extract::State;
 use platform::{
-    backends::mongo,
     http::{
         Json, Path,
         authorization::Caller,
@@ -89,11 +88,12 @@ async fn end(
     decision: Decision,
     message: &str,
 ) -> Result<Json<EndedView>, Problem> {
-    let (store, now) = (orders.store.clone(), orders.clock.now());
-    let id = OrderId::new(id);
-    let decided: Result<_, decide::DecideError> =
-        mongo::detached(async move { decide::decide(store, id, user, decision, now).await }).await;
-    match decided.map_err(|error| busy(&error))? {
+    let wish = Wish {
+        order: OrderId::new(id),
+        user,
+        decision,
+    };
+    match orders.decider.decide(wish).await.ok_or_else(Problem::busy)? {
         Decided::Done(order) | Decided::Already(order) => Ok(Json(EndedView {
             message: message.to_owned(),
             order: order.view(orders.currency),

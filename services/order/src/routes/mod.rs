@@ -5,7 +5,7 @@ mod decide;
 mod place;
 mod read;
 
-use crate::{accept::Acceptor, catalogue::Catalogue, settlement::Settlement, store::Store};
+use crate::{accept::Acceptor, catalogue::Catalogue, decide::Decider, settlement::Settlement, store::Store};
 use axum::{
     Router,
     extract::FromRef,
@@ -31,6 +31,8 @@ pub struct Orders {
     pub catalogue: Catalogue,
     /// Accepts orders.
     pub acceptor: Acceptor,
+    /// Ends orders.
+    pub decider: Decider,
     /// Messages that were given up on.
     pub letters: DeadLetters,
     /// Evidence of settlement.

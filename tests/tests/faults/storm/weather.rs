@@ -20,7 +20,10 @@ const GONE_MS: std::ops::Range<u64> = 0..4_000;
 const STILL_MS: std::ops::Range<u64> = 500..60_000;
 /// How long a backend may be away, in milliseconds.
 const AWAY_MS: std::ops::Range<u64> = 500..5_000;
-/// How many backends' falls, and topics made anew, there are at the most in a minute.
+/// How far the clock of a process is wrong that starts again, in milliseconds: less than a minute between any two, the bound
+/// within which tokens are good on all machines.
+const WRONG_MS: std::ops::Range<i64> = -25_000..25_000;
+/// How many backends' falls, and topics made anew or cut off, there are at the most in a minute.
 const HEAVY_IN_A_MINUTE: u64 = 6;
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -114,6 +117,7 @@ impl Weather {
         match chance.random_range(0..100_u32) {
             0..45 if is_whole => {
                 world.kill(process)?;
+                world.set_clock_wrong_by(process, chance.random_range(WRONG_MS));
                 self.gone.insert(process, now + drawn(chance, GONE_MS));
                 self.faults.note("killed");
             }
@@ -141,13 +145,20 @@ impl Weather {
                 world.backends.start(name).await?;
                 self.faults.note(kind);
             }
-            86..91 if self.heavy > 0 => {
+            86..89 if self.heavy > 0 => {
+                self.heavy -= 1;
+                let topic = Topic::ALL[chance.random_range(0..Topic::ALL.len())];
+                if drop_records(world, topic, chance).await? {
+                    self.faults.note("times records dropped");
+                }
+            }
+            89..92 if self.heavy > 0 => {
                 self.heavy -= 1;
                 let topic = Topic::ALL[chance.random_range(0..Topic::ALL.len())];
                 anew(world, topic).await?;
                 self.faults.note("topics made anew");
             }
-            91.. => {
+            92.. => {
                 let topic = Topic::ALL[chance.random_range(0..Topic::ALL.len())];
                 if repeat(world, topic, chance).await? {
                     self.faults.note("records repeated");
@@ -181,6 +192,27 @@ async fn anew(world: &World, topic: Topic) -> Result<()> {
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+/// Loses the older records of a partition, read or not.
+async fn drop_records(world: &World, topic: Topic, chance: &mut StdRng) -> Result<bool> {
+    let name = world.topic(topic);
+    let client = world.backends.credentials()?.kafka.connect().await?;
+    let number = chance.random_range(0..world.config.kafka.partitions);
+    let partition = kafka::partition(&client, &name, number).await?;
+    let begin = kafka::within(DEADLINE, partition.get_offset(OffsetAt::Earliest)).await?;
+    let end = kafka::within(DEADLINE, partition.get_offset(OffsetAt::Latest)).await?;
+    if end <= begin {
+        return Ok(false);
+    }
+    // Mostly also what nobody has read yet: that is at the end.
+    let up_to = if chance.random_bool(0.7) {
+        end
+    } else {
+        chance.random_range(begin..=end)
+    };
+    kafka::within(DEADLINE, partition.delete_records(up_to, 5_000)).await?;
+    Ok(true)
 }
 
 /// Writes some records of a topic once more, later ones first.

@@ -1,0 +1,141 @@
+//! One committer for many requests: while one commit is under way the next batch gathers, then goes whole.
+//!
+//! A commit costs an `fdatasync`, some milliseconds, whether it holds one order or hundreds. So there is one committer of a kind in
+//! a process, and requests wait for it in a bounded queue.
+
+use platform::{health::Work, metrics::must};
+use prometheus::{HistogramVec, register_histogram_vec};
+use std::{future::Future, sync::LazyLock, time::Duration};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Requests that wait for the committer. At some thousand a second this is well under a second of waiting;
+/// whoever finds it full is told to come back.
+const QUEUE: usize = 2_048;
+/// How long a request waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a batch may take before the next one begins beside it: longer than the database takes to find a new primary. Whoever
+/// asked has been told to ask again by then.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+static BATCH_SIZE: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "quicksale_order_batch_size",
+        "Requests written in one transaction, by what they ask for.",
+        &["work"],
+        vec![1.0, 4.0, 16.0, 64.0, 256.0, 512.0]
+    ))
+});
+
+/// Hands requests to a committer.
+#[derive(Debug)]
+pub(crate) struct Committer<R, A> {
+    queue: mpsc::Sender<Waiting<R, A>>,
+}
+
+impl<R, A> Clone for Committer<R, A> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: self.queue.clone(),
+        }
+    }
+}
+
+/// The requests that wait.
+#[derive(Debug)]
+pub(crate) struct Requests<R, A>(mpsc::Receiver<Waiting<R, A>>);
+
+#[derive(Debug)]
+struct Waiting<R, A> {
+    request: R,
+    answer: oneshot::Sender<A>,
+}
+
+/// What a committer serves, and how.
+pub(crate) struct Serving {
+    /// Its name among the metrics.
+    pub(crate) name: &'static str,
+    /// Requests in one transaction.
+    pub(crate) batch: usize,
+    /// Told whether the work can be done.
+    pub(crate) signs: Work,
+    /// Cancelled when the process ends.
+    pub(crate) stop: CancellationToken,
+}
+
+/// A committer, and the requests that it is handed.
+pub(crate) fn queue<R, A>() -> (Committer<R, A>, Requests<R, A>) {
+    let (queue, waiting) = mpsc::channel(QUEUE);
+    (Committer { queue }, Requests(waiting))
+}
+
+impl<R, A> Committer<R, A> {
+    /// Waits for the answer to a request. Without one, too many wait or the database does not answer: the request may still be
+    /// carried through.
+    pub(crate) async fn ask(&self, request: R) -> Option<A> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(Waiting { request, answer }).ok()?;
+        tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
+    }
+}
+
+impl<R, A> Requests<R, A>
+where
+    R: Send + 'static,
+    A: Send + 'static,
+{
+    /// Serves until the process ends. `commit` answers the requests of a batch in their order, or none of them where the database
+    /// did not carry it through; it runs to its end, also when nobody waits for it any more.
+    pub(crate) async fn serve<F>(mut self, serving: Serving, commit: impl Fn(Vec<R>) -> F)
+    where
+        F: Future<Output = Vec<A>> + Send + 'static,
+    {
+        let Serving {
+            name,
+            batch: largest,
+            signs,
+            stop,
+        } = serving;
+        let size = BATCH_SIZE.with_label_values(&[name]);
+        let mut batch = Vec::with_capacity(largest);
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = self.0.recv_many(&mut batch, largest) => received,
+                // The server answers its last requests before it ends; an empty queue is the end.
+                () = stop.cancelled() => return,
+            };
+            if received == 0 {
+                return;
+            }
+            // A request that has given up waiting must not cost a write.
+            batch.retain(|waiting| !waiting.answer.is_closed());
+            if batch.is_empty() {
+                continue;
+            }
+            size.observe(batch.len() as f64);
+            let (requests, waiting): (Vec<_>, Vec<_>) =
+                batch.drain(..).map(|w| (w.request, w.answer)).unzip();
+            let answers = match tokio::time::timeout(DEADLINE, tokio::spawn(commit(requests))).await {
+                Ok(Ok(answers)) => answers,
+                Ok(Err(error)) => {
+                    tracing::error!(name, %error, "the committer failed");
+                    return;
+                }
+                Err(_) => {
+                    tracing::error!(name, waited = ?DEADLINE, "a batch has no end; who waits is told to ask again");
+                    Vec::new()
+                }
+            };
+            if answers.is_empty() {
+                signs.failed(&"the database does not carry it through");
+            } else {
+                signs.done();
+            }
+            for (waiting, answer) in waiting.into_iter().zip(answers) {
+                // Whoever stopped waiting finds what became of it when asking again.
+                let _gone = waiting.send(answer);
+            }
+        }
+    }
+}

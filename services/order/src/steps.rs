@@ -1,0 +1,123 @@
+//! Where orders have come to, written for many of them at a time.
+
+use crate::document::Order;
+use jiff::Timestamp;
+use mongodb::{
+    ClientSession, Collection,
+    bson::{self, DateTime, doc},
+    error::Error,
+};
+use sale::{
+    OrderId,
+    order::{FailureReason, OrderState},
+};
+use std::collections::HashMap;
+
+/// One order's step.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) order: OrderId,
+    pub(crate) to: End,
+}
+
+/// Where a step leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct End {
+    pub(crate) state: OrderState,
+    pub(crate) reason: Option<FailureReason>,
+    /// Until when it waits for a payment, if it does.
+    pub(crate) hold_expires_at: Option<Timestamp>,
+}
+
+impl End {
+    /// Whether its buyer has something to hear: it is over, or is to be paid.
+    pub(crate) fn is_news(self) -> bool {
+        self.state.status.is_terminal() || self.hold_expires_at.is_some()
+    }
+}
+
+/// Writes steps, with one command for all orders that come to the same.
+///
+/// # Errors
+/// The driver's.
+pub(crate) async fn write(
+    orders: &Collection<Order>,
+    session: &mut ClientSession,
+    steps: &[Step],
+    now: Timestamp,
+) -> Result<(), Error> {
+    for (to, ids) in by_end(steps) {
+        let mut set = doc! {
+            "status": to.state.status.as_str(),
+            "inventoryStatus": to.state.inventory.as_str(),
+            "reason": bson::serialize_to_bson(&to.reason)?,
+            "updatedAt": time(now),
+        };
+        if let Some(at) = to.hold_expires_at {
+            set.insert("holdExpiresAt", time(at));
+        }
+        orders
+            .update_many(doc! {"_id": {"$in": ids}}, doc! {"$set": set})
+            .session(&mut *session)
+            .await?;
+    }
+    Ok(())
+}
+
+/// A time as it is stored.
+pub(crate) fn time(at: Timestamp) -> DateTime {
+    DateTime::from_millis(at.as_millisecond())
+}
+
+/// The orders that steps lead to the same end. An order with several steps is at the end of its last one only: the groups
+/// are written in any order.
+fn by_end(steps: &[Step]) -> HashMap<End, Vec<&str>> {
+    let ends: HashMap<&str, _> = steps.iter().map(|step| (step.order.as_str(), step.to)).collect();
+    let mut groups: HashMap<_, Vec<_>> = HashMap::new();
+    for (order, end) in ends {
+        groups.entry(end).or_default().push(order);
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sale::{
+        UserId,
+        order::{Confirmation, InventoryOutcome},
+    };
+
+    /// Payments that came while nobody read, for instance: both answers about an order are in one batch.
+    #[test]
+    fn of_several_steps_of_an_order_the_last_is_kept() {
+        let accepted = OrderState::ACCEPTED;
+        let at = |state| End {
+            state,
+            reason: None,
+            hold_expires_at: None,
+        };
+        let after = |state: OrderState, outcome| state.after(outcome, Confirmation::Payment).unwrap();
+        let held = after(accepted, InventoryOutcome::Reserved { expires_at: None });
+        let (paid, expired) = (
+            after(held, InventoryOutcome::Paid),
+            after(held, InventoryOutcome::HoldExpired),
+        );
+        let [waits, pays, runs_out] =
+            ["waits", "pays", "runs out"].map(|key| OrderId::derive(&UserId::new("ada"), key));
+        let steps = [
+            (&pays, held),
+            (&waits, held),
+            (&runs_out, held),
+            (&pays, paid),
+            (&runs_out, expired),
+        ]
+        .map(|(order, to)| Step {
+            order: order.clone(),
+            to: at(to),
+        });
+        let ends = [(held, &waits), (paid, &pays), (expired, &runs_out)];
+        let ends = ends.map(|(end, order)| (at(end), vec![order.as_str()]));
+        assert_eq!(by_end(&steps), ends.into());
+    }
+}
