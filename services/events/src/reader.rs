@@ -151,6 +151,11 @@ impl Reader {
         }
     }
 
+    /// The offset of the record that is read next, once it is known.
+    pub fn next(&self) -> Option<i64> {
+        self.next
+    }
+
     /// The next records. Waits for half a second where there are none.
     ///
     /// # Errors

@@ -213,6 +213,7 @@ mod tests {
             read: false,
             again: false,
             created_at: DateTime::from_millis(0),
+            place: None,
         }
     }
 

@@ -76,7 +76,7 @@ pub fn build(deps: Dependencies) -> Service {
         deps.instance,
         deps.clock.clone(),
     );
-    let recorder = Arc::new(record::Record::new(store.clone()));
+    let recorder = Arc::new(record::Record::new(store.clone(), deps.clock.clone()));
     let worker = LaneWorker::new(
         settings,
         database.clone(),

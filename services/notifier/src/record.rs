@@ -7,6 +7,7 @@ use events::{
 };
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
+use platform::clock::Clock;
 
 /// The group that stores notifications.
 pub(crate) const GROUP: &str = "notifier";
@@ -15,12 +16,13 @@ pub(crate) const GROUP: &str = "notifier";
 #[derive(Debug)]
 pub struct Record {
     store: Store,
+    clock: Clock,
 }
 
 impl Record {
     /// A handler on a store.
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, clock: Clock) -> Self {
+        Self { store, clock }
     }
 }
 
@@ -61,7 +63,7 @@ impl Handler for Record {
                     new.push(notification);
                 }
             }
-            self.store.add(session, new).await?;
+            self.store.add(session, new, self.clock.now()).await?;
             Ok(())
         }
         .boxed()

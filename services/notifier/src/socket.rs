@@ -184,8 +184,9 @@ impl Session {
             .chain(recent)
             .filter(|new| self.after.as_ref() != Some(&new.id) && sent.insert(new.id.clone()))
             .collect();
-        let ids = new.iter().map(|new| new.id.as_str());
-        let newest = ids.chain(missed.newest.as_deref()).max();
+        // What was pushed and is not stored yet is newer than all that is.
+        let unstored = new.last().filter(|new| new.place.is_none());
+        let newest = unstored.map(|new| new.id.as_str()).or(missed.newest.as_deref());
         let hello = hello(new.len(), missed.more, newest);
         if say(socket, hello).await.is_err() {
             return End::Gone;

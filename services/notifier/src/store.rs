@@ -2,6 +2,7 @@
 
 use events::{Message, Payload};
 use futures::TryStreamExt;
+use jiff::Timestamp;
 use mongodb::{
     ClientSession, Collection, Database, IndexModel,
     bson::{DateTime, Document, doc},
@@ -13,10 +14,16 @@ use sale::{
     order::{FailureReason, OrderStatus},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
 
-/// How far before an id it is looked for what came late: longer than a relay or a lane is ever behind.
-const LATE_MS: u64 = 10 * 60 * 1_000;
+/// How far before an update of which the store does not know when it was stored it is looked for what came late.
+const LATE: Duration = Duration::from_secs(10 * 60);
+/// How long before an update one may have been stored that was pushed behind it: well above the time that pushes may be behind the
+/// store (see `tail`).
+const PUSHED_LATE: Duration = Duration::from_secs(2 * 60);
 /// Missed notifications sent to a socket at once; older ones are read through the list.
 const MISSED: i64 = 200;
 
@@ -24,7 +31,8 @@ const MISSED: i64 = 200;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
-    /// The id of the message that it comes from: UUIDv7, so ids are in the order of time.
+    /// The id of the message that it comes from: UUIDv7, so ids are in the order of time as far as the clocks of those agree who
+    /// have made them.
     #[serde(rename = "_id")]
     pub id: String,
     /// Whom it is for.
@@ -48,6 +56,19 @@ pub struct Notification {
     pub again: bool,
     /// When it happened.
     pub created_at: DateTime,
+    /// Where it was stored. It is not known before, and of what an earlier version has stored.
+    #[serde(flatten)]
+    pub place: Option<Place>,
+}
+
+/// A notification's place among those of its user. What is stored later has a higher number, whoever stores it, by whatever clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// From 1 on, without a gap.
+    pub number: i64,
+    /// By the clock of the process that stored it.
+    pub stored_at: DateTime,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
@@ -94,6 +115,7 @@ impl Notification {
             read: false,
             again: change.again,
             created_at: DateTime::from_millis(message.at.as_millisecond()),
+            place: None,
         })
     }
 }
@@ -107,16 +129,28 @@ fn same_news(told: &Notification) -> Document {
     }
 }
 
-/// The least id of the moment that lies a little before an id's. What is no UUIDv7 stands for itself.
-fn a_little_before(id: &str) -> String {
-    let made_at = uuid::Uuid::parse_str(id).ok().and_then(|id| id.get_timestamp());
-    let Some(made_at) = made_at else {
-        return id.to_owned();
-    };
-    let (seconds, nanoseconds) = made_at.to_unix();
-    let millis = seconds * 1_000 + u64::from(nanoseconds) / 1_000_000;
-    let before = uuid::Builder::from_unix_timestamp_millis(millis.saturating_sub(LATE_MS), &[0; 10]);
-    before.into_uuid().to_string()
+/// A moment that lies a little before the one in which an id was made, and the least id of it.
+fn a_little_before(id: &str) -> Option<(DateTime, String)> {
+    let (seconds, nanoseconds) = uuid::Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
+    let made_at = Duration::new(seconds, nanoseconds);
+    let millis = u64::try_from(made_at.saturating_sub(LATE).as_millis()).ok()?;
+    let least = uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]);
+    let at = DateTime::from_millis(i64::try_from(millis).ok()?);
+    Some((at, least.into_uuid().to_string()))
+}
+
+/// What somebody may not have been sent who has seen an update last: all that is stored later, and what is stored so shortly before that
+/// it may have been pushed later.
+fn later_than(id: &str, seen: Option<Place>) -> Document {
+    if let Some(seen) = seen {
+        let pushed_late = i64::try_from(PUSHED_LATE.as_millis()).unwrap_or(i64::MAX);
+        let since = DateTime::from_millis(seen.stored_at.timestamp_millis().saturating_sub(pushed_late));
+        return doc! {"$or": [{"number": {"$gt": seen.number}}, {"storedAt": {"$gte": since}}]};
+    }
+    match a_little_before(id) {
+        Some((at, least)) => doc! {"$or": [{"storedAt": {"$gte": at}}, {"_id": {"$gt": least}}]},
+        None => doc! {},
+    }
 }
 
 /// The collection of notifications.
@@ -178,7 +212,12 @@ impl Store {
     ///
     /// # Errors
     /// The driver's.
-    pub async fn add(&self, session: &mut ClientSession, new: Vec<Notification>) -> Result<(), Error> {
+    pub async fn add(
+        &self,
+        session: &mut ClientSession,
+        new: Vec<Notification>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let ids: Vec<&str> = new.iter().map(|n| n.id.as_str()).collect();
         let mut cursor = self
             .notifications
@@ -188,29 +227,74 @@ impl Store {
             .await?;
         let known: Vec<Notification> = cursor.stream(session).try_collect().await?;
         let mut seen: HashSet<String> = known.into_iter().map(|n| n.id).collect();
-        let fresh: Vec<Notification> = new.into_iter().filter(|n| seen.insert(n.id.clone())).collect();
-        if !fresh.is_empty() {
-            self.notifications.insert_many(fresh).session(session).await?;
+        let mut fresh: Vec<Notification> = new.into_iter().filter(|n| seen.insert(n.id.clone())).collect();
+        if fresh.is_empty() {
+            return Ok(());
         }
+        let users: BTreeSet<&str> = fresh.iter().map(|n| n.user_id.as_str()).collect();
+        let mut numbers = self.last_numbers(session, users).await?;
+        let stored_at = DateTime::from_millis(now.as_millisecond());
+        for notification in &mut fresh {
+            let last = numbers.entry(notification.user_id.clone()).or_default();
+            *last += 1;
+            notification.place = Some(Place {
+                number: *last,
+                stored_at,
+            });
+        }
+        self.notifications.insert_many(fresh).session(session).await?;
         Ok(())
     }
 
-    /// What a user has missed: all after an id, or without one all unread. Of more than the most that is sent at once the newest.
+    /// The highest number of each of some users, as far as they have one. Who stores for one of them at the same time takes the same
+    /// next number: then one of the two runs again.
+    async fn last_numbers(
+        &self,
+        session: &mut ClientSession,
+        users: BTreeSet<&str>,
+    ) -> Result<HashMap<UserId, i64>, Error> {
+        #[derive(Deserialize)]
+        struct Last {
+            #[serde(rename = "_id")]
+            user: UserId,
+            number: i64,
+        }
+        let users: Vec<&str> = users.into_iter().collect();
+        // In this form the server reads one entry of the index for each user.
+        let pipeline = [
+            doc! {"$match": {"userId": {"$in": users}, "number": {"$gt": 0}}},
+            doc! {"$sort": {"userId": 1, "number": -1}},
+            doc! {"$group": {"_id": "$userId", "number": {"$first": "$number"}}},
+        ];
+        let mut cursor = self
+            .notifications
+            .aggregate(pipeline)
+            .batch_size(2_000)
+            .session(&mut *session)
+            .with_type::<Last>()
+            .await?;
+        let all: Vec<Last> = cursor.stream(session).try_collect().await?;
+        Ok(all.into_iter().map(|last| (last.user, last.number)).collect())
+    }
+
+    /// What a user has missed: all that is stored after the update that it has seen last, or without one all unread. Of more than the
+    /// most that is sent at once the newest.
     ///
-    /// Ids are in the order of time as far as the clocks of their makers agree, and what is late may have an earlier one than what was
-    /// sent long ago. So a little of what is before the id comes again, under the same ids.
+    /// Pushes do not wait for the store, so one that is stored a moment before the last one seen may have been pushed behind it. So a
+    /// little of what was stored before comes again, under the same ids.
     ///
     /// # Errors
     /// The driver's.
     pub async fn missed(&self, user: &UserId, after: Option<&str>) -> Result<Missed, Error> {
-        let filter = match after {
-            Some(id) => doc! {"userId": user.as_str(), "_id": {"$gt": a_little_before(id)}},
-            None => doc! {"userId": user.as_str(), "read": false},
+        let mut filter = match after {
+            Some(id) => later_than(id, self.place(user, id).await?),
+            None => doc! {"read": false},
         };
+        filter.insert("userId", user.as_str());
         let mut missed: Vec<Notification> = self
             .notifications
             .find(filter)
-            .sort(doc! {"_id": -1})
+            .sort(doc! {"number": -1, "_id": -1})
             .limit(MISSED + 1)
             .await?
             .try_collect()
@@ -218,10 +302,7 @@ impl Store {
         let most = usize::try_from(MISSED).unwrap_or(0);
         let more = missed.len() > most;
         missed.truncate(most);
-        let newest = match missed.first() {
-            Some(newest) => Some(newest.id.clone()),
-            None => self.newest(user).await?,
-        };
+        let newest = self.newest(user).await?;
         missed.reverse();
         Ok(Missed {
             notifications: missed,
@@ -230,12 +311,21 @@ impl Store {
         })
     }
 
-    /// The id of the newest notification of a user.
+    /// Where one of a user's notifications is stored, if it is, and by a version that says so.
+    async fn place(&self, user: &UserId, id: &str) -> Result<Option<Place>, Error> {
+        let found = self
+            .notifications
+            .find_one(doc! {"_id": id, "userId": user.as_str()})
+            .await?;
+        Ok(found.and_then(|notification| notification.place))
+    }
+
+    /// The id of the notification of a user that was stored last.
     async fn newest(&self, user: &UserId) -> Result<Option<String>, Error> {
         let newest = self
             .notifications
             .find_one(doc! {"userId": user.as_str()})
-            .sort(doc! {"_id": -1})
+            .sort(doc! {"number": -1, "_id": -1})
             .await?;
         Ok(newest.map(|notification| notification.id))
     }
@@ -294,6 +384,16 @@ impl Store {
     pub async fn create_indexes(self) -> Result<(), Error> {
         let by_user = IndexModel::builder().keys(doc! {"userId": 1, "_id": -1}).build();
         self.notifications.create_index(by_user).await?;
+        // What an earlier version has stored has none.
+        let numbered = IndexOptions::builder()
+            .unique(true)
+            .partial_filter_expression(doc! {"number": {"$gt": 0}})
+            .build();
+        let by_number = IndexModel::builder()
+            .keys(doc! {"userId": 1, "number": -1})
+            .options(numbered)
+            .build();
+        self.notifications.create_index(by_number).await?;
         // Hardly ever one is in it.
         let again = IndexOptions::builder()
             .partial_filter_expression(doc! {"again": true})
@@ -325,13 +425,18 @@ mod tests {
 
     #[test]
     fn a_little_before_an_id_is_earlier_by_ten_minutes() {
+        let late = u64::try_from(LATE.as_millis()).unwrap();
         let id = |millis: u64| {
             let id = uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]);
             id.into_uuid().to_string()
         };
-        let bound = a_little_before(&id(10_000_000));
-        assert!(bound < id(10_000_000 - LATE_MS), "{bound}");
-        assert!(bound > id(10_000_000 - LATE_MS - 1), "{bound}");
-        assert_eq!(a_little_before("of another kind"), "of another kind");
+        let (at, least) = a_little_before(&id(10_000_000)).unwrap();
+        assert_eq!(
+            at,
+            DateTime::from_millis(10_000_000 - i64::try_from(late).unwrap())
+        );
+        assert!(least < id(10_000_000 - late), "{least}");
+        assert!(least > id(10_000_000 - late - 1), "{least}");
+        assert_eq!(a_little_before("of another kind"), None);
     }
 }

@@ -23,12 +23,23 @@ use platform::{
     retry::Backoff,
 };
 use rskafka::record::Record;
-use std::{sync::Arc, time::Duration};
-use tokio::task::JoinSet;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 /// How long a new process waits for the lanes before it takes sockets regardless.
 const AT_MOST: Duration = Duration::from_secs(10);
+/// How often it is looked how far the readers are behind the store.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How far they may be behind. Then the store tells more than they do, and sockets are asked to connect again and read it.
+const BEHIND: Duration = Duration::from_secs(30);
+
 /// One partition of `order.status`.
 #[derive(Debug)]
 struct Partition {
@@ -37,6 +48,8 @@ struct Partition {
     credentials: KafkaCredentials,
     topic: String,
     number: i32,
+    /// The offset of the record that is pushed next.
+    pushed: Arc<AtomicI64>,
 }
 
 /// Reads until the process ends; releases the gate once nothing can be missed any more.
@@ -67,18 +80,71 @@ async fn follow_all(
     hub.cut_off_all();
     let topic = format!("{}{}", config.topic_prefix, Topic::OrderStatus.plain_name());
     let mut readers = JoinSet::new();
-    for (number, from) in (0..config.partitions).zip(stored) {
+    let pushed: Vec<Arc<AtomicI64>> = stored.iter().map(|_| Arc::default()).collect();
+    for ((number, from), pushed) in (0..config.partitions).zip(stored).zip(&pushed) {
         let partition = Partition {
             hub: Arc::clone(&hub),
             store: store.clone(),
             credentials: credentials.clone(),
             topic: topic.clone(),
             number,
+            pushed: Arc::clone(pushed),
         };
         readers.spawn(async move { partition.follow(from).await });
     }
+    readers.spawn(keep_up(hub, lanes, pushed));
     if let Some(ended) = readers.join_next().await {
         tracing::error!(?ended, "a reader of order.status ended");
+    }
+}
+
+/// Ends the sockets where a reader has been behind the store for a while: whoever comes back is told from there.
+async fn keep_up(hub: Arc<Hub>, lanes: LaneStore, pushed: Vec<Arc<AtomicI64>>) {
+    let mut debts = vec![Debt::default(); pushed.len()];
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let partitions = i32::try_from(pushed.len()).unwrap_or(i32::MAX);
+        // Who does not know how far the store is knows nothing better than what is pushed.
+        let Ok(stored) = offsets(lanes.clone(), partitions).await else {
+            continue;
+        };
+        let mut is_behind = false;
+        for ((debt, stored), pushed) in debts.iter_mut().zip(stored).zip(&pushed) {
+            let stored = stored.map_or(0, |lane| lane.offset);
+            is_behind |= debt.look(pushed.load(Ordering::Acquire), stored, Instant::now());
+        }
+        if is_behind {
+            tracing::warn!(
+                "a reader of order.status is behind the store; sockets are asked to connect again"
+            );
+            hub.cut_off_all();
+        }
+    }
+}
+
+/// What is stored of a partition and was not pushed when it was looked.
+#[derive(Debug, Clone, Default)]
+struct Debt {
+    owed: Option<(i64, Instant)>,
+}
+
+impl Debt {
+    /// Whether what was stored once has not been pushed for too long. It begins anew then.
+    fn look(&mut self, pushed: i64, stored: i64, now: Instant) -> bool {
+        self.owed = self.owed.filter(|(offset, _)| pushed < *offset);
+        match self.owed {
+            None if pushed < stored => {
+                self.owed = Some((stored, now));
+                false
+            }
+            Some((_, since)) if now.saturating_duration_since(since) >= BEHIND => {
+                self.owed = None;
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -133,6 +199,7 @@ impl Partition {
                     for (_, record) in records {
                         self.push(&record).await;
                     }
+                    self.pushed.store(reader.next().unwrap_or(0), Ordering::Release);
                     continue;
                 }
                 // On with what there is, and whoever missed something reads the store.
@@ -171,5 +238,32 @@ impl Partition {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_stays_behind_the_store_is_noticed() {
+        let (mut debt, begun) = (Debt::default(), Instant::now());
+        let mut look = |pushed, stored, seconds| {
+            let now = begun + Duration::from_secs(seconds);
+            debt.look(pushed, stored, now)
+        };
+        assert!(!look(5, 5, 0));
+        assert!(!look(5, 9, 10), "a moment ago it was even");
+        // It goes on, and so does the store.
+        assert!(!look(9, 20, 40));
+        assert!(!look(9, 30, 50));
+        assert!(!look(9, 40, 79));
+        assert!(
+            look(9, 50, 80),
+            "for thirty seconds it has not come to what was stored then"
+        );
+        assert!(!look(9, 50, 90), "and for thirty more it is waited");
+        assert!(look(19, 50, 120));
+        assert!(!look(50, 50, 130));
     }
 }

@@ -128,6 +128,7 @@ impl From<mongodb::error::Error> for ApplyError {
 
 impl TransientError for ApplyError {
     fn is_transient(&self) -> bool {
-        matches!(self, Self::Mongo(error) if error.is_transient())
+        // Handlers look before they write: what is there twice was written by another worker since, and can be seen now.
+        matches!(self, Self::Mongo(error) if error.is_transient() || error.is_duplicate_key())
     }
 }
