@@ -13,7 +13,7 @@ use sale::{
     order::{FailureReason, InventoryOutcome, OrderStatus, ReservationState},
     stock::Stock,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A reservation as the plan looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,9 @@ pub struct Known {
     pub reservations: HashMap<OrderId, Facts>,
     /// Accounts by product.
     pub stock: BTreeMap<ProductId, Stock>,
+    /// Products whose accounts are broken. Nothing of theirs moves until they are set right: what is asked about them is left without
+    /// an answer, and asked again.
+    pub broken: BTreeSet<ProductId>,
 }
 
 /// A reservation to create.
@@ -152,6 +155,9 @@ impl Planner {
                 outcome: held.answer(),
                 traceparent: message.traceparent.clone(),
             });
+            return;
+        }
+        if self.is_broken(order, items) {
             return;
         }
         let until = self.terms.expiry(self.now);
@@ -246,9 +252,15 @@ impl Planner {
         }
     }
 
+    /// Whole or not at all: where an account does not allow it, the reservation stays as it is, and its order is asked about it again.
     fn settle(&mut self, order: &OrderId, held: &Facts, target: ReservationState) {
+        if self.is_broken(order, &held.items) {
+            return;
+        }
+        let (mut accounts, mut postings, mut freed) = (BTreeMap::new(), Vec::new(), Vec::new());
         for item in &held.items {
-            let Some(mut account) = self.account(&item.product_id) else {
+            let known = accounts.get(&item.product_id).copied();
+            let Some(mut account) = known.or_else(|| self.account(&item.product_id)) else {
                 continue;
             };
             let units = u64::from(item.quantity.get());
@@ -257,18 +269,20 @@ impl Planner {
                 (ReservationState::Confirmed, _) => (Cause::Returned, account.take_back(units)),
                 _ => (Cause::Released, account.release(units)),
             };
-            match moved {
-                Ok(()) => {
-                    self.plan.postings.push(Posting::of(item, order, cause));
-                    self.plan.stock.insert(item.product_id.clone(), account);
-                    if target == ReservationState::Released {
-                        *self.plan.freed.entry(item.product_id.clone()).or_default() += units;
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%order, product = %item.product_id, %error, "stock account is out of step");
-                }
+            if let Err(error) = moved {
+                tracing::error!(%order, product = %item.product_id, %error, "stock account is out of step; moving nothing");
+                return;
             }
+            postings.push(Posting::of(item, order, cause));
+            accounts.insert(item.product_id.clone(), account);
+            if target == ReservationState::Released {
+                freed.push((item.product_id.clone(), units));
+            }
+        }
+        self.plan.postings.extend(postings);
+        self.plan.stock.extend(accounts);
+        for (product, units) in freed {
+            *self.plan.freed.entry(product).or_default() += units;
         }
         match self
             .created
@@ -286,6 +300,16 @@ impl Planner {
                 }
             }
         }
+    }
+
+    fn is_broken(&self, order: &OrderId, items: &[OrderedItem]) -> bool {
+        let broken = items
+            .iter()
+            .find(|item| self.known.broken.contains(&item.product_id));
+        if let Some(item) = broken {
+            tracing::error!(%order, product = %item.product_id, "the stock account of a product is broken; leaving its order alone");
+        }
+        broken.is_some()
     }
 
     fn account(&self, product: &ProductId) -> Option<Stock> {
@@ -356,11 +380,33 @@ mod tests {
 
     fn stocked(stock: &[(&str, u64)]) -> Known {
         Known {
-            reservations: HashMap::new(),
             stock: stock
                 .iter()
                 .map(|(p, n)| (ProductId::new(*p), Stock::new(*n)))
                 .collect(),
+            ..Known::default()
+        }
+    }
+
+    /// An order that holds one unit of each of some products, of which `accounts` know.
+    fn holding(order: &str, products: &[&str], accounts: &[&str]) -> Known {
+        let items = products.iter().map(|product| OrderedItem {
+            product_id: ProductId::new(*product),
+            quantity: Quantity::new(1).unwrap(),
+        });
+        let held = Facts {
+            items: items.collect(),
+            state: ReservationState::Held,
+            told: None,
+            expires_at: None,
+            reason: None,
+            origin: Origin::Order,
+        };
+        let account = |product: &&str| (ProductId::new(*product), Stock::from_parts(5, 1, 0).unwrap());
+        Known {
+            reservations: [(OrderId::new(order), held)].into(),
+            stock: accounts.iter().map(account).collect(),
+            ..Known::default()
         }
     }
 
@@ -414,6 +460,44 @@ mod tests {
     fn the_same_product_twice_in_an_order_counts_twice() {
         let plan = run(&[created("a", &[("p", 2), ("p", 2)])], stocked(&[("p", 3)]));
         assert_eq!(plan.created[0].state, ReservationState::Rejected);
+    }
+
+    #[test]
+    fn a_broken_account_keeps_its_own_orders_waiting_and_no_others() {
+        let broken = |of: Known| Known {
+            broken: [ProductId::new("bad")].into(),
+            ..of
+        };
+        let plan = run(
+            &[
+                created("a", &[("good", 1)]),
+                created("b", &[("good", 1), ("bad", 1)]),
+                created("c", &[("good", 1)]),
+            ],
+            broken(stocked(&[("good", 5)])),
+        );
+        let answered: Vec<_> = plan.answers.iter().map(|answer| answer.order.as_str()).collect();
+        assert_eq!(answered, ["a", "c"]);
+        assert_eq!(plan.created.len(), 2);
+        let held = broken(holding("b", &["bad"], &[]));
+        let plan = run(&[ended("b", OrderStatus::Confirmed)], held);
+        assert!(plan.moved.is_empty() && plan.postings.is_empty());
+    }
+
+    /// One unit of each is held by the order, and the account of the second product knows nothing of it.
+    #[test]
+    fn units_move_for_all_items_of_an_order_or_for_none() {
+        for end in [OrderStatus::Confirmed, OrderStatus::Cancelled] {
+            let mut known = holding("a", &["p", "q"], &["p"]);
+            known.stock.insert(ProductId::new("q"), Stock::new(5));
+            let plan = run(&[ended("a", end)], known);
+            assert!(
+                plan.moved.is_empty()
+                    && plan.stock.is_empty()
+                    && plan.postings.is_empty()
+                    && plan.freed.is_empty()
+            );
+        }
     }
 
     #[test]

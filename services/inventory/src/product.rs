@@ -52,7 +52,7 @@ impl Product {
     /// The stock account.
     ///
     /// # Errors
-    /// [`BrokenAccount`], which nothing in this system can bring about.
+    /// [`BrokenAccount`], which only a hand in the database can bring about.
     pub fn account(&self) -> Result<Stock, BrokenAccount> {
         let part = |n: i64| u64::try_from(n).ok();
         let parts = part(self.stock).zip(part(self.reserved)).zip(part(self.sold));

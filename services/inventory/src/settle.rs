@@ -4,7 +4,7 @@ use crate::{
     gate::Gate,
     hold::Terms,
     plan,
-    store::{Origin, Store, StoreError},
+    store::{Origin, Store},
 };
 use events::{
     Message, Payload, Topic,
@@ -58,20 +58,7 @@ impl Handler for Settle {
         messages: &'s [Message],
     ) -> BoxFuture<'s, Result<Self::Effect, ApplyError>> {
         async move {
-            let known = self
-                .store
-                .known(session, messages)
-                .await
-                .map_err(|error| match error {
-                    StoreError::Mongo(error) => ApplyError::Mongo(error),
-                    // A broken account must stop the lane, not sell on: the batch is tried again until it is repaired.
-                    StoreError::Broken(broken) => {
-                        tracing::error!(%broken, "refusing to move stock");
-                        ApplyError::Mongo(platform::backends::mongo::MongoError::Panicked(
-                            broken.to_string(),
-                        ))
-                    }
-                })?;
+            let known = self.store.known(session, messages).await?;
             let now = self.clock.now();
             let plan = plan::plan(messages, known, self.terms, now);
             self.store.write(session, &plan, Origin::Order, now).await?;

@@ -220,12 +220,8 @@ impl Store {
     /// What a batch of messages needs to know, read in its transaction.
     ///
     /// # Errors
-    /// The driver's, or a broken stock account.
-    pub async fn known(
-        &self,
-        session: &mut ClientSession,
-        messages: &[Message],
-    ) -> Result<Known, StoreError> {
+    /// The driver's.
+    pub async fn known(&self, session: &mut ClientSession, messages: &[Message]) -> Result<Known, Error> {
         let orders: BTreeSet<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
         let reservations = self
             .reservations_of(session, orders.into_iter().collect())
@@ -239,8 +235,21 @@ impl Store {
                 products.extend(order.items.iter().map(|item| item.product_id.clone()));
             }
         }
-        let stock = self.accounts(session, &products).await?;
-        Ok(Known { reservations, stock })
+        let mut known = Known {
+            reservations,
+            ..Known::default()
+        };
+        for product in self.products_in(session, &products).await? {
+            match product.account() {
+                Ok(account) => {
+                    known.stock.insert(product.id, account);
+                }
+                Err(_) => {
+                    known.broken.insert(product.id);
+                }
+            }
+        }
+        Ok(known)
     }
 
     async fn reservations_of(
@@ -267,8 +276,20 @@ impl Store {
         session: &mut ClientSession,
         products: &BTreeSet<ProductId>,
     ) -> Result<BTreeMap<ProductId, Stock>, StoreError> {
+        let mut stock = BTreeMap::new();
+        for product in self.products_in(session, products).await? {
+            stock.insert(product.id.clone(), product.account()?);
+        }
+        Ok(stock)
+    }
+
+    async fn products_in(
+        &self,
+        session: &mut ClientSession,
+        products: &BTreeSet<ProductId>,
+    ) -> Result<Vec<Product>, Error> {
         if products.is_empty() {
-            return Ok(Default::default());
+            return Ok(Vec::new());
         }
         let ids: Vec<&str> = products.iter().map(ProductId::as_str).collect();
         let mut cursor = self
@@ -276,12 +297,7 @@ impl Store {
             .find(doc! {"_id": {"$in": ids}})
             .session(&mut *session)
             .await?;
-        let found: Vec<Product> = cursor.stream(session).try_collect().await?;
-        let mut stock = BTreeMap::new();
-        for product in found {
-            stock.insert(product.id.clone(), product.account()?);
-        }
-        Ok(stock)
+        cursor.stream(session).try_collect().await
     }
 
     /// Writes a plan in its transaction.

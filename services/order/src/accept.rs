@@ -3,11 +3,11 @@
 //! The batch is one transaction: the fence, the orders, the turns of their customers, and the outbox.
 
 use crate::{
-    committer::{self, Committer, Serving},
+    committer::{self, Committer, PATIENCE, Serving},
     document::Order,
     fence::Fence,
     reminder,
-    store::{Store, Turn, turn_id},
+    store::{Found, Store, Turn, turn_id},
 };
 use events::{
     Message, Payload,
@@ -38,7 +38,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
     sync::{Arc, LazyLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +69,8 @@ pub struct Wish {
     pub body_hash: String,
     /// Trace of the request.
     pub traceparent: Option<String>,
+    /// When it was asked for.
+    pub asked_at: Instant,
 }
 
 /// One line of a wish.
@@ -218,15 +220,27 @@ async fn write(
         .iter()
         .map(|w| OrderId::derive(&w.user, &w.idempotency_key))
         .collect();
-    let known = store
+    let Found {
+        orders: known,
+        unreadable,
+    } = store
         .orders_in(session, &ids.iter().map(OrderId::as_str).collect::<Vec<_>>())
         .await?;
     let bought = read_bought(store, session, wishes).await?;
-    let mut decided = decide(wishes, &ids, known.clone(), &bought, by.admission, now);
+    // Nobody waits any more for what was asked so long ago: whoever asked may have been told otherwise since, under the same key.
+    let is_left =
+        |(wish, id): (&Wish, &OrderId)| wish.asked_at.elapsed() > PATIENCE || unreadable.contains(id);
+    let left: Vec<bool> = wishes.iter().zip(&ids).map(is_left).collect();
+    let batch = Batch {
+        wishes,
+        ids: &ids,
+        left: &left,
+    };
+    let mut decided = decide(batch, known.clone(), &bought, by.admission, now);
     let is_accepted = |answer: &&Answer| matches!(answer, Answer::Accepted(_));
     let accepted = decided.answers.iter().filter(is_accepted).count();
     if accepted > 0 && !fence.pass(session, accepted, by.version).await? {
-        decided = decide(wishes, &ids, known, &bought, Admission::Closed, now);
+        decided = decide(batch, known, &bought, Admission::Closed, now);
     }
     let fresh: Vec<&Order> = decided
         .answers
@@ -348,6 +362,16 @@ async fn take_turns(
     Ok(())
 }
 
+/// What is decided about together.
+#[derive(Debug, Clone, Copy)]
+struct Batch<'a> {
+    wishes: &'a [Wish],
+    /// The orders' ids.
+    ids: &'a [OrderId],
+    /// Whether nothing is decided about one.
+    left: &'a [bool],
+}
+
 /// What a batch comes to.
 struct Judged {
     answers: Vec<Answer>,
@@ -357,17 +381,18 @@ struct Judged {
 
 /// Decides a batch in order: repeats first, so that they are answered also after the end of the sale.
 fn decide(
-    wishes: &[Wish],
-    ids: &[OrderId],
+    batch: Batch<'_>,
     mut known: HashMap<OrderId, Order>,
     bought: &HashMap<String, i64>,
     admission: Admission,
     now: Timestamp,
 ) -> Judged {
     let mut taken: BTreeMap<String, i64> = BTreeMap::new();
-    let mut answers = Vec::with_capacity(wishes.len());
-    for (wish, id) in wishes.iter().zip(ids) {
-        let answer = if let Some(order) = known.get(id) {
+    let mut answers = Vec::with_capacity(batch.wishes.len());
+    for ((wish, id), left) in batch.wishes.iter().zip(batch.ids).zip(batch.left) {
+        let answer = if *left {
+            Answer::Busy
+        } else if let Some(order) = known.get(id) {
             if order.body_hash == wish.body_hash {
                 Answer::Replayed(order.clone())
             } else {
@@ -467,6 +492,7 @@ mod tests {
             total: Money::from_minor(100 * units),
             body_hash: format!("p:{units}"),
             traceparent: None,
+            asked_at: Instant::now(),
         }
     }
 
@@ -476,14 +502,12 @@ mod tests {
             .map(|w| OrderId::derive(&w.user, &w.idempotency_key))
             .collect();
         let bought = bought.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        decide(
+        let batch = Batch {
             wishes,
-            &ids,
-            HashMap::new(),
-            &bought,
-            admission,
-            Timestamp::UNIX_EPOCH,
-        )
+            ids: &ids,
+            left: &vec![false; wishes.len()],
+        };
+        decide(batch, HashMap::new(), &bought, admission, Timestamp::UNIX_EPOCH)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// whoever finds it full is told to come back.
 const QUEUE: usize = 2_048;
 /// How long a request waits for its answer.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a batch may take before the next one begins beside it: longer than the database takes to find a new primary. Whoever
 /// asked has been told to ask again by then.
 const DEADLINE: Duration = Duration::from_secs(15);

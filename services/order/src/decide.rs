@@ -7,7 +7,7 @@ use crate::{
     document::Order,
     follow::status_message,
     steps::{self, End, Step, time},
-    store::Store,
+    store::{Found, Store},
     tally::By,
 };
 use futures::FutureExt;
@@ -22,11 +22,7 @@ use sale::{
     OrderId, UserId,
     order::{Decision, Verdict},
 };
-use std::{
-    collections::{BTreeSet, HashMap},
-    future::Future,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// Decisions in one transaction.
@@ -102,16 +98,17 @@ pub fn start(
     };
     let serve = requests.serve(serving, move |wishes| {
         let (store, clock) = (store.clone(), clock.clone());
-        async move { commit(&store, wishes, clock.now()).await }
+        async move { commit(&store, wishes, By::Decision, clock.now()).await }
     });
     (Decider(committer), serve)
 }
 
-/// One that cannot be carried through (its document cannot be read, say) must not hinder the others: then each goes alone.
-async fn commit(store: &Store, wishes: Vec<Wish>, now: Timestamp) -> Vec<Option<Decided>> {
+/// One that the database does not carry through must not hinder the others: then each goes alone. Without an answer is what could not
+/// be done, and with none at all nothing was.
+async fn commit(store: &Store, wishes: Vec<Wish>, by: By, now: Timestamp) -> Vec<Option<Decided>> {
     let wishes: Arc<[Wish]> = wishes.into();
-    match write(store, Arc::clone(&wishes), By::Decision, now).await {
-        Ok(decided) => return decided.into_iter().map(Some).collect(),
+    match write(store, Arc::clone(&wishes), by, now).await {
+        Ok(decided) => return decided,
         Err(error) if error.is_transient() || wishes.len() == 1 => {
             tracing::warn!(%error, orders = wishes.len(), "cannot decide about orders");
             return Vec::new();
@@ -122,27 +119,25 @@ async fn commit(store: &Store, wishes: Vec<Wish>, now: Timestamp) -> Vec<Option<
     }
     let mut all = Vec::with_capacity(wishes.len());
     for wish in wishes.iter() {
-        let decided = write(store, [wish.clone()].into(), By::Decision, now).await;
+        let decided = write(store, [wish.clone()].into(), by, now).await;
         if let Err(error) = &decided {
             tracing::warn!(%error, order = %wish.order, "cannot decide about an order");
         }
-        all.push(decided.ok().and_then(|mut decided| decided.pop()));
+        all.push(decided.ok().and_then(|mut decided| decided.pop()).flatten());
     }
     all
 }
 
-/// Lets the holds of orders run out, all in one transaction. One that was paid in the meantime stays paid.
-///
-/// # Errors
-/// [`DecideError`]; nothing was changed.
-pub(crate) async fn expire(store: &Store, due: &[OrderId], now: Timestamp) -> Result<(), DecideError> {
-    let expire = |order: &OrderId| Wish {
-        order: order.clone(),
+/// Lets the holds of orders run out. One that was paid in the meantime stays paid. Returns how many could be decided about.
+pub(crate) async fn expire(store: &Store, due: Vec<OrderId>, now: Timestamp) -> usize {
+    let expire = |order| Wish {
+        order,
         user: None,
         decision: Decision::Expire,
     };
-    let wishes = due.iter().map(expire).collect();
-    write(store, wishes, By::Expiry, now).await.map(drop)
+    let wishes = due.into_iter().map(expire).collect();
+    let decided = commit(store, wishes, By::Expiry, now).await;
+    decided.iter().flatten().count()
 }
 
 /// Carries decisions out in one transaction, and answers them in their order.
@@ -151,7 +146,7 @@ async fn write(
     wishes: Arc<[Wish]>,
     by: By,
     now: Timestamp,
-) -> Result<Vec<Decided>, DecideError> {
+) -> Result<Vec<Option<Decided>>, DecideError> {
     store
         .transactions
         .run(|session| {
@@ -167,15 +162,15 @@ async fn write_in(
     wishes: &[Wish],
     by: By,
     now: Timestamp,
-) -> Result<Vec<Decided>, DecideError> {
+) -> Result<Vec<Option<Decided>>, DecideError> {
     let ids: BTreeSet<&str> = wishes.iter().map(|wish| wish.order.as_str()).collect();
     let ids: Vec<&str> = ids.into_iter().collect();
-    let mut orders = store.orders_in(session, &ids).await?;
-    let decided: Vec<Decided> = wishes.iter().map(|wish| judge(wish, &mut orders, now)).collect();
+    let mut found = store.orders_in(session, &ids).await?;
+    let decided: Vec<_> = wishes.iter().map(|wish| judge(wish, &mut found, now)).collect();
     let ended: Vec<&Order> = decided
         .iter()
         .filter_map(|decided| match decided {
-            Decided::Done(order) => Some(order),
+            Some(Decided::Done(order)) => Some(order),
             _ => None,
         })
         .collect();
@@ -200,13 +195,17 @@ async fn write_in(
 }
 
 /// Decides about one of the orders, which is then as was decided: of two decisions in one batch the second hears of the first.
-fn judge(wish: &Wish, orders: &mut HashMap<OrderId, Order>, now: Timestamp) -> Decided {
-    let order = orders.get_mut(&wish.order);
+/// About one that cannot be read nobody can decide.
+fn judge(wish: &Wish, found: &mut Found, now: Timestamp) -> Option<Decided> {
+    if found.unreadable.contains(&wish.order) {
+        return None;
+    }
+    let order = found.orders.get_mut(&wish.order);
     let Some(order) = order.filter(|order| wish.user.as_ref().is_none_or(|user| *user == order.user_id))
     else {
-        return Decided::NotFound;
+        return Some(Decided::NotFound);
     };
-    match order.state().decide(wish.decision) {
+    Some(match order.state().decide(wish.decision) {
         Verdict::Becomes(state) => {
             order.status = state.status;
             order.inventory_status = state.inventory;
@@ -217,5 +216,5 @@ fn judge(wish: &Wish, orders: &mut HashMap<OrderId, Order>, now: Timestamp) -> D
         Verdict::Already => Decided::Already(order.clone()),
         Verdict::Final => Decided::Final(order.clone()),
         Verdict::NotHeld => Decided::NotHeld(order.clone()),
-    }
+    })
 }

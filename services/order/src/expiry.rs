@@ -1,10 +1,6 @@
 //! Ends orders whose hold has run out without a payment. Their units go back when inventory hears of it.
 
-use crate::{
-    decide::{self, DecideError},
-    document::Order,
-    store::Store,
-};
+use crate::{decide, store::Store};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::{
@@ -12,12 +8,16 @@ use mongodb::{
     bson::{DateTime, doc},
     options::IndexOptions,
 };
-use platform::{backends::mongo, clock::Clock};
+use platform::{
+    backends::mongo::{self, MongoError},
+    clock::Clock,
+};
 use sale::{OrderId, order::OrderStatus};
+use serde::Deserialize;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked for such orders: a hold ends within this time after its deadline.
+/// How often it is looked for such orders.
 const EVERY: Duration = Duration::from_secs(1);
 /// Orders ended in one transaction. Where there are more, the next follows at once.
 const BATCH: i64 = 100;
@@ -43,8 +43,8 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let (store, now) = (store.clone(), clock.now());
             match mongo::detached(async move { end_due(&store, now).await }).await {
-                Ok(BATCH) => {}
-                Ok(_) => break,
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
                     tracing::warn!(%error, "cannot end orders whose hold has run out; trying again");
                     break;
@@ -54,24 +54,31 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
     }
 }
 
-/// Returns how many were due.
-async fn end_due(store: &Store, now: Timestamp) -> Result<i64, DecideError> {
+/// What is read of an order whose hold has run out.
+#[derive(Debug, Deserialize)]
+struct Due {
+    #[serde(rename = "_id")]
+    id: OrderId,
+}
+
+/// Returns whether there may be more.
+async fn end_due(store: &Store, now: Timestamp) -> Result<bool, MongoError> {
     let due = doc! {
         "status": OrderStatus::Pending.as_str(),
         "holdExpiresAt": {"$exists": true, "$lte": DateTime::from_millis(now.as_millisecond())},
     };
-    let due: Vec<Order> = store
+    let due: Vec<Due> = store
         .orders
+        .clone_with_type::<Due>()
         .find(due)
+        .projection(doc! {"_id": 1})
         .sort(doc! {"holdExpiresAt": 1})
         .limit(BATCH)
         .await?
         .try_collect()
         .await?;
-    if due.is_empty() {
-        return Ok(0);
-    }
-    let ids: Vec<OrderId> = due.iter().map(|order| order.id.clone()).collect();
-    decide::expire(store, &ids, now).await?;
-    Ok(i64::try_from(due.len()).unwrap_or(BATCH))
+    let is_full = i64::try_from(due.len()).unwrap_or(BATCH) >= BATCH;
+    let ended = decide::expire(store, due.into_iter().map(|order| order.id).collect(), now).await;
+    // Those about which nobody can decide are due again at once.
+    Ok(is_full && ended > 0)
 }

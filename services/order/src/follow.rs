@@ -4,7 +4,7 @@ use crate::{
     document::Order,
     resend,
     steps::{self, End, Step, time},
-    store::Store,
+    store::{Found, Store},
     tally::By,
 };
 use events::{
@@ -45,7 +45,12 @@ impl Follow {
     }
 
     /// The steps of a batch, and the orders as they are after it.
-    fn steps(&self, messages: &[Message], orders: &mut HashMap<OrderId, Order>, now: Timestamp) -> Vec<Step> {
+    fn steps(
+        &self,
+        messages: &[&Message],
+        orders: &mut HashMap<OrderId, Order>,
+        now: Timestamp,
+    ) -> Vec<Step> {
         // By the clock that ends it, and from when it can be paid: the answer may be late, or of a clock that is behind.
         let at_least = now.saturating_add(self.holds_for).unwrap_or(Timestamp::MAX);
         let mut steps = Vec::new();
@@ -96,8 +101,8 @@ const HEARD_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// What inventory must be told once more: orders that were over before this batch and whose units it holds all the same, and those
 /// that do not exist.
-fn unheard(messages: &[Message], orders: &HashMap<OrderId, Order>, now: Timestamp) -> Vec<Message> {
-    let holds = |message: &&Message| {
+fn unheard(messages: &[&Message], orders: &HashMap<OrderId, Order>, now: Timestamp) -> Vec<Message> {
+    let holds = |message: &&&Message| {
         matches!(
             message.payload,
             Payload::InventoryResult(
@@ -168,10 +173,16 @@ impl Handler for Follow {
     ) -> BoxFuture<'s, Result<(), ApplyError>> {
         async move {
             let ids: Vec<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
-            let mut orders = self.store.orders_in(session, &ids).await?;
+            let Found {
+                mut orders,
+                unreadable,
+            } = self.store.orders_in(session, &ids).await?;
             let now = self.clock.now();
-            let mut news = unheard(messages, &orders, now);
-            let steps = self.steps(messages, &mut orders, now);
+            // What is said of an order that cannot be read is asked about again.
+            let readable = |message: &&Message| !unreadable.contains(&message.order_id);
+            let messages: Vec<&Message> = messages.iter().filter(readable).collect();
+            let mut news = unheard(&messages, &orders, now);
+            let steps = self.steps(&messages, &mut orders, now);
             steps::write(&self.store.orders, session, &steps, now).await?;
             let ended = steps.iter().map(|step| step.to.state.status);
             self.store.tally.count(session, By::Lane, ended).await?;

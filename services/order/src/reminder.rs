@@ -5,7 +5,7 @@
 //! has stored. An order is asked about less and less often, so that a long standstill makes no flood.
 
 use crate::{accept, document::Order, store::Store};
-use futures::{FutureExt, TryStreamExt};
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::{
     ClientSession, IndexModel,
@@ -103,7 +103,7 @@ async fn ask_again(store: &Store, now: Timestamp) -> Result<u64, MongoError> {
             doc! {"askAt": null, "createdAt": {"$lte": time(now - PATIENCE)}},
         ],
     );
-    let due: Vec<Order> = store.orders.find(due).limit(BATCH).await?.try_collect().await?;
+    let due = store.some(due, BATCH).await?;
     if due.is_empty() {
         return Ok(0);
     }

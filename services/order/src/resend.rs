@@ -215,7 +215,7 @@ impl Resend {
                     let (store, ids) = (store.clone(), ids.clone());
                     async move {
                         let ids: Vec<&str> = ids.iter().map(OrderId::as_str).collect();
-                        let current = store.orders_in(session, &ids).await?;
+                        let current = store.orders_in(session, &ids).await?.orders;
                         let messages: Vec<Message> =
                             current.values().filter_map(|order| message(order, now)).collect();
                         store.outbox.append(session, &messages).await?;

@@ -5,13 +5,13 @@ use events::outbox::Outbox;
 use futures::TryStreamExt;
 use mongodb::{
     ClientSession, Collection, Database, IndexModel,
-    bson::{DateTime, Document, doc},
-    error::Error,
+    bson::{self, DateTime, Document, doc},
+    error::{Error, ErrorKind},
 };
 use platform::backends::mongo::Transactions;
 use sale::{OrderId, ProductId, UserId};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where acceptances of one customer and one product meet that has a limit: each writes it, so of two at once one runs again and
 /// counts the other's order. What a customer holds or has bought the orders say themselves.
@@ -33,6 +33,50 @@ pub struct Store {
     pub(crate) turns: Collection<Turn>,
     pub(crate) outbox: Outbox,
     pub(crate) tally: Tally,
+}
+
+/// Orders that were read.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// By their ids.
+    pub(crate) orders: HashMap<OrderId, Order>,
+    /// Those that are there and cannot be read: a later version has written them, or a hand. Nobody knows what becomes of them, so
+    /// nothing is done about them.
+    pub(crate) unreadable: HashSet<OrderId>,
+}
+
+impl Found {
+    fn of(orders: Vec<Order>) -> Self {
+        Self {
+            orders: orders
+                .into_iter()
+                .map(|order| (order.id.clone(), order))
+                .collect(),
+            unreadable: HashSet::new(),
+        }
+    }
+
+    fn among(documents: Vec<Document>) -> Self {
+        let mut found = Self::default();
+        for document in documents {
+            let id = OrderId::new(document.get_str("_id").unwrap_or_default());
+            match bson::deserialize_from_document::<Order>(document) {
+                Ok(order) => {
+                    found.orders.insert(id, order);
+                }
+                Err(error) => {
+                    tracing::error!(order = %id, %error, "an order cannot be read; leaving it alone");
+                    found.unreadable.insert(id);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Whether a document is not of the form that was expected.
+fn cannot_be_read(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::BsonDeserialization(_))
 }
 
 /// Where a page of orders begins: after the order with this time and id.
@@ -123,23 +167,36 @@ impl Store {
             .await
     }
 
-    /// Some orders, read in a transaction.
+    /// Some orders, read in a transaction. One that cannot be read is left out and named, and hinders no other.
     ///
     /// # Errors
     /// The driver's.
-    pub(crate) async fn orders_in(
-        &self,
-        session: &mut ClientSession,
-        ids: &[&str],
-    ) -> Result<HashMap<OrderId, Order>, Error> {
-        let mut cursor = self
-            .orders
-            .find(doc! {"_id": {"$in": ids}})
-            .batch_size(2_000)
-            .session(&mut *session)
-            .await?;
-        let found: Vec<Order> = cursor.stream(session).try_collect().await?;
-        Ok(found.into_iter().map(|order| (order.id.clone(), order)).collect())
+    pub(crate) async fn orders_in(&self, session: &mut ClientSession, ids: &[&str]) -> Result<Found, Error> {
+        let wanted = doc! {"_id": {"$in": ids}};
+        let find = self.orders.find(wanted.clone()).batch_size(2_000);
+        let mut cursor = find.session(&mut *session).await?;
+        let read: Result<Vec<Order>, Error> = cursor.stream(session).try_collect().await;
+        match read {
+            Ok(orders) => Ok(Found::of(orders)),
+            Err(error) if cannot_be_read(&error) => {
+                let documents = self.orders.clone_with_type::<Document>();
+                let find = documents.find(wanted).batch_size(2_000);
+                let mut cursor = find.session(&mut *session).await?;
+                let documents: Vec<Document> = cursor.stream(session).try_collect().await?;
+                Ok(Found::among(documents))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Orders that a filter finds, `limit` at the most. Those that cannot be read are left out.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn some(&self, filter: Document, limit: i64) -> Result<Vec<Order>, Error> {
+        let documents = self.orders.clone_with_type::<Document>();
+        let found: Vec<Document> = documents.find(filter).limit(limit).await?.try_collect().await?;
+        Ok(Found::among(found).orders.into_values().collect())
     }
 }
 

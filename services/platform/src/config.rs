@@ -79,6 +79,9 @@ pub struct Data {
 /// The database of accounts when nothing else is said.
 pub const DEFAULT_ACCOUNTS_DATABASE: &str = "quicksale";
 
+/// The longest that an order may wait for its payment: 30 days, as in a FlashSale.
+const LONGEST_RESERVATION_SECONDS: u64 = 720 * 60 * 60;
+
 /// How the sale's topics are named and cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -195,8 +198,8 @@ impl Config {
         if self.kafka.partitions < 1 {
             return value("kafka.partitions", "must be at least 1");
         }
-        if self.reservation_ttl_seconds < 1 {
-            return value("reservationTtlSeconds", "must be at least 1");
+        if !(1..=LONGEST_RESERVATION_SECONDS).contains(&self.reservation_ttl_seconds) {
+            return value("reservationTtlSeconds", "must be 1 to 2592000 (30 days)");
         }
         for proxy in &self.http.trusted_proxies {
             if Network::parse(proxy).is_none() {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::topics::Topic;
 use platform::{
-    backends::mongo::MongoError,
+    backends::mongo::{self, MongoError},
     health::{Health, Heartbeat},
 };
 use std::{
@@ -113,8 +113,12 @@ impl Ownership {
     async fn balance(&mut self) -> Result<(), MongoError> {
         let (owner, terms) = (self.settings.owner.clone(), self.settings.terms);
         let now = Instant::now();
-        let workers = self.store.enrol(self.group, &owner, terms, now).await?;
-        let Renewed { mine, others } = self.store.renew(self.group, &owner, terms, now).await?;
+        let (store, group, worker) = (self.store.clone(), self.group, owner.clone());
+        let renewing = async move {
+            let workers = store.enrol(group, &worker, terms, now).await?;
+            Ok::<_, MongoError>((workers, store.renew(group, &worker, terms, now).await?))
+        };
+        let (workers, Renewed { mine, others }) = mongo::detached(renewing).await?;
         self.held.retain(|id, lane| {
             let kept = mine.get(id) == Some(&lane.epoch) && !lane.lost.is_cancelled();
             if !kept {
@@ -125,7 +129,7 @@ impl Ownership {
         // What we hold by its document and read no more, as where a lane was lost or could not be given up: others are to have it.
         let unread: Vec<&String> = mine.keys().filter(|id| !self.held.contains_key(*id)).collect();
         for id in unread {
-            self.store.release(id, &owner).await?;
+            self.release(id.clone()).await?;
         }
         let share = fair_share(self.all.len(), workers);
         self.give_up_surplus(share).await?;
@@ -138,7 +142,7 @@ impl Ownership {
             if let Some(lane) = self.held.remove(&id) {
                 lane.lost.cancel();
             }
-            self.store.release(&id, &self.settings.owner).await?;
+            self.release(id).await?;
         }
         Ok(())
     }
@@ -158,7 +162,10 @@ impl Ownership {
             if self.held.contains_key(&id) || others.contains(&id) {
                 continue;
             }
-            if let Some(lease) = self.store.acquire(&id, &owner, terms, now).await? {
+            let (store, owner, lane) = (self.store.clone(), owner.clone(), id.clone());
+            let acquiring =
+                async move { Ok::<_, MongoError>(store.acquire(&lane, &owner, terms, now).await?) };
+            if let Some(lease) = mongo::detached(acquiring).await? {
                 self.start(id, topic, partition, lease);
             }
         }
@@ -191,12 +198,17 @@ impl Ownership {
         self.held.insert(id, lane);
     }
 
+    async fn release(&self, lane: String) -> Result<(), MongoError> {
+        let (store, owner) = (self.store.clone(), self.settings.owner.clone());
+        mongo::detached(async move { Ok::<_, MongoError>(store.release(&lane, &owner).await?) }).await
+    }
+
     async fn give_all_up(&mut self) {
         for lane in self.held.values() {
             lane.lost.cancel();
         }
         for id in self.held.keys() {
-            if let Err(error) = self.store.release(id, &self.settings.owner).await {
+            if let Err(error) = self.release(id.clone()).await {
                 tracing::debug!(lane = id, %error, "lease not released; it will run out");
                 return;
             }

@@ -13,7 +13,7 @@ use mongodb::{
 use platform::{
     backends::{
         kafka::KafkaCredentials,
-        mongo::{MongoError, Transactions},
+        mongo::{self, MongoError, Transactions},
     },
     clock::Clock,
     health::{Health, Heartbeat, Work},
@@ -213,7 +213,7 @@ async fn commit_until_done<H: Handler>(
             Err(error) => error,
         };
         match error {
-            ApplyError::LaneLost => match committer.drop_lost(Vec::clone(&batch)).await {
+            ApplyError::LaneLost => match drop_lost(committer, &batch).await {
                 Ok(kept) => batch = Arc::new(kept),
                 Err(error) => tracing::warn!(%error, "cannot look up lanes; trying on"),
             },
@@ -221,7 +221,10 @@ async fn commit_until_done<H: Handler>(
                 signs.work.failed(&error);
                 tracing::warn!(group = committer.handler.group(), %error, "cannot commit; trying on");
                 if refusals.are_for_good(lies_in_a_message(&error), Instant::now()) {
-                    commit_one_by_one(committer, &batch, &mut poison).await;
+                    if commit_one_by_one(committer, &batch, &mut poison).await.is_none() {
+                        give_up_lanes(committer.handler.group(), &batch);
+                        return;
+                    }
                     refusals = Refusals::default();
                 }
             }
@@ -276,17 +279,29 @@ impl Refusals {
     }
 }
 
+/// The parts of a batch whose lanes are still ours.
+async fn drop_lost<H: Handler>(
+    committer: &Arc<Committer<H>>,
+    batch: &[Fetched],
+) -> Result<Vec<Fetched>, MongoError> {
+    let (committer, batch) = (Arc::clone(committer), batch.to_vec());
+    mongo::detached(async move { Ok::<_, MongoError>(committer.drop_lost(batch).await?) }).await
+}
+
 /// Finds the messages that the database refuses by trying each alone, without moving any offset for good: a message
-/// that passes alone is committed with its offset, the first that does not is marked, and the batch goes on.
-async fn commit_one_by_one<H: Handler>(committer: &Committer<H>, batch: &[Fetched], poison: &mut Poison) {
+/// that passes alone is committed with its offset, the first that does not is marked, and the batch goes on. `None` if one has no end.
+async fn commit_one_by_one<H: Handler>(
+    committer: &Arc<Committer<H>>,
+    batch: &[Fetched],
+    poison: &mut Poison,
+) -> Option<()> {
     for part in batch {
         if part.records.is_empty()
-            && committer
-                .commit(std::slice::from_ref(part), poison)
-                .await
+            && attempt(committer, &Arc::new(vec![part.clone()]), poison)
+                .await?
                 .is_err()
         {
-            return;
+            return Some(());
         }
         let mut from = part.from;
         for (offset, record) in &part.records {
@@ -297,7 +312,7 @@ async fn commit_one_by_one<H: Handler>(committer: &Committer<H>, batch: &[Fetche
                 records: vec![(*offset, record.clone())],
                 gap: None,
             };
-            match committer.commit(std::slice::from_ref(&single), poison).await {
+            match attempt(committer, &Arc::new(vec![single]), poison).await? {
                 Ok(_) => from = offset + 1,
                 Err(ApplyError::Mongo(error)) if lies_in_a_message(&error) => {
                     let place = Place {
@@ -305,12 +320,13 @@ async fn commit_one_by_one<H: Handler>(committer: &Committer<H>, batch: &[Fetche
                         offset: *offset,
                     };
                     poison.insert(place, error.to_string());
-                    return;
+                    return Some(());
                 }
-                Err(_) => return,
+                Err(_) => return Some(()),
             }
         }
     }
+    Some(())
 }
 
 /// Whether what is written can never be written, as opposed to a server that is away, busy, full or does not let us.

@@ -24,6 +24,7 @@ use sale::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::time::Instant;
 use utoipa::ToSchema;
 
 /// An order to place.
@@ -69,6 +70,7 @@ pub(super) async fn place(
     headers: HeaderMap,
     Json(new): Json<NewOrder>,
 ) -> Result<Response, Problem> {
+    let asked_at = Instant::now();
     let idempotency_key = idempotency::key(&headers)?.ok_or_else(idempotency::missing)?;
     let items = price(&orders, &new.items).await?;
     let priced: Vec<PricedItem> = items.iter().map(|item| item.priced.clone()).collect();
@@ -83,6 +85,7 @@ pub(super) async fn place(
             .get("traceparent")
             .and_then(|v| v.to_str().ok())
             .map(str::to_owned),
+        asked_at,
     };
     answer(orders.acceptor.accept(wish).await, &orders)
 }

@@ -16,11 +16,15 @@ use mongodb::{
     options::{Acknowledgment, ReadConcern, SelectionCriteria, WriteConcern},
 };
 use std::{future::Future, time::Duration};
+use tokio::sync::Semaphore;
 
 /// How long a request waits for the database before it is told that the system is busy.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the driver looks for a server. Shorter than [`CALL_DEADLINE`], so that the driver gives up first.
 const SERVER_SELECTION: Duration = Duration::from_secs(3);
+/// Pieces of work under way in a process at a time: while the database hangs, requests must not heap up behind its connections. Who
+/// finds no place in time is told that the system is busy.
+const MOST_AT_ONCE: usize = 1_024;
 /// Connections of a process when the URI names no `maxPoolSize`: the committers use few, readers the rest.
 const POOL_SIZE: u32 = 64;
 
@@ -144,7 +148,16 @@ where
     E: From<MongoError> + Send + 'static,
     F: Future<Output = Result<T, E>> + Send + 'static,
 {
-    match tokio::time::timeout(CALL_DEADLINE, tokio::spawn(work)).await {
+    static PLACES: Semaphore = Semaphore::const_new(MOST_AT_ONCE);
+    let placed = async {
+        let place = PLACES.acquire().await;
+        let work = tokio::spawn(async move {
+            let _until_it_has_ended = place;
+            work.await
+        });
+        work.await
+    };
+    match tokio::time::timeout(CALL_DEADLINE, placed).await {
         Ok(Ok(result)) => result,
         Ok(Err(panicked)) => Err(MongoError::Panicked(panicked.to_string()).into()),
         Err(_) => Err(MongoError::Deadline(CALL_DEADLINE).into()),

@@ -43,12 +43,17 @@ const INTERRUPTIONS: [i32; 4] = [11_600, 11_601, 11_602, 290];
 
 /// Whether somebody else has ended the transaction: nothing of it is there, and it can be run again.
 fn was_interrupted(error: &Error) -> bool {
-    let code = match error.kind.as_ref() {
-        ErrorKind::Command(refused) => refused.code,
-        ErrorKind::Write(WriteFailure::WriteError(refused)) => refused.code,
-        _ => return false,
-    };
-    INTERRUPTIONS.contains(&code)
+    let interrupts = |code: i32| INTERRUPTIONS.contains(&code);
+    match error.kind.as_ref() {
+        ErrorKind::Command(refused) => interrupts(refused.code),
+        ErrorKind::Write(WriteFailure::WriteError(refused)) => interrupts(refused.code),
+        ErrorKind::InsertMany(refused) => refused
+            .write_errors
+            .iter()
+            .flatten()
+            .any(|error| interrupts(error.code)),
+        _ => false,
+    }
 }
 
 impl Transactions {
