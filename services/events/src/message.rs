@@ -19,7 +19,7 @@ pub const VERSION: u32 = 1;
 pub struct Message {
     /// Version of the format.
     pub v: u32,
-    /// Unique, and ordered in time (UUIDv7). A repeated message repeats its id.
+    /// Unique, and ordered in time as far as clocks agree (UUIDv7). A repeated message repeats its id.
     pub id: String,
     /// The order it is about; the key of the record.
     pub order_id: OrderId,

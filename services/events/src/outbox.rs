@@ -16,7 +16,7 @@ const COLLECTION: &str = "outbox";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// The message's id. UUIDv7, so the primary key is also the order of writing.
+    /// The message's id. UUIDv7, so the primary key is also the order of writing, within one process.
     #[serde(rename = "_id")]
     pub id: String,
     /// Topic without the sale's prefix; a dead-letter twin is a topic too.

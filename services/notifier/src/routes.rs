@@ -257,7 +257,7 @@ async fn ticket(
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct NotificationView {
-    /// Opaque id; later ones sort after earlier ones.
+    /// Opaque id, the same as in the update; those of later news sort after those of earlier news, as far as clocks agree.
     #[serde(rename = "_id")]
     id: String,
     /// order.update.

@@ -135,7 +135,7 @@ async fn hear(
                     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                     let id = text(&update["id"]);
                     twice += usize::from(!seen.insert(id.clone()));
-                    last = Some(last.map_or_else(|| id.clone(), |last| last.max(id.clone())));
+                    last = Some(id.clone());
                     statuses
                         .entry(text(&update["data"]["orderId"]))
                         .or_default()
