@@ -23,6 +23,9 @@ pub mod phase;
 pub mod quantity;
 pub mod stock;
 
+#[cfg(test)]
+mod properties;
+
 pub use ids::{OrderId, ProductId, SaleId, Sku, UserId};
 pub use money::{Currency, Money};
 pub use quantity::Quantity;
