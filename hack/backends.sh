@@ -1,8 +1,8 @@
 #!/bin/bash
-# Real backends on loopback, for development and tests: backends.sh start|stop|restart|kill|status|wipe [NAME...]
+# Real backends on loopback, for development and tests: backends.sh start|stop|restart|kill|freeze|thaw|status|wipe [NAME...]
 #
 # The names are kafka, mongodb and redis; without one, all three are meant. stop ends them in good order, kill ends them
-# at once as a crash would, and both keep their data; wipe stops them and removes it. Processes that this script did not
+# at once as a crash would, and both keep their data; freeze has them stand still until thaw; wipe stops them and removes it. Processes that this script did not
 # start are never touched. Where they are, from the environment:
 #   QUICKSALE_BACKENDS_DIR (data, logs, pid files)
 #   KAFKA_PORT (9092)  KAFKA_CONTROLLER_PORT (9093)  MONGODB_PORT (27017)  REDIS_PORT (6379)
@@ -65,6 +65,14 @@ start() {
 
 finish() { for name in "${names[@]}"; do end "$dir/$name" "$1" 20; done; }
 
+send() {
+  local pid
+  for name in "${names[@]}"; do
+    pid=$(running "$dir/$name") || die "$name is not running"
+    kill "-$1" "$pid"
+  done
+}
+
 status() {
   local result=0 pid
   for name in "${names[@]}"; do
@@ -88,8 +96,10 @@ case $verb in
   start) start ;;
   stop) finish TERM ;;
   kill) finish KILL ;;
+  freeze) send STOP ;;
+  thaw) send CONT ;;
   restart) finish TERM; start ;;
   status) status ;;
   wipe) finish TERM; for name in "${names[@]}"; do rm -rf "${dir:?}/$name"; done ;;
-  *) die "usage: hack/backends.sh start|stop|restart|kill|status|wipe [kafka|mongodb|redis ...]" ;;
+  *) die "usage: hack/backends.sh start|stop|restart|kill|freeze|thaw|status|wipe [kafka|mongodb|redis ...]" ;;
 esac

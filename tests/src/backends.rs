@@ -97,6 +97,22 @@ impl Backends {
         self.script(&["kill", name]).await
     }
 
+    /// Stops one of them in the middle of whatever it does: it keeps its connections and answers nothing.
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub async fn freeze(&self, name: &str) -> Result<()> {
+        self.script(&["freeze", name]).await
+    }
+
+    /// Lets a frozen one go on.
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub async fn thaw(&self, name: &str) -> Result<()> {
+        self.script(&["thaw", name]).await
+    }
+
     /// Starts one of them again.
     ///
     /// # Errors

@@ -35,6 +35,10 @@ const BATCH: i64 = 1_000;
 const IDLE: Duration = Duration::from_millis(10);
 /// How long at least entries that are left waiting are passed over before it is looked from the oldest on again.
 const LOOKS_BEHIND: Duration = Duration::from_secs(1);
+/// So many times as long as the way to the end takes are they passed over: what is stuck, however much, costs a fifth of the time.
+const TIMES_ITS_WAY: u32 = 4;
+/// How long they are passed over at the most.
+const LOOKS_BEHIND_AT_LAST: Duration = Duration::from_secs(60);
 /// The lease that makes one replica the relay.
 const LEASE: &str = "processor/outbox/0";
 /// How long the relay may take for one turn before the process counts as stuck.
@@ -109,6 +113,8 @@ struct Pass {
     left: HashSet<Way>,
     /// When it began to leave some.
     since: Option<Instant>,
+    /// When it came to the end for the first time after that.
+    came_to_the_end: Option<Instant>,
 }
 
 impl Pass {
@@ -124,11 +130,23 @@ impl Pass {
             return;
         }
         let since = *self.since.get_or_insert(now);
-        if !page.is_whole && now.duration_since(since) >= LOOKS_BEHIND {
+        if !page.is_whole {
+            self.came_to_the_end.get_or_insert(now);
+        }
+        if self.has_passed_over_for_long(since, now) {
             *self = Self::default();
         } else if page.last.is_some() {
             self.after = page.last;
         }
+    }
+
+    /// Also where the end is so busy that it is never seen.
+    fn has_passed_over_for_long(&self, since: Instant, now: Instant) -> bool {
+        let Some(end) = self.came_to_the_end else {
+            return now.duration_since(since) >= LOOKS_BEHIND_AT_LAST * 2;
+        };
+        let patience = end.duration_since(since) * TIMES_ITS_WAY;
+        now.duration_since(end) >= patience.clamp(LOOKS_BEHIND, LOOKS_BEHIND_AT_LAST)
     }
 }
 
@@ -315,7 +333,22 @@ mod tests {
             "what is left stays left until the pass ends"
         );
         pass.turn(page("e", false), ways(&[]), late);
+        assert_eq!(pass.after.as_deref(), Some("e"), "that was a long way");
+        pass.turn(page("f", true), ways(&[]), late + LOOKS_BEHIND * 39);
+        assert_eq!(pass.after.as_deref(), Some("f"));
+        pass.turn(page("g", true), ways(&[]), late + LOOKS_BEHIND * 40);
         assert!(pass.after.is_none() && pass.left.is_empty());
+    }
+
+    #[test]
+    fn an_end_that_is_never_seen_keeps_nothing_waiting_for_ever() {
+        let now = Instant::now();
+        let mut pass = Pass::default();
+        pass.turn(page("a", true), ways(&[3]), now);
+        pass.turn(page("b", true), ways(&[]), now + LOOKS_BEHIND_AT_LAST);
+        assert_eq!(pass.after.as_deref(), Some("b"));
+        pass.turn(page("c", true), ways(&[]), now + LOOKS_BEHIND_AT_LAST * 2);
+        assert!(pass.after.is_none());
     }
 
     #[test]

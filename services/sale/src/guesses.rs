@@ -53,9 +53,11 @@ impl FromOneAddress {
             Some(before) if now < before.forgotten_at() => before.made.saturating_add(1),
             _ => 1,
         };
+        // Never earlier than it was: two processes whose clocks differ must not make each other forget.
+        let next_at = now + wait_after(made);
         Ok(Self {
             made,
-            next_at: now + wait_after(made),
+            next_at: before.map_or(next_at, |before| before.next_at.max(next_at)),
         })
     }
 
@@ -111,6 +113,20 @@ fn between(earlier: Timestamp, later: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use std::collections::VecDeque;
+
+    #[test]
+    fn clocks_that_differ_by_an_hour_make_each_other_forget_nothing() {
+        let (mut state, mut made) = (None, 0);
+        for second in 0..600 {
+            let ahead = Duration::from_secs(if second % 2 == 0 { 0 } else { 3_600 });
+            let now = start() + Duration::from_secs(second) + ahead;
+            if let Ok(next) = FromOneAddress::one_more(state, now) {
+                state = Some(next);
+                made += 1;
+            }
+        }
+        assert!(made <= FROM_ONE_ADDRESS_IN_AN_HOUR, "{made} guesses");
+    }
 
     const HOUR: Duration = Duration::from_secs(3_600);
 

@@ -188,7 +188,7 @@ impl Verdict {
 
     /// Whole seconds for a `Retry-After` header: rounded up, so that whoever obeys it is let in.
     pub fn retry_after_seconds(&self) -> u64 {
-        u64::try_from(self.retry_after.as_millis().div_ceil(1000))
+        u64::try_from(self.retry_after.as_nanos().div_ceil(1_000_000_000))
             .unwrap_or(u64::MAX)
             .max(1)
     }

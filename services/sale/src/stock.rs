@@ -1,11 +1,9 @@
 //! The stock account of one product and the only moves it allows.
 
-use serde::{Deserialize, Serialize};
-
 /// Units of one product, where `stock = available + reserved + sold` always, none of them negative.
 ///
 /// `available` is not kept but computed, so the equation cannot be broken by writing three fields out of step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stock {
     stock: u64,
     reserved: u64,

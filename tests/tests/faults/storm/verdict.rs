@@ -67,6 +67,10 @@ pub(super) async fn check(world: &World, wares: &[Ware], deals: &[Deal], heard: 
     limits(wares, &orders)?;
     told(world, &status).await?;
     sockets(&status, heard)?;
+    let late = accepted_after_a_refusal(&orders, all_deals())?;
+    if late > 0 {
+        println!("{late} orders were accepted by a try whose repeat had been refused");
+    }
     let mut ends = Ends {
         accepted: all_deals().filter(|deal| deal.order.is_some()).count(),
         ..Ends::default()
@@ -114,6 +118,20 @@ fn keys<'d>(orders: &[Document], deals: impl Iterator<Item = &'d Deal>) -> Resul
         ensure!(seen.insert(key), "a second order of {key:?}: {order}");
     }
     Ok(())
+}
+
+/// How many orders there are of keys that were refused: the try that they come from had got no answer, and was under way.
+fn accepted_after_a_refusal<'d>(orders: &[Document], deals: impl Iterator<Item = &'d Deal>) -> Result<usize> {
+    let refused: BTreeSet<(&str, &str)> = deals
+        .filter(|deal| deal.refused)
+        .map(|deal| (deal.user.as_str(), deal.key.as_str()))
+        .collect();
+    let mut late = 0;
+    for order in orders {
+        let key = (order.get_str("userId")?, order.get_str("idempotencyKey")?);
+        late += usize::from(refused.contains(&key));
+    }
+    Ok(late)
 }
 
 /// Nobody has bought more than he may.

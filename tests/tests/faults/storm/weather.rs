@@ -20,6 +20,8 @@ const GONE_MS: std::ops::Range<u64> = 0..4_000;
 const STILL_MS: std::ops::Range<u64> = 500..60_000;
 /// How long a backend may be away, in milliseconds.
 const AWAY_MS: std::ops::Range<u64> = 500..5_000;
+/// How long a backend may stand still, in milliseconds.
+const HANGS_MS: std::ops::Range<u64> = 500..25_000;
 /// How far the clock of a process is wrong that starts again, in milliseconds: less than a minute between any two, the bound
 /// within which tokens are good on all machines.
 const WRONG_MS: std::ops::Range<i64> = -25_000..25_000;
@@ -140,10 +142,17 @@ impl Weather {
                     ("redis", "Redis killed"),
                 ];
                 let (name, kind) = names[chance.random_range(0..names.len())];
-                world.backends.kill(name).await?;
-                tokio::time::sleep(drawn(chance, AWAY_MS)).await;
-                world.backends.start(name).await?;
-                self.faults.note(kind);
+                if chance.random_bool(0.3) {
+                    world.backends.freeze(name).await?;
+                    tokio::time::sleep(drawn(chance, HANGS_MS)).await;
+                    world.backends.thaw(name).await?;
+                    self.faults.note("backends frozen");
+                } else {
+                    world.backends.kill(name).await?;
+                    tokio::time::sleep(drawn(chance, AWAY_MS)).await;
+                    world.backends.start(name).await?;
+                    self.faults.note(kind);
+                }
             }
             86..89 if self.heavy > 0 => {
                 self.heavy -= 1;
