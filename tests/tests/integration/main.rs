@@ -1,6 +1,7 @@
 //! The services as processes of their own, on real backends.
 
 mod books;
+mod decisions;
 mod doors;
 mod limits;
 mod messages;

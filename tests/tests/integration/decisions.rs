@@ -1,0 +1,81 @@
+//! Payments and cancellations of many orders at once.
+
+use super::payments::{ask, held};
+use anyhow::{Result, ensure};
+use futures::future::{join_all, try_join_all};
+use mongodb::bson::{Document, doc};
+use platform::tokens::Role;
+use quicksale_tests::{
+    scenarios::SETTLED,
+    world::{World, eventually},
+};
+use sale::order::Confirmation;
+
+/// Orders that are decided about.
+const ORDERS: usize = 60;
+
+/// Half of them are paid and half are called off, and somebody pays what does not exist.
+#[tokio::test]
+async fn decisions_that_come_together_share_commits_and_each_has_its_own_answer() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    world.shop.product("MANY", 100, None).await?;
+    let user = |n: usize| format!("buyer-{n}");
+    let held = (0..ORDERS).map(|n| {
+        let world = &world;
+        async move { held(world, &user(n), "k", "MANY").await }
+    });
+    let orders = try_join_all(held).await?;
+    let payment = world.shop.token("the-payment", Role::Service)?;
+    let batches = "quicksale_order_batch_size_count{work=\"decide\"}";
+    let before = world.metric("order", batches).await?;
+    let decided = orders.iter().enumerate().map(|(n, order)| {
+        let (world, payment) = (&world, &payment);
+        async move {
+            if n % 2 == 0 {
+                return ask(world, order, "confirm", payment).await;
+            }
+            let buyer = world.shop.token(&user(n), Role::Buyer)?;
+            ask(world, order, "cancel", &buyer).await
+        }
+    });
+    let (decided, unknown) = tokio::join!(join_all(decided), ask(&world, "unknown", "confirm", &payment));
+    unknown?.expect_problem(404, "not_found")?;
+    for (n, (order, decided)) in orders.iter().zip(decided).enumerate() {
+        let end = if n % 2 == 0 { "CONFIRMED" } else { "CANCELLED" };
+        let decided = decided?;
+        let shown = &decided.expect(200)?.json["order"];
+        ensure!(shown["_id"] == *order && shown["status"] == end, "{n}: {shown}");
+        ensure!(world.count_orders(doc! {"_id": order, "status": end}).await? == 1);
+    }
+    let commits = world.metric("order", batches).await? - before;
+    ensure!(
+        commits < ORDERS as f64 / 2.0,
+        "{commits} commits for {ORDERS} decisions"
+    );
+    eventually(SETTLED, "each unit is where its order has ended", async || {
+        let product = world.shop.shown("MANY").await?;
+        Ok(product["sold"] == ORDERS / 2 && product["reserved"] == 0)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// A document that a later version, or a hand, has written.
+#[tokio::test]
+async fn an_order_that_cannot_be_read_keeps_no_decision_about_another_waiting() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    world.shop.product("OTHER", 10, None).await?;
+    let order = held(&world, "ada", "k", "OTHER").await?;
+    let orders = world.database.collection::<Document>("orders");
+    orders
+        .insert_one(doc! {"_id": "strange", "userId": "ada", "status": "OF-ANOTHER-KIND"})
+        .await?;
+    let payment = world.shop.token("the-payment", Role::Service)?;
+    let (strange, paid) = tokio::join!(
+        ask(&world, "strange", "confirm", &payment),
+        ask(&world, &order, "confirm", &payment)
+    );
+    strange?.expect_problem(503, "busy")?;
+    paid?.expect(200)?;
+    Ok(())
+}
