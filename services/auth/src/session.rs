@@ -15,7 +15,7 @@ use platform::{
     audit::{self, Event, Outcome, masked_address},
     backends::mongo::{self, MongoError},
     http::problem::Problem,
-    tokens::{KeyError, Role, Signer},
+    tokens::{ACCESS_TOKEN_TTL, KeyError, Role, Signer},
 };
 use sale::UserId;
 use serde::Serialize;
@@ -31,8 +31,10 @@ const ATTEMPTS: u32 = 8;
 #[derive(Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pair {
-    /// For the Authorization header; 15 minutes.
+    /// For the Authorization header.
     pub access_token: String,
+    /// Seconds for which it is good.
+    pub expires_in: u64,
     /// For one exchange; 30 days, and 90 days after the login at the latest.
     pub refresh_token: String,
 }
@@ -244,6 +246,7 @@ impl Sessions {
             .map_err(|error| Problem::internal(&error))?;
         Ok(Pair {
             access_token,
+            expires_in: ACCESS_TOKEN_TTL.as_secs(),
             refresh_token: token.text(),
         })
     }

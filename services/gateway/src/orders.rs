@@ -237,6 +237,7 @@ async fn judge(
             let detail = format!("Each customer may buy {limit} of {sku}. Order no more than that.");
             let mut problem = Problem::new(Code::CustomerLimit, detail);
             problem.sku = Some(sku);
+            problem.limit = Some(limit);
             return Err(problem);
         }
     };

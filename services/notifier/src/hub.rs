@@ -61,7 +61,50 @@ struct State {
     sockets: HashMap<UserId, VecDeque<Entry>>,
     open: usize,
     next: u64,
-    recent: VecDeque<(Instant, Notification)>,
+    recent: Recent,
+}
+
+/// What was pushed a moment ago.
+#[derive(Debug, Default)]
+struct Recent {
+    pushes: VecDeque<(Instant, Notification)>,
+    /// How many of them each user has: most of those who connect have none, and need no look at all of them.
+    of_user: HashMap<UserId, usize>,
+}
+
+impl Recent {
+    fn add(&mut self, notification: Notification, now: Instant) {
+        while self.pushes.len() >= MOST_RECENT || self.is_oldest_over(now) {
+            self.forget_oldest();
+        }
+        *self.of_user.entry(notification.user_id.clone()).or_default() += 1;
+        self.pushes.push_back((now, notification));
+    }
+
+    fn is_oldest_over(&self, now: Instant) -> bool {
+        let oldest = self.pushes.front();
+        oldest.is_some_and(|(at, _)| now.duration_since(*at) > RECENT)
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, oldest)) = self.pushes.pop_front() else {
+            return;
+        };
+        if let Some(left) = self.of_user.get_mut(&oldest.user_id) {
+            *left -= 1;
+            if *left == 0 {
+                self.of_user.remove(&oldest.user_id);
+            }
+        }
+    }
+
+    fn of(&self, user: &UserId) -> Vec<Notification> {
+        if !self.of_user.contains_key(user) {
+            return Vec::new();
+        }
+        let pushes = self.pushes.iter().map(|(_, notification)| notification);
+        pushes.filter(|one| one.user_id == *user).cloned().collect()
+    }
 }
 
 #[derive(Debug)]
@@ -109,12 +152,7 @@ impl Hub {
             REPLACED.inc();
             oldest.replaced.cancel();
         }
-        let recent = state
-            .recent
-            .iter()
-            .filter(|(_, n)| n.user_id == *user)
-            .map(|(_, n)| n.clone())
-            .collect();
+        let recent = state.recent.of(user);
         Some(Registration {
             id,
             pushes,
@@ -164,16 +202,7 @@ impl Hub {
     /// Hands a notification to its user's sockets.
     pub fn push(&self, notification: &Notification) {
         let mut state = self.lock();
-        let now = Instant::now();
-        while state.recent.len() >= MOST_RECENT
-            || state
-                .recent
-                .front()
-                .is_some_and(|(at, _)| now.duration_since(*at) > RECENT)
-        {
-            state.recent.pop_front();
-        }
-        state.recent.push_back((now, notification.clone()));
+        state.recent.add(notification.clone(), Instant::now());
         let Some(sockets) = state.sockets.get_mut(&notification.user_id) else {
             return;
         };
@@ -230,6 +259,22 @@ mod tests {
         let late = hub.register(&UserId::new("ada")).unwrap();
         assert_eq!(late.recent.len(), 1);
         assert!(hub.register(&UserId::new("bob")).unwrap().recent.is_empty());
+    }
+
+    #[test]
+    fn what_was_pushed_is_remembered_for_a_while_and_so_much_of_it() {
+        let (mut recent, begun) = (Recent::default(), Instant::now());
+        let (ada, bob) = (UserId::new("ada"), UserId::new("bob"));
+        recent.add(about("ada", 1), begun);
+        recent.add(about("bob", 2), begun + RECENT);
+        assert_eq!((recent.of(&ada).len(), recent.of(&bob).len()), (1, 1));
+        recent.add(about("bob", 3), begun + RECENT + Duration::from_millis(1));
+        assert_eq!((recent.of(&ada).len(), recent.of(&bob).len()), (0, 2));
+        for id in 0..u32::try_from(MOST_RECENT).unwrap() {
+            recent.add(about("eve", id), begun + RECENT * 2);
+        }
+        assert!(recent.of(&bob).is_empty());
+        assert_eq!((recent.pushes.len(), recent.of_user.len()), (MOST_RECENT, 1));
     }
 
     #[test]

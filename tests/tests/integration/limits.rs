@@ -81,7 +81,13 @@ async fn a_limit_counts_what_was_ordered_before_it_was_set() -> Result<()> {
     };
     set(2).await?;
     let order = async |key: &str| shop.order("ada", key, "LATER", 1).await;
-    order("third").await?.expect_problem(409, "customer_limit")?;
+    let third = order("third").await?;
+    third.expect_problem(409, "customer_limit")?;
+    ensure!(
+        third.json["sku"] == "LATER" && third.json["limit"] == 2,
+        "{}",
+        third.text
+    );
     let ada = shop.token("ada", Role::Buyer)?;
     for ended in [&first, &second] {
         ask(&world, ended, "cancel", &ada).await?.expect(200)?;

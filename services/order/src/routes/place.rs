@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use platform::http::{
@@ -96,7 +96,8 @@ fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {
             message: message.to_owned(),
             order: order.view(orders.currency),
         };
-        (StatusCode::CREATED, Json(placed)).into_response()
+        let location = format!("/api/orders/{}", placed.order.id);
+        (StatusCode::CREATED, [(header::LOCATION, location)], Json(placed)).into_response()
     };
     match answer {
         Answer::Accepted(order) => Ok(placed(order, "Order accepted")),
@@ -114,6 +115,7 @@ fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {
             );
             let mut problem = Problem::new(Code::CustomerLimit, detail);
             problem.sku = Some(sku);
+            problem.limit = Some(limit);
             Err(problem)
         }
         Answer::NotOpen(admission) => Err(Problem::outside_the_sale(admission).unwrap_or_else(Problem::busy)),

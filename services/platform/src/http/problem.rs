@@ -176,6 +176,9 @@ pub struct Problem {
     /// Units of it that can be ordered, with `units_held`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<u32>,
+    /// Units of it that a customer may hold and buy, with `customer_limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
     /// The fields that were refused, with `invalid_request`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -205,6 +208,7 @@ impl Problem {
             order_status: None,
             sku: None,
             left: None,
+            limit: None,
             errors: Vec::new(),
             retry_after: None,
             headers: Vec::new(),
