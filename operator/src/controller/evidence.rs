@@ -417,7 +417,8 @@ mod tests {
         }
         let said = |more: serde_json::Value| -> Settlement {
             let mut numbers = serde_json::json!({
-                "accepted": 9, "pending": 0, "confirmed": 4, "failed": 2, "cancelled": 2, "expired": 1, "outbox": 0, "lag": 0,
+                "accepted": 9, "pending": 0, "confirmed": 4, "failed": 2, "cancelled": 2, "expired": 1,
+                "outbox": 0, "lag": 0,
             });
             let more = more.as_object().unwrap().clone();
             numbers.as_object_mut().unwrap().extend(more);

@@ -245,7 +245,10 @@ async fn the_first_frame_says_how_much_was_missed_and_what_is_newest() -> Result
     let world = World::start().await?;
     let shop = &world.shop;
     let ids = store_numbered(&world, 203).await?;
-    let hello = |missed: usize, more: bool, newest: Option<&String>| json!({"type": "hello", "data": {"missed": missed, "more": more, "newest": newest}});
+    let hello = |missed: usize, more: bool, newest: Option<&String>| {
+        let data = json!({"missed": missed, "more": more, "newest": newest});
+        json!({"type": "hello", "data": data})
+    };
     let bob = shop.token("bob", Role::Buyer)?;
     let first = next_frame(&mut shop.socket(&bob).await?).await?;
     ensure!(first == hello(0, false, None), "{first}");
