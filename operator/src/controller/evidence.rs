@@ -387,6 +387,50 @@ mod tests {
         );
     }
 
+    /// Orders may all be over while units of theirs are still held, or while what a broker has lost is still to be said again.
+    #[test]
+    fn a_sale_is_settled_once_nothing_is_under_way_anywhere() {
+        let settled = Settlement {
+            accepted: 9,
+            pending: 0,
+            confirmed: 4,
+            failed: 2,
+            cancelled: 2,
+            expired: 1,
+            outbox: 0,
+            lag: 0,
+            held: 0,
+            losses: 0,
+        };
+        assert!(settled.is_settled());
+        for unsettled in [
+            Settlement {
+                pending: 1,
+                ..settled
+            },
+            Settlement { outbox: 1, ..settled },
+            Settlement { lag: 1, ..settled },
+            Settlement { held: 1, ..settled },
+            Settlement { losses: 1, ..settled },
+        ] {
+            assert!(!unsettled.is_settled(), "{unsettled:?}");
+        }
+        let said = |more: serde_json::Value| -> Settlement {
+            let mut numbers = serde_json::json!({
+                "accepted": 9, "pending": 0, "confirmed": 4, "failed": 2, "cancelled": 2, "expired": 1,
+                "outbox": 0, "lag": 0,
+            });
+            let more = more.as_object().unwrap().clone();
+            numbers.as_object_mut().unwrap().extend(more);
+            serde_json::from_value(numbers).unwrap()
+        };
+        // An earlier version says nothing of the two.
+        assert_eq!(said(serde_json::json!({})), settled);
+        assert!(!said(serde_json::json!({"held": 1, "deadLetters": 0, "losses": 0})).is_settled());
+        assert!(!said(serde_json::json!({"held": 0, "deadLetters": 0, "losses": 1})).is_settled());
+        assert!(said(serde_json::json!({"held": 0, "deadLetters": 1, "losses": 0})).is_settled());
+    }
+
     #[test]
     fn books_that_differ_are_told_of_and_those_nobody_has_looked_at_say_nothing() {
         let books = |ledger: Option<&[&str]>, audit: &[&str]| {

@@ -131,3 +131,48 @@ async fn stored_offsets(database: &Database) -> mongodb::error::Result<HashMap<S
         .filter_map(|lane| Some((lane.get_str("_id").ok()?.to_owned(), lane.get_i64("offset").ok()?)))
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_beyond_the_end_of_a_log_is_no_lag_of_zero() {
+        let topic = Topic::OrderCreated;
+        let ends = HashMap::from([
+            ((topic, 0), 10),
+            ((topic, 1), 4),
+            ((Topic::OrderStatus, 0), 1_000),
+        ]);
+        let behind = |group: &str, offsets: &[(&str, i32, i64)]| {
+            let offsets: HashMap<String, i64> = offsets
+                .iter()
+                .map(|(group, partition, offset)| (lane_id(group, topic, *partition), *offset))
+                .collect();
+            super::behind(&offsets, &ends, group, topic)
+        };
+        let ours = "inventory";
+        assert_eq!(behind(ours, &[(ours, 0, 10), (ours, 1, 4)]), 0);
+        assert_eq!(behind(ours, &[(ours, 0, 7), (ours, 1, 4)]), 3);
+        assert_eq!(
+            behind(ours, &[(ours, 0, 10)]),
+            4,
+            "nobody has begun with the other partition"
+        );
+        assert_eq!(
+            behind(ours, &[(ours, 0, 10), ("notifier", 1, 4)]),
+            4,
+            "others have handled it"
+        );
+        assert_eq!(
+            behind(ours, &[(ours, 0, 10), (ours, 1, 6)]),
+            2,
+            "it is another log"
+        );
+        assert_eq!(
+            behind(ours, &[(ours, 0, 8), (ours, 1, 6)]),
+            4,
+            "one does not make up for the other"
+        );
+    }
+}

@@ -146,7 +146,7 @@ impl Backends {
             let client = backends::mongo::client(&uri).await?;
             let database = client.database(&config.data.database);
             self.mongodb = Some(Mongo {
-                transactions: Transactions::new(&database, instance),
+                transactions: Transactions::new(&database, uri.user(), instance),
                 client,
                 _uri: uri,
             });

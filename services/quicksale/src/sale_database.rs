@@ -42,7 +42,7 @@ impl Sale {
         let client = backends::mongo::client(&uri).await?;
         let database = client.database(&config.data.database);
         let name = format!("command-{}", uuid::Uuid::new_v4().simple());
-        let transactions = Transactions::new(&database, name);
+        let transactions = Transactions::new(&database, uri.user(), name);
         let stop = CancellationToken::new();
         Ok(Self {
             keeping: tokio::spawn(transactions.clone().keep(stop.clone())),

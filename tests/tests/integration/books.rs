@@ -1,5 +1,6 @@
 //! The books: what moves is written down, what does not fit is found, and messages that were given up on are dealt with.
 
+use super::payments::{ask, held};
 use anyhow::{Context, Result, ensure};
 use events::topics::Topic;
 use mongodb::bson::{Document, doc};
@@ -11,6 +12,7 @@ use quicksale_tests::{
 };
 use reqwest::Method;
 use rskafka::{client::partition::Compression, record::Record};
+use sale::order::Confirmation;
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
@@ -362,4 +364,55 @@ async fn a_change_of_stock_and_a_hold_by_hand_are_made_once_and_are_no_others() 
         );
     }
     Ok(())
+}
+
+/// What is held and sold is promised to somebody.
+#[tokio::test]
+async fn stock_does_not_go_below_what_is_held_and_sold() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    let product = shop.product("PROMISED", 10, None).await?;
+    let (admin, payment) = (shop.observer()?, shop.token("the-payment", Role::Service)?);
+    let paid = held(&world, "ada", "k", "PROMISED").await?;
+    held(&world, "bob", "k", "PROMISED").await?;
+    ask(&world, &paid, "confirm", &payment).await?.expect(200)?;
+    let hold = json!({"orderId": "by-hand", "items": [{"sku": "PROMISED", "quantity": 3}]});
+    shop.send(Method::POST, "/api/inventory/reserve", Some(&admin), Some(hold))
+        .await?
+        .expect(200)?;
+    eventually(SETTLED, "one is sold and four are held", async || {
+        let shown = shop.shown("PROMISED").await?;
+        Ok(shown["sold"] == 1 && shown["reserved"] == 4)
+    })
+    .await?;
+    let ledger = world.database.collection::<Document>("ledger");
+    let (written, before) = (
+        ledger.count_documents(doc! {}).await?,
+        shop.shown("PROMISED").await?,
+    );
+    let edit = format!("/api/inventory/products/{product}");
+    let change = format!("{edit}/stock");
+    for (method, path, body) in [
+        (Method::POST, &change, json!({"delta": -6})),
+        (
+            Method::PATCH,
+            &edit,
+            json!({"version": 1, "stock": 4, "name": "Fewer"}),
+        ),
+    ] {
+        shop.send(method, path, Some(&admin), Some(body))
+            .await?
+            .expect_problem(409, "stock_committed")
+            .with_context(|| path.clone())?;
+    }
+    let after = shop.shown("PROMISED").await?;
+    ensure!(after == before, "{after}, and it was {before}");
+    ensure!(ledger.count_documents(doc! {}).await? == written);
+    // Down to what is promised it goes.
+    let changed = shop
+        .send(Method::POST, &change, Some(&admin), Some(json!({"delta": -5})))
+        .await?;
+    let shown = &changed.expect(200)?.json["product"];
+    ensure!(shown["stock"] == 5 && shown["available"] == 0, "{shown}");
+    world.check_conservation().await
 }

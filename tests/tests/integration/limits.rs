@@ -1,7 +1,7 @@
 //! What one customer may have.
 
 use super::payments::{ask, held};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mongodb::bson::doc;
 use platform::tokens::Role;
 use quicksale_tests::{
@@ -150,4 +150,31 @@ async fn sold_out_is_said_when_nothing_can_come_back_and_not_before() -> Result<
         .await?;
     by_hand.expect_problem(409, "units_held")?;
     world.check_conservation().await
+}
+
+/// A payment service confirms the orders of a whole crowd.
+#[tokio::test]
+async fn a_service_may_ask_more_often_than_a_customer() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("OFTEN", 5, None).await?;
+    let order = held(&world, "ada", "k", "OFTEN").await?;
+    let limit = |answer: &Answer| -> Result<u32> { Ok(answer.headers["ratelimit-limit"].to_str()?.parse()?) };
+    let ada = shop.token("ada", Role::Buyer)?;
+    let path = format!("/api/orders/{order}");
+    let read = shop.send(Method::GET, &path, Some(&ada), None).await?;
+    let of_a_customer = limit(read.expect(200)?)?;
+    let payment = shop.token("the-payment", Role::Service)?;
+    for n in 0..=of_a_customer {
+        let confirmed = ask(&world, &order, "confirm", &payment).await?;
+        confirmed
+            .expect(200)
+            .with_context(|| format!("confirmation {n}"))?;
+        ensure!(
+            limit(&confirmed)? > of_a_customer,
+            "a service has no more than a customer"
+        );
+    }
+    ensure!(of_a_customer == 100, "a customer may ask {of_a_customer} times");
+    Ok(())
 }

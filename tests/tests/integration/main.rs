@@ -1,11 +1,16 @@
 //! The services as processes of their own, on real backends.
 
 mod books;
+mod damage;
 mod decisions;
 mod doors;
+mod gate;
+mod holds;
 mod limits;
 mod messages;
+mod orders;
 mod payments;
+mod prices;
 mod rights;
 mod updates;
 
@@ -948,6 +953,43 @@ async fn the_locks_of_a_dead_process_are_released() -> Result<()> {
     })
     .await?;
     assert_eq!(world.shop.shown("LOCKED").await?["name"], "LOCKED");
+    world.check_conservation().await
+}
+
+/// A process that was taken for dead, and lives: what it had under way in its sessions is run again.
+#[tokio::test]
+async fn orders_end_although_the_sessions_of_living_processes_are_ended() -> Result<()> {
+    use futures::TryStreamExt;
+    let world = World::start().await?;
+    world.shop.product("ENDED", 300, Some(1)).await?;
+    // Each user may end the sessions that are its own, and no others.
+    let mut users = Vec::new();
+    for service in ["inventory", "order", "notifier"] {
+        let own = world.backends.environment_of(service);
+        let variable = |name: &str| own.get(name).cloned().or_else(|| std::env::var(name).ok());
+        let uri = platform::backends::mongodb(&variable)?;
+        let client = platform::backends::mongo::client(&uri).await?;
+        users.push((uri, client));
+    }
+    let processes = world.database.collection::<Document>("sessions");
+    let end_all = async {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let all: Vec<Document> = processes.find(doc! {}).await?.try_collect().await?;
+            let ids = all.iter().filter_map(|process| process.get_array("ids").ok());
+            let ids: Vec<_> = ids.flatten().cloned().collect();
+            ensure!(!ids.is_empty(), "nobody has a session");
+            for (_, client) in &users {
+                let end = doc! {"killSessions": &ids};
+                client.database("admin").run_command(end).await?;
+            }
+        }
+        Ok(())
+    };
+    let sold = crowd(&world.shop, "ENDED", 300, end_all).await;
+    if sold.is_err() {
+        return sold.context(world.describe().await?);
+    }
     world.check_conservation().await
 }
 

@@ -29,12 +29,17 @@ fn topic(world: &World, name: &str) -> String {
 
 /// Writes a record to a partition of `order.created`, as only the processor may.
 async fn write(world: &World, partition: i32, value: &str) -> Result<()> {
+    write_value(world, partition, Some(value.as_bytes().to_vec())).await
+}
+
+/// The same with any value, or none.
+async fn write_value(world: &World, partition: i32, value: Option<Vec<u8>>) -> Result<()> {
     let client = connect(world).await?;
     let name = topic(world, Topic::OrderCreated.plain_name());
     let lane = kafka::partition(client.as_ref(), &name, partition).await?;
     let record = Record {
         key: None,
-        value: Some(value.as_bytes().to_vec()),
+        value,
         headers: BTreeMap::new(),
         timestamp: rskafka::chrono::Utc::now(),
     };
@@ -236,6 +241,67 @@ async fn units_of_an_order_that_does_not_exist_go_back() -> Result<()> {
     let notifications = world.database.collection::<Document>("notifications");
     ensure!(
         notifications.count_documents(doc! {}).await? == 0,
+        "somebody was told of it"
+    );
+    world.check_conservation().await
+}
+
+/// Nothing at all, a message that belongs elsewhere, and what is no text and large: each is one letter, whole and with its reason.
+#[tokio::test]
+async fn whatever_lies_in_a_topic_the_lane_goes_on_behind_it() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("P", 50, None).await?;
+    let elsewhere = json!({
+        "v": 1, "id": uuid::Uuid::now_v7().to_string(), "orderId": "somebodys", "at": "2026-12-01T12:00:00Z",
+        "type": "order.status", "data": {"userId": "ada", "status": "CANCELLED", "inventoryStatus": "RELEASED",
+        "message": "You cancelled this order."},
+    });
+    let elsewhere = elsewhere.to_string().into_bytes();
+    let no_text = vec![0xff; 400_000];
+    for value in [None, Some(elsewhere.clone()), Some(no_text.clone())] {
+        write_value(&world, 0, value).await?;
+    }
+    let letters = world.database.collection::<Document>("dead_letters");
+    for (reason, payload) in [
+        ("the record is empty", Vec::new()),
+        ("an? order.status does not belong here", elsewhere),
+        ("not a message", no_text),
+    ] {
+        let of_reason = doc! {"reason": {"$regex": reason}, "group": "inventory", "partition": 0};
+        eventually(SETTLED, &format!("there is a letter: {reason}"), async || {
+            Ok(letters.count_documents(of_reason.clone()).await? == 1)
+        })
+        .await?;
+        let letter = letters.find_one(of_reason).await?.context("it is gone")?;
+        ensure!(
+            *letter.get_binary_generic("payload")? == payload,
+            "{reason}: {} bytes of {} are kept",
+            letter.get_binary_generic("payload")?.len(),
+            payload.len()
+        );
+    }
+    let orders = place(&world, "behind", 20).await?;
+    let partitions = world.config.kafka.partitions;
+    ensure!(
+        orders.iter().any(|order| partition_of(order, partitions) == 0),
+        "none of 20 orders is behind them"
+    );
+    confirmed(&world, &orders).await?;
+    let outbox = world.database.collection::<Document>("outbox");
+    eventually(SETTLED, "all has been said", async || {
+        Ok(outbox.count_documents(doc! {}).await? == 0)
+    })
+    .await?;
+    ensure!(
+        letters.count_documents(doc! {}).await? == 3,
+        "there are other letters"
+    );
+    let notifications = world.database.collection::<Document>("notifications");
+    ensure!(
+        notifications
+            .count_documents(doc! {"orderId": "somebodys"})
+            .await?
+            == 0,
         "somebody was told of it"
     );
     world.check_conservation().await

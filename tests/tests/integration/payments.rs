@@ -11,6 +11,7 @@ use quicksale_tests::{
 };
 use reqwest::Method;
 use sale::order::Confirmation;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Orders one unit and waits until it is held.
@@ -29,6 +30,26 @@ pub(crate) async fn held(world: &World, user: &str, key: &str, sku: &str) -> Res
 pub(crate) async fn ask(world: &World, order: &str, verb: &str, token: &str) -> Result<Answer> {
     let path = format!("/api/orders/{order}/{verb}");
     world.shop.send(Method::POST, &path, Some(token), None).await
+}
+
+/// Has the hold of an order run out.
+pub(crate) async fn run_out(world: &World, order: &str) -> Result<()> {
+    let all = world.database.collection::<Document>("orders");
+    let past = doc! {"$set": {"holdExpiresAt": DateTime::from_millis(0)}};
+    let done = all.update_one(doc! {"_id": order}, past).await?;
+    ensure!(done.matched_count == 1, "there is no order {order}");
+    Ok(())
+}
+
+/// Waits until every order has come to an end, and all that was said of them is handled.
+pub(crate) async fn all_is_handled(world: &World) -> Result<()> {
+    let url = world.url_of("order", "/internal/settlement");
+    eventually(SETTLED, "all that was said is handled", async || {
+        let request = world.shop.http.get(&url).bearer_auth(world.shop.observer()?);
+        let numbers: Value = request.send().await?.error_for_status()?.json().await?;
+        Ok(["pending", "outbox", "lag"].iter().all(|name| numbers[name] == 0))
+    })
+    .await
 }
 
 /// Of a payment and a cancellation that race, one is done and the other is told so.
@@ -172,13 +193,8 @@ async fn a_hold_that_runs_out_ends_its_order_unless_it_was_paid_before() -> Resu
     let shop = &world.shop;
     shop.product("LATE", 21, Some(1)).await?;
     let payment = shop.token("the-payment", Role::Service)?;
-    let all = world.database.collection::<Document>("orders");
-    let run_out = async |order: &str| {
-        let past = doc! {"$set": {"holdExpiresAt": DateTime::from_millis(0)}};
-        all.update_one(doc! {"_id": order}, past).await
-    };
     let unpaid = held(&world, "nobody-pays", "k", "LATE").await?;
-    run_out(&unpaid).await?;
+    run_out(&world, &unpaid).await?;
     eventually(SETTLED, "its hold has run out", async || {
         Ok(world
             .count_orders(doc! {"_id": &unpaid, "status": "EXPIRED"})
@@ -195,7 +211,7 @@ async fn a_hold_that_runs_out_ends_its_order_unless_it_was_paid_before() -> Resu
     let mut sold = 0;
     for n in 0..20 {
         let order = held(&world, &format!("buyer-{n}"), "k", "LATE").await?;
-        run_out(&order).await?;
+        run_out(&world, &order).await?;
         // Somewhere within the second in which it is looked for those that are over.
         tokio::time::sleep(Duration::from_millis(53 * n)).await;
         let paid = ask(&world, &order, "confirm", &payment).await?;
@@ -237,6 +253,139 @@ async fn units_that_come_back_are_for_sale_while_others_do() -> Result<()> {
     ensure!(
         sold_again >= 10,
         "only {sold_again} of 12 units were for sale again"
+    );
+    world.check_conservation().await
+}
+
+/// The same where nobody cancels: each unit is for sale as soon as inventory has heard that its order is over.
+#[tokio::test]
+async fn units_of_orders_that_run_out_are_for_sale_while_others_buy() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("LAPSED", 12, None).await?;
+    let mut orders = Vec::new();
+    for n in 0..12 {
+        orders.push(held(&world, &format!("first-{n}"), "k", "LAPSED").await?);
+    }
+    let reservations = world.database.collection::<Document>("reservations");
+    for order in &orders {
+        run_out(&world, order).await?;
+        eventually(SETTLED, "its unit has gone back", async || {
+            let back = doc! {"_id": order, "state": "RELEASED"};
+            Ok(reservations.count_documents(back).await? == 1)
+        })
+        .await?;
+        ensure!(
+            world
+                .count_orders(doc! {"_id": order, "status": "EXPIRED"})
+                .await?
+                == 1
+        );
+        eventually(SETTLED, "somebody else gets it", async || {
+            let buyer = uuid::Uuid::new_v4().to_string();
+            Ok(shop.order(&buyer, "k", "LAPSED", 1).await?.status == 201)
+        })
+        .await?;
+    }
+    // Nobody had to wait until the gate was found to be wrong.
+    let name = "quicksale_gate_corrections_total";
+    ensure!(
+        world.metric_sum("inventory", name, "up").await? == 0.0,
+        "the gate had to be set right"
+    );
+    world.check_conservation().await
+}
+
+/// Inventory hears of the payment first, and the order of the cancellation: that was first.
+#[tokio::test]
+async fn a_payment_between_a_cancellation_and_the_news_of_it_confirms_nothing() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("BETWEEN", 5, None).await?;
+    let order = held(&world, "ada", "k", "BETWEEN").await?;
+    let (ada, payment) = (
+        shop.token("ada", Role::Buyer)?,
+        shop.token("the-payment", Role::Service)?,
+    );
+    let which = json!({"orderId": order});
+    let confirm = async || {
+        let path = "/api/inventory/confirm";
+        shop.send(Method::POST, path, Some(&payment), Some(which.clone()))
+            .await
+    };
+    world.freeze("processor").await?;
+    ask(&world, &order, "cancel", &ada).await?.expect(200)?;
+    let asked = confirm().await?;
+    ensure!(asked.expect(200)?.json["state"] == "HELD", "{}", asked.text);
+    world.thaw("processor").await?;
+    eventually(SETTLED, "the unit is back", async || {
+        let product = shop.shown("BETWEEN").await?;
+        Ok(product["available"] == 5 && product["reserved"] == 0)
+    })
+    .await?;
+    all_is_handled(&world).await?;
+    ensure!(
+        world
+            .count_orders(doc! {"_id": &order, "status": "CANCELLED"})
+            .await?
+            == 1
+    );
+    let notifications = world.database.collection::<Document>("notifications");
+    let told = doc! {"orderId": &order, "status": "CONFIRMED"};
+    ensure!(
+        notifications.count_documents(told).await? == 0,
+        "somebody was told that it is confirmed"
+    );
+    confirm().await?.expect_problem(409, "order_final")?;
+    ensure!(shop.shown("BETWEEN").await?["available"] == 5);
+    world.check_conservation().await
+}
+
+#[tokio::test]
+async fn an_order_that_several_end_at_once_has_one_end() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("ENDS", 10, None).await?;
+    let payment = shop.token("the-payment", Role::Service)?;
+    let by_hand = async |verb: &str, order: &str| {
+        let path = format!("/api/inventory/{verb}");
+        let which = json!({"orderId": order});
+        shop.send(Method::POST, &path, Some(&payment), Some(which)).await
+    };
+    let mut orders = Vec::new();
+    for n in 0..10 {
+        let user = format!("buyer-{n}");
+        let order = held(&world, &user, "k", "ENDS").await?;
+        let buyer = shop.token(&user, Role::Buyer)?;
+        let (one, released, other) = tokio::join!(
+            ask(&world, &order, "cancel", &buyer),
+            by_hand("release", &order),
+            ask(&world, &order, "cancel", &buyer)
+        );
+        for answer in [one?, released?, other?] {
+            answer.expect(200)?;
+        }
+        let late = ask(&world, &order, "confirm", &payment).await?;
+        late.expect_problem(409, "order_final")?;
+        ensure!(late.json["orderStatus"] == "CANCELLED", "{}", late.text);
+        by_hand("confirm", &order)
+            .await?
+            .expect_problem(409, "order_final")?;
+        orders.push(order);
+    }
+    all_is_handled(&world).await?;
+    let ended = doc! {"_id": {"$in": &orders}, "status": "CANCELLED"};
+    ensure!(world.count_orders(ended).await? == 10);
+    let notifications = world.database.collection::<Document>("notifications");
+    let told = doc! {"orderId": {"$in": &orders}, "status": {"$ne": "PENDING"}};
+    ensure!(
+        notifications.count_documents(told).await? == 10,
+        "somebody was told of two ends"
+    );
+    let product = shop.shown("ENDS").await?;
+    ensure!(
+        product["available"] == 10 && product["reserved"] == 0 && product["sold"] == 0,
+        "{product}"
     );
     world.check_conservation().await
 }

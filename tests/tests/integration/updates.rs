@@ -1,7 +1,8 @@
 //! What a buyer who comes back is told.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use events::{Payload, message::OrderStatusChanged, outbox::Outbox, topics::partition_of};
+use futures::StreamExt;
 use mongodb::bson::{DateTime, Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
@@ -14,8 +15,8 @@ use sale::{
     OrderId, UserId,
     order::{InventoryStatus, OrderStatus},
 };
-use serde_json::Value;
-use std::collections::BTreeSet;
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// The id of an update that was made so many seconds before now.
 fn id(seconds_ago: u64) -> String {
@@ -30,6 +31,30 @@ async fn store(world: &World, id: &str, order: &str) -> Result<()> {
     let notifications = world.database.collection::<Document>("notifications");
     notifications.insert_one(notification).await?;
     Ok(())
+}
+
+/// What somebody is told of an order that was cancelled.
+fn cancelled(order: &str, again: bool, at: jiff::Timestamp) -> events::Message {
+    let change = OrderStatusChanged {
+        user_id: UserId::new("ada"),
+        status: OrderStatus::Cancelled,
+        inventory_status: InventoryStatus::Released,
+        message: "You cancelled this order.".to_owned(),
+        reason: None,
+        hold_expires_at: None,
+        again,
+    };
+    let payload = Payload::OrderStatus(change);
+    events::Message::new(OrderId::new(order), at, None, payload)
+}
+
+/// Says something as a service does.
+async fn append(world: &World, messages: &[events::Message]) -> Result<()> {
+    let mut session = world.database.client().start_session().await?;
+    session.start_transaction().await?;
+    let outbox = Outbox::new(&world.database);
+    outbox.append(&mut session, messages).await?;
+    Ok(session.commit_transaction().await?)
 }
 
 async fn told(socket: &mut Socket, how_many: usize) -> Result<Vec<Value>> {
@@ -112,20 +137,7 @@ async fn what_was_read_is_not_told_again() -> Result<()> {
 #[tokio::test]
 async fn what_was_taken_for_lost_and_comes_after_all_is_told_once() -> Result<()> {
     let world = World::start().await?;
-    let outbox = Outbox::new(&world.database);
-    let say = |again: bool, order: &str| {
-        let change = OrderStatusChanged {
-            user_id: UserId::new("ada"),
-            status: OrderStatus::Cancelled,
-            inventory_status: InventoryStatus::Released,
-            message: "You cancelled this order.".to_owned(),
-            reason: None,
-            hold_expires_at: None,
-            again,
-        };
-        let payload = Payload::OrderStatus(change);
-        events::Message::new(OrderId::new(order), jiff::Timestamp::now(), None, payload)
-    };
+    let say = |again: bool, order: &str| cancelled(order, again, jiff::Timestamp::now());
     let notifications = world.database.collection::<Document>("notifications");
     let of = |order: String| notifications.count_documents(doc! {"orderId": order});
     // Together, and each in a batch of its own. What follows in the same partition tells that all before was handled.
@@ -136,10 +148,7 @@ async fn what_was_taken_for_lost_and_comes_after_all_is_told_once() -> Result<()
         let next = beside("late", n, world.config.kafka.partitions);
         let mut messages: Vec<_> = batch.iter().map(|again| say(*again, "late")).collect();
         messages.push(say(false, &next));
-        let mut session = world.database.client().start_session().await?;
-        session.start_transaction().await?;
-        outbox.append(&mut session, &messages).await?;
-        session.commit_transaction().await?;
+        append(&world, &messages).await?;
         eventually(SETTLED, "all are handled", async || {
             Ok(of(next.clone()).await? == 1)
         })
@@ -155,4 +164,111 @@ fn beside(order: &str, n: usize, partitions: i32) -> String {
     let same = |name: &String| partition_of(name, partitions) == partition_of(order, partitions);
     let mut names = (0..).map(|m| format!("marker-{n}-{m}"));
     names.find(same).unwrap_or_default()
+}
+
+/// Its message was made an hour before the one that was seen last, and was stored after it.
+#[tokio::test]
+async fn an_update_that_was_relayed_an_hour_late_is_not_left_out() -> Result<()> {
+    let mut world = World::start().await?;
+    let shop = Arc::clone(&world.shop);
+    shop.product("SEEN", 1, None).await?;
+    let ada = shop.token("ada", Role::Buyer)?;
+    let mut socket = shop.socket(&ada).await?;
+    shop.order("ada", "k", "SEEN", 1).await?.expect(201)?;
+    let update = next_update(&mut socket).await?;
+    let seen = update["id"].as_str().context("no id")?.to_owned();
+    drop(socket);
+    let notifications = world.database.collection::<Document>("notifications");
+    eventually(SETTLED, "what was seen is stored", async || {
+        Ok(notifications.count_documents(doc! {"_id": &seen}).await? == 1)
+    })
+    .await?;
+    let stored = notifications.find_one(doc! {"_id": &seen}).await?;
+    let number = stored.context("it is gone")?.get_i64("number")?;
+    let an_hour_ago = jiff::Timestamp::now() - Duration::from_secs(3_600);
+    let late = cancelled("late", false, an_hour_ago);
+    ensure!(late.id < seen, "{} does not sort before {seen}", late.id);
+    append(&world, std::slice::from_ref(&late)).await?;
+    eventually(SETTLED, "the late one is stored behind it", async || {
+        let behind = doc! {"_id": &late.id, "number": {"$gt": number}};
+        Ok(notifications.count_documents(behind).await? == 1)
+    })
+    .await?;
+    // A process that pushed it a moment ago would remember it.
+    world.kill_and_restart("notifier")?;
+    world.ready("notifier").await?;
+    let mut socket = shop.socket(&format!("{ada}&lastEventId={seen}")).await?;
+    let update = next_update(&mut socket).await?;
+    ensure!(
+        update["id"] == *late.id && update["data"]["orderId"] == "late",
+        "{update}"
+    );
+    Ok(())
+}
+
+/// The next frame that a socket receives, of whatever kind.
+async fn next_frame(socket: &mut Socket) -> Result<Value> {
+    let wait = async {
+        while let Some(message) = socket.next().await {
+            let message = message?;
+            if message.is_text() {
+                let frame: Value = serde_json::from_str(message.to_text()?)?;
+                return Ok(frame);
+            }
+        }
+        bail!("the socket was closed")
+    };
+    tokio::time::timeout(SETTLED, wait).await?
+}
+
+/// Stores updates as the notifier does, each a minute after the one before, and returns their ids.
+async fn store_numbered(world: &World, how_many: i64) -> Result<Vec<String>> {
+    let now = DateTime::now().timestamp_millis();
+    let (mut ids, mut all) = (Vec::new(), Vec::new());
+    for number in 1..=how_many {
+        let at = now - (how_many - number + 1) * 60_000;
+        let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(at)?, &[7; 10]);
+        let (id, at) = (id.into_uuid().to_string(), DateTime::from_millis(at));
+        all.push(
+            doc! {"_id": &id, "userId": "ada", "orderId": number.to_string(), "status": "CONFIRMED",
+            "message": "yours", "read": false, "createdAt": at, "number": number, "storedAt": at},
+        );
+        ids.push(id);
+    }
+    let notifications = world.database.collection::<Document>("notifications");
+    notifications.insert_many(all).await?;
+    Ok(ids)
+}
+
+#[tokio::test]
+async fn the_first_frame_says_how_much_was_missed_and_what_is_newest() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    let ids = store_numbered(&world, 203).await?;
+    let hello = |missed: usize, more: bool, newest: Option<&String>| {
+        let data = json!({"missed": missed, "more": more, "newest": newest});
+        json!({"type": "hello", "data": data})
+    };
+    let bob = shop.token("bob", Role::Buyer)?;
+    let first = next_frame(&mut shop.socket(&bob).await?).await?;
+    ensure!(first == hello(0, false, None), "{first}");
+    let ada = shop.token("ada", Role::Buyer)?;
+    // What is unread, and of more than are sent at once the newest.
+    let mut socket = shop.socket(&ada).await?;
+    let first = next_frame(&mut socket).await?;
+    ensure!(first == hello(200, true, ids.last()), "{first}");
+    let second = next_frame(&mut socket).await?;
+    ensure!(second["id"] == *ids[3], "{second}");
+    // What came later, and of what was stored up to two minutes before it, what may have been pushed later.
+    let mut socket = shop.socket(&format!("{ada}&lastEventId={}", ids[200])).await?;
+    let first = next_frame(&mut socket).await?;
+    ensure!(first == hello(4, false, ids.last()), "{first}");
+    for id in [&ids[198], &ids[199], &ids[201], &ids[202]] {
+        let update = next_frame(&mut socket).await?;
+        ensure!(
+            update["type"] == "order.update" && update["id"] == **id,
+            "{update}, and not {id}"
+        );
+    }
+    Ok(())
 }

@@ -372,4 +372,37 @@ mod tests {
             );
         }
     }
+
+    /// What is refused for want of rights or room, or since somebody has ended the session, is taken later.
+    #[test]
+    fn only_a_document_that_is_refused_for_itself_lies_in_a_message() {
+        use mongodb::bson::{deserialize_from_document, doc};
+        for (code, lies) in [
+            (22, true),
+            (121, true),
+            (10_334, true),
+            (17_419, true),
+            (17_420, true),
+            (13, false),
+            (8_000, false),
+            (11_601, false),
+        ] {
+            let refused = doc! {"code": code, "codeName": "", "errmsg": "no"};
+            let several = doc! {"writeErrors": [refused.clone()]};
+            for kind in [
+                ErrorKind::Command(deserialize_from_document(refused.clone()).unwrap()),
+                ErrorKind::Write(WriteFailure::WriteError(
+                    deserialize_from_document(refused).unwrap(),
+                )),
+                ErrorKind::InsertMany(deserialize_from_document(several).unwrap()),
+            ] {
+                let error = MongoError::Driver(mongodb::error::Error::from(kind));
+                assert_eq!(lies_in_a_message(&error), lies, "{error}");
+            }
+        }
+        assert!(!lies_in_a_message(&MongoError::Deadline(BATCH_DEADLINE)));
+        assert!(!lies_in_a_message(&MongoError::Panicked(
+            "within the work".to_owned()
+        )));
+    }
 }

@@ -35,6 +35,8 @@ const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 pub(super) struct Register {
     processes: Collection<Document>,
     instance: String,
+    /// Whoever has logged in as another cannot end these sessions, and is not told so.
+    user: Option<String>,
     pulses: Pulses,
     used: Mutex<HashMap<String, (Document, Instant)>>,
     /// One write at a time: an older list that arrived last would hide a new session.
@@ -42,10 +44,11 @@ pub(super) struct Register {
 }
 
 impl Register {
-    pub(super) fn new(database: &Database, instance: String) -> Self {
+    pub(super) fn new(database: &Database, user: Option<String>, instance: String) -> Self {
         Self {
             processes: database.collection("sessions"),
             instance,
+            user,
             pulses: Pulses::default(),
             used: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
@@ -99,7 +102,7 @@ impl Register {
             .values()
             .map(|(id, _)| Bson::Document(id.clone()))
             .collect();
-        let change = doc! {"$set": {"ends": ends, "ids": ids}, "$inc": {"beat": 1_i64}};
+        let change = doc! {"$set": {"ends": ends, "ids": ids, "user": &self.user}, "$inc": {"beat": 1_i64}};
         self.processes
             .update_one(doc! {"_id": &self.instance}, change)
             .upsert(true)
@@ -119,14 +122,17 @@ impl Register {
                 continue;
             }
             let ids = process.get_array("ids").cloned().unwrap_or_default();
-            if !ids.is_empty() {
+            let is_over = self.pulses.still_for(name, now) > SURELY_OVER;
+            if !self.is_of_same_user(&process) && !is_over {
+                continue;
+            }
+            if !ids.is_empty() && !is_over {
                 let ended = client
                     .database("admin")
                     .run_command(doc! {"killSessions": ids})
                     .await;
                 match ended {
                     Ok(_) => tracing::info!(process = name, "ended the sessions of a dead process"),
-                    Err(_) if self.pulses.still_for(name, now) > SURELY_OVER => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -136,6 +142,10 @@ impl Register {
             self.pulses.keep_only(|other| other != name);
         }
         Ok(())
+    }
+
+    fn is_of_same_user(&self, process: &Document) -> bool {
+        process.get_str("user").ok() == self.user.as_deref()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Document, Instant)>> {

@@ -57,11 +57,11 @@ fn was_interrupted(error: &Error) -> bool {
 }
 
 impl Transactions {
-    /// For the process `instance`, whose name no other process has or had.
-    pub fn new(database: &Database, instance: impl Into<String>) -> Self {
+    /// For the process `instance`, whose name no other process has or had, and which logs in as `user`.
+    pub fn new(database: &Database, user: Option<String>, instance: impl Into<String>) -> Self {
         Self {
             client: database.client().clone(),
-            register: Arc::new(Register::new(database, instance.into())),
+            register: Arc::new(Register::new(database, user, instance.into())),
         }
     }
 

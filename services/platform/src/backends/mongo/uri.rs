@@ -123,6 +123,12 @@ impl MongoUri {
         Ok(options)
     }
 
+    /// As whom one logs in, if it is said.
+    pub fn user(&self) -> Option<String> {
+        let parsed = ConnectionString::parse(self.text.expose_secret()).ok()?;
+        parsed.credential?.username
+    }
+
     /// How the servers are reached.
     pub fn transport(&self) -> Transport {
         let parsed = ConnectionString::parse(self.text.expose_secret()).ok();
