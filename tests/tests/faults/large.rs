@@ -102,8 +102,8 @@ async fn audit(world: &World) -> Result<Duration> {
 
 /// Copies orders, reservations, and what the ledger says of them, until there are so many.
 async fn grow(world: &World, product: &str, orders: usize) -> Result<()> {
-    let of = |name| world.database.collection::<Document>(name);
-    let template = async |name: &str| {
+    let of = |name: &'static str| world.database.collection::<Document>(name);
+    let template = async |name: &'static str| {
         of(name)
             .find_one(doc! {"_id": {"$exists": true}})
             .await?
