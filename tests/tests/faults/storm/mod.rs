@@ -10,6 +10,7 @@ mod weather;
 
 use anyhow::{Context, Result};
 use buyers::{Crowd, Ware};
+use jiff::SignedDuration;
 use platform::tokens::Role;
 use quicksale_tests::{
     backends::Backends,
@@ -17,7 +18,7 @@ use quicksale_tests::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::Method;
-use sale::order::Confirmation;
+use sale::{control::ControlDocument, order::Confirmation};
 use serde_json::json;
 use std::{
     sync::Arc,
@@ -73,6 +74,10 @@ async fn storm(seed: u64, length: Duration, at_once: u64) -> Result<()> {
         ..Setup::default()
     })
     .await?;
+    // Open for long, also by a clock that is behind.
+    let earlier = SignedDuration::from_hours(1);
+    let open = |document: &mut ControlDocument| document.opens_at = document.opens_at.map(|at| at - earlier);
+    world.control(open, &world.current_control()?)?;
     let second = world.doubled().await?;
     let wares = [
         Ware::new("PLENTY", 1_000_000, None),
