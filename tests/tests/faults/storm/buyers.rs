@@ -1,6 +1,6 @@
 //! The crowd: who orders, pays, cancels, and asks again under the same key where no answer came.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use platform::tokens::Role;
 use quicksale_tests::shop::{Answer, Shop};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 
 /// Orders that one buyer follows at a time while placing the next.
 const FOLLOWED: usize = 4;
+/// How long somebody waits for an answer, before asking the same again, of whichever process.
+const WAITS: Duration = Duration::from_secs(4);
 /// How often somebody asks the same again before he gives up.
 const PATIENCE: usize = 400;
 
@@ -181,8 +183,9 @@ async fn follow(shops: [Arc<Shop>; 2], mut deal: Deal, mind: Mind) -> Result<Dea
 pub(super) async fn place(shops: &[Arc<Shop>; 2], chance: &mut StdRng, deal: &mut Deal) -> Result<()> {
     for _ in 0..PATIENCE {
         let shop = &shops[usize::from(chance.random_bool(0.5))];
-        let answer = shop.order(&deal.user, &deal.key, deal.sku, deal.quantity).await;
-        match answer {
+        let asked = shop.order(&deal.user, &deal.key, deal.sku, deal.quantity);
+        let answer = tokio::time::timeout(WAITS, asked).await;
+        match answer.unwrap_or_else(|_| Err(anyhow!("no answer"))) {
             Ok(answer) if answer.status == 201 => {
                 let id = answer.json["order"]["_id"]
                     .as_str()
@@ -226,9 +229,10 @@ async fn decide(
     for _ in 0..PATIENCE {
         let shop = &shops[usize::from(chance.random_bool(0.5))];
         let path = format!("/api/orders/{order}/{verb}");
-        let answer = match shop.send(Method::POST, &path, Some(token), None).await {
-            Ok(answer) => answer,
-            Err(_) => {
+        let asked = shop.send(Method::POST, &path, Some(token), None);
+        let answer = match tokio::time::timeout(WAITS, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => {
                 pause(&mut chance).await;
                 continue;
             }
