@@ -1,9 +1,9 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: help up down dev test faults books bench lint generate image sbom
+.PHONY: help up down dev test faults bench bench-audit lint generate image sbom
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 up: ## a kind cluster with the operator, backends and a sample sale that is open
 	@hack/up.sh
@@ -20,8 +20,8 @@ test: ## everything: format, lints, unit, integration, API server, kind and brow
 faults: ## a storm of faults: make faults SEED=7 SECONDS=60
 	@hack/faults.sh '$(SEED)' '$(SECONDS)'
 
-books: ## the books of a large sale, how long an audit takes: make books ORDERS=1000000
-	@hack/books.sh '$(ORDERS)'
+bench-audit: ## measure how long an audit of a large sale takes: make bench-audit ORDERS=1000000
+	@hack/bench-audit.sh '$(ORDERS)'
 
 bench: ## measure orders per second and latencies
 	@hack/bench.sh

@@ -11,6 +11,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
+use sale::order::LONGEST_HOLD_HOURS;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -84,9 +85,9 @@ pub struct FlashSaleSpec {
     /// POST /api/orders/{id}/confirm; see docs/api.md.
     #[serde(default)]
     pub confirmation: Confirmation,
-    /// How long units are held for an order that waits for its payment.
+    /// How long units are held for an order that waits for its payment, at the least: counted from when the order hears that they are.
     #[serde(default = "ten_minutes")]
-    #[x_kube(validation = rules::duration_above_zero("spec.reservationTtl", Hours(720), "such as 10m"))]
+    #[x_kube(validation = rules::duration_above_zero("spec.reservationTtl", Hours(LONGEST_HOLD_HOURS), "such as 10m"))]
     pub reservation_ttl: DurationText,
     /// Limits that replace the defaults: login 5, register 3, orders 10, reserve 50, everything else 100, each for
     /// 60s.

@@ -27,6 +27,7 @@ pub fn layer(origins: &[String]) -> CorsLayer {
         ])
         .expose_headers([
             header::RETRY_AFTER,
+            header::LOCATION,
             HeaderName::from_static("idempotency-replayed"),
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("ratelimit-limit"),

@@ -242,7 +242,7 @@ mod tests {
             read: false,
             again: false,
             created_at: DateTime::from_millis(0),
-            place: None,
+            stored: None,
         }
     }
 

@@ -185,7 +185,7 @@ impl Session {
             .filter(|new| self.after.as_ref() != Some(&new.id) && sent.insert(new.id.clone()))
             .collect();
         // What was pushed and is not stored yet is newer than all that is.
-        let unstored = new.last().filter(|new| new.place.is_none());
+        let unstored = new.last().filter(|new| new.stored.is_none());
         let newest = unstored.map(|new| new.id.as_str()).or(missed.newest.as_deref());
         let hello = hello(new.len(), missed.more, newest);
         if say(socket, hello).await.is_err() {

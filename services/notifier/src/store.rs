@@ -56,15 +56,15 @@ pub struct Notification {
     pub again: bool,
     /// When it happened.
     pub created_at: DateTime,
-    /// Where it was stored. It is not known before, and of what an earlier version has stored.
+    /// When it was stored. That is not known before, and of what an earlier version has stored.
     #[serde(flatten)]
-    pub place: Option<Place>,
+    pub stored: Option<Stored>,
 }
 
-/// A notification's place among those of its user. What is stored later has a higher number, whoever stores it, by whatever clock.
+/// When a notification was stored, among those of its user. What is stored later has a higher number, whoever stores it, by whatever clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Place {
+pub struct Stored {
     /// From 1 on, without a gap.
     pub number: i64,
     /// By the clock of the process that stored it.
@@ -115,7 +115,7 @@ impl Notification {
             read: false,
             again: change.again,
             created_at: DateTime::from_millis(message.at.as_millisecond()),
-            place: None,
+            stored: None,
         })
     }
 }
@@ -141,7 +141,7 @@ fn a_little_before(id: &str) -> Option<(DateTime, String)> {
 
 /// What somebody may not have been sent who has seen an update last: all that is stored later, and what is stored so shortly before that
 /// it may have been pushed later.
-fn later_than(id: &str, seen: Option<Place>) -> Document {
+fn later_than(id: &str, seen: Option<Stored>) -> Document {
     if let Some(seen) = seen {
         let pushed_late = i64::try_from(PUSHED_LATE.as_millis()).unwrap_or(i64::MAX);
         let since = DateTime::from_millis(seen.stored_at.timestamp_millis().saturating_sub(pushed_late));
@@ -237,7 +237,7 @@ impl Store {
         for notification in &mut fresh {
             let last = numbers.entry(notification.user_id.clone()).or_default();
             *last += 1;
-            notification.place = Some(Place {
+            notification.stored = Some(Stored {
                 number: *last,
                 stored_at,
             });
@@ -287,7 +287,7 @@ impl Store {
     /// The driver's.
     pub async fn missed(&self, user: &UserId, after: Option<&str>) -> Result<Missed, Error> {
         let mut filter = match after {
-            Some(id) => later_than(id, self.place(user, id).await?),
+            Some(id) => later_than(id, self.stored(user, id).await?),
             None => doc! {"read": false},
         };
         filter.insert("userId", user.as_str());
@@ -312,12 +312,12 @@ impl Store {
     }
 
     /// Where one of a user's notifications is stored, if it is, and by a version that says so.
-    async fn place(&self, user: &UserId, id: &str) -> Result<Option<Place>, Error> {
+    async fn stored(&self, user: &UserId, id: &str) -> Result<Option<Stored>, Error> {
         let found = self
             .notifications
             .find_one(doc! {"_id": id, "userId": user.as_str()})
             .await?;
-        Ok(found.and_then(|notification| notification.place))
+        Ok(found.and_then(|notification| notification.stored))
     }
 
     /// The id of the notification of a user that was stored last.

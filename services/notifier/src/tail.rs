@@ -80,7 +80,8 @@ async fn follow_all(
     hub.cut_off_all();
     let topic = format!("{}{}", config.topic_prefix, Topic::OrderStatus.plain_name());
     let mut readers = JoinSet::new();
-    let pushed: Vec<Arc<AtomicI64>> = stored.iter().map(|_| Arc::default()).collect();
+    let begin = |lane: &Option<Lease>| Arc::new(AtomicI64::new(lane.map_or(0, |lane| lane.offset)));
+    let pushed: Vec<Arc<AtomicI64>> = stored.iter().map(begin).collect();
     for ((number, from), pushed) in (0..config.partitions).zip(stored).zip(&pushed) {
         let partition = Partition {
             hub: Arc::clone(&hub),

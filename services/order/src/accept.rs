@@ -3,7 +3,7 @@
 //! The batch is one transaction: the fence, the orders, the turns of their customers, and the outbox.
 
 use crate::{
-    committer::{self, Committer, PATIENCE, Serving},
+    batcher::{self, Batcher, PATIENCE, Serving},
     document::Order,
     fence::Fence,
     reminder,
@@ -104,19 +104,19 @@ pub enum Answer {
     Busy,
 }
 
-/// Hands wishes to the committer.
+/// Hands wishes to the task that serves them.
 #[derive(Debug, Clone)]
-pub struct Acceptor(Committer<Wish, Answer>);
+pub struct Acceptor(Batcher<Wish, Answer>);
 
 impl Acceptor {
     /// Waits for the answer to a wish.
     pub async fn accept(&self, wish: Wish) -> Answer {
-        // It may still be accepted; the same key will then find it.
+        // It may still be accepted for a moment; the same key will then find it.
         self.0.ask(wish).await.unwrap_or(Answer::Busy)
     }
 }
 
-/// The acceptor and the committer that serves it until the process ends.
+/// The acceptor and the task that serves it until the process ends.
 pub fn start(
     store: Store,
     fence: Fence,
@@ -124,7 +124,7 @@ pub fn start(
     signs: Work,
     stop: CancellationToken,
 ) -> (Acceptor, impl Future<Output = ()>) {
-    let (committer, requests) = committer::queue();
+    let (batcher, requests) = batcher::queue();
     let serving = Serving {
         name: "accept",
         batch: BATCH,
@@ -145,7 +145,7 @@ pub fn start(
             commit(store, fence, by, now, wishes).await
         }
     });
-    (Acceptor(committer), serve)
+    (Acceptor(batcher), serve)
 }
 
 async fn commit(store: Store, fence: Fence, by: By, now: Timestamp, wishes: Vec<Wish>) -> Vec<Answer> {
@@ -236,11 +236,11 @@ async fn write(
         ids: &ids,
         left: &left,
     };
-    let mut decided = decide(batch, known.clone(), &bought, by.admission, now);
+    let mut decided = judge(batch, known.clone(), &bought, by.admission, now);
     let is_accepted = |answer: &&Answer| matches!(answer, Answer::Accepted(_));
     let accepted = decided.answers.iter().filter(is_accepted).count();
     if accepted > 0 && !fence.pass(session, accepted, by.version).await? {
-        decided = decide(batch, known, &bought, Admission::Closed, now);
+        decided = judge(batch, known, &bought, Admission::Closed, now);
     }
     let fresh: Vec<&Order> = decided
         .answers
@@ -380,7 +380,7 @@ struct Judged {
 }
 
 /// Decides a batch in order: repeats first, so that they are answered also after the end of the sale.
-fn decide(
+fn judge(
     batch: Batch<'_>,
     mut known: HashMap<OrderId, Order>,
     bought: &HashMap<String, i64>,
@@ -507,7 +507,7 @@ mod tests {
             ids: &ids,
             left: &vec![false; wishes.len()],
         };
-        decide(batch, HashMap::new(), &bought, admission, Timestamp::UNIX_EPOCH)
+        judge(batch, HashMap::new(), &bought, admission, Timestamp::UNIX_EPOCH)
     }
 
     #[test]

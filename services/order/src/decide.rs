@@ -3,10 +3,10 @@
 //! the other has made of it. Decisions that come while one commit is under way share the next.
 
 use crate::{
-    committer::{self, Committer, Serving},
+    batcher::{self, Batcher, Serving},
     document::Order,
     follow::status_message,
-    steps::{self, End, Step, time},
+    steps::{self, Step, Target, time},
     store::{Found, Store},
     tally::By,
 };
@@ -30,7 +30,7 @@ const BATCH: usize = 256;
 
 /// What somebody decides about an order.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct Request {
     /// The order.
     pub order: OrderId,
     /// Its user, if it must be this user's.
@@ -71,87 +71,92 @@ impl TransientError for DecideError {
     }
 }
 
-/// Hands decisions to their committer.
+/// Hands decisions to the task that carries them out.
 #[derive(Debug, Clone)]
-pub struct Decider(Committer<Wish, Option<Decided>>);
+pub struct Decider(Batcher<Request, Option<Decided>>);
 
 impl Decider {
     /// Waits for what becomes of a decision. `None`: too many wait or the database does not answer; asking again is safe.
-    pub async fn decide(&self, wish: Wish) -> Option<Decided> {
-        self.0.ask(wish).await.flatten()
+    pub async fn decide(&self, request: Request) -> Option<Decided> {
+        self.0.ask(request).await.flatten()
     }
 }
 
-/// The decider and the committer that serves it until the process ends.
+/// The decider and the task that serves it until the process ends.
 pub fn start(
     store: Store,
     clock: Clock,
     signs: Work,
     stop: CancellationToken,
 ) -> (Decider, impl Future<Output = ()>) {
-    let (committer, requests) = committer::queue();
+    let (batcher, requests) = batcher::queue();
     let serving = Serving {
         name: "decide",
         batch: BATCH,
         signs,
         stop,
     };
-    let serve = requests.serve(serving, move |wishes| {
+    let serve = requests.serve(serving, move |requests| {
         let (store, clock) = (store.clone(), clock.clone());
-        async move { commit(&store, wishes, By::Decision, clock.now()).await }
+        async move { commit(&store, requests, By::Decision, clock.now()).await }
     });
-    (Decider(committer), serve)
+    (Decider(batcher), serve)
 }
 
 /// One that the database does not carry through must not hinder the others: then each goes alone. Without an answer is what could not
 /// be done, and with none at all nothing was.
-async fn commit(store: &Store, wishes: Vec<Wish>, by: By, now: Timestamp) -> Vec<Option<Decided>> {
-    let wishes: Arc<[Wish]> = wishes.into();
-    match write(store, Arc::clone(&wishes), by, now).await {
+async fn commit(store: &Store, requests: Vec<Request>, by: By, now: Timestamp) -> Vec<Option<Decided>> {
+    let requests: Arc<[Request]> = requests.into();
+    match write(store, Arc::clone(&requests), by, now).await {
         Ok(decided) => return decided,
-        Err(error) if error.is_transient() || wishes.len() == 1 => {
-            tracing::warn!(%error, orders = wishes.len(), "cannot decide about orders");
+        Err(error) if error.is_transient() || requests.len() == 1 => {
+            tracing::warn!(%error, orders = requests.len(), "cannot decide about orders");
             return Vec::new();
         }
         Err(error) => {
-            tracing::warn!(%error, orders = wishes.len(), "deciding about each of these orders alone");
+            tracing::warn!(%error, orders = requests.len(), "deciding about each of these orders alone");
         }
     }
-    let mut all = Vec::with_capacity(wishes.len());
-    for wish in wishes.iter() {
-        let decided = write(store, [wish.clone()].into(), by, now).await;
+    let mut all = Vec::with_capacity(requests.len());
+    for request in requests.iter() {
+        let decided = write(store, [request.clone()].into(), by, now).await;
         if let Err(error) = &decided {
-            tracing::warn!(%error, order = %wish.order, "cannot decide about an order");
+            tracing::warn!(%error, order = %request.order, "cannot decide about an order");
         }
         all.push(decided.ok().and_then(|mut decided| decided.pop()).flatten());
     }
     all
 }
 
-/// Lets the holds of orders run out. One that was paid in the meantime stays paid. Returns how many could be decided about.
-pub(crate) async fn expire(store: &Store, due: Vec<OrderId>, now: Timestamp) -> usize {
-    let expire = |order| Wish {
-        order,
+/// Lets the holds of orders run out. One that was paid in the meantime stays paid. Returns those about which nobody could decide, and
+/// `None` where the database did not carry anything through.
+pub(crate) async fn expire(store: &Store, due: Vec<OrderId>, now: Timestamp) -> Option<Vec<OrderId>> {
+    let expire = |order: &OrderId| Request {
+        order: order.clone(),
         user: None,
         decision: Decision::Expire,
     };
-    let wishes = due.into_iter().map(expire).collect();
-    let decided = commit(store, wishes, By::Expiry, now).await;
-    decided.iter().flatten().count()
+    let decided = commit(store, due.iter().map(expire).collect(), By::Expiry, now).await;
+    if decided.is_empty() && !due.is_empty() {
+        return None;
+    }
+    let undecided = due.into_iter().zip(decided);
+    let undecided = undecided.filter_map(|(order, decided)| decided.is_none().then_some(order));
+    Some(undecided.collect())
 }
 
 /// Carries decisions out in one transaction, and answers them in their order.
 async fn write(
     store: &Store,
-    wishes: Arc<[Wish]>,
+    requests: Arc<[Request]>,
     by: By,
     now: Timestamp,
 ) -> Result<Vec<Option<Decided>>, DecideError> {
     store
         .transactions
         .run(|session| {
-            let (store, wishes) = (store.clone(), Arc::clone(&wishes));
-            async move { write_in(&store, session, &wishes, by, now).await }.boxed()
+            let (store, requests) = (store.clone(), Arc::clone(&requests));
+            async move { write_in(&store, session, &requests, by, now).await }.boxed()
         })
         .await
 }
@@ -159,14 +164,17 @@ async fn write(
 async fn write_in(
     store: &Store,
     session: &mut ClientSession,
-    wishes: &[Wish],
+    requests: &[Request],
     by: By,
     now: Timestamp,
 ) -> Result<Vec<Option<Decided>>, DecideError> {
-    let ids: BTreeSet<&str> = wishes.iter().map(|wish| wish.order.as_str()).collect();
+    let ids: BTreeSet<&str> = requests.iter().map(|request| request.order.as_str()).collect();
     let ids: Vec<&str> = ids.into_iter().collect();
     let mut found = store.orders_in(session, &ids).await?;
-    let decided: Vec<_> = wishes.iter().map(|wish| judge(wish, &mut found, now)).collect();
+    let decided: Vec<_> = requests
+        .iter()
+        .map(|request| decide(request, &mut found, now))
+        .collect();
     let ended: Vec<&Order> = decided
         .iter()
         .filter_map(|decided| match decided {
@@ -179,7 +187,7 @@ async fn write_in(
     }
     let step = |order: &&Order| Step {
         order: order.id.clone(),
-        to: End {
+        to: Target {
             state: order.state(),
             reason: order.reason,
             hold_expires_at: None,
@@ -196,20 +204,20 @@ async fn write_in(
 
 /// Decides about one of the orders, which is then as was decided: of two decisions in one batch the second hears of the first.
 /// About one that cannot be read nobody can decide.
-fn judge(wish: &Wish, found: &mut Found, now: Timestamp) -> Option<Decided> {
-    if found.unreadable.contains(&wish.order) {
+fn decide(request: &Request, found: &mut Found, now: Timestamp) -> Option<Decided> {
+    if found.unreadable.contains(&request.order) {
         return None;
     }
-    let order = found.orders.get_mut(&wish.order);
-    let Some(order) = order.filter(|order| wish.user.as_ref().is_none_or(|user| *user == order.user_id))
+    let order = found.orders.get_mut(&request.order);
+    let Some(order) = order.filter(|order| request.user.as_ref().is_none_or(|user| *user == order.user_id))
     else {
         return Some(Decided::NotFound);
     };
-    Some(match order.state().decide(wish.decision) {
+    Some(match order.state().decide(request.decision) {
         Verdict::Becomes(state) => {
             order.status = state.status;
             order.inventory_status = state.inventory;
-            order.reason = wish.decision.reason();
+            order.reason = request.decision.reason();
             order.updated_at = time(now);
             Decided::Done(order.clone())
         }

@@ -1,11 +1,15 @@
 //! Ends orders whose hold has run out without a payment. Their units go back when inventory hears of it.
 
-use crate::{decide, store::Store};
+use crate::{
+    decide,
+    steps::time,
+    store::{Aside, Store},
+};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::{
     IndexModel,
-    bson::{DateTime, doc},
+    bson::{Document, doc},
     options::IndexOptions,
 };
 use platform::{
@@ -14,7 +18,7 @@ use platform::{
 };
 use sale::{OrderId, order::OrderStatus};
 use serde::Deserialize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked for such orders.
@@ -35,6 +39,7 @@ pub(crate) fn index() -> IndexModel {
 pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut aside = Aside::new(Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -42,9 +47,14 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
         }
         while !stop.is_cancelled() {
             let (store, now) = (store.clone(), clock.now());
-            match mongo::detached(async move { end_due(&store, now).await }).await {
-                Ok(true) => {}
-                Ok(false) => break,
+            let due = aside.others(due(now), Instant::now());
+            match mongo::detached(async move { end_due(&store, due, now).await }).await {
+                Ok(Ended { undecided, is_all }) => {
+                    aside.add(undecided);
+                    if is_all {
+                        break;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot end orders whose hold has run out; trying again");
                     break;
@@ -61,12 +71,24 @@ struct Due {
     id: OrderId,
 }
 
-/// Returns whether there may be more.
-async fn end_due(store: &Store, now: Timestamp) -> Result<bool, MongoError> {
-    let due = doc! {
+/// Orders whose hold has run out.
+fn due(now: Timestamp) -> Document {
+    doc! {
         "status": OrderStatus::Pending.as_str(),
-        "holdExpiresAt": {"$exists": true, "$lte": DateTime::from_millis(now.as_millisecond())},
-    };
+        "holdExpiresAt": {"$exists": true, "$lte": time(now)},
+    }
+}
+
+/// What a round came to.
+#[derive(Debug)]
+struct Ended {
+    /// Those about which nobody could decide.
+    undecided: Vec<OrderId>,
+    /// Whether there are no more for now.
+    is_all: bool,
+}
+
+async fn end_due(store: &Store, due: Document, now: Timestamp) -> Result<Ended, MongoError> {
     let due: Vec<Due> = store
         .orders
         .clone_with_type::<Due>()
@@ -77,8 +99,14 @@ async fn end_due(store: &Store, now: Timestamp) -> Result<bool, MongoError> {
         .await?
         .try_collect()
         .await?;
-    let is_full = i64::try_from(due.len()).unwrap_or(BATCH) >= BATCH;
-    let ended = decide::expire(store, due.into_iter().map(|order| order.id).collect(), now).await;
-    // Those about which nobody can decide are due again at once.
-    Ok(is_full && ended > 0)
+    let is_all = i64::try_from(due.len()).unwrap_or(BATCH) < BATCH;
+    let due = due.into_iter().map(|order| order.id).collect();
+    Ok(match decide::expire(store, due, now).await {
+        Some(undecided) => Ended { undecided, is_all },
+        // Those that are left are due again in a moment.
+        None => Ended {
+            undecided: Vec::new(),
+            is_all: true,
+        },
+    })
 }

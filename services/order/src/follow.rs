@@ -3,7 +3,7 @@
 use crate::{
     document::Order,
     resend,
-    steps::{self, End, Step, time},
+    steps::{self, Step, Target, time},
     store::{Found, Store},
     tally::By,
 };
@@ -78,7 +78,7 @@ impl Follow {
             order.hold_expires_at = hold_expires_at.map(time);
             steps.push(Step {
                 order: order.id.clone(),
-                to: End {
+                to: Target {
                     state,
                     reason,
                     hold_expires_at,

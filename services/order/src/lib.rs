@@ -4,14 +4,14 @@
 //! - [`follow`] is the lane handler that moves orders on by what inventory says;
 //! - [`reminder`] asks inventory again where no answer came, and [`resend`] says again what a broker has lost;
 //! - [`decide`] ends an order that is called off, paid or not paid, and [`expiry`] one whose hold has run out;
-//! - `committer` gathers what [`accept`] and [`decide`] are asked, and `steps` writes where orders have come to;
+//! - `batcher` gathers what [`accept`] and [`decide`] are asked, and `steps` writes where orders have come to;
 //! - [`catalogue`] keeps the products and prices that acceptance looks at in memory;
 //! - [`tally`] counts the orders by their end;
 //! - [`store`] is the collections, [`routes`] the HTTP API, [`settlement`] the evidence that a sale is settled.
 
 pub mod accept;
+mod batcher;
 pub mod catalogue;
-mod committer;
 pub mod decide;
 pub mod document;
 pub mod expiry;

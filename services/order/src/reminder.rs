@@ -4,7 +4,12 @@
 //! Asking twice does no more than asking once: inventory holds units for an order once, and answers a repeat from what it
 //! has stored. An order is asked about less and less often, so that a long standstill makes no flood.
 
-use crate::{accept, document::Order, store::Store};
+use crate::{
+    accept,
+    document::Order,
+    steps::time,
+    store::{Aside, Found, Store},
+};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::{
@@ -18,8 +23,15 @@ use platform::{
     metrics::must,
 };
 use prometheus::{IntCounter, register_int_counter};
-use sale::order::{InventoryStatus, OrderStatus};
-use std::{sync::LazyLock, time::Duration};
+use sale::{
+    OrderId,
+    order::{InventoryStatus, OrderStatus},
+};
+use std::{
+    collections::HashSet,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked for such orders.
@@ -67,6 +79,7 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
     LazyLock::force(&ASKED_AGAIN);
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut aside = Aside::new(Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -74,9 +87,14 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
         }
         while !stop.is_cancelled() {
             let (store, now) = (store.clone(), clock.now());
-            match mongo::detached(async move { ask_again(&store, now).await }).await {
-                Ok(0) => break,
-                Ok(asked) => {
+            let due = aside.others(due(now), Instant::now());
+            match mongo::detached(async move { ask_again(&store, due, now).await }).await {
+                Ok((0, unreadable)) => {
+                    aside.add(unreadable);
+                    break;
+                }
+                Ok((asked, unreadable)) => {
+                    aside.add(unreadable);
                     ASKED_AGAIN.inc_by(asked);
                     tracing::warn!(
                         orders = asked,
@@ -92,8 +110,8 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
     }
 }
 
-async fn ask_again(store: &Store, now: Timestamp) -> Result<u64, MongoError> {
-    let time = |at: Timestamp| DateTime::from_millis(at.as_millisecond());
+/// Orders that are to be asked about by now.
+fn due(now: Timestamp) -> Document {
     let mut due = unanswered();
     due.insert(
         "$or",
@@ -103,17 +121,28 @@ async fn ask_again(store: &Store, now: Timestamp) -> Result<u64, MongoError> {
             doc! {"askAt": null, "createdAt": {"$lte": time(now - PATIENCE)}},
         ],
     );
-    let due = store.some(due, BATCH).await?;
+    due
+}
+
+/// Returns how many were asked about, and which could not be read.
+async fn ask_again(
+    store: &Store,
+    due: Document,
+    now: Timestamp,
+) -> Result<(u64, HashSet<OrderId>), MongoError> {
+    let Found { orders, unreadable } = store.some(due, BATCH).await?;
+    let due: Vec<Order> = orders.into_values().collect();
     if due.is_empty() {
-        return Ok(0);
+        return Ok((0, unreadable));
     }
-    store
+    let asked = store
         .transactions
         .run(|session| {
             let (store, due) = (store.clone(), due.clone());
             async move { ask(&store, session, &due, now).await }.boxed()
         })
-        .await
+        .await?;
+    Ok((asked, unreadable))
 }
 
 /// Asks about those that nobody has asked about, and that nothing was said of, meanwhile.

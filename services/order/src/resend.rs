@@ -17,7 +17,7 @@ use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
     Database,
-    bson::{DateTime, doc},
+    bson::{self, DateTime, Document, doc},
 };
 use platform::{
     backends::mongo::{self, MongoError},
@@ -170,14 +170,19 @@ impl Resend {
     /// The last id of the page behind one, and of how many of its orders something was said; `None` behind the last page.
     async fn say_of_page(&self, again: &Again, after: &str) -> Result<Option<(String, u64)>, MongoError> {
         let page = self.page(after).await?;
-        let Some(last) = page.last().map(|glance| glance.id.as_str().to_owned()) else {
+        let last = page.last().and_then(|order| order.get_str("_id").ok());
+        let Some(last) = last.map(str::to_owned) else {
             return Ok(None);
         };
+        // Of one that cannot be read nothing can be said.
+        let glances = page
+            .into_iter()
+            .filter_map(|order| bson::deserialize_from_document(order).ok());
         let lost = |glance: &Glance| {
             let partition = partition_of(glance.id.as_str(), self.partitions);
             again.partitions.contains(&partition) && again.concerns.is_one(glance)
         };
-        let ids: Vec<OrderId> = page.into_iter().filter(lost).map(|glance| glance.id).collect();
+        let ids: Vec<OrderId> = glances.filter(lost).map(|glance| glance.id).collect();
         let mut said = 0;
         for some in ids.chunks(SAID_AT_ONCE) {
             said += self.say_of(some.to_vec(), again.message).await?;
@@ -187,8 +192,8 @@ impl Resend {
 
     /// Orders in the order of their ids. All of them: with a filter that few match, one page would be a walk through the whole
     /// collection, which no deadline allows.
-    async fn page(&self, after: &str) -> Result<Vec<Glance>, MongoError> {
-        let orders = self.store.orders.clone_with_type::<Glance>();
+    async fn page(&self, after: &str) -> Result<Vec<Document>, MongoError> {
+        let orders = self.store.orders.clone_with_type::<Document>();
         let behind = doc! {"_id": {"$gt": after}};
         mongo::detached(async move {
             let page = orders

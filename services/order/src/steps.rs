@@ -17,19 +17,19 @@ use std::collections::HashMap;
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) order: OrderId,
-    pub(crate) to: End,
+    pub(crate) to: Target,
 }
 
 /// Where a step leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct End {
+pub(crate) struct Target {
     pub(crate) state: OrderState,
     pub(crate) reason: Option<FailureReason>,
     /// Until when it waits for a payment, if it does.
     pub(crate) hold_expires_at: Option<Timestamp>,
 }
 
-impl End {
+impl Target {
     /// Whether its buyer has something to hear: it is over, or is to be paid.
     pub(crate) fn is_news(self) -> bool {
         self.state.status.is_terminal() || self.hold_expires_at.is_some()
@@ -46,7 +46,7 @@ pub(crate) async fn write(
     steps: &[Step],
     now: Timestamp,
 ) -> Result<(), Error> {
-    for (to, ids) in by_end(steps) {
+    for (to, ids) in by_target(steps) {
         let mut set = doc! {
             "status": to.state.status.as_str(),
             "inventoryStatus": to.state.inventory.as_str(),
@@ -71,7 +71,7 @@ pub(crate) fn time(at: Timestamp) -> DateTime {
 
 /// The orders that steps lead to the same end. An order with several steps is at the end of its last one only: the groups
 /// are written in any order.
-fn by_end(steps: &[Step]) -> HashMap<End, Vec<&str>> {
+fn by_target(steps: &[Step]) -> HashMap<Target, Vec<&str>> {
     let ends: HashMap<&str, _> = steps.iter().map(|step| (step.order.as_str(), step.to)).collect();
     let mut groups: HashMap<_, Vec<_>> = HashMap::new();
     for (order, end) in ends {
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn of_several_steps_of_an_order_the_last_is_kept() {
         let accepted = OrderState::ACCEPTED;
-        let at = |state| End {
+        let at = |state| Target {
             state,
             reason: None,
             hold_expires_at: None,
@@ -118,6 +118,6 @@ mod tests {
         });
         let ends = [(held, &waits), (paid, &pays), (expired, &runs_out)];
         let ends = ends.map(|(end, order)| (at(end), vec![order.as_str()]));
-        assert_eq!(by_end(&steps), ends.into());
+        assert_eq!(by_target(&steps), ends.into());
     }
 }

@@ -11,7 +11,10 @@ use mongodb::{
 use platform::backends::mongo::Transactions;
 use sale::{OrderId, ProductId, UserId};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
 /// Where acceptances of one customer and one product meet that has a limit: each writes it, so of two at once one runs again and
 /// counts the other's order. What a customer holds or has bought the orders say themselves.
@@ -59,18 +62,62 @@ impl Found {
     fn among(documents: Vec<Document>) -> Self {
         let mut found = Self::default();
         for document in documents {
-            let id = OrderId::new(document.get_str("_id").unwrap_or_default());
-            match bson::deserialize_from_document::<Order>(document) {
+            match read(document) {
                 Ok(order) => {
-                    found.orders.insert(id, order);
+                    found.orders.insert(order.id.clone(), order);
                 }
-                Err(error) => {
-                    tracing::error!(order = %id, %error, "an order cannot be read; leaving it alone");
+                Err(id) => {
                     found.unreadable.insert(id);
                 }
             }
         }
         found
+    }
+}
+
+/// An order, or the id of one that cannot be read.
+fn read(document: Document) -> Result<Order, OrderId> {
+    let id = OrderId::new(document.get_str("_id").unwrap_or_default());
+    bson::deserialize_from_document(document).map_err(|error| {
+        tracing::error!(order = %id, %error, "an order cannot be read; leaving it alone");
+        id
+    })
+}
+
+/// Orders about which nothing can be done for now: work that looks for the oldest first would find nothing else.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    orders: HashSet<OrderId>,
+    since: Instant,
+}
+
+impl Aside {
+    /// Remembered at the most.
+    const MOST: usize = 1_000;
+    /// After so long all of them are looked at again: somebody may have mended them.
+    const AT_LAST: Duration = Duration::from_secs(300);
+
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            orders: HashSet::new(),
+            since: now,
+        }
+    }
+
+    pub(crate) fn add(&mut self, orders: impl IntoIterator<Item = OrderId>) {
+        self.orders.extend(orders);
+    }
+
+    /// A filter for others.
+    pub(crate) fn others(&mut self, mut filter: Document, now: Instant) -> Document {
+        if self.orders.len() >= Self::MOST || now.duration_since(self.since) >= Self::AT_LAST {
+            *self = Self::new(now);
+        }
+        if !self.orders.is_empty() {
+            let aside: Vec<&str> = self.orders.iter().map(OrderId::as_str).collect();
+            filter.insert("_id", doc! {"$nin": aside});
+        }
+        filter
     }
 }
 
@@ -90,6 +137,13 @@ impl After {
     /// The key of an order in a list.
     pub fn key(order: &Order) -> String {
         format!("{}:{}", order.created_at.timestamp_millis(), order.id)
+    }
+
+    fn of(order: &Document) -> Option<Self> {
+        Some(Self {
+            created_at: *order.get_datetime("createdAt").ok()?,
+            id: order.get_str("_id").ok()?.to_owned(),
+        })
     }
 
     /// Reads a key back.
@@ -135,16 +189,34 @@ impl Store {
         self.orders.find_one(doc! {"_id": id.as_str()}).await
     }
 
-    /// A page of orders, newest first: one user's, or everybody's.
+    /// A page of orders, newest first: one user's, or everybody's. Those that cannot be read are passed over.
     ///
     /// # Errors
     /// The driver's.
     pub async fn page(
         &self,
         user: Option<&UserId>,
-        after: Option<After>,
-        limit: i64,
+        mut after: Option<After>,
+        limit: usize,
     ) -> Result<Vec<Order>, Error> {
+        let mut page = Vec::with_capacity(limit);
+        loop {
+            let found = self.documents(user, after.as_ref(), limit - page.len()).await?;
+            let is_last = found.len() < limit - page.len();
+            after = found.last().and_then(After::of);
+            page.extend(found.into_iter().filter_map(|document| read(document).ok()));
+            if is_last || page.len() >= limit || after.is_none() {
+                return Ok(page);
+            }
+        }
+    }
+
+    async fn documents(
+        &self,
+        user: Option<&UserId>,
+        after: Option<&After>,
+        limit: usize,
+    ) -> Result<Vec<Document>, Error> {
         let mut filter = Document::new();
         if let Some(user) = user {
             filter.insert("userId", user.as_str());
@@ -154,14 +226,15 @@ impl Store {
                 "$or",
                 vec![
                     doc! {"createdAt": {"$lt": after.created_at}},
-                    doc! {"createdAt": after.created_at, "_id": {"$lt": after.id}},
+                    doc! {"createdAt": after.created_at, "_id": {"$lt": &after.id}},
                 ],
             );
         }
         self.orders
+            .clone_with_type::<Document>()
             .find(filter)
             .sort(doc! {"createdAt": -1, "_id": -1})
-            .limit(limit)
+            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .await?
             .try_collect()
             .await
@@ -189,18 +262,37 @@ impl Store {
         }
     }
 
-    /// Orders that a filter finds, `limit` at the most. Those that cannot be read are left out.
+    /// Orders that a filter finds, `limit` at the most.
     ///
     /// # Errors
     /// The driver's.
-    pub(crate) async fn some(&self, filter: Document, limit: i64) -> Result<Vec<Order>, Error> {
+    pub(crate) async fn some(&self, filter: Document, limit: i64) -> Result<Found, Error> {
         let documents = self.orders.clone_with_type::<Document>();
         let found: Vec<Document> = documents.find(filter).limit(limit).await?.try_collect().await?;
-        Ok(Found::among(found).orders.into_values().collect())
+        Ok(Found::among(found))
     }
 }
 
 /// The id of a turn.
 pub(crate) fn turn_id(user: &UserId, product: &ProductId) -> String {
     format!("{user}/{product}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_is_looked_at_again_after_a_while() {
+        let begun = Instant::now();
+        let mut aside = Aside::new(begun);
+        let all = doc! {"status": "PENDING"};
+        assert_eq!(aside.others(all.clone(), begun), all);
+        aside.add([OrderId::new("strange")]);
+        let others = doc! {"status": "PENDING", "_id": {"$nin": ["strange"]}};
+        assert_eq!(aside.others(all.clone(), begun), others);
+        assert_eq!(aside.others(all.clone(), begun + Aside::AT_LAST), all);
+        aside.add((0..Aside::MOST).map(|n| OrderId::new(n.to_string())));
+        assert_eq!(aside.others(all.clone(), begun + Aside::AT_LAST), all);
+    }
 }

@@ -3,7 +3,10 @@
 //! [`crate::backends::Credentials`] and the key directory.
 
 use crate::http::client_address::Network;
-use sale::{Currency, SaleId, order::Confirmation};
+use sale::{
+    Currency, SaleId,
+    order::{Confirmation, LONGEST_HOLD_HOURS},
+};
 use serde::{Deserialize, Serialize};
 use std::{net::IpAddr, path::Path};
 use url::Url;
@@ -78,9 +81,6 @@ pub struct Data {
 
 /// The database of accounts when nothing else is said.
 pub const DEFAULT_ACCOUNTS_DATABASE: &str = "quicksale";
-
-/// The longest that an order may wait for its payment: 30 days, as in a FlashSale.
-const LONGEST_RESERVATION_SECONDS: u64 = 720 * 60 * 60;
 
 /// How the sale's topics are named and cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,8 +198,9 @@ impl Config {
         if self.kafka.partitions < 1 {
             return value("kafka.partitions", "must be at least 1");
         }
-        if !(1..=LONGEST_RESERVATION_SECONDS).contains(&self.reservation_ttl_seconds) {
-            return value("reservationTtlSeconds", "must be 1 to 2592000 (30 days)");
+        let longest = u64::from(LONGEST_HOLD_HOURS) * 3_600;
+        if !(1..=longest).contains(&self.reservation_ttl_seconds) {
+            return value("reservationTtlSeconds", &format!("must be from 1 to {longest}"));
         }
         for proxy in &self.http.trusted_proxies {
             if Network::parse(proxy).is_none() {

@@ -8,6 +8,9 @@ pub const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 /// The most lines of an order, each of another product.
 pub const MOST_ITEMS: usize = 100;
 
+/// The longest that units may wait for a payment, in hours: 30 days.
+pub const LONGEST_HOLD_HOURS: u32 = 720;
+
 /// Where an order stands for its buyer. Everything but `Pending` is terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

@@ -173,7 +173,7 @@ async fn a_database_that_stands_still_costs_lanes_and_no_order() -> Result<()> {
                 if stop.load(Ordering::Acquire) {
                     break;
                 }
-                accepted.extend(place_in_the_end(&shop, &format!("buyer-{n}-{order}")).await?);
+                accepted.push(place_in_the_end(&shop, &format!("buyer-{n}-{order}")).await?);
             }
             anyhow::Ok(accepted)
         })
@@ -209,7 +209,8 @@ async fn a_database_that_stands_still_costs_lanes_and_no_order() -> Result<()> {
     }
     overdue?;
     let all = u64::try_from(accepted.len())?;
-    eventually(SETTLED, "each order has its unit", async || {
+    // What was lost on the way is asked for after half a minute.
+    eventually(SETTLED * 3, "each order has its unit", async || {
         let confirmed = mongodb::bson::doc! {"_id": {"$in": &accepted}, "status": "CONFIRMED"};
         Ok(world.count_orders(confirmed).await? == all)
     })
@@ -218,16 +219,17 @@ async fn a_database_that_stands_still_costs_lanes_and_no_order() -> Result<()> {
 }
 
 /// Asks for a unit under one key until there is an answer; the id of the order.
-async fn place_in_the_end(shop: &Shop, key: &str) -> Result<Option<String>> {
+async fn place_in_the_end(shop: &Shop, key: &str) -> Result<String> {
     for _ in 0..100 {
         match shop.order(key, key, "STILL", 1).await {
             Ok(placed) if placed.status == 201 => {
-                return Ok(placed.json["order"]["_id"].as_str().map(str::to_owned));
+                let id = placed.json["order"]["_id"].as_str();
+                return Ok(id.context("no _id")?.to_owned());
             }
             _ => tokio::time::sleep(Duration::from_millis(500)).await,
         }
     }
-    Ok(None)
+    anyhow::bail!("{key} has no answer")
 }
 
 /// Redis knows which keys have made an order, and the order service knows it better.

@@ -10,6 +10,7 @@ use quicksale_tests::{
     world::{World, eventually},
 };
 use sale::order::Confirmation;
+use std::time::Duration;
 
 /// Orders that are decided about.
 const ORDERS: usize = 60;
@@ -28,8 +29,16 @@ async fn decisions_that_come_together_share_commits_and_each_has_its_own_answer(
     let payment = world.shop.token("the-payment", Role::Service)?;
     let batches = "quicksale_order_batch_size_count{work=\"decide\"}";
     let before = world.metric("order", batches).await?;
-    let decided = orders.iter().enumerate().map(|(n, order)| {
-        let (world, payment) = (&world, &payment);
+    // The first commit waits for somebody else's, and the others gather.
+    let mut session = world.database.client().start_session().await?;
+    session.start_transaction().await?;
+    let documents = world.database.collection::<Document>("orders");
+    documents
+        .update_one(doc! {"_id": &orders[0]}, doc! {"$set": {"touched": true}})
+        .session(&mut session)
+        .await?;
+    let decide = |n: usize| {
+        let (world, payment, order) = (&world, &payment, &orders[n]);
         async move {
             if n % 2 == 0 {
                 return ask(world, order, "confirm", payment).await;
@@ -37,8 +46,26 @@ async fn decisions_that_come_together_share_commits_and_each_has_its_own_answer(
             let buyer = world.shop.token(&user(n), Role::Buyer)?;
             ask(world, order, "cancel", &buyer).await
         }
-    });
-    let (decided, unknown) = tokio::join!(join_all(decided), ask(&world, "unknown", "confirm", &payment));
+    };
+    let others = async {
+        eventually(SETTLED, "the first commit has begun", async || {
+            Ok(world.metric("order", batches).await? > before)
+        })
+        .await?;
+        let others = join_all((1..ORDERS).map(decide));
+        let let_go = async {
+            // Shorter than a transaction is tried.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            session.abort_transaction().await
+        };
+        let unknown = ask(&world, "unknown", "confirm", &payment);
+        let (others, aborted, unknown) = tokio::join!(others, let_go, unknown);
+        aborted?;
+        anyhow::Ok((others, unknown))
+    };
+    let (first, others) = tokio::join!(decide(0), others);
+    let (others, unknown) = others?;
+    let decided = std::iter::once(first).chain(others);
     unknown?.expect_problem(404, "not_found")?;
     for (n, (order, decided)) in orders.iter().zip(decided).enumerate() {
         let end = if n % 2 == 0 { "CONFIRMED" } else { "CANCELLED" };

@@ -197,7 +197,7 @@ async fn commit_until_done<H: Handler>(
             return;
         }
         signs.heart.beat();
-        let Some(attempt) = attempt(committer, &batch, &poison).await else {
+        let Ok(attempt) = attempt(committer, &batch, &poison).await else {
             signs.work.failed(&"a batch has no end");
             give_up_lanes(committer.handler.group(), &batch);
             return;
@@ -221,7 +221,7 @@ async fn commit_until_done<H: Handler>(
                 signs.work.failed(&error);
                 tracing::warn!(group = committer.handler.group(), %error, "cannot commit; trying on");
                 if refusals.are_for_good(lies_in_a_message(&error), Instant::now()) {
-                    if commit_one_by_one(committer, &batch, &mut poison).await.is_none() {
+                    if commit_one_by_one(committer, &batch, &mut poison).await.is_err() {
                         give_up_lanes(committer.handler.group(), &batch);
                         return;
                     }
@@ -237,19 +237,23 @@ async fn commit_until_done<H: Handler>(
     }
 }
 
-/// One attempt to commit, in a task of its own: a call of the driver must not be dropped. `None` if it has no end; what comes of it
-/// later fails as soon as somebody else owns the lanes.
+/// A batch that the database neither carries through nor refuses in time. What comes of it later fails as soon as somebody else owns the
+/// lanes.
+#[derive(Debug)]
+struct NoEnd;
+
+/// One attempt to commit, in a task of its own: a call of the driver must not be dropped.
 async fn attempt<H: Handler>(
     committer: &Arc<Committer<H>>,
     batch: &Arc<Vec<Fetched>>,
     poison: &Poison,
-) -> Option<Result<usize, ApplyError>> {
+) -> Result<Result<usize, ApplyError>, NoEnd> {
     let (committer, batch, poison) = (Arc::clone(committer), Arc::clone(batch), poison.clone());
     let work = tokio::spawn(async move { committer.commit(&batch, &poison).await });
     match tokio::time::timeout(BATCH_DEADLINE, work).await {
-        Ok(Ok(done)) => Some(done),
-        Ok(Err(panicked)) => Some(Err(MongoError::Panicked(panicked.to_string()).into())),
-        Err(_) => None,
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(panicked)) => Ok(Err(MongoError::Panicked(panicked.to_string()).into())),
+        Err(_) => Err(NoEnd),
     }
 }
 
@@ -289,19 +293,19 @@ async fn drop_lost<H: Handler>(
 }
 
 /// Finds the messages that the database refuses by trying each alone, without moving any offset for good: a message
-/// that passes alone is committed with its offset, the first that does not is marked, and the batch goes on. `None` if one has no end.
+/// that passes alone is committed with its offset, the first that does not is marked, and the batch goes on.
 async fn commit_one_by_one<H: Handler>(
     committer: &Arc<Committer<H>>,
     batch: &[Fetched],
     poison: &mut Poison,
-) -> Option<()> {
+) -> Result<(), NoEnd> {
     for part in batch {
         if part.records.is_empty()
             && attempt(committer, &Arc::new(vec![part.clone()]), poison)
                 .await?
                 .is_err()
         {
-            return Some(());
+            return Ok(());
         }
         let mut from = part.from;
         for (offset, record) in &part.records {
@@ -320,13 +324,13 @@ async fn commit_one_by_one<H: Handler>(
                         offset: *offset,
                     };
                     poison.insert(place, error.to_string());
-                    return Some(());
+                    return Ok(());
                 }
-                Err(_) => return Some(()),
+                Err(_) => return Ok(()),
             }
         }
     }
-    Some(())
+    Ok(())
 }
 
 /// Whether what is written can never be written, as opposed to a server that is away, busy, full or does not let us.

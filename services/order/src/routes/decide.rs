@@ -2,7 +2,7 @@
 
 use super::{Orders, owner};
 use crate::{
-    decide::{Decided, Wish},
+    decide::{Decided, Request},
     document::OrderView,
 };
 use axum::extract::State;
@@ -88,12 +88,12 @@ async fn end(
     decision: Decision,
     message: &str,
 ) -> Result<Json<EndedView>, Problem> {
-    let wish = Wish {
+    let request = Request {
         order: OrderId::new(id),
         user,
         decision,
     };
-    match orders.decider.decide(wish).await.ok_or_else(Problem::busy)? {
+    match orders.decider.decide(request).await.ok_or_else(Problem::busy)? {
         Decided::Done(order) | Decided::Already(order) => Ok(Json(EndedView {
             message: message.to_owned(),
             order: order.view(orders.currency),

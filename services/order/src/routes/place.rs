@@ -61,7 +61,7 @@ pub(super) struct Placed {
 /// Places an order. 201 means that it is accepted and will come to an end that you can read and are told of.
 #[utoipa::path(post, path = "/api/orders", tag = "orders", request_body = NewOrder, security(("bearer" = [])),
     params(("Idempotency-Key" = String, Header, description = "1 to 255 printable characters; one key makes one order")),
-    responses((status = 201, body = Placed, description = "Accepted; for a repeat, with Idempotency-Replayed: true"),
+    responses((status = 201, body = Placed, description = "Accepted; Location is the order's address. For a repeat, with Idempotency-Replayed: true"),
         (status = 409, body = Problem, description = "sold_out, units_held, sale_not_open, sale_closed, sale_halted, customer_limit"),
         (status = 422, body = Problem, description = "idempotency_key_reused")))]
 pub(super) async fn place(

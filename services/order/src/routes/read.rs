@@ -57,7 +57,7 @@ pub(super) async fn list(
     let (store, user) = (orders.store.clone(), owner(&caller));
     let found = mongo::detached(async move {
         store
-            .page(user.as_ref(), after, i64::from(limit) + 1)
+            .page(user.as_ref(), after, limit as usize + 1)
             .await
             .map_err(MongoError::from)
     })

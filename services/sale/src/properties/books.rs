@@ -1,5 +1,6 @@
 //! The books of a small sale: orders and inventory tell each other what happened, in messages that come late, again and in any
-//! order, while somebody decides. The books agree all the while, and nothing is left open at the end.
+//! order, while somebody decides. The books agree all the while, and nothing is left open at the end. Inventory is told here in its
+//! simplest form, by the rules that it follows; its own planning is tested where it is.
 
 use super::{Law, holds, ledger, order::DECISIONS};
 use crate::{

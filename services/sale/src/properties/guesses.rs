@@ -86,7 +86,7 @@ fn crowds(most: usize) -> impl Strategy<Value = Vec<(i64, usize)>> {
 }
 
 /// The hour in which the number holds is shorter by what clocks differ, at either end; with one clock it is the whole hour.
-/// Clocks that differ by an hour themselves would start over by each other's readings.
+/// Clocks that differ by more make nobody forget either: see the tests of the rules themselves.
 #[test]
 fn one_address_never_has_more_than_its_number_in_an_hour() {
     let behind = select(vec![0, 0, 1, 1_000, 60_000, 600_000_i64]);

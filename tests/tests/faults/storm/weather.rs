@@ -137,28 +137,28 @@ impl Weather {
             76..86 if self.heavy > 0 => {
                 self.heavy -= 1;
                 let names = [
-                    ("kafka", "Kafka killed"),
-                    ("mongodb", "MongoDB killed"),
-                    ("redis", "Redis killed"),
+                    ("kafka", "Kafka killed", "Kafka frozen"),
+                    ("mongodb", "MongoDB killed", "MongoDB frozen"),
+                    ("redis", "Redis killed", "Redis frozen"),
                 ];
-                let (name, kind) = names[chance.random_range(0..names.len())];
+                let (name, killed, frozen) = names[chance.random_range(0..names.len())];
                 if chance.random_bool(0.3) {
                     world.backends.freeze(name).await?;
                     tokio::time::sleep(drawn(chance, HANGS_MS)).await;
                     world.backends.thaw(name).await?;
-                    self.faults.note("backends frozen");
+                    self.faults.note(frozen);
                 } else {
                     world.backends.kill(name).await?;
                     tokio::time::sleep(drawn(chance, AWAY_MS)).await;
                     world.backends.start(name).await?;
-                    self.faults.note(kind);
+                    self.faults.note(killed);
                 }
             }
             86..89 if self.heavy > 0 => {
                 self.heavy -= 1;
                 let topic = Topic::ALL[chance.random_range(0..Topic::ALL.len())];
                 if drop_records(world, topic, chance).await? {
-                    self.faults.note("times records dropped");
+                    self.faults.note("partitions emptied");
                 }
             }
             89..92 if self.heavy > 0 => {

@@ -1,7 +1,7 @@
-//! One committer for many requests: while one commit is under way the next batch gathers, then goes whole.
+//! Many requests in one commit: while one is under way the next batch gathers, then goes whole.
 //!
-//! A commit costs an `fdatasync`, some milliseconds, whether it holds one order or hundreds. So there is one committer of a kind in
-//! a process, and requests wait for it in a bounded queue.
+//! A commit costs an `fdatasync`, some milliseconds, whether it holds one order or hundreds. So requests of a kind wait in a bounded
+//! queue, and one task of the process serves it.
 
 use platform::{health::Work, metrics::must};
 use prometheus::{HistogramVec, register_histogram_vec};
@@ -9,7 +9,7 @@ use std::{future::Future, sync::LazyLock, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// Requests that wait for the committer. At some thousand a second this is well under a second of waiting;
+/// Requests that wait. At some thousand a second this is well under a second of waiting;
 /// whoever finds it full is told to come back.
 const QUEUE: usize = 2_048;
 /// How long a request waits for its answer.
@@ -27,13 +27,13 @@ static BATCH_SIZE: LazyLock<HistogramVec> = LazyLock::new(|| {
     ))
 });
 
-/// Hands requests to a committer.
+/// Hands requests to the task that serves them.
 #[derive(Debug)]
-pub(crate) struct Committer<R, A> {
+pub(crate) struct Batcher<R, A> {
     queue: mpsc::Sender<Waiting<R, A>>,
 }
 
-impl<R, A> Clone for Committer<R, A> {
+impl<R, A> Clone for Batcher<R, A> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
@@ -51,7 +51,7 @@ struct Waiting<R, A> {
     answer: oneshot::Sender<A>,
 }
 
-/// What a committer serves, and how.
+/// What is served, and how.
 pub(crate) struct Serving {
     /// Its name among the metrics.
     pub(crate) name: &'static str,
@@ -63,13 +63,13 @@ pub(crate) struct Serving {
     pub(crate) stop: CancellationToken,
 }
 
-/// A committer, and the requests that it is handed.
-pub(crate) fn queue<R, A>() -> (Committer<R, A>, Requests<R, A>) {
+/// A queue of requests, from both ends.
+pub(crate) fn queue<R, A>() -> (Batcher<R, A>, Requests<R, A>) {
     let (queue, waiting) = mpsc::channel(QUEUE);
-    (Committer { queue }, Requests(waiting))
+    (Batcher { queue }, Requests(waiting))
 }
 
-impl<R, A> Committer<R, A> {
+impl<R, A> Batcher<R, A> {
     /// Waits for the answer to a request. Without one, too many wait or the database does not answer: the request may still be
     /// carried through.
     pub(crate) async fn ask(&self, request: R) -> Option<A> {
@@ -119,7 +119,7 @@ where
             let answers = match tokio::time::timeout(DEADLINE, tokio::spawn(commit(requests))).await {
                 Ok(Ok(answers)) => answers,
                 Ok(Err(error)) => {
-                    tracing::error!(name, %error, "the committer failed");
+                    tracing::error!(name, %error, "the work on a batch has panicked");
                     return;
                 }
                 Err(_) => {
