@@ -7,7 +7,7 @@ use sale::{
     order::{FailureReason, InventoryOutcome, InventoryStatus, OrderStatus},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 use uuid::{ContextV7, Uuid};
 
 /// The version this code writes. A reader stops its lane at a later one, and sends what is no message to the dead letters.
@@ -134,6 +134,17 @@ fn id(at: Timestamp) -> String {
     Uuid::new_v7(uuid::Timestamp::from_unix(&IDS, seconds, nanoseconds)).to_string()
 }
 
+/// When the message with an id was made, less some time, and the least id that one of then can have. `None` for what is no id.
+pub fn before(id: &str, by: Duration) -> Option<(Timestamp, String)> {
+    let id = Uuid::parse_str(id.get(..36)?).ok()?;
+    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+    let at = Duration::new(seconds, nanoseconds).saturating_sub(by);
+    let millis = u64::try_from(at.as_millis()).ok()?;
+    let least = uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid();
+    let at = Timestamp::from_millisecond(i64::try_from(millis).ok()?).ok()?;
+    Some((at, least.to_string()))
+}
+
 impl Message {
     /// A new message.
     pub fn new(order_id: OrderId, at: Timestamp, traceparent: Option<String>, payload: Payload) -> Self {
@@ -241,5 +252,31 @@ mod tests {
             let error = Message::decode(Some(garbage), None).unwrap_err();
             assert!(!error.is_from_the_future(), "{error}");
         }
+    }
+
+    #[test]
+    fn an_id_leads_back_to_the_least_one_of_a_while_before() {
+        let made = |millis: u64, rest: u8| {
+            let id = uuid::Builder::from_unix_timestamp_millis(millis, &[rest; 10]);
+            id.into_uuid().to_string()
+        };
+        let (at, least) = before(&made(10_000_000, 7), Duration::from_secs(600)).unwrap();
+        assert_eq!(at, Timestamp::from_millisecond(9_400_000).unwrap());
+        assert!(
+            least < made(9_400_000, 1) && least > made(9_399_999, 255),
+            "{least}"
+        );
+        // The twin of a dead letter begins with one.
+        assert!(before(&format!("{}:twin", made(5, 7)), Duration::ZERO).is_some());
+        assert_eq!(before("of another kind", Duration::ZERO), None);
+    }
+
+    #[test]
+    fn ids_of_one_process_sort_in_the_order_in_which_they_were_made() {
+        let at = |millis| Timestamp::from_millisecond(millis).unwrap();
+        let ids: Vec<String> = [5_000, 5_000, 5_000, 4_000, 6_000]
+            .map(|millis| id(at(millis)))
+            .into();
+        assert!(ids.is_sorted(), "{ids:?}");
     }
 }

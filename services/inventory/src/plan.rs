@@ -13,7 +13,7 @@ use sale::{
     order::{FailureReason, InventoryOutcome, OrderStatus, ReservationState},
     stock::Stock,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A reservation as the plan looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Known {
     /// Products whose accounts are broken. Nothing of theirs moves until they are set right: what is asked about them is left without
     /// an answer, and asked again.
     pub broken: BTreeSet<ProductId>,
+    /// Orders whose reservations are there and cannot be read: the same.
+    pub unreadable: HashSet<OrderId>,
 }
 
 /// A reservation to create.
@@ -120,6 +122,9 @@ pub fn plan(messages: &[Message], known: Known, terms: Terms, now: Timestamp) ->
         created: HashMap::new(),
     };
     for message in messages {
+        if planner.known.unreadable.contains(&message.order_id) {
+            continue;
+        }
         match &message.payload {
             Payload::OrderCreated(order) => planner.reserve(message, &order.items),
             Payload::OrderStatus(change) => {

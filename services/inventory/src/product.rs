@@ -45,7 +45,9 @@ pub struct Product {
 
 /// The stored account of a product breaks `stock = available + reserved + sold`.
 #[derive(Debug, thiserror::Error)]
-#[error("the stock account of product {0} is broken: reserved and sold exceed its stock")]
+#[error(
+    "the stock account of product {0} is broken: it cannot be read, or reserved and sold exceed its stock"
+)]
 pub struct BrokenAccount(pub ProductId);
 
 impl Product {

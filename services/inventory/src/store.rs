@@ -10,18 +10,18 @@ use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
     ClientSession, Collection, Database, IndexModel,
-    bson::{DateTime, Document, doc},
+    bson::{DateTime, Document, RawDocumentBuf, doc},
     error::Error,
     options::IndexOptions,
 };
-use platform::backends::mongo::{MongoError, Transactions, TransientError, whole_number};
+use platform::backends::mongo::{MongoError, Read, Transactions, TransientError, whole_number};
 use sale::{
     OrderId, ProductId,
     order::{FailureReason, InventoryOutcome, ReservationState},
     stock::Stock,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A reservation in the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -223,7 +223,7 @@ impl Store {
     /// The driver's.
     pub async fn known(&self, session: &mut ClientSession, messages: &[Message]) -> Result<Known, Error> {
         let orders: BTreeSet<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
-        let reservations = self
+        let (reservations, unreadable) = self
             .reservations_of(session, orders.into_iter().collect())
             .await?;
         let mut products: BTreeSet<ProductId> = BTreeSet::new();
@@ -235,11 +235,14 @@ impl Store {
                 products.extend(order.items.iter().map(|item| item.product_id.clone()));
             }
         }
+        let found = self.products_in(session, &products).await?;
         let mut known = Known {
             reservations,
+            unreadable,
+            broken: found.unreadable.into_iter().map(ProductId::new).collect(),
             ..Known::default()
         };
-        for product in self.products_in(session, &products).await? {
+        for product in found.readable {
             match product.account() {
                 Ok(account) => {
                     known.stock.insert(product.id, account);
@@ -256,15 +259,19 @@ impl Store {
         &self,
         session: &mut ClientSession,
         orders: Vec<&str>,
-    ) -> Result<HashMap<OrderId, Facts>, Error> {
+    ) -> Result<(HashMap<OrderId, Facts>, HashSet<OrderId>), Error> {
         let mut cursor = self
             .reservations
+            .clone_with_type::<RawDocumentBuf>()
             .find(doc! {"_id": {"$in": orders}})
             .batch_size(2_000)
             .session(&mut *session)
             .await?;
-        let found: Vec<Reservation> = cursor.stream(session).try_collect().await?;
-        Ok(found.into_iter().map(|r| (r.order.clone(), r.facts())).collect())
+        let found: Vec<RawDocumentBuf> = cursor.stream(session).try_collect().await?;
+        let found = Read::<Reservation>::each(found, "reservation");
+        let known = found.readable.into_iter().map(|r| (r.order.clone(), r.facts()));
+        let unreadable = found.unreadable.into_iter().map(OrderId::new);
+        Ok((known.collect(), unreadable.collect()))
     }
 
     /// The stock accounts of some products, read in a transaction.
@@ -277,7 +284,11 @@ impl Store {
         products: &BTreeSet<ProductId>,
     ) -> Result<BTreeMap<ProductId, Stock>, StoreError> {
         let mut stock = BTreeMap::new();
-        for product in self.products_in(session, products).await? {
+        let found = self.products_in(session, products).await?;
+        if let Some(unreadable) = found.unreadable.into_iter().next() {
+            return Err(BrokenAccount(ProductId::new(unreadable)).into());
+        }
+        for product in found.readable {
             stock.insert(product.id.clone(), product.account()?);
         }
         Ok(stock)
@@ -287,17 +298,19 @@ impl Store {
         &self,
         session: &mut ClientSession,
         products: &BTreeSet<ProductId>,
-    ) -> Result<Vec<Product>, Error> {
-        if products.is_empty() {
-            return Ok(Vec::new());
-        }
+    ) -> Result<Read<Product>, Error> {
         let ids: Vec<&str> = products.iter().map(ProductId::as_str).collect();
-        let mut cursor = self
-            .products
-            .find(doc! {"_id": {"$in": ids}})
-            .session(&mut *session)
-            .await?;
-        cursor.stream(session).try_collect().await
+        let documents = self.products.clone_with_type::<RawDocumentBuf>();
+        let found: Vec<RawDocumentBuf> = if ids.is_empty() {
+            Vec::new()
+        } else {
+            let mut cursor = documents
+                .find(doc! {"_id": {"$in": ids}})
+                .session(&mut *session)
+                .await?;
+            cursor.stream(session).try_collect().await?
+        };
+        Ok(Read::each(found, "product"))
     }
 
     /// Writes a plan in its transaction.

@@ -86,12 +86,24 @@ pub fn build(deps: Dependencies) -> Service {
     );
     let tickets = tickets::Tickets::new(&database);
     let indexes = (store.clone(), tickets.clone());
+    // Two that store for one buyer at the same time are kept apart by an index.
+    let (prepared, stop_storing) = (CancellationToken::new(), deps.stop.clone());
+    let is_prepared = prepared.clone();
+    let storing = async move {
+        tokio::select! {
+            () = stop_storing.cancelled() => {}
+            () = is_prepared.cancelled() => worker.run(stop_storing).await,
+        }
+    };
     let prepare = mongo::prepare(
         move || {
             let (notifications, tickets) = indexes.clone();
+            let prepared = prepared.clone();
             async move {
                 notifications.create_indexes().await?;
-                tickets.create_index().await
+                tickets.create_index().await?;
+                prepared.cancel();
+                Ok::<_, mongodb::error::Error>(())
             }
         },
         deps.health.gate("notification indexes"),
@@ -125,7 +137,7 @@ pub fn build(deps: Dependencies) -> Service {
     };
     let tasks = vec![
         ("notification indexes", prepare.boxed()),
-        ("notification lanes", worker.run(deps.stop).boxed()),
+        ("notification lanes", storing.boxed()),
         ("notification tail", tail.boxed()),
         ("farewells to sockets", farewells.boxed()),
     ];

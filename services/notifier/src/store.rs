@@ -131,12 +131,8 @@ fn same_news(told: &Notification) -> Document {
 
 /// A moment that lies a little before the one in which an id was made, and the least id of it.
 fn a_little_before(id: &str) -> Option<(DateTime, String)> {
-    let (seconds, nanoseconds) = uuid::Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
-    let made_at = Duration::new(seconds, nanoseconds);
-    let millis = u64::try_from(made_at.saturating_sub(LATE).as_millis()).ok()?;
-    let least = uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]);
-    let at = DateTime::from_millis(i64::try_from(millis).ok()?);
-    Some((at, least.into_uuid().to_string()))
+    let (at, least) = events::message::before(id, LATE)?;
+    Some((DateTime::from_millis(at.as_millisecond()), least))
 }
 
 /// What somebody may not have been sent who has seen an update last: all that is stored later, and what is stored so shortly before that
@@ -145,7 +141,15 @@ fn later_than(id: &str, seen: Option<Stored>) -> Document {
     if let Some(seen) = seen {
         let pushed_late = i64::try_from(PUSHED_LATE.as_millis()).unwrap_or(i64::MAX);
         let since = DateTime::from_millis(seen.stored_at.timestamp_millis().saturating_sub(pushed_late));
-        return doc! {"$or": [{"number": {"$gt": seen.number}}, {"storedAt": {"$gte": since}}]};
+        let mut others = vec![
+            doc! {"number": {"$gt": seen.number}},
+            doc! {"storedAt": {"$gte": since}},
+        ];
+        // What a process of an earlier version stores meanwhile.
+        if let Some((_, least)) = a_little_before(id) {
+            others.push(doc! {"number": {"$exists": false}, "_id": {"$gt": least}});
+        }
+        return doc! {"$or": others};
     }
     match a_little_before(id) {
         Some((at, least)) => doc! {"$or": [{"storedAt": {"$gte": at}}, {"_id": {"$gt": least}}]},
@@ -322,11 +326,25 @@ impl Store {
 
     /// The id of the notification of a user that was stored last.
     async fn newest(&self, user: &UserId) -> Result<Option<String>, Error> {
-        let newest = self
+        let of_user = |also: Document| {
+            let mut filter = doc! {"userId": user.as_str()};
+            filter.extend(also);
+            filter
+        };
+        let numbered = of_user(doc! {"number": {"$gt": 0}});
+        let mut newest = self
             .notifications
-            .find_one(doc! {"userId": user.as_str()})
-            .sort(doc! {"number": -1, "_id": -1})
+            .find_one(numbered)
+            .sort(doc! {"number": -1})
             .await?;
+        if newest.is_none() {
+            let of_an_earlier_version = of_user(doc! {});
+            newest = self
+                .notifications
+                .find_one(of_an_earlier_version)
+                .sort(doc! {"_id": -1})
+                .await?;
+        }
         Ok(newest.map(|notification| notification.id))
     }
 
@@ -416,27 +434,5 @@ impl Store {
             .update_many(unread, doc! {"$set": {"read": true}})
             .await?;
         Ok(done.modified_count)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_little_before_an_id_is_earlier_by_ten_minutes() {
-        let late = u64::try_from(LATE.as_millis()).unwrap();
-        let id = |millis: u64| {
-            let id = uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]);
-            id.into_uuid().to_string()
-        };
-        let (at, least) = a_little_before(&id(10_000_000)).unwrap();
-        assert_eq!(
-            at,
-            DateTime::from_millis(10_000_000 - i64::try_from(late).unwrap())
-        );
-        assert!(least < id(10_000_000 - late), "{least}");
-        assert!(least > id(10_000_000 - late - 1), "{least}");
-        assert_eq!(a_little_before("of another kind"), None);
     }
 }

@@ -17,10 +17,10 @@ use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
     ClientSession,
-    bson::{DateTime, doc},
+    bson::{DateTime, RawDocumentBuf, doc},
 };
 use platform::{
-    backends::mongo::{MongoError, TransientError},
+    backends::mongo::{MongoError, Read, TransientError},
     control::Control,
     health::Work,
     metrics::must,
@@ -35,7 +35,7 @@ use sale::{
 };
 use serde::Deserialize;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     future::Future,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
@@ -226,10 +226,11 @@ async fn write(
     } = store
         .orders_in(session, &ids.iter().map(OrderId::as_str).collect::<Vec<_>>())
         .await?;
-    let bought = read_bought(store, session, wishes).await?;
+    let (bought, uncounted) = read_bought(store, session, wishes).await?;
     // Nobody waits any more for what was asked so long ago: whoever asked may have been told otherwise since, under the same key.
-    let is_left =
-        |(wish, id): (&Wish, &OrderId)| wish.asked_at.elapsed() > PATIENCE || unreadable.contains(id);
+    let is_left = |(wish, id): (&Wish, &OrderId)| {
+        wish.asked_at.elapsed() > PATIENCE || unreadable.contains(id) || uncounted.contains(&wish.user)
+    };
     let left: Vec<bool> = wishes.iter().zip(&ids).map(is_left).collect();
     let batch = Batch {
         wishes,
@@ -276,12 +277,12 @@ pub(crate) fn created(order: &Order, now: Timestamp) -> Message {
     Message::new(order.id.clone(), now, order.traceparent.clone(), payload)
 }
 
-/// What the customers of a batch hold or have bought of products that have a limit, by turn.
+/// What the customers of a batch hold or have bought of products that have a limit, by turn, and the customers of whom it is not known.
 async fn read_bought(
     store: &Store,
     session: &mut ClientSession,
     wishes: &[Wish],
-) -> Result<HashMap<String, i64>, Conflict> {
+) -> Result<(HashMap<String, i64>, HashSet<UserId>), Conflict> {
     let limited = |wish: &&Wish| wish.items.iter().any(|item| item.limit_per_customer.is_some());
     let users: BTreeSet<&str> = wishes
         .iter()
@@ -290,28 +291,36 @@ async fn read_bought(
         .collect();
     let mut bought: HashMap<String, i64> = HashMap::new();
     if users.is_empty() {
-        return Ok(bought);
+        return Ok((bought, HashSet::new()));
     }
     let users: Vec<&str> = users.into_iter().collect();
     let counts = [OrderStatus::Pending, OrderStatus::Confirmed].map(OrderStatus::as_str);
     let mut cursor = store
-        .orders
-        .clone_with_type::<Bought>()
+        .documents()
         .find(doc! {"userId": {"$in": users}, "status": {"$in": counts.to_vec()}})
         .projection(doc! {"userId": 1, "items": 1})
         .batch_size(2_000)
         .session(&mut *session)
         .await?;
-    let orders: Vec<Bought> = cursor.stream(session).try_collect().await?;
-    for order in orders {
-        for item in order.items {
+    let orders: Vec<RawDocumentBuf> = cursor.stream(session).try_collect().await?;
+    let of_whom = |order: &RawDocumentBuf| order.get_str("userId").map(UserId::new).ok();
+    let users: HashSet<UserId> = orders.iter().filter_map(of_whom).collect();
+    let orders = Read::<Bought>::each(orders, "order");
+    for order in &orders.readable {
+        for item in &order.items {
             let units = i64::from(item.quantity.get());
             *bought
                 .entry(turn_id(&order.user_id, &item.product_id))
                 .or_default() += units;
         }
     }
-    Ok(bought)
+    // Whose order it is that cannot be read is not worth telling apart.
+    let uncounted = if orders.unreadable.is_empty() {
+        HashSet::new()
+    } else {
+        users
+    };
+    Ok((bought, uncounted))
 }
 
 /// What is read of an order to count it.

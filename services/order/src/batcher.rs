@@ -86,7 +86,7 @@ where
 {
     /// Serves until the process ends. `commit` answers the requests of a batch in their order, or none of them where the database
     /// did not carry it through; it runs to its end, also when nobody waits for it any more.
-    pub(crate) async fn serve<F>(mut self, serving: Serving, commit: impl Fn(Vec<R>) -> F)
+    pub(crate) async fn serve<F>(mut self, serving: Serving, mut commit: impl FnMut(Vec<R>) -> F)
     where
         F: Future<Output = Vec<A>> + Send + 'static,
     {

@@ -3,7 +3,7 @@
 //! the other has made of it. Decisions that come while one commit is under way share the next.
 
 use crate::{
-    batcher::{self, Batcher, Serving},
+    batcher::{self, Batcher, PATIENCE, Serving},
     document::Order,
     follow::status_message,
     steps::{self, Step, Target, time},
@@ -12,7 +12,7 @@ use crate::{
 };
 use futures::FutureExt;
 use jiff::Timestamp;
-use mongodb::ClientSession;
+use mongodb::{ClientSession, error::ErrorKind};
 use platform::{
     backends::mongo::{MongoError, TransientError},
     clock::Clock,
@@ -22,7 +22,7 @@ use sale::{
     OrderId, UserId,
     order::{Decision, Verdict},
 };
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Decisions in one transaction.
@@ -37,6 +37,8 @@ pub struct Request {
     pub user: Option<UserId>,
     /// What is to become of it.
     pub decision: Decision,
+    /// When it was asked for.
+    pub asked_at: Instant,
 }
 
 /// What became of a decision.
@@ -62,6 +64,19 @@ pub struct DecideError(#[from] MongoError);
 impl From<mongodb::error::Error> for DecideError {
     fn from(error: mongodb::error::Error) -> Self {
         Self(error.into())
+    }
+}
+
+impl DecideError {
+    /// Whether the server has answered, and does not take this: another part of the batch may be better.
+    fn lies_in_what_is_written(&self) -> bool {
+        let MongoError::Driver(error) = &self.0 else {
+            return false;
+        };
+        matches!(
+            error.kind.as_ref(),
+            ErrorKind::Command(_) | ErrorKind::Write(_) | ErrorKind::InsertMany(_) | ErrorKind::Bson(_)
+        )
     }
 }
 
@@ -96,36 +111,41 @@ pub fn start(
         signs,
         stop,
     };
+    let mut turn = 0;
     let serve = requests.serve(serving, move |requests| {
-        let (store, clock) = (store.clone(), clock.clone());
-        async move { commit(&store, requests, By::Decision, clock.now()).await }
+        turn += 1;
+        let (store, clock, by) = (store.clone(), clock.clone(), By::Decision { turn });
+        async move { commit(&store, requests, by, clock.now()).await }
     });
     (Decider(batcher), serve)
 }
 
-/// One that the database does not carry through must not hinder the others: then each goes alone. Without an answer is what could not
-/// be done, and with none at all nothing was.
+/// One that the database does not carry through, or that somebody else keeps writing, must not hinder the others: where a batch fails for
+/// what is in it, its halves go alone. Without an answer is what could not be done; no answers at all mean that the database is away.
 async fn commit(store: &Store, requests: Vec<Request>, by: By, now: Timestamp) -> Vec<Option<Decided>> {
-    let requests: Arc<[Request]> = requests.into();
-    match write(store, Arc::clone(&requests), by, now).await {
-        Ok(decided) => return decided,
-        Err(error) if error.is_transient() || requests.len() == 1 => {
-            tracing::warn!(%error, orders = requests.len(), "cannot decide about orders");
-            return Vec::new();
-        }
-        Err(error) => {
-            tracing::warn!(%error, orders = requests.len(), "deciding about each of these orders alone");
+    let (mut decided, mut is_there) = (vec![None; requests.len()], false);
+    let mut left = vec![0..requests.len()];
+    while let Some(some) = left.pop() {
+        match write(store, requests[some.clone()].into(), by, now).await {
+            Ok(answers) => {
+                is_there = true;
+                for (place, answer) in decided[some].iter_mut().zip(answers) {
+                    *place = answer;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, orders = some.len(), "cannot decide about orders");
+                if !error.lies_in_what_is_written() {
+                    break;
+                }
+                if some.len() > 1 {
+                    let middle = some.start.midpoint(some.end);
+                    left.extend([middle..some.end, some.start..middle]);
+                }
+            }
         }
     }
-    let mut all = Vec::with_capacity(requests.len());
-    for request in requests.iter() {
-        let decided = write(store, [request.clone()].into(), by, now).await;
-        if let Err(error) = &decided {
-            tracing::warn!(%error, order = %request.order, "cannot decide about an order");
-        }
-        all.push(decided.ok().and_then(|mut decided| decided.pop()).flatten());
-    }
-    all
+    if is_there { decided } else { Vec::new() }
 }
 
 /// Lets the holds of orders run out. One that was paid in the meantime stays paid. Returns those about which nobody could decide, and
@@ -135,6 +155,7 @@ pub(crate) async fn expire(store: &Store, due: Vec<OrderId>, now: Timestamp) -> 
         order: order.clone(),
         user: None,
         decision: Decision::Expire,
+        asked_at: Instant::now(),
     };
     let decided = commit(store, due.iter().map(expire).collect(), By::Expiry, now).await;
     if decided.is_empty() && !due.is_empty() {
@@ -205,7 +226,8 @@ async fn write_in(
 /// Decides about one of the orders, which is then as was decided: of two decisions in one batch the second hears of the first.
 /// About one that cannot be read nobody can decide.
 fn decide(request: &Request, found: &mut Found, now: Timestamp) -> Option<Decided> {
-    if found.unreadable.contains(&request.order) {
+    // Whoever asked so long ago has been told that nobody knows, and may have decided otherwise since.
+    if found.unreadable.contains(&request.order) || request.asked_at.elapsed() > PATIENCE {
         return None;
     }
     let order = found.orders.get_mut(&request.order);

@@ -51,7 +51,8 @@ impl Follow {
         orders: &mut HashMap<OrderId, Order>,
         now: Timestamp,
     ) -> Vec<Step> {
-        // By the clock that ends it, and from when it can be paid: the answer may be late, or of a clock that is behind.
+        // From when it can be paid: the answer may be late, or of a clock that is behind. It ends by the clock of whichever process of
+        // this service is ahead.
         let at_least = now.saturating_add(self.holds_for).unwrap_or(Timestamp::MAX);
         let mut steps = Vec::new();
         for message in messages {

@@ -17,10 +17,10 @@ use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
     Database,
-    bson::{self, DateTime, Document, doc},
+    bson::{DateTime, RawDocumentBuf, doc},
 };
 use platform::{
-    backends::mongo::{self, MongoError},
+    backends::mongo::{self, MongoError, Read},
     clock::Clock,
     metrics::must,
     retry::Backoff,
@@ -175,9 +175,7 @@ impl Resend {
             return Ok(None);
         };
         // Of one that cannot be read nothing can be said.
-        let glances = page
-            .into_iter()
-            .filter_map(|order| bson::deserialize_from_document(order).ok());
+        let glances = Read::<Glance>::each(page, "order").readable.into_iter();
         let lost = |glance: &Glance| {
             let partition = partition_of(glance.id.as_str(), self.partitions);
             again.partitions.contains(&partition) && again.concerns.is_one(glance)
@@ -192,8 +190,8 @@ impl Resend {
 
     /// Orders in the order of their ids. All of them: with a filter that few match, one page would be a walk through the whole
     /// collection, which no deadline allows.
-    async fn page(&self, after: &str) -> Result<Vec<Document>, MongoError> {
-        let orders = self.store.orders.clone_with_type::<Document>();
+    async fn page(&self, after: &str) -> Result<Vec<RawDocumentBuf>, MongoError> {
+        let orders = self.store.documents();
         let behind = doc! {"_id": {"$gt": after}};
         mongo::detached(async move {
             let page = orders

@@ -5,10 +5,10 @@ use events::outbox::Outbox;
 use futures::TryStreamExt;
 use mongodb::{
     ClientSession, Collection, Database, IndexModel,
-    bson::{self, DateTime, Document, doc},
-    error::{Error, ErrorKind},
+    bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc},
+    error::Error,
 };
-use platform::backends::mongo::Transactions;
+use platform::backends::mongo::{Read, Transactions};
 use sale::{OrderId, ProductId, UserId};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -43,45 +43,19 @@ pub struct Store {
 pub(crate) struct Found {
     /// By their ids.
     pub(crate) orders: HashMap<OrderId, Order>,
-    /// Those that are there and cannot be read: a later version has written them, or a hand. Nobody knows what becomes of them, so
-    /// nothing is done about them.
+    /// Those that are there and cannot be read. Nobody knows what becomes of them, so nothing is done about them.
     pub(crate) unreadable: HashSet<OrderId>,
 }
 
 impl Found {
-    fn of(orders: Vec<Order>) -> Self {
+    fn among(documents: Vec<RawDocumentBuf>) -> Self {
+        let read = Read::<Order>::each(documents, "order");
+        let by_id = |order: Order| (order.id.clone(), order);
         Self {
-            orders: orders
-                .into_iter()
-                .map(|order| (order.id.clone(), order))
-                .collect(),
-            unreadable: HashSet::new(),
+            orders: read.readable.into_iter().map(by_id).collect(),
+            unreadable: read.unreadable.into_iter().map(OrderId::new).collect(),
         }
     }
-
-    fn among(documents: Vec<Document>) -> Self {
-        let mut found = Self::default();
-        for document in documents {
-            match read(document) {
-                Ok(order) => {
-                    found.orders.insert(order.id.clone(), order);
-                }
-                Err(id) => {
-                    found.unreadable.insert(id);
-                }
-            }
-        }
-        found
-    }
-}
-
-/// An order, or the id of one that cannot be read.
-fn read(document: Document) -> Result<Order, OrderId> {
-    let id = OrderId::new(document.get_str("_id").unwrap_or_default());
-    bson::deserialize_from_document(document).map_err(|error| {
-        tracing::error!(order = %id, %error, "an order cannot be read; leaving it alone");
-        id
-    })
 }
 
 /// Orders about which nothing can be done for now: work that looks for the oldest first would find nothing else.
@@ -121,11 +95,6 @@ impl Aside {
     }
 }
 
-/// Whether a document is not of the form that was expected.
-fn cannot_be_read(error: &Error) -> bool {
-    matches!(error.kind.as_ref(), ErrorKind::BsonDeserialization(_))
-}
-
 /// Where a page of orders begins: after the order with this time and id.
 #[derive(Debug, Clone)]
 pub struct After {
@@ -139,9 +108,9 @@ impl After {
         format!("{}:{}", order.created_at.timestamp_millis(), order.id)
     }
 
-    fn of(order: &Document) -> Option<Self> {
+    fn of(order: &RawDocument) -> Option<Self> {
         Some(Self {
-            created_at: *order.get_datetime("createdAt").ok()?,
+            created_at: order.get_datetime("createdAt").ok()?,
             id: order.get_str("_id").ok()?.to_owned(),
         })
     }
@@ -201,22 +170,29 @@ impl Store {
     ) -> Result<Vec<Order>, Error> {
         let mut page = Vec::with_capacity(limit);
         loop {
-            let found = self.documents(user, after.as_ref(), limit - page.len()).await?;
+            let found = self
+                .rest_of_page(user, after.as_ref(), limit - page.len())
+                .await?;
             let is_last = found.len() < limit - page.len();
-            after = found.last().and_then(After::of);
-            page.extend(found.into_iter().filter_map(|document| read(document).ok()));
+            after = found.last().and_then(|last| After::of(last));
+            page.extend(Read::<Order>::each(found, "order").readable);
             if is_last || page.len() >= limit || after.is_none() {
                 return Ok(page);
             }
         }
     }
 
-    async fn documents(
+    /// The orders as they are stored, to be read each by itself.
+    pub(crate) fn documents(&self) -> Collection<RawDocumentBuf> {
+        self.orders.clone_with_type()
+    }
+
+    async fn rest_of_page(
         &self,
         user: Option<&UserId>,
         after: Option<&After>,
         limit: usize,
-    ) -> Result<Vec<Document>, Error> {
+    ) -> Result<Vec<RawDocumentBuf>, Error> {
         let mut filter = Document::new();
         if let Some(user) = user {
             filter.insert("userId", user.as_str());
@@ -230,8 +206,7 @@ impl Store {
                 ],
             );
         }
-        self.orders
-            .clone_with_type::<Document>()
+        self.documents()
             .find(filter)
             .sort(doc! {"createdAt": -1, "_id": -1})
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -245,21 +220,13 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub(crate) async fn orders_in(&self, session: &mut ClientSession, ids: &[&str]) -> Result<Found, Error> {
-        let wanted = doc! {"_id": {"$in": ids}};
-        let find = self.orders.find(wanted.clone()).batch_size(2_000);
-        let mut cursor = find.session(&mut *session).await?;
-        let read: Result<Vec<Order>, Error> = cursor.stream(session).try_collect().await;
-        match read {
-            Ok(orders) => Ok(Found::of(orders)),
-            Err(error) if cannot_be_read(&error) => {
-                let documents = self.orders.clone_with_type::<Document>();
-                let find = documents.find(wanted).batch_size(2_000);
-                let mut cursor = find.session(&mut *session).await?;
-                let documents: Vec<Document> = cursor.stream(session).try_collect().await?;
-                Ok(Found::among(documents))
-            }
-            Err(error) => Err(error),
-        }
+        let mut cursor = self
+            .documents()
+            .find(doc! {"_id": {"$in": ids}})
+            .batch_size(2_000)
+            .session(&mut *session)
+            .await?;
+        Ok(Found::among(cursor.stream(session).try_collect().await?))
     }
 
     /// Orders that a filter finds, `limit` at the most.
@@ -267,9 +234,8 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub(crate) async fn some(&self, filter: Document, limit: i64) -> Result<Found, Error> {
-        let documents = self.orders.clone_with_type::<Document>();
-        let found: Vec<Document> = documents.find(filter).limit(limit).await?.try_collect().await?;
-        Ok(Found::among(found))
+        let found = self.documents().find(filter).limit(limit).await?;
+        Ok(Found::among(found.try_collect().await?))
     }
 }
 

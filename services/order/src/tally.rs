@@ -12,13 +12,19 @@ use mongodb::{
 use platform::backends::mongo::whole_number;
 use sale::order::OrderStatus;
 
+/// Documents for batches of decisions.
+const AT_ONCE: usize = 4;
+
 /// What ends orders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum By {
     /// A lane's batch.
     Lane,
     /// Decisions: payments, cancellations.
-    Decision,
+    Decision {
+        /// Which batch of them: one that has no end must not keep the next one from counting.
+        turn: usize,
+    },
     /// Holds that have run out.
     Expiry,
 }
@@ -99,12 +105,11 @@ impl Tally {
     }
 
     fn place(&self, by: By) -> String {
-        let work = match by {
-            By::Lane => "lanes",
-            By::Expiry => "expiry",
-            By::Decision => "decisions",
-        };
-        format!("{}/{work}", self.process)
+        match by {
+            By::Lane => format!("{}/lanes", self.process),
+            By::Expiry => format!("{}/expiry", self.process),
+            By::Decision { turn } => format!("{}/decisions/{}", self.process, turn % AT_ONCE),
+        }
     }
 
     /// The sums over all processes.

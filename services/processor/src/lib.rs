@@ -5,6 +5,7 @@
 
 use events::{
     lanes::{LaneStore, LeaseTerms},
+    message,
     outbox::{Entry, Outbox},
     producer::{Producer, Published, Way},
 };
@@ -38,7 +39,10 @@ const LOOKS_BEHIND: Duration = Duration::from_secs(1);
 /// So many times as long as the way to the end takes are they passed over: what is stuck, however much, costs a fifth of the time.
 const TIMES_ITS_WAY: u32 = 4;
 /// How long they are passed over at the most.
-const LOOKS_BEHIND_AT_LAST: Duration = Duration::from_secs(60);
+const LOOKS_BEHIND_AT_LAST: Duration = Duration::from_secs(15);
+/// How far before the end it is looked every second for what others have written since: what they write gets its id before it is there,
+/// and clocks differ.
+const LOOKS_BACK: Duration = Duration::from_secs(5);
 /// The lease that makes one replica the relay.
 const LEASE: &str = "processor/outbox/0";
 /// How long the relay may take for one turn before the process counts as stuck.
@@ -115,6 +119,8 @@ struct Pass {
     since: Option<Instant>,
     /// When it came to the end for the first time after that.
     came_to_the_end: Option<Instant>,
+    /// When it has looked back from there.
+    looked_back: Option<Instant>,
 }
 
 impl Pass {
@@ -135,8 +141,15 @@ impl Pass {
         }
         if self.has_passed_over_for_long(since, now) {
             *self = Self::default();
-        } else if page.last.is_some() {
-            self.after = page.last;
+            return;
+        }
+        let is_whole = page.is_whole;
+        self.after = page.last.or(self.after.take());
+        let looked_back = *self.looked_back.get_or_insert(now);
+        if !is_whole && now.duration_since(looked_back) >= LOOKS_BEHIND {
+            self.looked_back = Some(now);
+            let back = self.after.take();
+            self.after = back.map(|id| message::before(&id, LOOKS_BACK).map_or(id, |(_, least)| least));
         }
     }
 
@@ -334,10 +347,31 @@ mod tests {
         );
         pass.turn(page("e", false), ways(&[]), late);
         assert_eq!(pass.after.as_deref(), Some("e"), "that was a long way");
-        pass.turn(page("f", true), ways(&[]), late + LOOKS_BEHIND * 39);
+        pass.turn(page("f", true), ways(&[]), late + LOOKS_BEHIND * 14);
         assert_eq!(pass.after.as_deref(), Some("f"));
-        pass.turn(page("g", true), ways(&[]), late + LOOKS_BEHIND * 40);
+        pass.turn(page("g", true), ways(&[]), late + LOOKS_BEHIND * 15);
         assert!(pass.after.is_none() && pass.left.is_empty());
+    }
+
+    /// Their ids are older than the last one that was seen: they were made before it, and written after it.
+    #[test]
+    fn a_pass_that_is_at_the_end_looks_back_for_what_others_have_written_since() {
+        let now = Instant::now();
+        let id = |seconds: u64| {
+            format!("{:012x}", seconds * 1_000)
+                .split_at_checked(8)
+                .map(|(high, low)| format!("{high}-{low}-7777-8777-777777777777"))
+                .unwrap()
+        };
+        let mut pass = Pass::default();
+        pass.turn(page(&id(60), true), ways(&[3]), now);
+        pass.turn(page(&id(70), false), ways(&[]), now + LOOKS_BEHIND / 2);
+        assert_eq!(pass.after, Some(id(70)));
+        pass.turn(page("", false), ways(&[]), now + LOOKS_BEHIND);
+        let after = pass.after.clone().unwrap();
+        assert!(after > id(64) && after < id(65), "{after}");
+        pass.turn(page(&id(70), false), ways(&[]), now + LOOKS_BEHIND);
+        assert_eq!(pass.after, Some(id(70)));
     }
 
     #[test]

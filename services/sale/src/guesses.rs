@@ -53,11 +53,13 @@ impl FromOneAddress {
             Some(before) if now < before.forgotten_at() => before.made.saturating_add(1),
             _ => 1,
         };
-        // Never earlier than it was: two processes whose clocks differ must not make each other forget.
+        // Never earlier than it was, so that two processes whose clocks differ do not make each other forget; and never later than the
+        // longest wait from now, so that a clock that was ahead keeps nobody out.
         let next_at = now + wait_after(made);
+        let at_least = before.map_or(next_at, |before| before.next_at.min(now + LONGEST_WAIT));
         Ok(Self {
             made,
-            next_at: before.map_or(next_at, |before| before.next_at.max(next_at)),
+            next_at: next_at.max(at_least),
         })
     }
 

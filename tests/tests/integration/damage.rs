@@ -2,14 +2,19 @@
 
 use super::payments::{ask, held, run_out};
 use anyhow::{Context, Result, ensure};
-use events::topics::partition_of;
+use events::{Message, Payload, outbox::Outbox, topics::partition_of};
+use futures::future::try_join_all;
+use jiff::Timestamp;
 use mongodb::bson::{DateTime, Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
     scenarios::SETTLED,
     world::{World, eventually},
 };
-use sale::order::Confirmation;
+use sale::{
+    OrderId, UserId,
+    order::{Confirmation, InventoryOutcome},
+};
 use std::time::Duration;
 
 /// How long it may take until inventory has been asked again, and has answered.
@@ -51,6 +56,50 @@ async fn an_order_that_cannot_be_read_keeps_no_other_hold_from_ending() -> Resul
     let as_before = doc! {"_id": "unreadable", "inventoryStatus": "NEW-STATUS"};
     ensure!(world.count_orders(as_before).await? == 1, "it was written over");
     world.check_conservation().await
+}
+
+/// Neither where inventory has something to say of it, nor where its key comes again, nor where its customer is counted.
+#[tokio::test]
+async fn an_order_that_cannot_be_read_keeps_no_other_from_being_placed_and_confirmed() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("GOOD", 100, Some(2)).await?;
+    let (of_ada, orders) = (
+        OrderId::derive(&UserId::new("ada"), "strange"),
+        world.database.collection::<Document>("orders"),
+    );
+    let strange = doc! {
+        "_id": of_ada.as_str(), "userId": "ada", "status": "PENDING", "items": "of another kind",
+        "createdAt": DateTime::now(), "updatedAt": DateTime::now(),
+    };
+    orders.insert_one(strange).await?;
+    let held = Payload::InventoryResult(InventoryOutcome::Reserved { expires_at: None });
+    let told = Message::new(of_ada, Timestamp::now(), None, held);
+    let mut session = world.database.client().start_session().await?;
+    session.start_transaction().await?;
+    let outbox = Outbox::new(&world.database);
+    outbox.append(&mut session, &[told]).await?;
+    session.commit_transaction().await?;
+    eventually(SETTLED, "inventory has said something of it", async || {
+        let waiting = world.database.collection::<Document>("outbox");
+        Ok(waiting.count_documents(doc! {}).await? == 0)
+    })
+    .await?;
+    // Enough for every lane. Hers cannot be counted.
+    let (strange, hers, others) = tokio::join!(
+        shop.order("ada", "strange", "GOOD", 1),
+        shop.order("ada", "another", "GOOD", 1),
+        try_join_all((0..20).map(|n| async move { shop.order(&format!("buyer-{n}"), "k", "GOOD", 1).await }))
+    );
+    strange?.expect_problem(503, "busy")?;
+    hers?.expect_problem(503, "busy")?;
+    for placed in others? {
+        placed.expect(201)?;
+    }
+    eventually(SETTLED, "the others have their units", async || {
+        Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 20)
+    })
+    .await
 }
 
 /// Of a product whose units do not add up nothing is sold until they do.

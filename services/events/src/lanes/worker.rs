@@ -339,7 +339,6 @@ fn lies_in_a_message(error: &MongoError) -> bool {
         return false;
     };
     let (code, also) = match driver.kind.as_ref() {
-        ErrorKind::BsonSerialization(_) => return true,
         ErrorKind::Command(refused) => (Some(refused.code), None),
         ErrorKind::Write(WriteFailure::WriteError(refused)) => (Some(refused.code), None),
         ErrorKind::InsertMany(refused) => (None, refused.write_errors.as_ref()),

@@ -21,7 +21,7 @@ const STILL_MS: std::ops::Range<u64> = 500..60_000;
 /// How long a backend may be away, in milliseconds.
 const AWAY_MS: std::ops::Range<u64> = 500..5_000;
 /// How long a backend may stand still, in milliseconds.
-const HANGS_MS: std::ops::Range<u64> = 500..25_000;
+const HANGS_MS: std::ops::Range<u64> = 500..6_000;
 /// How far the clock of a process is wrong that starts again, in milliseconds: less than a minute between any two, the bound
 /// within which tokens are good on all machines.
 const WRONG_MS: std::ops::Range<i64> = -25_000..25_000;

@@ -1,10 +1,12 @@
 //! MongoDB: connections and deadlines; [`Transactions`] for work that must happen whole.
 
+mod documents;
 mod numbers;
 mod sessions;
 mod transactions;
 mod uri;
 
+pub use documents::Read;
 pub use numbers::whole_number;
 pub use transactions::{Transactions, TransientError};
 pub use uri::MongoUri;

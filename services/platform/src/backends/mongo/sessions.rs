@@ -145,7 +145,8 @@ impl Register {
     }
 
     fn is_of_same_user(&self, process: &Document) -> bool {
-        process.get_str("user").ok() == self.user.as_deref()
+        // An earlier version does not say.
+        !process.contains_key("user") || process.get_str("user").ok() == self.user.as_deref()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Document, Instant)>> {

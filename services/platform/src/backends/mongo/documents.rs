@@ -1,0 +1,59 @@
+//! Reading documents each by itself, so that one that is not of the form that is expected hinders no other.
+
+use mongodb::bson::{RawDocumentBuf, deserialize_from_slice};
+use serde::de::DeserializeOwned;
+
+/// Documents that were read. A cursor of a type ends at the first one that is not of it; one of [`RawDocumentBuf`] does not.
+#[derive(Debug)]
+pub struct Read<T> {
+    /// In the order in which they came.
+    pub readable: Vec<T>,
+    /// The ids of those that are there and cannot be read: a later version has written them, or a hand.
+    pub unreadable: Vec<String>,
+}
+
+impl<T: DeserializeOwned> Read<T> {
+    /// Reads documents of a kind, which is named in the log where one cannot be read.
+    pub fn each(documents: impl IntoIterator<Item = RawDocumentBuf>, kind: &'static str) -> Self {
+        let documents = documents.into_iter();
+        let mut read = Self {
+            readable: Vec::with_capacity(documents.size_hint().0),
+            unreadable: Vec::new(),
+        };
+        for document in documents {
+            match deserialize_from_slice(document.as_bytes()) {
+                Ok(one) => read.readable.push(one),
+                Err(error) => {
+                    let id = document.get_str("_id").unwrap_or_default().to_owned();
+                    tracing::error!(kind, id, %error, "a document cannot be read; leaving it alone");
+                    read.unreadable.push(id);
+                }
+            }
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mongodb::bson::rawdoc;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    struct Counted {
+        units: i64,
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_is_named_and_hinders_no_other() {
+        let documents = [
+            rawdoc! {"_id": "a", "units": 1_i64},
+            rawdoc! {"_id": "b", "units": "many"},
+            rawdoc! {"_id": "c", "units": 3_i64},
+        ];
+        let read = Read::<Counted>::each(documents, "count");
+        let units: Vec<i64> = read.readable.iter().map(|counted| counted.units).collect();
+        assert_eq!((units, read.unreadable), (vec![1, 3], vec!["b".to_owned()]));
+    }
+}
