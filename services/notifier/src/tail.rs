@@ -258,9 +258,9 @@ mod tests {
         // It goes on, and so does the store.
         assert!(!look(9, 20, 40));
         assert!(!look(9, 30, 50));
-        assert!(!look(9, 40, 79));
+        assert!(!look(9, 40, 69));
         assert!(
-            look(9, 50, 80),
+            look(9, 50, 70),
             "for thirty seconds it has not come to what was stored then"
         );
         assert!(!look(9, 50, 90), "and for thirty more it is waited");
