@@ -4,6 +4,7 @@
 pub mod backends;
 pub mod cluster;
 pub mod confined;
+pub mod orders;
 pub mod scenarios;
 pub mod shop;
 pub mod world;

@@ -246,6 +246,13 @@ impl World {
         Ok(receipt.version)
     }
 
+    /// What the order service counts when it is asked whether the sale is settled.
+    pub async fn settlement(&self) -> Result<serde_json::Value> {
+        let url = self.url_of("order", "/internal/settlement");
+        let request = self.shop.http.get(url).bearer_auth(self.shop.observer()?);
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
     /// A number among a service's metrics.
     pub async fn metric(&self, service: &str, name: &str) -> Result<f64> {
         let url = format!("http://127.0.0.1:{}/metrics", self.ports[service].1);

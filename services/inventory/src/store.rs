@@ -239,7 +239,7 @@ impl Store {
         let mut known = Known {
             reservations,
             unreadable,
-            broken: found.unreadable.into_iter().map(ProductId::new).collect(),
+            broken: found.unreadable_ids().map(ProductId::new).collect(),
             ..Known::default()
         };
         for product in found.readable {
@@ -269,9 +269,9 @@ impl Store {
             .await?;
         let found: Vec<RawDocumentBuf> = cursor.stream(session).try_collect().await?;
         let found = Read::<Reservation>::each(found, "reservation");
+        let unreadable = found.unreadable_ids().map(OrderId::new).collect();
         let known = found.readable.into_iter().map(|r| (r.order.clone(), r.facts()));
-        let unreadable = found.unreadable.into_iter().map(OrderId::new);
-        Ok((known.collect(), unreadable.collect()))
+        Ok((known.collect(), unreadable))
     }
 
     /// The stock accounts of some products, read in a transaction.
@@ -285,7 +285,7 @@ impl Store {
     ) -> Result<BTreeMap<ProductId, Stock>, StoreError> {
         let mut stock = BTreeMap::new();
         let found = self.products_in(session, products).await?;
-        if let Some(unreadable) = found.unreadable.into_iter().next() {
+        if let Some(unreadable) = found.unreadable_ids().next() {
             return Err(BrokenAccount(ProductId::new(unreadable)).into());
         }
         for product in found.readable {

@@ -303,8 +303,6 @@ async fn read_bought(
         .session(&mut *session)
         .await?;
     let orders: Vec<RawDocumentBuf> = cursor.stream(session).try_collect().await?;
-    let of_whom = |order: &RawDocumentBuf| order.get_str("userId").map(UserId::new).ok();
-    let users: HashSet<UserId> = orders.iter().filter_map(of_whom).collect();
     let orders = Read::<Bought>::each(orders, "order");
     for order in &orders.readable {
         for item in &order.items {
@@ -314,13 +312,8 @@ async fn read_bought(
                 .or_default() += units;
         }
     }
-    // Whose order it is that cannot be read is not worth telling apart.
-    let uncounted = if orders.unreadable.is_empty() {
-        HashSet::new()
-    } else {
-        users
-    };
-    Ok((bought, uncounted))
+    let of_whom = |order: &RawDocumentBuf| order.get_str("userId").map(UserId::new).ok();
+    Ok((bought, orders.unreadable.iter().filter_map(of_whom).collect()))
 }
 
 /// What is read of an order to count it.

@@ -52,8 +52,8 @@ impl Found {
         let read = Read::<Order>::each(documents, "order");
         let by_id = |order: Order| (order.id.clone(), order);
         Self {
+            unreadable: read.unreadable_ids().map(OrderId::new).collect(),
             orders: read.readable.into_iter().map(by_id).collect(),
-            unreadable: read.unreadable.into_iter().map(OrderId::new).collect(),
         }
     }
 }

@@ -61,13 +61,10 @@ async fn place(world: &World) -> Result<()> {
 
 /// Says how long a look and an audit take.
 async fn report(world: &World, orders: usize) -> Result<()> {
-    let token = world.shop.internal_token("operator")?;
     let begun = Instant::now();
     let mut numbers = Value::Null;
     for _ in 0..LOOKS {
-        let url = world.url_of("order", "/internal/settlement");
-        let request = world.shop.http.get(url).bearer_auth(&token);
-        numbers = request.send().await?.error_for_status()?.json().await?;
+        numbers = world.settlement().await?;
     }
     let look = begun.elapsed() / LOOKS;
     ensure!(numbers["confirmed"] == orders, "{numbers}");

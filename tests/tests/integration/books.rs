@@ -1,11 +1,11 @@
 //! The books: what moves is written down, what does not fit is found, and messages that were given up on are dealt with.
 
-use super::payments::{ask, held};
 use anyhow::{Context, Result, ensure};
 use events::topics::Topic;
 use mongodb::bson::{Document, doc};
 use platform::{backends::kafka, tokens::Role};
 use quicksale_tests::{
+    orders::{ask, held},
     scenarios::SETTLED,
     shop::Answer,
     world::{World, eventually},
@@ -236,12 +236,7 @@ async fn dead_letters_are_listed_replayed_and_discarded() -> Result<()> {
     .await?;
     let second = letters("").await?.remove(0);
     ensure!(second["_id"] != letter["_id"], "{second}");
-    let open = async || -> Result<Value> {
-        let url = world.url_of("order", "/internal/settlement");
-        let request = shop.http.get(url).bearer_auth(shop.observer()?);
-        let numbers: Value = request.send().await?.error_for_status()?.json().await?;
-        Ok(numbers["deadLetters"].clone())
-    };
+    let open = async || -> Result<Value> { Ok(world.settlement().await?["deadLetters"].clone()) };
     ensure!(open().await? == 1);
     act("discard", &second["_id"]).await?.expect(200)?;
     ensure!(letters("").await?.is_empty() && open().await? == 0);
@@ -269,10 +264,8 @@ async fn the_settlement_counts_what_the_orders_say() -> Result<()> {
         let path = format!("/api/orders/{order}/cancel");
         let _too_late = world.shop.send(Method::POST, &path, Some(&buyer), None).await?;
     }
-    let url = world.url_of("order", "/internal/settlement");
     eventually(SETTLED, "the numbers are those of the orders", async || {
-        let request = world.shop.http.get(&url).bearer_auth(world.shop.observer()?);
-        let numbers: Value = request.send().await?.error_for_status()?.json().await?;
+        let numbers = world.settlement().await?;
         for (name, status) in [
             ("pending", "PENDING"),
             ("confirmed", "CONFIRMED"),

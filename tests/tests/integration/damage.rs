@@ -1,6 +1,5 @@
 //! What somebody has written past the system: what is damaged waits alone until it is mended.
 
-use super::payments::{ask, held, run_out};
 use anyhow::{Context, Result, ensure};
 use events::{Message, Payload, outbox::Outbox, topics::partition_of};
 use futures::future::try_join_all;
@@ -8,6 +7,7 @@ use jiff::Timestamp;
 use mongodb::bson::{DateTime, Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
+    orders::{ask, held, run_out},
     scenarios::SETTLED,
     world::{World, eventually},
 };

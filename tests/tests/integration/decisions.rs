@@ -1,11 +1,11 @@
 //! Payments and cancellations of many orders at once.
 
-use super::payments::{ask, held};
 use anyhow::{Result, ensure};
 use futures::future::{join_all, try_join_all};
 use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
+    orders::{ask, held},
     scenarios::SETTLED,
     world::{World, eventually},
 };

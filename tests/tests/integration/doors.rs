@@ -8,7 +8,7 @@ use quicksale_tests::{
     shop::Answer,
     world::{World, eventually},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 /// A FlashSale that is deleted and made anew under its name has what the one before it left, closed doors among it.
@@ -21,12 +21,7 @@ async fn a_sale_that_is_made_anew_under_its_name_accepts_orders() -> Result<()> 
     document.version += 1;
     document.closed = true;
     ensure!(world.push_control("order", &document).await? == document.version);
-    let settlement = world
-        .shop
-        .http
-        .get(world.url_of("order", "/internal/settlement"))
-        .bearer_auth(world.shop.internal_token("operator")?);
-    settlement.send().await?.error_for_status()?;
+    world.settlement().await?;
     let fences = world.database.collection::<Document>("fences");
     ensure!(
         fences
@@ -99,23 +94,19 @@ async fn a_process_that_wakes_up_after_the_count_accepts_nothing() -> Result<()>
     document.version += 1;
     document.closed = true;
     ensure!(world.push_control("order", &document).await? == document.version);
-    let counted = async || -> Result<Value> {
-        let settlement = shop
-            .http
-            .get(world.url_of("order", "/internal/settlement"))
-            .bearer_auth(shop.internal_token("operator")?);
-        Ok(settlement.send().await?.error_for_status()?.json().await?)
-    };
     eventually(SETTLED, "all is settled", async || {
-        let count = counted().await?;
+        let count = world.settlement().await?;
         Ok(count["pending"] == 0 && count["outbox"] == 0 && count["lag"] == 0)
     })
     .await?;
-    let count = counted().await?;
+    let count = world.settlement().await?;
     world.thaw("order-2").await?;
     let answer = tokio::time::timeout(Duration::from_secs(30), late).await???;
     ensure!(answer.status != 201, "accepted after the count: {}", answer.text);
-    ensure!(counted().await?["accepted"] == count["accepted"], "{count}");
+    ensure!(
+        world.settlement().await?["accepted"] == count["accepted"],
+        "{count}"
+    );
     // What was accepted before is still known.
     let again = place("first").await?;
     ensure!(

@@ -1,10 +1,11 @@
 //! Holds made by hand: what they are refused for, how they end, and that no order's end is theirs.
 
-use super::{payments::all_is_handled, somebody};
+use super::somebody;
 use anyhow::{Result, ensure};
 use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
+    orders::all_is_handled,
     scenarios::SETTLED,
     shop::Answer,
     world::{Setup, World, eventually},

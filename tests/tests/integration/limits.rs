@@ -1,10 +1,10 @@
 //! What one customer may have.
 
-use super::payments::{ask, held};
 use anyhow::{Context, Result, ensure};
 use mongodb::bson::doc;
 use platform::tokens::Role;
 use quicksale_tests::{
+    orders::{ask, held},
     scenarios::SETTLED,
     shop::Answer,
     world::{World, eventually},

@@ -32,7 +32,7 @@ use sale::{
     limits::{LimitedRoute, RateLimit, RateLimits},
     order::Confirmation,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// A buyer who has ordered nothing before: what was accepted once under a key is answered like that ever after.
@@ -917,12 +917,9 @@ async fn the_settlement_is_never_older_than_the_question() -> Result<()> {
     let world = World::start().await?;
     let shop = &world.shop;
     shop.product("COUNTED", 50, None).await?;
-    let url = world.config.upstreams.order.join("/internal/settlement")?;
-    let token = shop.token("operator", Role::Service)?;
     for n in 1..=5 {
         shop.order(&somebody(), "k", "COUNTED", 1).await?.expect(201)?;
-        let numbers = shop.http.get(url.clone()).bearer_auth(&token).send().await?;
-        let numbers: Value = numbers.error_for_status()?.json().await?;
+        let numbers = world.settlement().await?;
         assert_eq!(numbers["accepted"], n, "{numbers}");
     }
     world.check_conservation().await

@@ -2,55 +2,18 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::join_all;
-use mongodb::bson::{DateTime, Document, doc};
+use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
+    orders::{all_is_handled, ask, held, run_out},
     scenarios::SETTLED,
-    shop::{Answer, next_update},
+    shop::next_update,
     world::{World, eventually},
 };
 use reqwest::Method;
 use sale::order::Confirmation;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
-
-/// Orders one unit and waits until it is held.
-pub(crate) async fn held(world: &World, user: &str, key: &str, sku: &str) -> Result<String> {
-    let placed = world.shop.order(user, key, sku, 1).await?;
-    let order = placed.expect(201)?.json["order"]["_id"].as_str();
-    let order = order.context("no _id")?.to_owned();
-    eventually(SETTLED, "the unit is held", async || {
-        let held = doc! {"_id": &order, "inventoryStatus": "RESERVED"};
-        Ok(world.count_orders(held).await? == 1)
-    })
-    .await?;
-    Ok(order)
-}
-
-pub(crate) async fn ask(world: &World, order: &str, verb: &str, token: &str) -> Result<Answer> {
-    let path = format!("/api/orders/{order}/{verb}");
-    world.shop.send(Method::POST, &path, Some(token), None).await
-}
-
-/// Has the hold of an order run out.
-pub(crate) async fn run_out(world: &World, order: &str) -> Result<()> {
-    let all = world.database.collection::<Document>("orders");
-    let past = doc! {"$set": {"holdExpiresAt": DateTime::from_millis(0)}};
-    let done = all.update_one(doc! {"_id": order}, past).await?;
-    ensure!(done.matched_count == 1, "there is no order {order}");
-    Ok(())
-}
-
-/// Waits until every order has come to an end, and all that was said of them is handled.
-pub(crate) async fn all_is_handled(world: &World) -> Result<()> {
-    let url = world.url_of("order", "/internal/settlement");
-    eventually(SETTLED, "all that was said is handled", async || {
-        let request = world.shop.http.get(&url).bearer_auth(world.shop.observer()?);
-        let numbers: Value = request.send().await?.error_for_status()?.json().await?;
-        Ok(["pending", "outbox", "lag"].iter().all(|name| numbers[name] == 0))
-    })
-    .await
-}
 
 /// Of a payment and a cancellation that race, one is done and the other is told so.
 #[tokio::test]

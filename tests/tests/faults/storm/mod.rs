@@ -11,6 +11,7 @@ mod weather;
 use anyhow::{Context, Result};
 use buyers::{Crowd, Ware};
 use jiff::SignedDuration;
+use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
     backends::Backends,
@@ -93,7 +94,7 @@ async fn storm(seed: u64, length: Duration, at_once: u64) -> Result<()> {
     let faults = weather::rage(&mut world, &mut chance, length).await?;
     listeners.buy_no_more();
     let deals = crowd.end().await?;
-    let pending = mongodb::bson::doc! {"status": "PENDING"};
+    let pending = doc! {"status": "PENDING"};
     let ended = eventually(CALM, "every order has ended", async || {
         Ok(world.count_orders(pending.clone()).await? == 0)
     })
@@ -111,6 +112,20 @@ async fn storm(seed: u64, length: Duration, at_once: u64) -> Result<()> {
         }
         Ok(held == 0)
     })
+    .await
+    .with_context(|| format!("after {faults}"))?;
+    eventually(
+        CALM,
+        "all that was said is handled, and every buyer has been told",
+        async || {
+            let numbers = world.settlement().await?;
+            let open = ["pending", "held", "outbox", "lag", "losses"];
+            let ends = doc! {"status": {"$ne": "PENDING"}};
+            let notifications = world.database.collection::<Document>("notifications");
+            let told = notifications.count_documents(ends.clone()).await?;
+            Ok(open.iter().all(|name| numbers[name] == 0) && told >= world.count_orders(ends).await?)
+        },
+    )
     .await
     .with_context(|| format!("after {faults}"))?;
     world.check_conservation().await?;

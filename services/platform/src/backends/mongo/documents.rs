@@ -8,8 +8,20 @@ use serde::de::DeserializeOwned;
 pub struct Read<T> {
     /// In the order in which they came.
     pub readable: Vec<T>,
-    /// The ids of those that are there and cannot be read: a later version has written them, or a hand.
-    pub unreadable: Vec<String>,
+    /// Those that are there and cannot be read, as they are: a later version has written them, or a hand.
+    pub unreadable: Vec<RawDocumentBuf>,
+}
+
+/// The id of a document that has a text for one.
+fn id(document: &RawDocumentBuf) -> &str {
+    document.get_str("_id").unwrap_or_default()
+}
+
+impl<T> Read<T> {
+    /// The ids of those that cannot be read.
+    pub fn unreadable_ids(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.iter().map(id)
+    }
 }
 
 impl<T: DeserializeOwned> Read<T> {
@@ -24,9 +36,8 @@ impl<T: DeserializeOwned> Read<T> {
             match deserialize_from_slice(document.as_bytes()) {
                 Ok(one) => read.readable.push(one),
                 Err(error) => {
-                    let id = document.get_str("_id").unwrap_or_default().to_owned();
-                    tracing::error!(kind, id, %error, "a document cannot be read; leaving it alone");
-                    read.unreadable.push(id);
+                    tracing::error!(kind, id = id(&document), %error, "a document cannot be read; leaving it alone");
+                    read.unreadable.push(document);
                 }
             }
         }
@@ -54,6 +65,7 @@ mod tests {
         ];
         let read = Read::<Counted>::each(documents, "count");
         let units: Vec<i64> = read.readable.iter().map(|counted| counted.units).collect();
-        assert_eq!((units, read.unreadable), (vec![1, 3], vec!["b".to_owned()]));
+        let unreadable: Vec<&str> = read.unreadable_ids().collect();
+        assert_eq!((units, unreadable), (vec![1, 3], vec!["b"]));
     }
 }
