@@ -124,23 +124,23 @@ pub fn start(
 /// what is in it, its halves go alone. Without an answer is what could not be done; no answers at all mean that the database is away.
 async fn commit(store: &Store, requests: Vec<Request>, by: By, now: Timestamp) -> Vec<Option<Decided>> {
     let (mut decided, mut is_there) = (vec![None; requests.len()], false);
-    let mut left = vec![0..requests.len()];
-    while let Some(some) = left.pop() {
-        match write(store, requests[some.clone()].into(), by, now).await {
+    let mut left = Vec::from([(0, requests.len())]);
+    while let Some((from, to)) = left.pop() {
+        match write(store, requests[from..to].into(), by, now).await {
             Ok(answers) => {
                 is_there = true;
-                for (place, answer) in decided[some].iter_mut().zip(answers) {
+                for (place, answer) in decided[from..to].iter_mut().zip(answers) {
                     *place = answer;
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, orders = some.len(), "cannot decide about orders");
+                tracing::warn!(%error, orders = to - from, "cannot decide about orders");
                 if !error.lies_in_what_is_written() {
                     break;
                 }
-                if some.len() > 1 {
-                    let middle = some.start.midpoint(some.end);
-                    left.extend([middle..some.end, some.start..middle]);
+                if to - from > 1 {
+                    let middle = from.midpoint(to);
+                    left.extend([(middle, to), (from, middle)]);
                 }
             }
         }

@@ -77,7 +77,7 @@ async fn audit(world: &World, orders: usize) -> Result<Duration> {
     let (admin, path) = (world.shop.token("auditor", Role::Admin)?, "/api/inventory/audit");
     let send = async |method| {
         let answer = world.shop.send(method, path, Some(&admin), None).await?;
-        anyhow::Ok(answer.json.clone())
+        anyhow::Ok(answer.json)
     };
     let begun = Instant::now();
     send(Method::POST).await?;

@@ -40,7 +40,7 @@ async fn decisions_that_come_together_share_commits_and_each_has_its_own_answer(
     let decide = |n: usize| {
         let (world, payment, order) = (&world, &payment, &orders[n]);
         async move {
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 return ask(world, order, "confirm", payment).await;
             }
             let buyer = world.shop.token(&user(n), Role::Buyer)?;
@@ -68,7 +68,11 @@ async fn decisions_that_come_together_share_commits_and_each_has_its_own_answer(
     let decided = std::iter::once(first).chain(others);
     unknown?.expect_problem(404, "not_found")?;
     for (n, (order, decided)) in orders.iter().zip(decided).enumerate() {
-        let end = if n % 2 == 0 { "CONFIRMED" } else { "CANCELLED" };
+        let end = if n.is_multiple_of(2) {
+            "CONFIRMED"
+        } else {
+            "CANCELLED"
+        };
         let decided = decided?;
         let shown = &decided.expect(200)?.json["order"];
         ensure!(shown["_id"] == *order && shown["status"] == end, "{n}: {shown}");

@@ -151,6 +151,7 @@ where
     F: Future<Output = Result<T, E>> + Send + 'static,
 {
     static PLACES: Semaphore = Semaphore::const_new(MOST_AT_ONCE);
+    let work = Box::pin(work);
     let placed = async {
         let place = PLACES.acquire().await;
         let work = tokio::spawn(async move {
