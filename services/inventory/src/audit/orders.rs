@@ -7,24 +7,31 @@ use crate::{
     store::{Origin, Store, StoreError},
 };
 use events::message::OrderedItem;
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use mongodb::{
     ClientSession, Collection,
     bson::{DateTime, Document, doc},
+    error::Error,
 };
+use platform::backends::mongo::MongoError;
 use sale::{
     OrderId,
     books::{Difference, fits},
     order::{OrderStatus, ReservationState},
 };
 use serde::Deserialize;
-use std::{cmp::Ordering, pin::Pin};
+use std::cmp::Ordering;
+use tokio::sync::mpsc;
 
 /// How long after its last change an order or a reservation may be ahead of the other: longer than it takes to ask again.
 const ON_THE_WAY: SignedDuration = SignedDuration::from_mins(3);
 /// Documents fetched at once.
 const AT_ONCE: u32 = 10_000;
+/// Documents that are handed on together.
+const IN_A_PART: usize = 1_000;
+/// How many parts are read ahead at the most.
+const PARTS_AHEAD: usize = 20;
 
 /// The part of an order that is compared.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,8 +56,6 @@ struct Reservation {
     created_at: DateTime,
 }
 
-type Documents<T> = Pin<Box<dyn Stream<Item = Result<T, mongodb::error::Error>> + Send>>;
-
 /// Goes through all of them.
 ///
 /// # Errors
@@ -65,17 +70,15 @@ pub(super) async fn check(
         latest: DateTime::from_millis((now - ON_THE_WAY).as_millisecond()),
         moving,
     };
-    let mut orders = all::<Order>(
+    let mut orders = Ahead::<Order>::read(
         &store.orders,
         doc! {"status": 1, "items.productId": 1, "items.quantity": 1, "updatedAt": 1},
-    )
-    .await?;
-    let mut reservations = all::<Reservation>(
+    );
+    let mut reservations = Ahead::<Reservation>::read(
         &store.reservations.clone_with_type(),
         doc! {"state": 1, "origin": 1, "items": 1, "createdAt": 1},
-    )
-    .await?;
-    let (mut order, mut reservation) = (orders.try_next().await?, reservations.try_next().await?);
+    );
+    let (mut order, mut reservation) = (orders.next().await?, reservations.next().await?);
     loop {
         let which = match (&order, &reservation) {
             (None, None) => return Ok(()),
@@ -99,27 +102,85 @@ pub(super) async fn check(
         }
         if of_order {
             audit.orders += 1;
-            order = orders.try_next().await?;
+            order = orders.next().await?;
         }
         if of_reservation {
             audit.reservations += 1;
-            reservation = reservations.try_next().await?;
+            reservation = reservations.next().await?;
         }
     }
 }
 
-async fn all<T>(collection: &Collection<Document>, fields: Document) -> Result<Documents<T>, StoreError>
+/// A collection in the order of its ids, read by a task of its own while what came before is compared.
+struct Ahead<T> {
+    parts: mpsc::Receiver<Result<Part<T>, Error>>,
+    part: std::vec::IntoIter<T>,
+}
+
+/// Documents that follow each other; `None` is the end of the collection.
+type Part<T> = Option<Vec<T>>;
+
+impl<T> Ahead<T>
 where
     T: for<'de> Deserialize<'de> + Send + Sync + 'static,
 {
+    fn read(collection: &Collection<Document>, fields: Document) -> Self {
+        let (send, parts) = mpsc::channel(PARTS_AHEAD);
+        let reading = read_all(collection.clone_with_type::<T>(), fields, send.clone());
+        // Ends with the collection, or when nobody takes what it reads.
+        tokio::spawn(async move {
+            let ended = reading.await.map(|()| None);
+            let _nobody_waits = send.send(ended).await;
+        });
+        Self {
+            parts,
+            part: Vec::new().into_iter(),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<T>, StoreError> {
+        loop {
+            if let Some(next) = self.part.next() {
+                return Ok(Some(next));
+            }
+            match self.parts.recv().await {
+                Some(Ok(Some(part))) => self.part = part.into_iter(),
+                Some(Ok(None)) => {
+                    self.parts.close();
+                    return Ok(None);
+                }
+                Some(Err(error)) => return Err(error.into()),
+                None => {
+                    return Err(
+                        MongoError::Panicked("a collection was not read to its end".to_owned()).into(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+async fn read_all<T>(
+    collection: Collection<T>,
+    fields: Document,
+    send: mpsc::Sender<Result<Part<T>, Error>>,
+) -> Result<(), Error>
+where
+    T: for<'de> Deserialize<'de> + Send + Sync,
+{
     let cursor = collection
-        .clone_with_type::<T>()
         .find(doc! {})
         .sort(doc! {"_id": 1})
         .projection(fields)
         .batch_size(AT_ONCE)
         .await?;
-    Ok(cursor.boxed())
+    let mut parts = cursor.try_chunks(IN_A_PART);
+    while let Some(part) = parts.try_next().await.map_err(|failed| failed.1)? {
+        if send.send(Ok(Some(part))).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// What counts as on its way.
