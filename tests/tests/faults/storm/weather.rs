@@ -5,7 +5,7 @@ use events::topics::Topic;
 use platform::backends::kafka;
 use quicksale_tests::world::World;
 use rand::{RngExt, rngs::StdRng};
-use rskafka::client::partition::{Compression, OffsetAt};
+use rskafka::client::partition::{Compression, OffsetAt, PartitionClient};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -203,17 +203,26 @@ async fn anew(world: &World, topic: Topic) -> Result<()> {
     }
 }
 
-/// Loses the older records of a partition, read or not.
-async fn drop_records(world: &World, topic: Topic, chance: &mut StdRng) -> Result<bool> {
+/// A partition that has records, with the offsets of its first one and of its end.
+async fn some_partition(
+    world: &World,
+    topic: Topic,
+    chance: &mut StdRng,
+) -> Result<Option<(PartitionClient, i64, i64)>> {
     let name = world.topic(topic);
     let client = world.backends.credentials()?.kafka.connect().await?;
     let number = chance.random_range(0..world.config.kafka.partitions);
     let partition = kafka::partition(&client, &name, number).await?;
     let begin = kafka::within(DEADLINE, partition.get_offset(OffsetAt::Earliest)).await?;
     let end = kafka::within(DEADLINE, partition.get_offset(OffsetAt::Latest)).await?;
-    if end <= begin {
+    Ok((end > begin).then_some((partition, begin, end)))
+}
+
+/// Loses the older records of a partition, read or not.
+async fn drop_records(world: &World, topic: Topic, chance: &mut StdRng) -> Result<bool> {
+    let Some((partition, begin, end)) = some_partition(world, topic, chance).await? else {
         return Ok(false);
-    }
+    };
     // Mostly also what nobody has read yet: that is at the end.
     let up_to = if chance.random_bool(0.7) {
         end
@@ -226,15 +235,9 @@ async fn drop_records(world: &World, topic: Topic, chance: &mut StdRng) -> Resul
 
 /// Writes some records of a topic once more, later ones first.
 async fn repeat(world: &World, topic: Topic, chance: &mut StdRng) -> Result<bool> {
-    let name = world.topic(topic);
-    let client = world.backends.credentials()?.kafka.connect().await?;
-    let number = chance.random_range(0..world.config.kafka.partitions);
-    let partition = kafka::partition(&client, &name, number).await?;
-    let begin = kafka::within(DEADLINE, partition.get_offset(OffsetAt::Earliest)).await?;
-    let end = kafka::within(DEADLINE, partition.get_offset(OffsetAt::Latest)).await?;
-    if end <= begin {
+    let Some((partition, begin, end)) = some_partition(world, topic, chance).await? else {
         return Ok(false);
-    }
+    };
     let from = chance.random_range(begin..end);
     let read = kafka::within(DEADLINE, partition.fetch_records(from, 1..100_000, 1_000)).await?;
     let mut records: Vec<_> = read.0.into_iter().map(|record| record.record).take(20).collect();
