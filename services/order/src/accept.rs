@@ -7,6 +7,7 @@ use crate::{
     document::Order,
     fence::Fence,
     reminder,
+    steps::time,
     store::{Found, Store, Turn, turn_id},
 };
 use events::{
@@ -17,7 +18,7 @@ use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
     ClientSession,
-    bson::{DateTime, RawDocumentBuf, doc},
+    bson::{RawDocumentBuf, doc},
 };
 use platform::{
     backends::mongo::{MongoError, Read, TransientError},
@@ -452,7 +453,7 @@ fn take_units(
 }
 
 fn new_order(wish: &Wish, id: &OrderId, now: Timestamp) -> Order {
-    let at = DateTime::from_millis(now.as_millisecond());
+    let at = time(now);
     Order {
         id: id.clone(),
         user_id: wish.user.clone(),

@@ -57,7 +57,7 @@ pub(crate) fn ask_at(now: Timestamp, asked: i32) -> DateTime {
         .and_then(|asked| 2_i32.checked_pow(asked));
     let patience = doubled.and_then(|times| PATIENCE.checked_mul(times));
     let at = now + patience.map_or(LONGEST_PATIENCE, |patience| patience.min(LONGEST_PATIENCE));
-    DateTime::from_millis(at.as_millisecond())
+    time(at)
 }
 
 /// Of the orders only those that wait for inventory are in it.

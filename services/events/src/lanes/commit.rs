@@ -12,12 +12,11 @@ use crate::{
     reader::LastRead,
 };
 use futures::FutureExt;
-use jiff::Timestamp;
 use mongodb::{
     ClientSession, Database,
     bson::{self, DateTime, doc},
 };
-use platform::backends::mongo::Transactions;
+use platform::{backends::mongo::Transactions, clock::Clock};
 use rskafka::record::Record;
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,6 +28,8 @@ pub(super) struct Committer<H> {
     pub(super) dead_letters: DeadLetters,
     pub(super) losses: Losses,
     pub(super) handler: Arc<H>,
+    /// What losses and dead letters are dated by.
+    pub(super) clock: Clock,
 }
 
 /// Where a record is: a message that comes again may be another record.
@@ -75,7 +76,12 @@ enum Last {
 }
 
 impl<H: Handler> Committer<H> {
-    pub(super) fn new(database: &Database, transactions: Transactions, handler: Arc<H>) -> Self {
+    pub(super) fn new(
+        database: &Database,
+        transactions: Transactions,
+        handler: Arc<H>,
+        clock: Clock,
+    ) -> Self {
         Self {
             transactions,
             lanes: LaneStore::new(database),
@@ -83,6 +89,7 @@ impl<H: Handler> Committer<H> {
             dead_letters: DeadLetters::new(database),
             losses: Losses::new(database),
             handler,
+            clock,
         }
     }
 
@@ -136,6 +143,7 @@ impl<H: Handler> Committer<H> {
             dead_letters: self.dead_letters.clone(),
             losses: self.losses.clone(),
             handler: Arc::clone(&self.handler),
+            clock: self.clock.clone(),
         }
     }
 
@@ -149,7 +157,11 @@ impl<H: Handler> Committer<H> {
         if !batch.undeliverable.is_empty() {
             let entries = self
                 .dead_letters
-                .bury(session, &batch.undeliverable, DateTime::now())
+                .bury(
+                    session,
+                    &batch.undeliverable,
+                    DateTime::from_millis(self.clock.now().as_millisecond()),
+                )
                 .await?;
             self.outbox.append_entries(session, entries).await?;
             self.outbox.append(session, &batch.replies).await?;
@@ -201,7 +213,7 @@ impl<H: Handler> Committer<H> {
                 let group = self.handler.group();
                 batch
                     .losses
-                    .push(Loss::new(group, topic, partition, gap, Timestamp::now()));
+                    .push(Loss::new(group, topic, partition, gap, self.clock.now()));
             }
             add_move(
                 &mut batch.moves,
@@ -281,7 +293,7 @@ impl<H: Handler> Committer<H> {
                 expected.insert(Arc::clone(&part.lane.id), part.to);
                 kept.push(part);
             } else {
-                tracing::warn!(lane = %part.lane.id, at = %Timestamp::now(), "lane lost");
+                tracing::warn!(lane = %part.lane.id, "lane lost");
                 part.lane.lost.cancel();
             }
         }

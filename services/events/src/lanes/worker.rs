@@ -113,6 +113,7 @@ impl<H: Handler> LaneWorker<H> {
     pub async fn run(self, stop: CancellationToken) {
         let group = self.handler.group();
         let (out, fetched) = mpsc::channel(QUEUE);
+        let clock = self.settings.clock.clone();
         let ownership = Ownership::new(
             self.settings.clone(),
             group,
@@ -121,7 +122,12 @@ impl<H: Handler> LaneWorker<H> {
             out,
             self.health.clone(),
         );
-        let committer = Committer::new(&self.database, self.transactions, Arc::clone(&self.handler));
+        let committer = Committer::new(
+            &self.database,
+            self.transactions,
+            Arc::clone(&self.handler),
+            clock,
+        );
         let heart = self.health.heartbeat(format!("{group} batches"), STUCK);
         let leases = self.health.heartbeat(format!("{group} leases"), STUCK);
         let work = self.health.work(format!("{group} batches"));

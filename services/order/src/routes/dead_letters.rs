@@ -1,6 +1,7 @@
 //! Messages that were given up on: what they are, and what is done about them.
 
 use super::{Orders, busy};
+use crate::steps::time;
 use axum::extract::State;
 use events::dead_letters::{Action, DeadLetter, Undone};
 use futures::FutureExt;
@@ -158,7 +159,7 @@ pub(super) async fn discard(
 async fn act(orders: Orders, caller: Caller, one: One, what: Action) -> Result<Json<LetterView>, Problem> {
     caller.require(&[Role::Admin])?;
     let (store, letters) = (orders.store.clone(), orders.letters.clone());
-    let at = DateTime::from_millis(orders.clock.now().as_millisecond());
+    let at = time(orders.clock.now());
     let (who, id) = (caller.0.user.as_str().to_owned(), one.id.clone());
     let done: Result<DeadLetter, Undone> = mongo::detached(async move {
         store
