@@ -1,11 +1,10 @@
 //! The backends that a sale runs on: those that every test shares, or some of a test's own, which it may kill.
 
-use crate::{cluster::command, world::SERVICES};
+use crate::{cluster::command, ports, world::SERVICES};
 use anyhow::{Context, Result};
 use platform::backends::Credentials;
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -43,11 +42,22 @@ impl Backends {
         })
     }
 
-    /// Starts a set of the test's own, on free ports. It ends with the value.
+    /// Starts a set of the test's own, which ends with the value. What may keep it from starting is nothing that the test is
+    /// about, so it is tried twice, the second time on other ports.
     ///
     /// # Errors
     /// When one of them does not start.
     pub async fn own() -> Result<Self> {
+        match Self::start_own().await {
+            Ok(backends) => Ok(backends),
+            Err(error) => {
+                eprintln!("a set of backends did not start, here comes another: {error:#}");
+                Self::start_own().await
+            }
+        }
+    }
+
+    async fn start_own() -> Result<Self> {
         // Beside the shared ones, where the next run of the tests ends what a killed run has left.
         let parent = std::env::var("QUICKSALE_BACKENDS_DIR").map(|shared| format!("{shared}-own"));
         let dir = match parent {
@@ -57,15 +67,7 @@ impl Backends {
             }
             Err(_) => tempfile::tempdir()?,
         };
-        // Held together while they are chosen, so that no two are the same.
-        let free = (0..4)
-            .map(|_| TcpListener::bind("127.0.0.1:0"))
-            .collect::<Result<Vec<_>, _>>()?;
-        let ports = free
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?.port()))
-            .collect::<Result<Vec<u16>>>()?;
-        drop(free);
+        let ports = ports::free::<4>()?;
         let environment = Environment::from([
             ("QUICKSALE_BACKENDS_DIR", dir.path().display().to_string()),
             ("KAFKA_PORT", ports[0].to_string()),

@@ -5,6 +5,7 @@ pub mod backends;
 pub mod cluster;
 pub mod confined;
 pub mod orders;
+pub mod ports;
 pub mod scenarios;
 pub mod shop;
 pub mod world;

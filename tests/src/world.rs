@@ -5,6 +5,7 @@ use crate::{
     backends::Backends,
     cluster::command,
     confined::{self, Confined},
+    ports,
     scenarios::{Login, SETTLED},
     shop::Shop,
 };
@@ -24,11 +25,10 @@ use platform::{
 use rskafka::client::partition::OffsetAt;
 use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::TcpListener,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use url::Url;
@@ -683,23 +683,14 @@ fn executable() -> PathBuf {
     )
 }
 
-/// Free ports for each service. None is given twice in the life of the test's process, for between here and the moment
-/// at which a service listens, the system would give it to the next who asks.
+/// Ports for each service: one for requests, one for whoever watches it.
 fn free_ports() -> Result<BTreeMap<&'static str, (u16, u16)>> {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut free = || -> Result<u16> {
-        for _ in 0..1_000 {
-            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            if given.insert(port) {
-                return Ok(port);
-            }
-        }
-        bail!("no free port in 1000 tries")
-    };
     SERVICES
         .into_iter()
-        .map(|service| Ok((service, (free()?, free()?))))
+        .map(|service| {
+            let [requests, admin] = ports::free()?;
+            Ok((service, (requests, admin)))
+        })
         .collect()
 }
 

@@ -5,7 +5,10 @@ use crds::FlashSale;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 use platform::backends::Credentials;
-use quicksale_tests::cluster::{Cluster, command, small_sale};
+use quicksale_tests::{
+    cluster::{Cluster, command, small_sale},
+    ports,
+};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
@@ -213,14 +216,13 @@ async fn told_by_the_chart(namespace: &str, release: &str) -> Result<Vec<(String
 /// chart gives it, and with what the chart tells it. Returns the port of its metrics.
 pub(crate) async fn start_operator(namespace: &str, release: &str, identity: &str) -> Result<u16> {
     let config = operators_kubeconfig(namespace, release).await?;
-    let port = free_port();
-    let mut operator = operator_command(&config, identity);
+    let [port] = ports::free()?;
+    let mut operator = operator_command(&config, identity, port);
     operator
         .envs(told_by_the_chart(namespace, release).await?)
         .env("POD_NAMESPACE", namespace)
         .env("QUICKSALE_IMAGE", "quicksale:test")
-        .env("QUICKSALE_SIGNING_KEY_SPREAD_SECONDS", "2")
-        .env("QUICKSALE_ADMIN_PORT", port.to_string());
+        .env("QUICKSALE_SIGNING_KEY_SPREAD_SECONDS", "2");
     let started = std::sync::mpsc::channel();
     // A process ends with the thread that started it; this thread lasts as long as the tests.
     std::thread::spawn(move || {
@@ -239,8 +241,8 @@ pub(crate) fn operators_log(identity: &str) -> PathBuf {
     log.join(format!("quicksale-operator-{identity}.log"))
 }
 
-/// The operator's executable with a kubeconfig and a name.
-pub(crate) fn operator_command(kubeconfig: &Path, identity: &str) -> Command {
+/// The operator's executable with a kubeconfig, a name, and the port of its metrics.
+pub(crate) fn operator_command(kubeconfig: &Path, identity: &str, port: u16) -> Command {
     let executable = std::env::var_os("QUICKSALE_OPERATOR_BIN").map_or_else(
         || repository().join("target/x86_64-unknown-linux-gnu/debug/quicksale-operator"),
         PathBuf::from,
@@ -263,17 +265,11 @@ pub(crate) fn operator_command(kubeconfig: &Path, identity: &str) -> Command {
         .env("POD_NAME", identity)
         .env("POD_NAMESPACE", NAMESPACE)
         .env("QUICKSALE_IMAGE", "quicksale:test")
-        .env("QUICKSALE_ADMIN_PORT", free_port().to_string())
+        .env("QUICKSALE_ADMIN_PORT", port.to_string())
         .stdin(Stdio::null())
         .stdout(output())
         .stderr(output());
     command
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map_or(0, |address| address.port())
 }
 
 #[tokio::test]

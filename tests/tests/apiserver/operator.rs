@@ -17,6 +17,7 @@ use kube::{
 use platform::backends::{Credentials, kafka};
 use quicksale_tests::{
     cluster::{Cluster, small_sale},
+    ports,
     world::eventually,
 };
 use serde_json::{Value, json};
@@ -394,11 +395,12 @@ async fn a_standby_takes_over_when_the_leader_dies() -> Result<()> {
     let cluster = Cluster::with_namespace("leads").await?;
     let kubeconfig = std::env::var("KUBECONFIG").context("KUBECONFIG is not set")?;
     let start = |identity: &str| {
-        let mut command = operator_command(kubeconfig.as_ref(), identity);
+        let [port] = ports::free()?;
+        let mut command = operator_command(kubeconfig.as_ref(), identity, port);
         command
             .env("POD_NAMESPACE", &cluster.namespace)
-            .env("QUICKSALE_WATCH_NAMESPACES", &cluster.namespace)
-            .spawn()
+            .env("QUICKSALE_WATCH_NAMESPACES", &cluster.namespace);
+        anyhow::Ok(command.spawn()?)
     };
     let holder = async || {
         let lease = cluster.api::<Lease>().get_opt("quicksale-operator").await?;

@@ -4,7 +4,7 @@
 use super::sale::{OpenSale, admin, ingress_port};
 use anyhow::{Context, Result, ensure};
 use fantoccini::{Client, ClientBuilder, Locator};
-use quicksale_tests::world::eventually;
+use quicksale_tests::{ports, world::eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::{
@@ -46,7 +46,7 @@ struct Browser {
 
 impl Browser {
     async fn open() -> Result<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let [port] = ports::free()?;
         let driver = Command::new("chromedriver")
             .arg(format!("--port={port}"))
             .stdout(Stdio::null())
