@@ -21,6 +21,7 @@ use platform::{
     audit::{self, Event, Outcome},
     health::ReadinessGate,
     retry::Backoff,
+    rounds::Rounds,
     tokens::Role,
 };
 use sale::UserId;
@@ -68,13 +69,8 @@ impl Seeder {
         self.look(&mut in_force, &mut said).await;
         let mut looked = Instant::now();
         ready.release();
-        let mut tick = tokio::time::interval(LOOK_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
+        let mut rounds = Rounds::every(LOOK_EVERY, &stop);
+        while rounds.another().await {
             if looked.elapsed() >= AGAIN_EVERY {
                 in_force = None;
             }

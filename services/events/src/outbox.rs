@@ -3,11 +3,14 @@
 //! An entry is deleted once Kafka has acknowledged it, so an empty collection means that everything has been said.
 
 use crate::{message::Message, topics::Topic};
+use futures::TryStreamExt;
 use mongodb::{
     ClientSession, Collection, Database,
-    bson::{DateTime, Document, doc},
+    bson::{DateTime, Document, RawDocumentBuf, doc},
 };
+use platform::backends::mongo::{Aside, Read};
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 
 /// Collection of entries that Kafka has not acknowledged yet.
 const COLLECTION: &str = "outbox";
@@ -35,6 +38,18 @@ pub struct Entry {
     pub attempts: i32,
     /// When it was written.
     pub created_at: DateTime,
+}
+
+/// Which entries come next.
+#[derive(Debug, Clone)]
+pub struct Next(Document);
+
+impl Next {
+    /// All behind an id, or all there are.
+    pub fn behind(id: Option<&str>, aside: &mut Aside, now: Instant) -> Self {
+        let behind = id.map_or_else(Document::new, |id| doc! {"_id": {"$gt": id}});
+        Self(aside.others(behind, now))
+    }
 }
 
 /// The outbox of one sale.
@@ -95,21 +110,30 @@ impl Outbox {
         Ok(())
     }
 
-    /// The oldest entries, or the oldest of those after an id.
+    /// The oldest entries behind an id but those that are set aside; of those that cannot be read only what they are.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn oldest(&self, after: Option<String>, limit: i64) -> mongodb::error::Result<Vec<Entry>> {
-        use futures::TryStreamExt;
-        let filter = after.map_or_else(Document::new, |id| doc! {"_id": {"$gt": id}});
-        self.entries
-            .find(filter)
-            .sort(doc! {"_id": 1})
-            .limit(limit)
-            .batch_size(2_000)
-            .await?
-            .try_collect()
-            .await
+    pub async fn oldest(&self, next: Next, limit: i64) -> mongodb::error::Result<Read<Entry>> {
+        let Next(filter) = next;
+        let page = |filter| {
+            let oldest_first = doc! {"_id": 1};
+            self.entries
+                .find(filter)
+                .sort(oldest_first)
+                .limit(limit)
+                .batch_size(2_000)
+        };
+        // Reading each by itself copies each. So it is done where reading all at once fails, as for one of another form.
+        if let Ok(entries) = page(filter.clone()).await?.try_collect().await {
+            return Ok(Read {
+                readable: entries,
+                unreadable: Vec::new(),
+            });
+        }
+        let documents = page(filter).await?.with_type::<RawDocumentBuf>();
+        let documents: Vec<RawDocumentBuf> = documents.try_collect().await?;
+        Ok(Read::each(documents, "outbox entry"))
     }
 
     /// Removes entries that Kafka has acknowledged.

@@ -28,8 +28,8 @@ const UNDER_WAY_MS: i64 = 15_000;
 /// How long a refused user takes units only afterwards.
 const DOUBTED_SECONDS: i64 = 60;
 
-/// KEYS: the marker, the user's order under way, the user's doubt, whether markers are whole, the products that are all
-/// sold, what the user has bought, then a count for each product.
+/// KEYS: the marker, the user's order under way, the user's doubt, whether markers are whole, whether tries may be unknown, the
+/// products that are all sold, what the user has bought, then a count for each product.
 /// ARGV: the marker's seconds, milliseconds of being under way, this order's name, then for each product its id, its units, and
 /// how many of them each customer may buy (-1 for any number).
 /// Returns {2} when the order may pass as a repeat, {3} when another order of the user is under way; goes on when it is
@@ -42,20 +42,21 @@ end
 if redis.call('EXISTS', KEYS[2]) == 1 then return {3} end
 ";
 /// Where there are too few units returns {0, the product's number from 0, what is left, 1 if every unit is sold}; {5, …} when
-/// markers have been lost.
+/// markers have been lost, {6, …} when that may have been while a try of this key was under way, or nobody has said.
 const CHECK: &str = r"
 local short
-for i = 7, #KEYS do
-  local at = 4 + (i - 7) * 3
+for i = 8, #KEYS do
+  local at = 4 + (i - 8) * 3
   local left = redis.call('GET', KEYS[i])
   if left and tonumber(left) < tonumber(ARGV[at + 1]) then
-    local sold = redis.call('SISMEMBER', KEYS[5], ARGV[at])
-    if not short or sold == 1 then short = {i - 7, tonumber(left), sold} end
+    local sold = redis.call('SISMEMBER', KEYS[6], ARGV[at])
+    if not short or sold == 1 then short = {i - 8, tonumber(left), sold} end
   end
 end
 if short then
-  local said = 5
-  if redis.call('GET', KEYS[4]) == 'whole' then said = 0 end
+  local said, markers = 5, redis.call('GET', KEYS[4])
+  if markers == 'whole' then said = 0
+  elseif not markers or redis.call('EXISTS', KEYS[5]) == 1 then said = 6 end
   return {said, short[1], short[2], short[3]}
 end
 ";
@@ -68,16 +69,16 @@ redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
 /// the user had an order refused or has bought as many as a customer may.
 const TAKE: &str = r"
 if redis.call('EXISTS', KEYS[3]) == 1 then return {4} end
-for i = 7, #KEYS do
-  local at = 4 + (i - 7) * 3
+for i = 8, #KEYS do
+  local at = 4 + (i - 8) * 3
   local limit = tonumber(ARGV[at + 2])
   if limit >= 0 then
-    local bought = redis.call('HGET', KEYS[6], ARGV[at]) or '0'
+    local bought = redis.call('HGET', KEYS[7], ARGV[at]) or '0'
     if tonumber(bought) + tonumber(ARGV[at + 1]) > limit then return {4} end
   end
 end
-for i = 7, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[5 + (i - 7) * 3]) end
+for i = 8, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[5 + (i - 8) * 3]) end
 end
 return {1}
 ";
@@ -97,15 +98,15 @@ if doubt > 0 then redis.call('SET', KEYS[3], '1', 'EX', doubt) end
 if doubt < 0 then redis.call('DEL', KEYS[3]) end
 if ARGV[1] == '2' and redis.call('GET', KEYS[1]) == 'repeated' then return 1 end
 local bought = false
-for i = 7, #KEYS do
-  local at = 4 + (i - 7) * 3
+for i = 8, #KEYS do
+  local at = 4 + (i - 8) * 3
   if ARGV[at + 1] ~= '0' and redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[at + 1]) end
   if ARGV[at + 2] ~= '0' then
-    redis.call('HINCRBY', KEYS[6], ARGV[at], ARGV[at + 2])
+    redis.call('HINCRBY', KEYS[7], ARGV[at], ARGV[at + 2])
     bought = true
   end
 end
-if bought then redis.call('EXPIRE', KEYS[6], ARGV[#ARGV]) end
+if bought then redis.call('EXPIRE', KEYS[7], ARGV[#ARGV]) end
 return 1
 ";
 
@@ -130,7 +131,7 @@ pub enum Passage {
     /// There are too few units.
     Refused(Short),
     /// There are too few units, and the key may have made an order all the same: its marker may be lost.
-    RefusedInDoubt(Short),
+    RefusedInDoubt(Short, Doubt),
 }
 
 /// Of which product there are too few units.
@@ -151,8 +152,17 @@ pub enum Knowledge {
     Marked,
     /// It has not.
     Unmarked,
-    /// Markers have been lost: the order service knows.
-    Lost,
+    /// Markers may have been lost: the order service knows.
+    InDoubt(Doubt),
+}
+
+/// What a key that is not marked may have made all the same, where markers may be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// An order, by a try that is under way: that there is none says nothing yet. Also while nobody has said whether markers are lost.
+    TryMayBeUnderWay,
+    /// An order that the order service knows of, and no other.
+    NoTryUnderWay,
 }
 
 /// What became of an order that had passed.
@@ -227,6 +237,7 @@ impl Gate {
             format!("{prefix}under-way:{user}"),
             format!("{prefix}doubt:{user}"),
             self.keys.markers(),
+            self.keys.tries_unknown(),
             self.keys.all_sold(),
             format!("{prefix}bought:{user}"),
         ]
@@ -272,7 +283,8 @@ impl Gate {
             Some(2) => Passage::Repeat,
             Some(3) => Passage::UnderWay,
             Some(4) => Passage::TakesLater,
-            Some(5) => Passage::RefusedInDoubt(short()),
+            Some(5) => Passage::RefusedInDoubt(short(), Doubt::NoTryUnderWay),
+            Some(6) => Passage::RefusedInDoubt(short(), Doubt::TryMayBeUnderWay),
             _ => Passage::Refused(short()),
         })
     }
@@ -287,9 +299,11 @@ impl Gate {
             return Ok(Knowledge::Marked);
         }
         let whole: Option<String> = self.redis.get(self.keys.markers()).await?;
+        let just_now: i64 = self.redis.exists(self.keys.tries_unknown()).await?;
         Ok(match whole.as_deref() {
             Some(MARKERS_ARE_WHOLE) => Knowledge::Unmarked,
-            _ => Knowledge::Lost,
+            Some(_) if just_now == 0 => Knowledge::InDoubt(Doubt::NoTryUnderWay),
+            _ => Knowledge::InDoubt(Doubt::TryMayBeUnderWay),
         })
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     Gateway,
     body::Whole,
-    gate::{Attempt, Knowledge, Outcome, Passage, Passed, Short, WantedUnits},
+    gate::{Attempt, Doubt, Knowledge, Outcome, Passage, Passed, Short, WantedUnits},
     products::Judgement,
     proxy::NoAnswer,
     subject,
@@ -33,6 +33,7 @@ use std::{
     sync::{Arc, LazyLock, atomic::Ordering},
     time::{Duration, Instant},
 };
+use tokio::sync::Semaphore;
 
 /// How long an order waits for another one of the same user.
 const UNDER_WAY: Duration = Duration::from_secs(10);
@@ -141,12 +142,33 @@ async fn may_be_a_repeat(gateway: &Gateway, asker: &Asker, key: &str) -> Result<
     match gateway.gate.knows(&asker.user, key).await.map_err(unavailable)? {
         Knowledge::Marked => Ok(true),
         Knowledge::Unmarked => Ok(false),
-        Knowledge::Lost => has_made_an_order(gateway, asker, key).await,
+        Knowledge::InDoubt(doubt) => has_made_an_order_after_all(gateway, asker, key, doubt).await,
     }
 }
 
+/// Asks the order service about a key whose marker may be lost. That there is no order is no answer while a try may be under way.
+async fn has_made_an_order_after_all(
+    gateway: &Gateway,
+    asker: &Asker,
+    key: &str,
+    doubt: Doubt,
+) -> Result<bool, Problem> {
+    match (has_made_an_order(gateway, asker, key).await?, doubt) {
+        (false, Doubt::TryMayBeUnderWay) => {
+            let detail = "It is not known yet whether this Idempotency-Key has made an order. Please send the same request with \
+                          the same key again in a few seconds; it is never made twice.";
+            Err(Problem::new(Code::Busy, detail).retry_after(5))
+        }
+        (found, _) => Ok(found),
+    }
+}
+
+/// Looks into the order service that go on at once: they must not push out the orders that it accepts.
+static LOOKS: Semaphore = Semaphore::const_new(64);
+
 /// Asks the order service.
 async fn has_made_an_order(gateway: &Gateway, asker: &Asker, key: &str) -> Result<bool, Problem> {
+    let _place = LOOKS.try_acquire().map_err(|_| Problem::busy())?;
     let key: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
     let mut request = Request::builder().uri(format!("/api/orders?idempotencyKey={key}"));
     if let Some(authorization) = &asker.authorization {
@@ -288,10 +310,13 @@ async fn pass(
             Passage::TakesLater => return passed(attempt, false),
             Passage::Repeat => return Ok(None),
             Passage::Refused(short) => return Err(too_few(gateway, &attempt, short)),
-            Passage::RefusedInDoubt(_) if has_made_an_order(gateway, asker, &attempt.key).await? => {
-                return Ok(None);
+            Passage::RefusedInDoubt(short, doubt) => {
+                return if has_made_an_order_after_all(gateway, asker, &attempt.key, doubt).await? {
+                    Ok(None)
+                } else {
+                    Err(too_few(gateway, &attempt, short))
+                };
             }
-            Passage::RefusedInDoubt(short) => return Err(too_few(gateway, &attempt, short)),
             Passage::UnderWay if Instant::now() > until => {
                 let detail = "Another order of yours is still under way. Please try again with the same Idempotency-Key.";
                 return Err(Problem::new(Code::Busy, detail).retry_after(1));

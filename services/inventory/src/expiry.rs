@@ -4,6 +4,7 @@
 use crate::{
     gate::Gate,
     ledger::Posting,
+    product::BrokenAccount,
     store::{Origin, Reservation, Store, StoreError, Told},
 };
 use events::message::OrderedItem;
@@ -11,18 +12,22 @@ use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
     ClientSession,
-    bson::{DateTime, doc},
+    bson::{DateTime, Document, RawDocumentBuf, doc},
 };
 use platform::{
-    backends::mongo::{self, MongoError},
+    backends::mongo::{self, Aside, OneAtATime, Read},
     clock::Clock,
+    rounds::Rounds,
 };
 use sale::{
     OrderId,
     ledger::Cause,
     order::{InventoryOutcome, ReservationState},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often holds are looked at: a hold ends within this time after its deadline.
@@ -32,48 +37,62 @@ const BATCH: i64 = 200;
 
 /// Ends holds until the process ends. Every replica may do it: a hold ends by a change of its document, once.
 pub async fn run(store: Store, gate: Gate, clock: Clock, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        let (store, now) = (store.clone(), clock.now());
-        let round: Result<_, StoreError> = mongo::detached(async move { end_due(&store, now).await }).await;
-        match round {
-            Ok(freed) => gate.add_all(&freed).await,
-            Err(error) => tracing::warn!(%error, "cannot end holds; trying again"),
+    let mut rounds = Rounds::every(EVERY, &stop);
+    let (alone, mut aside) = (OneAtATime::default(), Aside::new(Instant::now()));
+    while rounds.another().await {
+        if let Err(error) = end_due(&store, &gate, clock.now(), &alone, &mut aside, &stop).await {
+            tracing::warn!(%error, "cannot end holds; trying again");
         }
     }
 }
 
-/// Returns the units that are for sale again.
-async fn end_due(store: &Store, now: Timestamp) -> Result<Vec<OrderedItem>, StoreError> {
-    let due = doc! {
+/// Ends those whose time is over, each by itself: what cannot be read, or is of a broken account, keeps no other hold.
+async fn end_due(
+    store: &Store,
+    gate: &Gate,
+    now: Timestamp,
+    alone: &OneAtATime,
+    aside: &mut Aside,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    let due = aside.others(due(now), Instant::now());
+    let holds = store.reservations.clone_with_type::<RawDocumentBuf>();
+    let found: Vec<RawDocumentBuf> = mongo::detached(async move {
+        let found = holds.find(due).sort(doc! {"expiresAt": 1}).limit(BATCH).await?;
+        Ok::<_, StoreError>(found.try_collect().await?)
+    })
+    .await?;
+    let due = Read::<Reservation>::each(found, "reservation");
+    aside.add(due.unreadable_keys());
+    for hold in due.readable {
+        if stop.is_cancelled() {
+            break;
+        }
+        let (store, order) = (store.clone(), hold.order.clone());
+        let ended: Result<_, StoreError> = alone
+            .detached(async move { end_hold(&store, &order, Why::RunOut, now).await })
+            .await;
+        match ended {
+            Ok(Ended::GaveBack(items)) => gate.add_all(&items).await,
+            Ok(_) => {}
+            Err(error) if error.lies_in_documents() => {
+                tracing::error!(order = %hold.order, %error, "cannot end a hold; looking at it again in five minutes (docs/operations.md, What cannot be read)");
+                aside.add([hold.order.as_str()]);
+            }
+            // The database is away, and the others would fail as well.
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Holds by hand whose time is over.
+fn due(now: Timestamp) -> Document {
+    doc! {
         "state": ReservationState::Held.as_str(),
         "origin": Origin::Direct.as_str(),
         "expiresAt": {"$lte": DateTime::from_millis(now.as_millisecond())},
-    };
-    let due: Vec<Reservation> = store
-        .reservations
-        .find(due)
-        .limit(BATCH)
-        .await?
-        .try_collect()
-        .await?;
-    let mut freed = Vec::new();
-    for reservation in due {
-        match end_hold(store, &reservation.order, Why::RunOut, now).await {
-            Ok(Ended::GaveBack(items)) => freed.extend(items),
-            Ok(_) => {}
-            // One that cannot be ended must not keep those behind it.
-            Err(error) => {
-                tracing::error!(order = %reservation.order, %error, "cannot end a hold; trying again");
-            }
-        }
     }
-    Ok(freed)
 }
 
 /// Why a hold is to end.
@@ -161,7 +180,7 @@ async fn give_back(
         if let Some(account) = accounts.get_mut(&item.product_id) {
             account
                 .release(u64::from(item.quantity.get()))
-                .map_err(|error| MongoError::Panicked(format!("release of {}: {error}", hold.order)))?;
+                .map_err(|_| BrokenAccount(item.product_id.clone()))?;
         }
     }
     let postings: Vec<_> = hold

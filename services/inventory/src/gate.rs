@@ -8,7 +8,7 @@
 //! accepted meanwhile are not among those that are left. It also says of which products every unit is sold, so that
 //! buyers hear "sold out" when none can come back, and not before.
 
-use crate::{on_the_way::OnTheWay, product::Product, store::Store};
+use crate::{markers::Markers, on_the_way::OnTheWay, product::Product, store::Store};
 use events::message::OrderedItem;
 use fred::{
     clients::Client,
@@ -18,8 +18,9 @@ use fred::{
 };
 use platform::{
     backends::mongo::{self, MongoError},
-    gate::{GateKeys, MARKERS_ARE_LOST, MARKERS_ARE_WHOLE},
+    gate::{GateKeys, SAID_FOR_SECONDS},
     metrics::must,
+    rounds::Rounds,
 };
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use sale::ProductId;
@@ -34,8 +35,6 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_millis(500);
 /// Looks without any movement before a difference is an error and not work under way: 2 s.
 const QUIET_LOOKS: u32 = 4;
-/// How long a count outlives the sale's last process, in seconds.
-const TTL_SECONDS: i64 = 3_600;
 /// Looks between two times when the counts are told to stay: 5 min.
 const KEPT_EVERY: u32 = 600;
 /// Sets a count only if it is still what it was when it was judged to be wrong.
@@ -59,6 +58,7 @@ static CORRECTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub struct Gate {
     redis: Client,
     keys: GateKeys,
+    markers: Markers,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,7 @@ impl Gate {
     /// The counts under a sale's prefix.
     pub fn new(redis: Client, prefix: &str) -> Self {
         Self {
+            markers: Markers::new(redis.clone(), prefix),
             redis,
             keys: GateKeys::new(prefix),
         }
@@ -102,7 +103,7 @@ impl Gate {
     }
 
     async fn fill(&self, product: &ProductId, available: i64) -> Result<(), Error> {
-        let expiry = Some(Expiration::EX(TTL_SECONDS));
+        let expiry = Some(Expiration::EX(SAID_FOR_SECONDS));
         self.redis
             .set::<(), _, _>(
                 self.keys.count(product),
@@ -120,7 +121,7 @@ impl Gate {
 
     async fn keep(&self, product: &ProductId) -> Result<(), Error> {
         self.redis
-            .expire(self.keys.count(product), TTL_SECONDS, None)
+            .expire(self.keys.count(product), SAID_FOR_SECONDS, None)
             .await
     }
 
@@ -135,7 +136,7 @@ impl Gate {
         );
         if !more.is_empty() {
             self.redis.sadd::<(), _, _>(&key, more).await?;
-            self.redis.expire::<(), _>(&key, TTL_SECONDS, None).await?;
+            self.redis.expire::<(), _>(&key, SAID_FOR_SECONDS, None).await?;
         }
         if !less.is_empty() {
             self.redis.srem::<(), _, _>(&key, less).await?;
@@ -143,29 +144,11 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether somebody has said whether markers are whole, since Redis was empty.
-    async fn has_said(&self) -> Result<bool, Error> {
-        let found: i64 = self.redis.exists(self.keys.markers()).await?;
-        Ok(found > 0)
-    }
-
-    async fn say(&self, whole: bool) -> Result<(), Error> {
-        let text = if whole {
-            MARKERS_ARE_WHOLE
-        } else {
-            MARKERS_ARE_LOST
-        };
-        let expiry = Some(Expiration::EX(TTL_SECONDS));
-        self.redis
-            .set::<(), _, _>(self.keys.markers(), text, expiry, Some(SetOptions::NX), false)
-            .await
-    }
-
     async fn keep_saying(&self) -> Result<(), Error> {
-        for key in [self.keys.markers(), self.keys.all_sold()] {
-            self.redis.expire::<(), _>(key, TTL_SECONDS, None).await?;
-        }
-        Ok(())
+        self.markers.keep().await?;
+        self.redis
+            .expire(self.keys.all_sold(), SAID_FOR_SECONDS, None)
+            .await
     }
 
     async fn correct(&self, product: &ProductId, from: i64, to: i64) -> Result<i64, Error> {
@@ -173,7 +156,7 @@ impl Gate {
             .eval(
                 CORRECT,
                 vec![self.keys.count(product)],
-                vec![from, to, TTL_SECONDS],
+                vec![from, to, SAID_FOR_SECONDS],
             )
             .await
     }
@@ -184,12 +167,13 @@ pub async fn keep(gate: Gate, store: Store, on_the_way: OnTheWay, stop: Cancella
     LazyLock::force(&CORRECTED);
     let mut looks: HashMap<ProductId, Look> = HashMap::new();
     let mut turns: u32 = 0;
-    let mut tick = tokio::time::interval(EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
+    let mut rounds = Rounds::every(EVERY, &stop);
+    while rounds.another().await {
+        // First, and whether the database answers or not: what is said of markers must not be older than Redis.
+        if let Err(error) = gate.markers.look(&store).await {
+            tracing::debug!(%error, "cannot look at the markers");
+            looks.clear();
+            continue;
         }
         let reader = store.clone();
         let products =
@@ -220,19 +204,6 @@ async fn look_at_all(
 ) -> Result<(), Error> {
     if keeps {
         gate.keep_saying().await?;
-    }
-    // Redis is new, or it has lost everything. Where no order was made yet nothing is lost; where nobody knows, nothing is
-    // said, and the gateways ask.
-    if !gate.has_said().await? {
-        let sold = products.iter().any(|product| product.reserved + product.sold > 0);
-        if sold {
-            tracing::warn!(
-                "Redis has lost what it knew of this sale's orders; repeats are looked up from now on"
-            );
-            gate.say(false).await?;
-        } else if on_the_way.has_no_order(store).await {
-            gate.say(true).await?;
-        }
     }
     let all_sold = products.iter().filter(|product| product.sold == product.stock);
     gate.say_all_sold(&all_sold.map(|product| product.id.as_str()).collect())

@@ -6,7 +6,7 @@
 //! - [`expiry`] ends holds that were made by hand, and [`unsettled`] asks after those that last too long;
 //! - [`ledger`] is what every movement of units is written down in;
 //! - [`audit`] checks the books against each other;
-//! - [`gate`] keeps the counts in Redis that turn buyers away early;
+//! - [`gate`] keeps the counts in Redis that turn buyers away early, and `markers` says whether Redis still knows every order's key;
 //! - [`routes`] is the HTTP API.
 
 pub mod audit;
@@ -14,6 +14,7 @@ pub mod expiry;
 pub mod gate;
 pub mod hold;
 pub mod ledger;
+mod markers;
 pub mod on_the_way;
 pub mod plan;
 pub mod product;

@@ -46,7 +46,7 @@ pub struct Product {
 /// The stored account of a product breaks `stock = available + reserved + sold`.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the stock account of product {0} is broken: it cannot be read, or reserved and sold exceed its stock"
+    "the stock account of product {0} is broken: it cannot be read, reserved and sold exceed its stock, or less is reserved than is held"
 )]
 pub struct BrokenAccount(pub ProductId);
 

@@ -119,7 +119,7 @@ pub struct Store {
     pub(crate) stock_changes: Collection<Document>,
     /// Every movement of units.
     pub(crate) ledger: Collection<Entry>,
-    /// The orders, which only the audit reads here.
+    /// The orders, which are only read here: by the audit, and by `markers`.
     pub(crate) orders: Collection<Document>,
     pub(crate) outbox: Outbox,
 }
@@ -191,6 +191,15 @@ impl Store {
             .await?
             .try_collect()
             .await
+    }
+
+    /// Whether any order was ever accepted.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn has_an_order(&self) -> Result<bool, Error> {
+        let found = self.orders.find_one(doc! {}).projection(doc! {"_id": 1}).await?;
+        Ok(found.is_some())
     }
 
     /// One product.
@@ -512,6 +521,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database has answered, and does not take what is written, or what is there does not allow it: others may go.
+    pub(crate) fn lies_in_documents(&self) -> bool {
+        match self {
+            Self::Mongo(error) => error.was_refused(),
+            Self::Broken(_) => true,
+        }
+    }
+
     /// Whether there is a document of this key already.
     pub fn is_duplicate_key(&self) -> bool {
         matches!(self, Self::Mongo(error) if error.is_duplicate_key())

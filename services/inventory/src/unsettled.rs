@@ -5,18 +5,26 @@
 //! The question is the last answer, sent once more. An order that has not heard it follows it now; one that is over says so
 //! again, and asking twice does no more than asking once.
 
-use crate::store::{Origin, Reservation, Store, StoreError};
+use crate::store::{Origin, Reservation, Store};
 use events::{Message, Payload};
 use futures::{FutureExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use mongodb::{
     ClientSession,
-    bson::{DateTime, Document, doc},
+    bson::{Bson, DateTime, Document, RawDocumentBuf, doc},
 };
-use platform::{backends::mongo, clock::Clock, metrics::must};
+use platform::{
+    backends::mongo::{Aside, MongoError, OneAtATime, Read},
+    clock::Clock,
+    metrics::must,
+    rounds::Rounds,
+};
 use prometheus::{IntCounter, register_int_counter};
 use sale::order::ReservationState;
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked for such holds.
@@ -26,6 +34,8 @@ const EVERY: Duration = Duration::from_secs(15);
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 /// Holds asked about in one round.
 const BATCH: i64 = 200;
+/// Holds asked about in one transaction.
+const AT_ONCE: usize = 25;
 
 static ASKED_AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
     must(register_int_counter!(
@@ -37,24 +47,28 @@ static ASKED_AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
 /// Asks until the process ends. Every replica may do it: who asks about a hold moves the time of the next asking.
 pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
     LazyLock::force(&ASKED_AGAIN);
-    let mut tick = tokio::time::interval(EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        let (store, now) = (store.clone(), clock.now());
-        match mongo::detached(async move { ask_again(&store, now).await }).await {
-            Ok(0) => {}
-            Ok(asked) => {
-                ASKED_AGAIN.inc_by(asked);
-                tracing::warn!(
-                    holds = asked,
-                    "orders had not said what became of them and were asked again"
-                );
+    let mut rounds = Rounds::every(EVERY, &stop);
+    let (alone, mut aside) = (OneAtATime::default(), Aside::new(Instant::now()));
+    while rounds.another().await {
+        let now = clock.now();
+        let late = DateTime::from_millis((now - PATIENCE).as_millisecond());
+        for due in due(late) {
+            let (store, due) = (store.clone(), aside.others(due, Instant::now()));
+            match alone
+                .detached(async move { ask_again(&store, due, late, now).await })
+                .await
+            {
+                Ok((0, unreadable)) => aside.add(unreadable),
+                Ok((asked, unreadable)) => {
+                    aside.add(unreadable);
+                    ASKED_AGAIN.inc_by(asked);
+                    tracing::warn!(
+                        holds = asked,
+                        "orders had not said what became of them and were asked again"
+                    );
+                }
+                Err(error) => tracing::warn!(%error, "cannot ask about holds; trying again"),
             }
-            Err(error) => tracing::warn!(%error, "cannot ask about holds; trying again"),
         }
     }
 }
@@ -77,24 +91,29 @@ fn may_be_asked_about(late: DateTime) -> Document {
     }
 }
 
-async fn ask_again(store: &Store, now: Timestamp) -> Result<u64, StoreError> {
-    let late = DateTime::from_millis((now - PATIENCE).as_millisecond());
-    let mut asked = 0;
-    for due in due(late) {
-        let holds = store.reservations.find(due).limit(BATCH).await?;
-        let holds: Vec<Reservation> = holds.try_collect().await?;
-        if holds.is_empty() {
-            continue;
-        }
-        asked += store
-            .transactions
-            .run(|session| {
-                let (store, holds) = (store.clone(), holds.clone());
-                async move { ask(&store, session, holds, late, now).await }.boxed()
-            })
-            .await?;
+/// Returns how many were asked about, and the ids of those that could not be read.
+async fn ask_again(
+    store: &Store,
+    due: Document,
+    late: DateTime,
+    now: Timestamp,
+) -> Result<(u64, Vec<Bson>), MongoError> {
+    let holds = store.reservations.clone_with_type::<RawDocumentBuf>();
+    let found: Vec<RawDocumentBuf> = holds.find(due).limit(BATCH).await?.try_collect().await?;
+    let holds = Read::<Reservation>::each(found, "reservation");
+    let unreadable = holds.unreadable_keys().collect();
+    if holds.readable.is_empty() {
+        return Ok((0, unreadable));
     }
-    Ok(asked)
+    // What becomes of them may be coming in at this moment.
+    let asked = store
+        .transactions
+        .give_way(&holds.readable, AT_ONCE, |session, holds| {
+            let store = store.clone();
+            async move { ask(&store, session, holds, late, now).await }.boxed()
+        })
+        .await?;
+    Ok((asked, unreadable))
 }
 
 /// Asks about those that are still held, and that nobody has asked about meanwhile.
@@ -104,7 +123,7 @@ async fn ask(
     holds: Vec<Reservation>,
     late: DateTime,
     now: Timestamp,
-) -> Result<u64, StoreError> {
+) -> Result<u64, MongoError> {
     let mut messages = Vec::with_capacity(holds.len());
     for hold in holds {
         let mut still = may_be_asked_about(late);

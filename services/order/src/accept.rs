@@ -129,6 +129,7 @@ pub fn start(
     let serving = Serving {
         name: "accept",
         batch: BATCH,
+        deadline: batcher::DEADLINE,
         signs,
         stop,
     };

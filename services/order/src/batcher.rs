@@ -16,7 +16,7 @@ const QUEUE: usize = 2_048;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a batch may take before the next one begins beside it: longer than the database takes to find a new primary. Whoever
 /// asked has been told to ask again by then.
-const DEADLINE: Duration = Duration::from_secs(15);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
 static BATCH_SIZE: LazyLock<HistogramVec> = LazyLock::new(|| {
     must(register_histogram_vec!(
@@ -57,6 +57,8 @@ pub(crate) struct Serving {
     pub(crate) name: &'static str,
     /// Requests in one transaction.
     pub(crate) batch: usize,
+    /// How long the next batch waits for this one: [`DEADLINE`] outside of tests.
+    pub(crate) deadline: Duration,
     /// Told whether the work can be done.
     pub(crate) signs: Work,
     /// Cancelled when the process ends.
@@ -93,6 +95,7 @@ where
         let Serving {
             name,
             batch: largest,
+            deadline,
             signs,
             stop,
         } = serving;
@@ -116,14 +119,14 @@ where
             size.observe(batch.len() as f64);
             let (requests, waiting): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|w| (w.request, w.answer)).unzip();
-            let answers = match tokio::time::timeout(DEADLINE, tokio::spawn(commit(requests))).await {
+            let answers = match tokio::time::timeout(deadline, tokio::spawn(commit(requests))).await {
                 Ok(Ok(answers)) => answers,
                 Ok(Err(error)) => {
                     tracing::error!(name, %error, "the work on a batch has panicked");
                     return;
                 }
                 Err(_) => {
-                    tracing::error!(name, waited = ?DEADLINE, "a batch has no end; who waits is told to ask again");
+                    tracing::error!(name, waited = ?deadline, "a batch has no end; who waits is told to ask again");
                     Vec::new()
                 }
             };
@@ -137,5 +140,35 @@ where
                 let _gone = waiting.send(answer);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use platform::health::Health;
+
+    /// A database that never answers keeps a batch for ever, and those that come later for no longer than its deadline.
+    #[tokio::test]
+    async fn a_batch_without_an_end_keeps_the_next_one_for_so_long_and_no_longer() {
+        let stop = CancellationToken::new();
+        let (batcher, requests) = queue::<u32, u32>();
+        let serving = Serving {
+            name: "test",
+            batch: 8,
+            deadline: Duration::from_millis(50),
+            signs: Health::new(stop.clone()).work("test"),
+            stop: stop.clone(),
+        };
+        let served = tokio::spawn(requests.serve(serving, |batch: Vec<u32>| async move {
+            if batch.contains(&0) {
+                std::future::pending::<()>().await;
+            }
+            batch
+        }));
+        assert_eq!(batcher.ask(0).await, None, "nobody knows");
+        assert_eq!(batcher.ask(1).await, Some(1));
+        stop.cancel();
+        served.await.unwrap();
     }
 }

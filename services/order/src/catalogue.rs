@@ -1,7 +1,7 @@
 //! Products and prices in memory, as inventory last told them.
 
 use arc_swap::ArcSwapOption;
-use platform::health::ReadinessGate;
+use platform::{health::ReadinessGate, rounds::Rounds};
 use sale::{Currency, ProductId, Sku, catalogue::PricedProduct, money::JsonDecimal};
 use serde::Deserialize;
 use std::{
@@ -148,13 +148,8 @@ impl Catalogue {
     /// Reads the catalogue again and again until the process ends.
     pub async fn refresh_until(self, ready: ReadinessGate, stop: CancellationToken) {
         let mut ready = Some(ready);
-        let mut tick = tokio::time::interval(REFRESH);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
+        let mut rounds = Rounds::every(REFRESH, &stop);
+        while rounds.another().await {
             if self.refresh().await.is_some()
                 && let Some(ready) = ready.take()
             {

@@ -12,7 +12,7 @@ use crate::{
 };
 use futures::FutureExt;
 use jiff::Timestamp;
-use mongodb::{ClientSession, error::ErrorKind};
+use mongodb::ClientSession;
 use platform::{
     backends::mongo::{MongoError, TransientError},
     clock::Clock,
@@ -67,19 +67,6 @@ impl From<mongodb::error::Error> for DecideError {
     }
 }
 
-impl DecideError {
-    /// Whether the server has answered, and does not take this: another part of the batch may be better.
-    fn lies_in_what_is_written(&self) -> bool {
-        let MongoError::Driver(error) = &self.0 else {
-            return false;
-        };
-        matches!(
-            error.kind.as_ref(),
-            ErrorKind::Command(_) | ErrorKind::Write(_) | ErrorKind::InsertMany(_) | ErrorKind::Bson(_)
-        )
-    }
-}
-
 impl TransientError for DecideError {
     fn is_transient(&self) -> bool {
         self.0.is_transient()
@@ -108,6 +95,7 @@ pub fn start(
     let serving = Serving {
         name: "decide",
         batch: BATCH,
+        deadline: batcher::DEADLINE,
         signs,
         stop,
     };
@@ -135,7 +123,7 @@ async fn commit(store: &Store, requests: Vec<Request>, by: By, now: Timestamp) -
             }
             Err(error) => {
                 tracing::warn!(%error, orders = to - from, "cannot decide about orders");
-                if !error.lies_in_what_is_written() {
+                if !error.0.was_refused() {
                     break;
                 }
                 if to - from > 1 {

@@ -1,10 +1,6 @@
 //! Ends orders whose hold has run out without a payment. Their units go back when inventory hears of it.
 
-use crate::{
-    decide,
-    steps::time,
-    store::{Aside, Store},
-};
+use crate::{decide, steps::time, store::Store};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::{
@@ -13,8 +9,9 @@ use mongodb::{
     options::IndexOptions,
 };
 use platform::{
-    backends::mongo::{self, MongoError},
+    backends::mongo::{Aside, MongoError, OneAtATime},
     clock::Clock,
+    rounds::Rounds,
 };
 use sale::{OrderId, order::OrderStatus};
 use serde::Deserialize;
@@ -37,20 +34,18 @@ pub(crate) fn index() -> IndexModel {
 
 /// Ends them until the process ends. Every replica may do it: an order ends once, by a change of its document.
 pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut aside = Aside::new(Instant::now());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
-        }
+    let mut rounds = Rounds::every(EVERY, &stop);
+    let (alone, mut aside) = (OneAtATime::default(), Aside::new(Instant::now()));
+    while rounds.another().await {
         while !stop.is_cancelled() {
             let (store, now) = (store.clone(), clock.now());
             let due = aside.others(due(now), Instant::now());
-            match mongo::detached(async move { end_due(&store, due, now).await }).await {
+            match alone
+                .detached(async move { end_due(&store, due, now).await })
+                .await
+            {
                 Ok(Ended { undecided, is_all }) => {
-                    aside.add(undecided);
+                    aside.add(undecided.iter().map(OrderId::as_str));
                     if is_all {
                         break;
                     }

@@ -8,7 +8,7 @@ use crate::{
     accept,
     document::Order,
     steps::time,
-    store::{Aside, Found, Store},
+    store::{Found, Store},
 };
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -18,9 +18,10 @@ use mongodb::{
     options::IndexOptions,
 };
 use platform::{
-    backends::mongo::{self, MongoError},
+    backends::mongo::{Aside, MongoError, OneAtATime},
     clock::Clock,
     metrics::must,
+    rounds::Rounds,
 };
 use prometheus::{IntCounter, register_int_counter};
 use sale::{
@@ -40,8 +41,10 @@ const EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 /// The most that this grows to.
 const LONGEST_PATIENCE: SignedDuration = SignedDuration::from_mins(10);
-/// Orders asked about in one transaction. Where there are more, the next follows at once.
+/// Orders looked up at once. Where there are more, the next follow at once.
 const BATCH: i64 = 200;
+/// Orders asked about in one transaction.
+const AT_ONCE: usize = 25;
 
 static ASKED_AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
     must(register_int_counter!(
@@ -77,24 +80,22 @@ pub(crate) fn unanswered() -> Document {
 /// Asks until the process ends. Every replica may do it: who asks about an order moves the time of the next asking.
 pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
     LazyLock::force(&ASKED_AGAIN);
-    let mut tick = tokio::time::interval(EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut aside = Aside::new(Instant::now());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
-        }
+    let mut rounds = Rounds::every(EVERY, &stop);
+    let (alone, mut aside) = (OneAtATime::default(), Aside::new(Instant::now()));
+    while rounds.another().await {
         while !stop.is_cancelled() {
             let (store, now) = (store.clone(), clock.now());
             let due = aside.others(due(now), Instant::now());
-            match mongo::detached(async move { ask_again(&store, due, now).await }).await {
+            match alone
+                .detached(async move { ask_again(&store, due, now).await })
+                .await
+            {
                 Ok((0, unreadable)) => {
-                    aside.add(unreadable);
+                    aside.add(unreadable.iter().map(OrderId::as_str));
                     break;
                 }
                 Ok((asked, unreadable)) => {
-                    aside.add(unreadable);
+                    aside.add(unreadable.iter().map(OrderId::as_str));
                     ASKED_AGAIN.inc_by(asked);
                     tracing::warn!(
                         orders = asked,
@@ -135,10 +136,11 @@ async fn ask_again(
     if due.is_empty() {
         return Ok((0, unreadable));
     }
+    // Their answers may be coming in at this moment.
     let asked = store
         .transactions
-        .run(|session| {
-            let (store, due) = (store.clone(), due.clone());
+        .give_way(&due, AT_ONCE, |session, due| {
+            let store = store.clone();
             async move { ask(&store, session, &due, now).await }.boxed()
         })
         .await?;

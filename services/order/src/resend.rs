@@ -24,6 +24,7 @@ use platform::{
     clock::Clock,
     metrics::must,
     retry::Backoff,
+    rounds::Rounds,
 };
 use prometheus::{IntCounter, register_int_counter};
 use sale::{
@@ -87,13 +88,8 @@ impl Resend {
     /// Works until the process ends.
     pub async fn run(self, stop: CancellationToken) {
         LazyLock::force(&SAID_AGAIN);
-        let mut tick = tokio::time::interval(EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
+        let mut rounds = Rounds::every(EVERY, &stop);
+        while rounds.another().await {
             if let Err(error) = self.mend_all(&stop).await {
                 tracing::warn!(%error, "cannot say again what the broker has lost; trying again");
             }

@@ -11,10 +11,7 @@ use mongodb::{
 use platform::backends::mongo::{Read, Transactions};
 use sale::{OrderId, ProductId, UserId};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{HashMap, HashSet},
-    time::{Duration, Instant},
-};
+use std::collections::{HashMap, HashSet};
 
 /// Where acceptances of one customer and one product meet that has a limit: each writes it, so of two at once one runs again and
 /// counts the other's order. What a customer holds or has bought the orders say themselves.
@@ -55,43 +52,6 @@ impl Found {
             unreadable: read.unreadable_ids().map(OrderId::new).collect(),
             orders: read.readable.into_iter().map(by_id).collect(),
         }
-    }
-}
-
-/// Orders about which nothing can be done for now: work that looks for the oldest first would find nothing else.
-#[derive(Debug)]
-pub(crate) struct Aside {
-    orders: HashSet<OrderId>,
-    since: Instant,
-}
-
-impl Aside {
-    /// Remembered at the most.
-    const MOST: usize = 1_000;
-    /// After so long all of them are looked at again: somebody may have mended them.
-    const AT_LAST: Duration = Duration::from_secs(300);
-
-    pub(crate) fn new(now: Instant) -> Self {
-        Self {
-            orders: HashSet::new(),
-            since: now,
-        }
-    }
-
-    pub(crate) fn add(&mut self, orders: impl IntoIterator<Item = OrderId>) {
-        self.orders.extend(orders);
-    }
-
-    /// A filter for others.
-    pub(crate) fn others(&mut self, mut filter: Document, now: Instant) -> Document {
-        if self.orders.len() >= Self::MOST || now.duration_since(self.since) >= Self::AT_LAST {
-            *self = Self::new(now);
-        }
-        if !self.orders.is_empty() {
-            let aside: Vec<&str> = self.orders.iter().map(OrderId::as_str).collect();
-            filter.insert("_id", doc! {"$nin": aside});
-        }
-        filter
     }
 }
 
@@ -242,23 +202,4 @@ impl Store {
 /// The id of a turn.
 pub(crate) fn turn_id(user: &UserId, product: &ProductId) -> String {
     format!("{user}/{product}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_set_aside_is_looked_at_again_after_a_while() {
-        let begun = Instant::now();
-        let mut aside = Aside::new(begun);
-        let all = doc! {"status": "PENDING"};
-        assert_eq!(aside.others(all.clone(), begun), all);
-        aside.add([OrderId::new("strange")]);
-        let others = doc! {"status": "PENDING", "_id": {"$nin": ["strange"]}};
-        assert_eq!(aside.others(all.clone(), begun), others);
-        assert_eq!(aside.others(all.clone(), begun + Aside::AT_LAST), all);
-        aside.add((0..Aside::MOST).map(|n| OrderId::new(n.to_string())));
-        assert_eq!(aside.others(all.clone(), begun + Aside::AT_LAST), all);
-    }
 }

@@ -255,5 +255,19 @@ mod tests {
         let mut json = example();
         json["http"]["trustedProxies"] = serde_json::json!(["everyone"]);
         assert!(read(&json).unwrap_err().to_string().contains("trustedProxies"));
+        for (seconds, is_fine) in [
+            (0_u64, false),
+            (1, true),
+            (720 * 3_600, true),
+            (720 * 3_600 + 1, false),
+        ] {
+            let mut json = example();
+            json["reservationTtlSeconds"] = seconds.into();
+            let said = read(&json).err().map(|error| error.to_string());
+            let refused = said
+                .as_ref()
+                .is_some_and(|said| said.contains("reservationTtlSeconds"));
+            assert_eq!(refused, !is_fine, "{seconds}: {said:?}");
+        }
     }
 }

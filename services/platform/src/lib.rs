@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod mounted;
 pub mod pulse;
 pub mod retry;
+pub mod rounds;
 pub mod tasks;
 pub mod telemetry;
 pub mod tokens;

@@ -1,7 +1,7 @@
 //! Files that change while a process runs: Kubernetes replaces what is mounted from a ConfigMap or a Secret.
 
+use crate::rounds::Rounds;
 use std::{path::Path, time::Duration};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// How often files with keys are looked at: the kubelet takes a minute or so to bring them, which this adds little to.
@@ -16,13 +16,8 @@ pub async fn follow<E: std::fmt::Display>(
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) {
     let mut last: Option<Result<Vec<u8>, std::io::ErrorKind>> = None;
-    let mut tick = tokio::time::interval(every);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
-        }
+    let mut rounds = Rounds::every(every, &stop);
+    while rounds.another().await {
         let found = std::fs::read(path).map_err(|error| error.kind());
         if last.as_ref() == Some(&found) {
             continue;

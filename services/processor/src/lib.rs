@@ -6,7 +6,7 @@
 use events::{
     lanes::{LaneStore, LeaseTerms},
     message,
-    outbox::{Entry, Outbox},
+    outbox::{Next, Outbox},
     producer::{Producer, Published, Way},
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -14,7 +14,7 @@ use mongodb::Database;
 use platform::{
     backends::{
         kafka::KafkaCredentials,
-        mongo::{self, MongoError},
+        mongo::{self, Aside, MongoError},
     },
     config::Config,
     health::{Health, Heartbeat, Work},
@@ -87,6 +87,7 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
         terms: LeaseTerms::default(),
         leading_since: None,
         pass: Pass::default(),
+        aside: Aside::new(Instant::now()),
         goes: true,
     };
     let heart = deps.health.heartbeat("outbox relay", STUCK);
@@ -103,6 +104,8 @@ struct Relay {
     /// When the lease was last renewed; `None` while another replica relays.
     leading_since: Option<Instant>,
     pass: Pass,
+    /// Entries that cannot be read.
+    aside: Aside,
     /// Whether the last turn took something to Kafka, or had nothing to take.
     goes: bool,
 }
@@ -223,12 +226,17 @@ impl Relay {
             self.goes = true;
             return Ok(0);
         }
-        let (outbox, after) = (self.outbox.clone(), self.pass.after.clone());
-        let entries: Vec<Entry> =
-            mongo::detached(async move { outbox.oldest(after, BATCH).await.map_err(MongoError::from) })
+        let next = Next::behind(self.pass.after.as_deref(), &mut self.aside, Instant::now());
+        let outbox = self.outbox.clone();
+        let found =
+            mongo::detached(async move { outbox.oldest(next, BATCH).await.map_err(MongoError::from) })
                 .await?;
+        // What cannot be read stays there, so that the sale is not settled without it, and keeps nothing else waiting.
+        self.aside.add(found.unreadable_keys());
+        let is_whole =
+            i64::try_from(found.readable.len() + found.unreadable.len()).is_ok_and(|found| found == BATCH);
+        let entries = found.readable;
         let last = entries.last().map(|entry| entry.id.clone());
-        let is_whole = i64::try_from(entries.len()).is_ok_and(|found| found == BATCH);
         let published = if entries.is_empty() {
             Published::default()
         } else {

@@ -20,6 +20,9 @@ use platform::{backends::mongo::Transactions, clock::Clock};
 use rskafka::record::Record;
 use std::{collections::HashMap, sync::Arc};
 
+/// Attempts at one batch; where all of them meet conflicts the worker tries smaller ones.
+const ATTEMPTS: u32 = 6;
+
 /// Writes batches of one group.
 pub(super) struct Committer<H> {
     pub(super) transactions: Transactions,
@@ -99,7 +102,7 @@ impl<H: Handler> Committer<H> {
         let count = batch.messages.len();
         let effect = self
             .transactions
-            .run(|session| {
+            .run_up_to(ATTEMPTS, |session| {
                 let (batch, this) = (Arc::clone(&batch), self.parts());
                 async move { this.write(session, &batch).await }.boxed()
             })

@@ -18,6 +18,7 @@ mod commit;
 mod fetch;
 mod lease;
 mod ownership;
+mod split;
 mod worker;
 
 pub use lease::{LaneStore, Lease, LeaseTerms};

@@ -11,6 +11,7 @@ use crate::topics::Topic;
 use platform::{
     backends::mongo::{self, MongoError},
     health::{Health, Heartbeat},
+    rounds::Rounds,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -64,15 +65,10 @@ impl Ownership {
 
     /// Renews, balances and takes over until the process ends, then gives everything up.
     pub(super) async fn run(mut self, stop: CancellationToken, heart: Heartbeat) {
-        let mut tick = tokio::time::interval(self.settings.terms.renew_every);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rounds = Rounds::every(self.settings.terms.renew_every, &stop);
         let mut failing = false;
         let work = self.health.work(format!("{} leases", self.group));
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = tick.tick() => {}
-            }
+        while rounds.another().await {
             heart.beat();
             self.look_after_readers();
             match self.balance().await {

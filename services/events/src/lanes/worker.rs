@@ -5,6 +5,7 @@ use super::{
     commit::{Committer, Place, Poison},
     fetch::Fetched,
     ownership::Ownership,
+    split::{BatchSize, count, first_records},
 };
 use mongodb::{
     Database,
@@ -151,6 +152,7 @@ async fn commit_loop<H: Handler>(
     signs: Signs,
 ) {
     let committer = Arc::new(committer);
+    let mut size = BatchSize::default();
     let mut idle = tokio::time::interval(IDLE);
     loop {
         let first = tokio::select! {
@@ -163,7 +165,7 @@ async fn commit_loop<H: Handler>(
         };
         let Some(first) = first else { return };
         let batch = gather(first, &mut fetched);
-        commit_until_done(&committer, batch, &stop, &signs).await;
+        commit_until_done(&committer, batch, &mut size, &stop, &signs).await;
     }
 }
 
@@ -187,6 +189,7 @@ fn gather(first: Fetched, fetched: &mut mpsc::Receiver<Fetched>) -> Vec<Fetched>
 async fn commit_until_done<H: Handler>(
     committer: &Arc<Committer<H>>,
     batch: Vec<Fetched>,
+    size: &mut BatchSize,
     stop: &CancellationToken,
     signs: &Signs,
 ) {
@@ -203,7 +206,8 @@ async fn commit_until_done<H: Handler>(
             return;
         }
         signs.heart.beat();
-        let Ok(attempt) = attempt(committer, &batch, &poison).await else {
+        let (some, left) = first_records(&batch, size.most());
+        let Ok(attempt) = attempt(committer, &some, &poison).await else {
             signs.work.failed(&"a batch has no end");
             give_up_lanes(committer.handler.group(), &batch);
             return;
@@ -214,7 +218,13 @@ async fn commit_until_done<H: Handler>(
                 HANDLED
                     .with_label_values(&[committer.handler.group()])
                     .inc_by(records as u64);
-                return;
+                size.grow();
+                if left.is_empty() {
+                    return;
+                }
+                batch = Arc::new(left);
+                backoff.reset();
+                continue;
             }
             Err(error) => error,
         };
@@ -225,7 +235,11 @@ async fn commit_until_done<H: Handler>(
             },
             ApplyError::Mongo(error) => {
                 signs.work.failed(&error);
-                tracing::warn!(group = committer.handler.group(), %error, "cannot commit; trying on");
+                let records = count(&some);
+                tracing::warn!(group = committer.handler.group(), %error, records, "cannot commit; trying on");
+                if error.is_conflict() {
+                    size.shrink(records);
+                }
                 if refusals.are_for_good(lies_in_a_message(&error), Instant::now()) {
                     if commit_one_by_one(committer, &batch, &mut poison).await.is_err() {
                         give_up_lanes(committer.handler.group(), &batch);

@@ -17,6 +17,7 @@ use platform::{
     backends::mongo::{self, MongoError},
     clock::Clock,
     metrics::must,
+    rounds::Rounds,
 };
 use prometheus::{IntGauge, register_int_gauge};
 use sale::{ProductId, books::Difference, ledger::Sums};
@@ -90,13 +91,8 @@ impl Watch {
     /// Works until the process ends.
     pub async fn run(self, stop: CancellationToken) {
         LazyLock::force(&DIFFERENCES);
-        let mut tick = tokio::time::interval(EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
+        let mut rounds = Rounds::every(EVERY, &stop);
+        while rounds.another().await {
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "cannot look at the books; trying again");
             }

@@ -7,7 +7,7 @@ use fred::{
     error::{Error, ErrorKind},
     interfaces::ClientLike,
     types::{
-        Builder,
+        Builder, InfoKind,
         config::{
             Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TlsConnector, UnresponsiveConfig,
         },
@@ -130,9 +130,33 @@ pub async fn ping(client: &Client) -> Result<(), Error> {
     client.ping::<String>(None).await.map(drop)
 }
 
+/// The name of the run of Redis that answers: another one after each start, and of each replica. `None` where it does not say.
+pub async fn run(client: &Client) -> Option<String> {
+    let server: Result<String, Error> = client.info(Some(InfoKind::Server)).await;
+    match server {
+        Ok(server) => run_id(&server).map(str::to_owned),
+        Err(error) => {
+            tracing::debug!(%error, "Redis does not say which run of it this is");
+            None
+        }
+    }
+}
+
+/// The run's name in what `INFO server` says.
+fn run_id(server: &str) -> Option<&str> {
+    server.lines().find_map(|line| line.strip_prefix("run_id:"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_run_is_found_in_what_redis_says() {
+        let said = "# Server\r\nredis_version:7.0.15\r\nrun_id:c0ffee\r\ntcp_port:6379\r\n";
+        assert_eq!(run_id(said), Some("c0ffee"));
+        assert_eq!(run_id("# Server\r\n"), None);
+    }
 
     #[test]
     fn a_password_in_plain_text_is_seen() {

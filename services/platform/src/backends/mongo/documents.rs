@@ -1,6 +1,6 @@
 //! Reading documents each by itself, so that one that is not of the form that is expected hinders no other.
 
-use mongodb::bson::{RawDocumentBuf, deserialize_from_slice};
+use mongodb::bson::{Bson, RawDocumentBuf, deserialize_from_slice};
 use serde::de::DeserializeOwned;
 
 /// Documents that were read. A cursor of a type ends at the first one that is not of it; one of [`RawDocumentBuf`] does not.
@@ -18,7 +18,13 @@ fn id(document: &RawDocumentBuf) -> &str {
 }
 
 impl<T> Read<T> {
-    /// The ids of those that cannot be read.
+    /// The ids of those that cannot be read, whatever these are.
+    pub fn unreadable_keys(&self) -> impl Iterator<Item = Bson> {
+        let key = |document: &RawDocumentBuf| document.get("_id").ok().flatten()?.try_into().ok();
+        self.unreadable.iter().filter_map(key)
+    }
+
+    /// The same of those whose id is a text, as all of ours are.
     pub fn unreadable_ids(&self) -> impl Iterator<Item = &str> {
         self.unreadable.iter().map(id)
     }

@@ -1,13 +1,17 @@
 //! MongoDB: connections and deadlines; [`Transactions`] for work that must happen whole.
 
+mod aside;
 mod documents;
 mod numbers;
+mod one_at_a_time;
 mod sessions;
 mod transactions;
 mod uri;
 
+pub use aside::Aside;
 pub use documents::Read;
 pub use numbers::whole_number;
+pub use one_at_a_time::OneAtATime;
 pub use transactions::{Transactions, TransientError};
 pub use uri::MongoUri;
 
@@ -42,6 +46,9 @@ pub enum MongoError {
     /// The work itself panicked.
     #[error("database work ended early: {0}")]
     Panicked(String),
+    /// The same work, begun before, goes on: see [`OneAtATime`].
+    #[error("the same work, begun earlier, is not done yet: MongoDB is slow or stands still")]
+    StillAtWork,
 }
 
 impl MongoError {
@@ -55,6 +62,21 @@ impl MongoError {
             ErrorKind::Command(command) => command.code == 18,
             _ => false,
         }
+    }
+
+    /// Whether somebody else writes the same: later, or in smaller parts, it may go.
+    pub fn is_conflict(&self) -> bool {
+        self.is_transient() && self.was_refused()
+    }
+
+    /// Whether the server has answered, and refuses: a conflict, but also rights, room, or what is written. A part of it may be taken.
+    pub fn was_refused(&self) -> bool {
+        use mongodb::error::ErrorKind;
+        let Self::Driver(error) = self else { return false };
+        matches!(
+            error.kind.as_ref(),
+            ErrorKind::Command(_) | ErrorKind::Write(_) | ErrorKind::InsertMany(_) | ErrorKind::Bson(_)
+        )
     }
 
     /// Whether a unique index refused a write.

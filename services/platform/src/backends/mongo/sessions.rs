@@ -5,7 +5,7 @@
 //! interrupted, and is run again, and it writes itself down anew.
 
 use super::whole_number;
-use crate::{pulse::Pulses, tasks::GRACE};
+use crate::{pulse::Pulses, rounds::Rounds, tasks::GRACE};
 use futures::TryStreamExt;
 use mongodb::{
     Client, Collection, Database,
@@ -73,13 +73,8 @@ impl Register {
     }
 
     pub(super) async fn keep(&self, client: &Client, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(RENEW_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = tick.tick() => {}
-            }
+        let mut rounds = Rounds::every(RENEW_EVERY, &stop);
+        while rounds.another().await {
             self.lock()
                 .retain(|_, (_, last_used)| last_used.elapsed() < FORGET_AFTER);
             let turn = async {

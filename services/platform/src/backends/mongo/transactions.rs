@@ -78,7 +78,19 @@ impl Transactions {
     ///
     /// # Errors
     /// Whatever `body` returns, or the driver's error after the last attempt.
-    pub async fn run<T, E, F>(&self, mut body: F) -> Result<T, E>
+    pub async fn run<T, E, F>(&self, body: F) -> Result<T, E>
+    where
+        E: From<MongoError> + TransientError,
+        F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
+    {
+        self.run_up_to(ATTEMPTS, body).await
+    }
+
+    /// The same for so many attempts at the most: for whoever has something better to do than the same again.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_up_to<T, E, F>(&self, attempts: u32, mut body: F) -> Result<T, E>
     where
         E: From<MongoError> + TransientError,
         F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
@@ -89,10 +101,47 @@ impl Transactions {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            if !error.is_transient() || backoff.attempts() >= ATTEMPTS {
+            if !error.is_transient() || backoff.attempts() + 1 >= attempts {
                 return Err(error);
             }
             tokio::time::sleep(backoff.next_wait()).await;
+        }
+    }
+
+    /// Does something about many things, `most` in a transaction, that can also be done later, and gives way to whoever writes the same:
+    /// where the server does not take a transaction its halves go alone, and one thing that it does not take is left. Returns what `body`
+    /// has counted.
+    ///
+    /// # Errors
+    /// Where the database is away, or nothing is taken for another reason than a conflict.
+    pub async fn give_way<I, F>(&self, things: &[I], most: usize, body: F) -> Result<u64, MongoError>
+    where
+        I: Clone,
+        F: for<'s> Fn(&'s mut ClientSession, Vec<I>) -> BoxFuture<'s, Result<u64, MongoError>>,
+    {
+        let mut left: Vec<&[I]> = things.chunks(most.max(1)).rev().collect();
+        let (mut counted, mut refused) = (0, None);
+        while let Some(some) = left.pop() {
+            match self.run_up_to(1, |session| body(session, some.to_vec())).await {
+                Ok(number) => counted += number,
+                Err(error) if !error.was_refused() => return Err(error),
+                Err(_) if some.len() > 1 => {
+                    let (first, second) = some.split_at(some.len() / 2);
+                    left.extend([second, first]);
+                }
+                Err(error) if error.is_conflict() => {
+                    tracing::debug!(%error, "somebody else writes it; it is left for later");
+                }
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if counted == 0 => Err(error),
+            Some(error) => {
+                tracing::warn!(%error, "the database does not take everything; the rest is done");
+                Ok(counted)
+            }
+            None => Ok(counted),
         }
     }
 
@@ -151,7 +200,14 @@ mod tests {
     /// A process that was taken for dead has its sessions ended, and lives.
     #[test]
     fn a_transaction_that_somebody_else_has_ended_is_run_again() {
-        for (code, is_transient) in [(11_601, true), (290, true), (13, false), (121, false)] {
+        for (code, is_transient) in [
+            (11_600, true),
+            (11_601, true),
+            (11_602, true),
+            (290, true),
+            (13, false),
+            (121, false),
+        ] {
             let refused = doc! {"code": code, "codeName": "", "errmsg": "no"};
             let refused = ErrorKind::Command(deserialize_from_document(refused).unwrap());
             let error = MongoError::Driver(Error::from(refused));
