@@ -14,6 +14,7 @@ use quicksale_tests::{
     world::{SERVICES, Setup, World, eventually},
 };
 use reqwest::Method;
+use sale::order::Confirmation;
 use serde_json::json;
 use std::{
     sync::{
@@ -273,6 +274,9 @@ async fn a_repeat_is_answered_with_its_order_although_redis_has_lost_everything(
     let bob = shop.token("bob", Role::Buyer)?;
     let found = shop.send(Method::GET, path, Some(&bob), None).await?;
     ensure!(found.expect(200)?.json["items"] == json!([]), "{}", found.text);
+    // By now no try of his could be under way.
+    let unknown = format!("{}gate:tries-unknown", world.config.redis_prefix);
+    world.backends.redis(&["del", &unknown]).await?;
     eventually(SETTLED, "the last unit is known to be sold", async || {
         let answer = shop.order("bob", key, "LAST", 1).await?;
         Ok(answer.expect_problem(409, "sold_out").is_ok())
@@ -285,6 +289,88 @@ async fn a_repeat_is_answered_with_its_order_although_redis_has_lost_everything(
     })
     .await?;
     is_hers().await
+}
+
+/// A try whose mark was lost with all others may be under way: whoever asks meanwhile is told to ask again.
+#[tokio::test]
+async fn a_key_that_redis_may_have_forgotten_is_not_refused_for_half_a_minute() -> Result<()> {
+    let world = start().await?;
+    let shop = &world.shop;
+    let product = shop.product("LAST", 1, None).await?;
+    shop.order("ada", "k", "LAST", 1).await?.expect(201)?;
+    eventually(SETTLED, "the unit is sold", async || {
+        Ok(shop.shown("LAST").await?["sold"] == 1)
+    })
+    .await?;
+    world.backends.flush_redis().await?;
+    let [count, unknown] = [product.as_str(), "tries-unknown"].map(|name| {
+        let prefix = &world.config.redis_prefix;
+        format!("{prefix}gate:{name}")
+    });
+    eventually(SETTLED, "the gate is closed again", async || {
+        Ok(world.backends.redis(&["get", &count]).await?.trim() == "0")
+    })
+    .await?;
+    let left: u64 = world.backends.redis(&["ttl", &unknown]).await?.trim().parse()?;
+    ensure!((1..=30).contains(&left), "{left}");
+    let put_off = shop.order("bob", "k", "LAST", 1).await?;
+    put_off.expect_problem(503, "busy")?;
+    ensure!(put_off.headers["retry-after"] == "5", "{:?}", put_off.headers);
+    world.backends.redis(&["del", &unknown]).await?;
+    eventually(SETTLED, "it is refused", async || {
+        let answer = shop.order("bob", "k", "LAST", 1).await?;
+        Ok(answer.expect_problem(409, "sold_out").is_ok())
+    })
+    .await
+}
+
+/// An order that was cancelled holds nothing, and its key is as spent as any.
+#[tokio::test]
+async fn a_repeat_of_a_cancelled_order_is_no_new_one_although_redis_has_lost_everything() -> Result<()> {
+    let world = World::start_as(Setup {
+        backends: Some(Backends::own().await?),
+        confirmation: Confirmation::Payment,
+        ..Setup::default()
+    })
+    .await?;
+    let shop = &world.shop;
+    let product = shop.product("BACK", 2, None).await?;
+    let placed = shop.order("ada", "k", "BACK", 2).await?;
+    let order = placed.expect(201)?.json["order"]["_id"].clone();
+    let id = order.as_str().context("no _id")?;
+    eventually(SETTLED, "its units are held", async || {
+        let held = mongodb::bson::doc! {"_id": id, "inventoryStatus": "RESERVED"};
+        Ok(world.count_orders(held).await? == 1)
+    })
+    .await?;
+    let ada = shop.token("ada", Role::Buyer)?;
+    let cancel = format!("/api/orders/{id}/cancel");
+    shop.send(Method::POST, &cancel, Some(&ada), None)
+        .await?
+        .expect(200)?;
+    eventually(SETTLED, "its units are back", async || {
+        Ok(shop.shown("BACK").await?["available"] == 2)
+    })
+    .await?;
+    let admin = shop.token("admin", Role::Admin)?;
+    let path = format!("/api/inventory/products/{product}/stock");
+    let less = json!({"delta": -1});
+    shop.send(Method::POST, &path, Some(&admin), Some(less))
+        .await?
+        .expect(200)?;
+    world.backends.flush_redis().await?;
+    let [markers, count] = ["markers".to_owned(), product].map(|name| {
+        let prefix = &world.config.redis_prefix;
+        format!("{prefix}gate:{name}")
+    });
+    eventually(SETTLED, "the gate has its counts again", async || {
+        Ok(world.backends.redis(&["get", &count]).await?.trim() == "1")
+    })
+    .await?;
+    ensure!(world.backends.redis(&["get", &markers]).await?.trim() == "lost");
+    let again = shop.order("ada", "k", "BACK", 2).await?;
+    ensure!(again.expect(201)?.json["order"]["_id"] == order, "{}", again.text);
+    Ok(())
 }
 
 /// After a node has gone everything starts at once, and in any order.

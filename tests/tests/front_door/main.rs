@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use fred::interfaces::{KeysInterface, SetsInterface};
 use futures::future::join_all;
 use gateway::{
-    gate::{Attempt, Gate, Outcome, Passage, Passed, Short, WantedUnits},
+    gate::{Attempt, Doubt, Gate, Knowledge, Outcome, Passage, Passed, Short, WantedUnits},
     limiter::{Count, Limiter},
 };
 use platform::tokens::Role;
@@ -138,18 +138,50 @@ async fn a_refused_buyer_takes_units_afterwards_and_one_order_at_a_time() -> Res
         assert_eq!(left().await?, then, "{key}");
     }
     assert_eq!(gate.take(&attempt("ada", "fifth")).await?, Passage::Taken);
-    // Nobody has said that markers are whole.
-    let eve = attempt("eve", "first");
+    Ok(())
+}
+
+/// Where too few units are left, a key that is not marked is refused only where it cannot have made an order.
+#[tokio::test]
+async fn an_unknown_key_is_refused_once_markers_are_whole_or_no_try_can_be_under_way() -> Result<()> {
+    let (redis, prefix) = redis()?;
+    let gate = Gate::new(redis.clone(), &prefix);
+    let set = async |name: &str, value: &str| {
+        redis
+            .set::<(), _, _>(format!("{prefix}gate:{name}"), value, None, None, false)
+            .await
+    };
+    set("p", "1").await?;
+    let eve = three_of_p("eve", "first", None);
     let short = |all_sold| Short {
         index: 0,
         left: 1,
         all_sold,
     };
-    assert_eq!(gate.take(&eve).await?, Passage::RefusedInDoubt(short(false)));
-    redis
-        .set::<(), _, _>(format!("{prefix}gate:markers"), "whole", None, None, false)
-        .await?;
+    let in_doubt = async |doubt: Doubt, when: &str| -> Result<()> {
+        let passage = gate.take(&eve).await?;
+        ensure!(
+            passage == Passage::RefusedInDoubt(short(false), doubt),
+            "{when}: {passage:?}"
+        );
+        let knowledge = gate.knows(&eve.user, &eve.key).await?;
+        ensure!(knowledge == Knowledge::InDoubt(doubt), "{when}: {knowledge:?}");
+        Ok(())
+    };
+    in_doubt(Doubt::TryMayBeUnderWay, "nobody has said anything").await?;
+    set("tries-unknown", "1").await?;
+    in_doubt(
+        Doubt::TryMayBeUnderWay,
+        "it is about to be said that they are lost",
+    )
+    .await?;
+    set("markers", "lost").await?;
+    in_doubt(Doubt::TryMayBeUnderWay, "they were lost a moment ago").await?;
+    redis.del::<(), _>(format!("{prefix}gate:tries-unknown")).await?;
+    in_doubt(Doubt::NoTryUnderWay, "they were lost before that").await?;
+    set("markers", "whole").await?;
     assert_eq!(gate.take(&eve).await?, Passage::Refused(short(false)));
+    assert_eq!(gate.knows(&eve.user, &eve.key).await?, Knowledge::Unmarked);
     redis
         .sadd::<(), _, _>(format!("{prefix}gate:all-sold"), "p")
         .await?;

@@ -102,6 +102,33 @@ async fn an_order_that_cannot_be_read_keeps_no_other_from_being_placed_and_confi
     .await
 }
 
+/// What is to be said and cannot be read keeps the sale from being settled, and no other message waiting.
+#[tokio::test]
+async fn a_message_in_the_outbox_that_cannot_be_read_keeps_no_other_waiting() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("SAID", 20, None).await?;
+    let outbox = world.database.collection::<Document>("outbox");
+    // Before all others, and behind them.
+    for id in ["0", "zzz"] {
+        outbox.insert_one(doc! {"_id": id, "type": 7, "key": "k"}).await?;
+    }
+    let buyers = (0..20).map(|n| async move { shop.order(&format!("buyer-{n}"), "k", "SAID", 1).await });
+    for placed in try_join_all(buyers).await? {
+        placed.expect(201)?;
+    }
+    eventually(SETTLED, "all are sold", async || {
+        Ok(shop.shown("SAID").await?["sold"] == 20)
+    })
+    .await?;
+    eventually(SETTLED, "the outbox holds what nobody can read", async || {
+        Ok(world.settlement().await?["outbox"] == 2)
+    })
+    .await?;
+    outbox.delete_many(doc! {"type": 7}).await?;
+    world.check_conservation().await
+}
+
 /// Of a product whose units do not add up nothing is sold until they do.
 #[tokio::test]
 async fn a_product_whose_account_is_broken_keeps_no_other_from_being_sold() -> Result<()> {

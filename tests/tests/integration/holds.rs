@@ -2,7 +2,7 @@
 
 use super::somebody;
 use anyhow::{Result, ensure};
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
     orders::all_is_handled,
@@ -11,7 +11,7 @@ use quicksale_tests::{
     world::{Setup, World, eventually},
 };
 use reqwest::Method;
-use sale::{OrderId, UserId};
+use sale::{OrderId, UserId, order::Confirmation};
 use serde_json::{Value, json};
 
 /// Asks for something about a hold, as a till does that sells past the orders.
@@ -64,10 +64,70 @@ async fn units_of_a_hold_by_hand_that_runs_out_are_for_sale_again() -> Result<()
     world.check_conservation().await
 }
 
+/// One that cannot be read, and two of products whose accounts are broken, come first and stay as they are.
+#[tokio::test]
+async fn a_hold_that_cannot_end_keeps_no_other_hold_by_hand_from_running_out() -> Result<()> {
+    let world = World::start_as(Setup {
+        reservation_ttl_seconds: 2,
+        ..Setup::default()
+    })
+    .await?;
+    let shop = &world.shop;
+    let (broken, fewer) = (
+        shop.product("BROKEN", 5, None).await?,
+        shop.product("FEWER", 5, None).await?,
+    );
+    shop.product("WHOLE", 5, None).await?;
+    let of = |name: &str| world.database.collection::<Document>(name);
+    let set = async |product: &str, number: &str, to: i64| -> Result<()> {
+        let change = doc! {"$set": {number: to}};
+        let done = of("products").update_one(doc! {"_id": product}, change).await?;
+        ensure!(done.modified_count == 1, "nothing was changed");
+        Ok(())
+    };
+    let hold = |sku: &str| json!({"orderId": format!("of-{sku}"), "items": [{"sku": sku, "quantity": 2}]});
+    for sku in ["BROKEN", "FEWER"] {
+        by_hand(&world, "reserve", hold(sku)).await?.expect(200)?;
+    }
+    set(&broken, "sold", 9).await?;
+    set(&fewer, "reserved", 1).await?;
+    let unreadable = doc! {
+        "_id": "unreadable", "state": "HELD", "origin": "direct", "items": "of another kind",
+        "expiresAt": DateTime::from_millis(0), "createdAt": DateTime::from_millis(0),
+    };
+    of("reservations").insert_one(unreadable).await?;
+    by_hand(&world, "reserve", hold("WHOLE")).await?.expect(200)?;
+    eventually(SETTLED, "the hold of what is whole has run out", async || {
+        let over = doc! {"_id": "of-WHOLE", "state": "RELEASED"};
+        Ok(of("reservations").count_documents(over).await? == 1)
+    })
+    .await?;
+    ensure!(shop.shown("WHOLE").await?["available"] == 5);
+    let stay = doc! {"_id": {"$in": ["unreadable", "of-BROKEN", "of-FEWER"]}, "state": "HELD"};
+    ensure!(
+        of("reservations").count_documents(stay).await? == 3,
+        "they were ended"
+    );
+    set(&broken, "sold", 0).await?;
+    set(&fewer, "reserved", 2).await?;
+    for order in ["of-BROKEN", "of-FEWER"] {
+        by_hand(&world, "release", json!({"orderId": order}))
+            .await?
+            .expect(200)?;
+    }
+    of("reservations").delete_one(doc! {"_id": "unreadable"}).await?;
+    world.check_conservation().await
+}
+
 /// Whoever takes an order's id for a hold by hand gets no units of the order, and none of his own are taken from him by its end.
 #[tokio::test]
 async fn an_order_whose_id_was_taken_by_hand_fails_and_leaves_the_hold_alone() -> Result<()> {
-    let world = World::start().await?;
+    fails_and_leaves_the_hold_alone(Confirmation::Automatic).await?;
+    fails_and_leaves_the_hold_alone(Confirmation::Payment).await
+}
+
+async fn fails_and_leaves_the_hold_alone(confirmation: Confirmation) -> Result<()> {
+    let world = World::start_with(confirmation).await?;
     let shop = &world.shop;
     shop.product("TAKEN", 5, None).await?;
     let id = OrderId::derive(&UserId::new("ada"), "k");

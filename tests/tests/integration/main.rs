@@ -6,6 +6,7 @@ mod decisions;
 mod doors;
 mod gate;
 mod holds;
+mod letters;
 mod limits;
 mod messages;
 mod orders;
@@ -33,7 +34,7 @@ use sale::{
     order::Confirmation,
 };
 use serde_json::json;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::HashMap, sync::Arc, time::Duration};
 
 /// A buyer who has ordered nothing before: what was accepted once under a key is answered like that ever after.
 fn somebody() -> String {
@@ -167,6 +168,10 @@ async fn bad_input_is_named_and_changes_nothing() -> Result<()> {
         (
             r#"{"items":[{"productId":"ghost","quantity":1}]}"#,
             "items[0].productId",
+        ),
+        (
+            r#"{"items":[{"sku":"P","quantity":1},{"sku":"P","quantity":1}]}"#,
+            "items[1].sku",
         ),
     ] {
         let answer = post(Some("k"), body).await?;
@@ -504,12 +509,18 @@ async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
         .expect_problem(404, "not_found")?;
     let cancelled = shop.send(Method::POST, &cancel, Some(&ada), None).await?;
     assert_eq!(cancelled.expect(200)?.json["order"]["status"], "CANCELLED");
+    let said_sold_out = Cell::new(false);
     eventually(
         SETTLED,
         "the unit can be ordered again, by the same buyer",
-        async || Ok(shop.order("ada", "second", "HELD", 1).await?.status == 201),
+        async || {
+            let asked = shop.order("ada", "second", "HELD", 1).await?;
+            said_sold_out.set(said_sold_out.get() || asked.json["code"] == "sold_out");
+            Ok(asked.status == 201)
+        },
     )
     .await?;
+    ensure!(!said_sold_out.get(), "it was said to be sold out meanwhile");
     world.check_conservation().await
 }
 

@@ -34,11 +34,21 @@ async fn write(world: &World, partition: i32, value: &str) -> Result<()> {
 
 /// The same with any value, or none.
 async fn write_value(world: &World, partition: i32, value: Option<Vec<u8>>) -> Result<()> {
+    produce(world, Topic::OrderCreated, partition, None, value).await
+}
+
+/// Writes any record to any partition.
+pub(super) async fn produce(
+    world: &World,
+    topic: Topic,
+    partition: i32,
+    key: Option<&str>,
+    value: Option<Vec<u8>>,
+) -> Result<()> {
     let client = connect(world).await?;
-    let name = topic(world, Topic::OrderCreated.plain_name());
-    let lane = kafka::partition(client.as_ref(), &name, partition).await?;
+    let lane = kafka::partition(client.as_ref(), &world.topic(topic), partition).await?;
     let record = Record {
-        key: None,
+        key: key.map(|key| key.as_bytes().to_vec()),
         value,
         headers: BTreeMap::new(),
         timestamp: rskafka::chrono::Utc::now(),
@@ -100,6 +110,47 @@ async fn a_topic_that_is_gone_keeps_its_own_messages_waiting_and_no_others() -> 
     .await?;
     eventually(SETTLED, "the letter has gone there", async || {
         Ok(outbox.count_documents(waits.clone()).await? == 0)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// However much of it there is: more than several pages of the outbox.
+#[tokio::test]
+async fn what_is_stuck_by_the_thousand_keeps_no_others_waiting() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("P", 50, None).await?;
+    let twin = topic(&world, Topic::OrderStatus.dead_letter_name());
+    let client = connect(&world).await?;
+    let controller = client.as_ref().controller_client()?;
+    kafka::within(DEADLINE, controller.delete_topic(&twin, 5_000)).await?;
+    eventually(SETTLED, "the topic is gone", async || {
+        Ok(!kafka::topics(client.as_ref()).await?.contains_key(&twin))
+    })
+    .await?;
+    let outbox = world.database.collection::<Document>("outbox");
+    let stuck = (0..2_500).map(|n: i32| {
+        doc! {
+            "_id": uuid::Uuid::now_v7().to_string(), "type": Topic::OrderStatus.dead_letter_name(),
+            "key": format!("order-{n}"), "payload": "{}", "published": false, "attempts": 0,
+            "createdAt": DateTime::now(),
+        }
+    });
+    outbox.insert_many(stuck).await?;
+    let orders = place(&world, "behind", 20).await?;
+    confirmed(&world, &orders).await?;
+    let waits = doc! {"type": Topic::OrderStatus.dead_letter_name()};
+    ensure!(
+        outbox.count_documents(waits).await? == 2_500,
+        "somebody could take some"
+    );
+    kafka::within(
+        DEADLINE,
+        controller.create_topic(&twin, world.config.kafka.partitions, 1, 5_000),
+    )
+    .await?;
+    eventually(SETTLED, "all have gone there", async || {
+        Ok(outbox.count_documents(doc! {}).await? == 0)
     })
     .await?;
     world.check_conservation().await
@@ -195,7 +246,14 @@ async fn units_of_an_order_whose_end_was_lost_go_back_all_the_same() -> Result<(
     let of = |name: &str| world.database.collection::<Document>(name);
     ensure!(outbox.delete_many(doc! {"key": &order}).await?.deleted_count == 1);
     world.thaw("processor").await?;
+    ensure!(world.settlement().await?["held"] == 1, "nothing is held any more");
+    // One that nobody can read waits as long, and hinders no other.
     let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 120_000);
+    let unreadable = doc! {
+        "_id": "unreadable", "state": "HELD", "origin": "order", "expiresAt": DateTime::from_millis(0),
+        "items": "of another kind", "createdAt": long_ago,
+    };
+    of("reservations").insert_one(unreadable).await?;
     let id = doc! {"_id": &order};
     of("orders")
         .update_one(id.clone(), doc! {"$set": {"updatedAt": long_ago}})
@@ -216,6 +274,96 @@ async fn units_of_an_order_whose_end_was_lost_go_back_all_the_same() -> Result<(
             Ok(of("notifications").count_documents(told).await? == 1)
         },
     )
+    .await?;
+    ensure!(
+        of("reservations")
+            .delete_one(doc! {"_id": "unreadable"})
+            .await?
+            .deleted_count
+            == 1
+    );
+    world.check_conservation().await
+}
+
+/// Where a hold needs no payment it has no end of its own: that it stands for so long is what gives it away.
+#[tokio::test]
+async fn units_of_an_order_whose_confirmation_was_lost_are_sold_all_the_same() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("P", 5, None).await?;
+    let of = |name: &str| world.database.collection::<Document>(name);
+    world.freeze("processor").await?;
+    let order = place(&world, "ada", 1).await?.remove(0);
+    world.freeze("order").await?;
+    world.thaw("processor").await?;
+    let all_said = async || Ok(of("outbox").count_documents(doc! {}).await? == 0);
+    eventually(SETTLED, "the unit is held", async || {
+        let held = doc! {"_id": &order, "state": "HELD"};
+        Ok(of("reservations").count_documents(held).await? == 1)
+    })
+    .await?;
+    eventually(SETTLED, "the order process could know", all_said).await?;
+    world.freeze("processor").await?;
+    world.thaw("order").await?;
+    confirmed(&world, std::slice::from_ref(&order)).await?;
+    let news = doc! {"key": &order, "type": Topic::OrderStatus.plain_name()};
+    ensure!(of("outbox").delete_many(news).await?.deleted_count == 1);
+    world.thaw("processor").await?;
+    let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 120_000);
+    of("orders")
+        .update_one(doc! {"_id": &order}, doc! {"$set": {"updatedAt": long_ago}})
+        .await?;
+    let done = of("reservations")
+        .update_one(
+            doc! {"_id": &order, "state": "HELD"},
+            doc! {"$set": {"createdAt": long_ago}},
+        )
+        .await?;
+    ensure!(done.modified_count == 1, "it was heard of");
+    eventually(SETTLED, "the unit is sold", async || {
+        let product = shop.shown("P").await?;
+        Ok(product["reserved"] == 0 && product["sold"] == 1)
+    })
+    .await?;
+    eventually(SETTLED, "its buyer has been told", async || {
+        let told = doc! {"orderId": &order, "status": "CONFIRMED"};
+        Ok(of("notifications").count_documents(told).await? == 1)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// Somebody holds one of them for as long as he likes, in the middle of the others: these do not wait with it.
+#[tokio::test]
+async fn an_order_that_somebody_else_writes_keeps_no_other_from_being_asked_about() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("P", 60, None).await?;
+    world.freeze("processor").await?;
+    let all = place(&world, "buyer", 60).await?;
+    let of = |name: &str| world.database.collection::<Document>(name);
+    // The questions are lost.
+    let lost = of("outbox").delete_many(doc! {"key": {"$in": &all}}).await?;
+    ensure!(lost.deleted_count == 60, "{}", lost.deleted_count);
+    world.thaw("processor").await?;
+    let soon = DateTime::from_millis(DateTime::now().timestamp_millis() + 3_000);
+    of("orders")
+        .update_many(doc! {"_id": {"$in": &all}}, doc! {"$set": {"askAt": soon}})
+        .await?;
+    let mut somebody_else = world.database.client().start_session().await?;
+    somebody_else.start_transaction().await?;
+    let written = doc! {"$set": {"written": "by somebody else"}};
+    of("orders")
+        .update_one(doc! {"_id": &all[30]}, written)
+        .session(&mut somebody_else)
+        .await?;
+    eventually(SETTLED, "all others are confirmed", async || {
+        Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 59)
+    })
+    .await?;
+    somebody_else.abort_transaction().await?;
+    eventually(SETTLED, "so is that one", async || {
+        Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 60)
+    })
     .await?;
     world.check_conservation().await
 }

@@ -304,6 +304,52 @@ async fn a_payment_between_a_cancellation_and_the_news_of_it_confirms_nothing() 
     world.check_conservation().await
 }
 
+/// The other way round: what inventory was told first the order hears last, and its buyer has said something else meanwhile.
+#[tokio::test]
+async fn a_cancellation_between_a_payment_by_hand_and_the_news_of_it_gives_the_unit_back() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = &world.shop;
+    shop.product("REVERSE", 5, None).await?;
+    let order = held(&world, "ada", "k", "REVERSE").await?;
+    let (ada, payment) = (
+        shop.token("ada", Role::Buyer)?,
+        shop.token("the-payment", Role::Service)?,
+    );
+    let confirm = async || {
+        let which = json!({"orderId": order});
+        shop.send(
+            Method::POST,
+            "/api/inventory/confirm",
+            Some(&payment),
+            Some(which),
+        )
+        .await
+    };
+    world.freeze("processor").await?;
+    let asked = confirm().await?;
+    ensure!(asked.expect(200)?.json["state"] == "HELD", "{}", asked.text);
+    ask(&world, &order, "cancel", &ada).await?.expect(200)?;
+    world.thaw("processor").await?;
+    eventually(SETTLED, "the unit is back", async || {
+        let product = shop.shown("REVERSE").await?;
+        Ok(product["available"] == 5 && product["reserved"] == 0)
+    })
+    .await?;
+    all_is_handled(&world).await?;
+    let cancelled = doc! {"_id": &order, "status": "CANCELLED"};
+    ensure!(world.count_orders(cancelled).await? == 1, "it has another end");
+    let notifications = world.database.collection::<Document>("notifications");
+    for (status, times) in [("CANCELLED", 1), ("CONFIRMED", 0)] {
+        let told = doc! {"orderId": &order, "status": status};
+        ensure!(
+            notifications.count_documents(told).await? == times,
+            "{status} was told otherwise"
+        );
+    }
+    confirm().await?.expect_problem(409, "order_final")?;
+    world.check_conservation().await
+}
+
 #[tokio::test]
 async fn an_order_that_several_end_at_once_has_one_end() -> Result<()> {
     let world = World::start_with(Confirmation::Payment).await?;

@@ -179,7 +179,7 @@ async fn follow(shops: [Arc<Shop>; 2], mut deal: Deal, mind: Mind) -> Result<Dea
     Ok(deal)
 }
 
-/// Asks under the same key until there is an answer.
+/// Asks under the same key until there is an answer. Where it is said that this takes a while, most buy something else instead.
 pub(super) async fn place(shops: &[Arc<Shop>; 2], chance: &mut StdRng, deal: &mut Deal) -> Result<()> {
     for _ in 0..PATIENCE {
         let shop = &shops[usize::from(chance.random_bool(0.5))];
@@ -209,12 +209,24 @@ pub(super) async fn place(shops: &[Arc<Shop>; 2], chance: &mut StdRng, deal: &mu
                 return Ok(());
             }
             Ok(answer) if answer.status == 429 => tokio::time::sleep(Duration::from_secs(5)).await,
-            Ok(answer) if is_no_answer(&answer) => pause(chance).await,
+            Ok(answer) if is_no_answer(&answer) => match retry_after(&answer) {
+                Some(seconds) if seconds > 1 && chance.random_bool(0.8) => return Ok(()),
+                // Whoever asks more often is soon told that this is too often.
+                Some(seconds) if chance.random_bool(0.9) => {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                }
+                _ => pause(chance).await,
+            },
             Ok(answer) => bail!("{deal:?}: {} {}", answer.status, answer.text),
             Err(_) => pause(chance).await,
         }
     }
     Ok(())
+}
+
+/// For how many seconds it is said that there is no answer.
+fn retry_after(answer: &Answer) -> Option<u64> {
+    answer.headers.get("retry-after")?.to_str().ok()?.parse().ok()
 }
 
 /// Asks until there is an answer that stands.
