@@ -42,8 +42,9 @@ use platform::{
     control::Control,
     health::Health,
     http::authorization::Authority,
+    standstill::Standstill,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What the service is built from.
@@ -131,6 +132,7 @@ pub fn build(deps: Dependencies) -> Service {
         .clone()
         .refresh_until(deps.health.gate("catalogue"), deps.stop.clone());
     let letters = DeadLetters::new(&deps.database);
+    let standstill = Standstill::new(Instant::now());
     let settlement = settlement::Settlement::new(
         store.clone(),
         fence,
@@ -149,8 +151,10 @@ pub fn build(deps: Dependencies) -> Service {
         currency: deps.config.currency,
         authority: deps.authority,
         clock: deps.clock.clone(),
+        standstill: standstill.clone(),
     };
     let tasks = vec![
+        ("standstill", standstill.watch(deps.stop.clone()).boxed()),
         ("order indexes", prepare.boxed()),
         ("order acceptance", accepting.boxed()),
         ("order decisions", deciding.boxed()),

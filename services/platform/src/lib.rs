@@ -19,6 +19,7 @@ pub mod mounted;
 pub mod pulse;
 pub mod retry;
 pub mod rounds;
+pub mod standstill;
 pub mod tasks;
 pub mod telemetry;
 pub mod tokens;

@@ -1,7 +1,7 @@
 //! Batches in parts, where a whole one meets conflicts.
 
 use super::fetch::Fetched;
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// Records in a transaction: fewer while others write what these are about, since a smaller one is over before they come. Kept from one
 /// batch to the next.
@@ -67,6 +67,24 @@ pub(super) fn first_records(batch: &Arc<Vec<Fetched>>, most: usize) -> (Arc<Vec<
     (Arc::new(first), left)
 }
 
+/// What a batch has of the lanes that another one has parts of, and of others, each in order.
+pub(super) fn by_lane(batch: &[Fetched], of: &[Fetched]) -> (Vec<Fetched>, Vec<Fetched>) {
+    let lanes: HashSet<&str> = of.iter().map(|part| &*part.lane.id).collect();
+    batch
+        .iter()
+        .cloned()
+        .partition(|part| lanes.contains(&*part.lane.id))
+}
+
+/// How many lanes a batch has parts of.
+pub(super) fn lanes(batch: &[Fetched]) -> usize {
+    batch
+        .iter()
+        .map(|part| &*part.lane.id)
+        .collect::<HashSet<_>>()
+        .len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +112,33 @@ mod tests {
             records: offsets.iter().map(|offset| (*offset, record.clone())).collect(),
             gap: None,
         }
+    }
+
+    #[test]
+    fn lanes_that_are_held_up_are_told_from_others_and_stay_in_order() {
+        let batch = [
+            fetched("b", 0, &[0]),
+            fetched("a", 5, &[5, 6]),
+            fetched("c", 7, &[]),
+            fetched("a", 7, &[7]),
+        ];
+        let order = |parts: Vec<Fetched>| {
+            let names = parts
+                .into_iter()
+                .map(|part| (part.lane.id.to_string(), part.from));
+            names.collect::<Vec<_>>()
+        };
+        let wanted = |parts: &[(&str, i64)]| {
+            let names = parts.iter().map(|(lane, from)| ((*lane).to_owned(), *from));
+            names.collect::<Vec<_>>()
+        };
+        let (its, others) = by_lane(&batch, &batch[1..2]);
+        assert_eq!(order(its), wanted(&[("a", 5), ("a", 7)]));
+        assert_eq!(order(others), wanted(&[("b", 0), ("c", 7)]));
+        let (its, others) = by_lane(&batch, &[fetched("c", 7, &[]), fetched("a", 5, &[5])]);
+        assert_eq!(order(its), wanted(&[("a", 5), ("c", 7), ("a", 7)]));
+        assert_eq!(order(others), wanted(&[("b", 0)]));
+        assert_eq!(lanes(&batch), 3);
     }
 
     /// Whatever it is split into, a lane's parts follow each other, and together they are the whole.

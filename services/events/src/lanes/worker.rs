@@ -5,7 +5,7 @@ use super::{
     commit::{Committer, Place, Poison},
     fetch::Fetched,
     ownership::Ownership,
-    split::{BatchSize, count, first_records},
+    split::{BatchSize, by_lane, count, first_records, lanes},
 };
 use mongodb::{
     Database,
@@ -42,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const IN_THE_MESSAGE: [i32; 5] = [22, 121, 10_334, 17_419, 17_420];
 /// How long one attempt to commit may take: longer than the database waits for a lock or looks for a new primary.
 const BATCH_DEADLINE: Duration = Duration::from_secs(20);
+/// After how long a lane that somebody holds up is tried again, where nothing else comes.
+const HELD_UP: Duration = Duration::from_millis(200);
 /// How often a worker without work says that it is alive.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long a loop may take for one turn before the process counts as stuck.
@@ -152,20 +154,28 @@ async fn commit_loop<H: Handler>(
     signs: Signs,
 ) {
     let committer = Arc::new(committer);
-    let mut size = BatchSize::default();
+    let (mut size, mut held_up) = (BatchSize::default(), Vec::new());
     let mut idle = tokio::time::interval(IDLE);
     loop {
         let first = tokio::select! {
             () = stop.cancelled() => return,
-            first = fetched.recv() => first,
+            () = tokio::time::sleep(HELD_UP), if !held_up.is_empty() => None,
+            first = fetched.recv(), if held_up.len() < QUEUE => match first {
+                None => return,
+                first => first,
+            },
             _ = idle.tick() => {
                 signs.heart.beat();
                 continue;
             }
         };
-        let Some(first) = first else { return };
-        let batch = gather(first, &mut fetched);
-        commit_until_done(&committer, batch, &mut size, &stop, &signs).await;
+        let mut batch = first.map_or_else(Vec::new, |first| gather(first, &mut fetched));
+        if !held_up.is_empty() {
+            // Last, and before what comes behind it in its lanes.
+            let (its, others) = by_lane(&batch, &held_up);
+            batch = [others, held_up, its].concat();
+        }
+        held_up = commit_until_done(&committer, batch, &mut size, &stop, &signs).await;
     }
 }
 
@@ -185,32 +195,35 @@ fn gather(first: Fetched, fetched: &mut mpsc::Receiver<Fetched>) -> Vec<Fetched>
     batch
 }
 
-/// Commits a batch, for as long as the database takes to come back; gives up only what is lost or poisonous.
+/// Commits a batch, for as long as the database takes to come back; gives up only what is lost or poisonous. Returns what is left of lanes
+/// whose next record somebody else's writes keep from being committed: whatever comes of other lanes need not wait for it.
 async fn commit_until_done<H: Handler>(
     committer: &Arc<Committer<H>>,
     batch: Vec<Fetched>,
     size: &mut BatchSize,
     stop: &CancellationToken,
     signs: &Signs,
-) {
+) -> Vec<Fetched> {
     let mut batch = Arc::new(batch);
     let mut poison = Poison::new();
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
     let mut refusals = Refusals::default();
+    // Single records that have met conflicts since anything was committed.
+    let mut stuck = 0;
     loop {
         if batch.iter().any(|part| part.lane.lost.is_cancelled()) {
             Arc::make_mut(&mut batch).retain(|part| !part.lane.lost.is_cancelled());
         }
         if batch.is_empty() {
             signs.work.done();
-            return;
+            return Vec::new();
         }
         signs.heart.beat();
         let (some, left) = first_records(&batch, size.most());
         let Ok(attempt) = attempt(committer, &some, &poison).await else {
             signs.work.failed(&"a batch has no end");
             give_up_lanes(committer.handler.group(), &batch);
-            return;
+            return Vec::new();
         };
         let error = match attempt {
             Ok(records) => {
@@ -219,8 +232,9 @@ async fn commit_until_done<H: Handler>(
                     .with_label_values(&[committer.handler.group()])
                     .inc_by(records as u64);
                 size.grow();
+                stuck = 0;
                 if left.is_empty() {
-                    return;
+                    return left;
                 }
                 batch = Arc::new(left);
                 backoff.reset();
@@ -239,11 +253,19 @@ async fn commit_until_done<H: Handler>(
                 tracing::warn!(group = committer.handler.group(), %error, records, "cannot commit; trying on");
                 if error.is_conflict() {
                     size.shrink(records);
+                    if records == 1 {
+                        stuck += 1;
+                        let (its, others) = by_lane(&batch, &some);
+                        batch = Arc::new([others, its].concat());
+                        if stuck >= lanes(&batch) {
+                            return Arc::unwrap_or_clone(batch);
+                        }
+                    }
                 }
                 if refusals.are_for_good(lies_in_a_message(&error), Instant::now()) {
                     if commit_one_by_one(committer, &batch, &mut poison).await.is_err() {
                         give_up_lanes(committer.handler.group(), &batch);
-                        return;
+                        return Vec::new();
                     }
                     refusals = Refusals::default();
                 }
@@ -251,7 +273,7 @@ async fn commit_until_done<H: Handler>(
         }
         if stop.is_cancelled() && backoff.attempts() > 3 {
             // Nothing is lost: the records are read again by the next owner.
-            return;
+            return Vec::new();
         }
         tokio::time::sleep(backoff.next_wait()).await;
     }

@@ -19,7 +19,6 @@ use sale::{
     order::{Decision, OrderStatus},
 };
 use serde::Serialize;
-use std::time::Instant;
 use utoipa::ToSchema;
 
 /// Seconds until a payment whose order holds no units yet may be confirmed, as a rule.
@@ -93,7 +92,7 @@ async fn end(
         order: OrderId::new(id),
         user,
         decision,
-        asked_at: Instant::now(),
+        asked_at: orders.asked_at()?,
     };
     match orders.decider.decide(request).await.ok_or_else(Problem::busy)? {
         Decided::Done(order) | Decided::Already(order) => Ok(Json(EndedView {

@@ -18,8 +18,10 @@ use platform::{
         authorization::{Authority, Caller},
         problem::Problem,
     },
+    standstill::Standstill,
 };
 use sale::{Currency, UserId};
+use std::time::Instant;
 use utoipa::OpenApi;
 
 /// What the routes work with.
@@ -43,6 +45,20 @@ pub struct Orders {
     pub authority: Authority,
     /// The clock.
     pub clock: Clock,
+    /// Whether this process has just stood still.
+    pub standstill: Standstill,
+}
+
+impl Orders {
+    /// When something is asked for that changes an order: now, unless it may have waited here while this process stood still. Whoever asked
+    /// has been told otherwise since.
+    fn asked_at(&self) -> Result<Instant, Problem> {
+        let now = Instant::now();
+        if self.standstill.may_be_stale(now) {
+            return Err(Problem::busy());
+        }
+        Ok(now)
+    }
 }
 
 impl FromRef<Orders> for Authority {

@@ -24,7 +24,6 @@ use sale::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::time::Instant;
 use utoipa::ToSchema;
 
 /// An order to place.
@@ -70,7 +69,7 @@ pub(super) async fn place(
     headers: HeaderMap,
     Json(new): Json<NewOrder>,
 ) -> Result<Response, Problem> {
-    let asked_at = Instant::now();
+    let asked_at = orders.asked_at()?;
     let idempotency_key = idempotency::key(&headers)?.ok_or_else(idempotency::missing)?;
     let items = price(&orders, &new.items).await?;
     let priced: Vec<PricedItem> = items.iter().map(|item| item.priced.clone()).collect();
