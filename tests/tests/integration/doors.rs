@@ -1,15 +1,19 @@
 //! What is accepted, and what is not any more, when a sale ends.
 
-use anyhow::{Context, Result, ensure};
+use super::somebody;
+use anyhow::{Result, ensure};
 use mongodb::bson::{Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
+    orders::{ask, held},
     scenarios::SETTLED,
     shop::Answer,
     world::{World, eventually},
 };
+use reqwest::Method;
+use sale::order::Confirmation;
 use serde_json::json;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// A FlashSale that is deleted and made anew under its name has what the one before it left, closed doors among it.
 #[tokio::test]
@@ -107,15 +111,51 @@ async fn a_process_that_wakes_up_after_the_count_accepts_nothing() -> Result<()>
         world.settlement().await?["accepted"] == count["accepted"],
         "{count}"
     );
-    // What was accepted before is still known.
-    let again = place("first").await?;
+    eventually(SETTLED, "what was accepted before is still known", async || {
+        let again = place("first").await?;
+        let replayed = again.headers.get("idempotency-replayed");
+        Ok(again.status == 201 && replayed.is_some_and(|replayed| replayed == "true"))
+    })
+    .await
+}
+
+/// Its buyer has been told that nobody knows, and may have been refused elsewhere since.
+#[tokio::test]
+async fn what_waited_while_a_process_stood_still_is_not_carried_out() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = Arc::clone(&world.shop);
+    shop.product("WAITS", 5, None).await?;
+    let order = held(&world, "bob", "k", "WAITS").await?;
+    world.freeze("order").await?;
+    let waiting = [("ada", "place"), ("bob", "cancel")].map(|(user, what)| {
+        let (shop, order) = (Arc::clone(&shop), order.clone());
+        tokio::spawn(async move {
+            if what == "place" {
+                return shop.order(user, "late", "WAITS", 1).await;
+            }
+            let path = format!("/api/orders/{order}/cancel");
+            let token = shop.token(user, Role::Buyer)?;
+            shop.send(Method::POST, &path, Some(&token), None).await
+        })
+    });
+    // It goes by its own monotonic clock, and gateways wait for ten seconds.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    world.thaw("order").await?;
+    for asked in waiting {
+        asked.await??.expect_problem(503, "busy")?;
+    }
+    let as_before = doc! {"_id": &order, "status": "PENDING"};
+    ensure!(world.count_orders(as_before).await? == 1, "it was cancelled");
     ensure!(
-        again
-            .expect(201)?
-            .headers
-            .get("idempotency-replayed")
-            .context("no replay")?
-            == "true"
+        world.count_orders(doc! {}).await? == 1,
+        "another one was accepted"
     );
-    Ok(())
+    eventually(SETTLED, "orders are accepted again", async || {
+        Ok(shop.order(&somebody(), "k", "WAITS", 1).await?.status == 201)
+    })
+    .await?;
+    shop.order("ada", "late", "WAITS", 1).await?.expect(201)?;
+    let bob = shop.token("bob", Role::Buyer)?;
+    ask(&world, &order, "cancel", &bob).await?.expect(200)?;
+    world.check_conservation().await
 }

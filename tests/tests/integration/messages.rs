@@ -333,6 +333,44 @@ async fn units_of_an_order_whose_confirmation_was_lost_are_sold_all_the_same() -
     world.check_conservation().await
 }
 
+/// Somebody holds one order for as long as he likes: its lane waits for it, and no other does, whatever comes later.
+#[tokio::test]
+async fn an_order_that_somebody_else_writes_keeps_only_its_own_lane_waiting() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("P", 60, None).await?;
+    let of = |name: &str| world.database.collection::<Document>(name);
+    world.freeze("processor").await?;
+    let held_up = place(&world, "held-up", 1).await?.remove(0);
+    let mut somebody_else = world.database.client().start_session().await?;
+    somebody_else.start_transaction().await?;
+    of("orders")
+        .update_one(
+            doc! {"_id": &held_up},
+            doc! {"$set": {"written": "by somebody else"}},
+        )
+        .session(&mut somebody_else)
+        .await?;
+    world.thaw("processor").await?;
+    eventually(SETTLED, "the answer about it is in its lane", async || {
+        let held = doc! {"_id": &held_up, "state": "HELD"};
+        let is_held = of("reservations").count_documents(held).await? == 1;
+        Ok(is_held && of("outbox").count_documents(doc! {}).await? == 0)
+    })
+    .await?;
+    let partition = |order: &String| partition_of(order, world.config.kafka.partitions);
+    let all = place(&world, "buyer", 40).await?;
+    let of_other_lanes = all.iter().filter(|order| partition(order) != partition(&held_up));
+    let of_other_lanes: Vec<String> = of_other_lanes.cloned().collect();
+    ensure!(!of_other_lanes.is_empty(), "40 orders lie in one partition");
+    confirmed(&world, &of_other_lanes).await?;
+    let waits = doc! {"_id": &held_up, "status": "PENDING"};
+    ensure!(world.count_orders(waits).await? == 1, "nobody held it");
+    somebody_else.abort_transaction().await?;
+    confirmed(&world, &all).await?;
+    confirmed(&world, &[held_up]).await?;
+    world.check_conservation().await
+}
+
 /// Somebody holds one of them for as long as he likes, in the middle of the others: these do not wait with it.
 #[tokio::test]
 async fn an_order_that_somebody_else_writes_keeps_no_other_from_being_asked_about() -> Result<()> {

@@ -1,6 +1,7 @@
 //! The crowd: who orders, pays, cancels, and asks again under the same key where no answer came.
 
 use anyhow::{Result, anyhow, bail, ensure};
+use jiff::Timestamp;
 use platform::tokens::Role;
 use quicksale_tests::shop::{Answer, Shop};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -54,8 +55,8 @@ pub(super) struct Deal {
     pub(super) quantity: u32,
     /// Its id, once it was accepted.
     pub(super) order: Option<String>,
-    /// Whether it was refused for good.
-    pub(super) refused: bool,
+    /// What it was refused with for good, and when.
+    pub(super) refused: Option<(String, Timestamp)>,
     pub(super) words: Vec<Word>,
 }
 
@@ -125,7 +126,7 @@ impl Buyer {
                     sku: ware.sku,
                     quantity: self.chance.random_range(1..=2),
                     order: None,
-                    refused: false,
+                    refused: None,
                     words: Vec::new(),
                 };
                 place(&self.shops, &mut self.chance, &mut deal).await?;
@@ -205,7 +206,7 @@ pub(super) async fn place(shops: &[Arc<Shop>; 2], chance: &mut StdRng, deal: &mu
                     "{deal:?}: {}",
                     answer.text
                 );
-                deal.refused = true;
+                deal.refused = Some((code.to_owned(), Timestamp::now()));
                 return Ok(());
             }
             Ok(answer) if answer.status == 429 => tokio::time::sleep(Duration::from_secs(5)).await,

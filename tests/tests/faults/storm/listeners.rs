@@ -90,7 +90,7 @@ async fn buy(shops: &[Arc<Shop>; 2], user: &str, n: u64, content: &AtomicBool) -
             sku: "PLENTY",
             quantity: 1,
             order: None,
-            refused: false,
+            refused: None,
             words: Vec::new(),
         };
         place(shops, &mut chance, &mut deal).await?;

@@ -68,6 +68,10 @@ pub(super) async fn check(world: &World, wares: &[Ware], deals: &[Deal], heard: 
     told(world, &status).await?;
     sockets(&status, heard)?;
     let late = accepted_after_a_refusal(&orders, all_deals())?;
+    for one in &late {
+        println!("{one}");
+    }
+    let late = late.len();
     if late > 0 {
         println!("{late} orders were accepted by a try whose repeat had been refused");
     }
@@ -120,16 +124,24 @@ fn keys<'d>(orders: &[Document], deals: impl Iterator<Item = &'d Deal>) -> Resul
     Ok(())
 }
 
-/// How many orders there are of keys that were refused: the try that they come from had got no answer, and was under way.
-fn accepted_after_a_refusal<'d>(orders: &[Document], deals: impl Iterator<Item = &'d Deal>) -> Result<usize> {
-    let refused: BTreeSet<(&str, &str)> = deals
-        .filter(|deal| deal.refused)
-        .map(|deal| (deal.user.as_str(), deal.key.as_str()))
+/// Orders of keys that were refused: the try that they come from had got no answer, and was under way.
+fn accepted_after_a_refusal<'d>(
+    orders: &[Document],
+    deals: impl Iterator<Item = &'d Deal>,
+) -> Result<Vec<String>> {
+    let refused: HashMap<(&str, &str), &Deal> = deals
+        .filter(|deal| deal.refused.is_some())
+        .map(|deal| ((deal.user.as_str(), deal.key.as_str()), deal))
         .collect();
-    let mut late = 0;
+    let mut late = Vec::new();
     for order in orders {
         let key = (order.get_str("userId")?, order.get_str("idempotencyKey")?);
-        late += usize::from(refused.contains(&key));
+        if let Some(deal) = refused.get(&key) {
+            let accepted = order.get_datetime("createdAt")?.try_to_rfc3339_string()?;
+            late.push(format!(
+                "accepted at {accepted} by the clock of its process: {deal:?}"
+            ));
+        }
     }
     Ok(late)
 }
