@@ -10,7 +10,7 @@ use quicksale_tests::{
 };
 use reqwest::Method;
 use rskafka::{
-    client::{Client, partition::Compression},
+    client::{Client, controller::ControllerClient, partition::Compression},
     record::Record,
 };
 use sale::order::Confirmation;
@@ -77,6 +77,17 @@ async fn confirmed(world: &World, ids: &[String]) -> Result<()> {
     .await
 }
 
+/// Deletes a topic, and returns what can make it again once it is gone.
+async fn delete(client: &Client, name: &str) -> Result<ControllerClient> {
+    let controller = client.controller_client()?;
+    kafka::within(DEADLINE, controller.delete_topic(name, 5_000)).await?;
+    eventually(SETTLED, "the topic is gone", async || {
+        Ok(!kafka::topics(client).await?.contains_key(name))
+    })
+    .await?;
+    Ok(controller)
+}
+
 /// A dead letter whose twin topic is gone waits for it. Nothing else does.
 #[tokio::test]
 async fn a_topic_that_is_gone_keeps_its_own_messages_waiting_and_no_others() -> Result<()> {
@@ -84,12 +95,7 @@ async fn a_topic_that_is_gone_keeps_its_own_messages_waiting_and_no_others() -> 
     world.shop.product("P", 50, None).await?;
     let twin = topic(&world, Topic::OrderCreated.dead_letter_name());
     let client = connect(&world).await?;
-    let controller = client.as_ref().controller_client()?;
-    kafka::within(DEADLINE, controller.delete_topic(&twin, 5_000)).await?;
-    eventually(SETTLED, "the topic is gone", async || {
-        Ok(!kafka::topics(client.as_ref()).await?.contains_key(&twin))
-    })
-    .await?;
+    let controller = delete(client.as_ref(), &twin).await?;
     write(&world, 0, "no message").await?;
     let outbox = world.database.collection::<Document>("outbox");
     let waits = doc! {"type": Topic::OrderCreated.dead_letter_name()};
@@ -122,12 +128,7 @@ async fn what_is_stuck_by_the_thousand_keeps_no_others_waiting() -> Result<()> {
     world.shop.product("P", 50, None).await?;
     let twin = topic(&world, Topic::OrderStatus.dead_letter_name());
     let client = connect(&world).await?;
-    let controller = client.as_ref().controller_client()?;
-    kafka::within(DEADLINE, controller.delete_topic(&twin, 5_000)).await?;
-    eventually(SETTLED, "the topic is gone", async || {
-        Ok(!kafka::topics(client.as_ref()).await?.contains_key(&twin))
-    })
-    .await?;
+    let controller = delete(client.as_ref(), &twin).await?;
     let outbox = world.database.collection::<Document>("outbox");
     let stuck = (0..2_500).map(|n: i32| {
         doc! {
