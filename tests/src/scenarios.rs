@@ -193,14 +193,7 @@ async fn buy(shop: &Shop, sku: &str, stock: usize, n: usize) -> Result<Option<St
             404 | 500 | 502 | 504 if answer.json.is_null() => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            503 => {
-                let after = answer
-                    .headers
-                    .get("retry-after")
-                    .and_then(|value| value.to_str().ok());
-                let seconds = after.and_then(|value| value.parse().ok()).unwrap_or(1);
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
-            }
+            503 => tokio::time::sleep(Duration::from_secs(answer.retry_after().unwrap_or(1))).await,
             _ => anyhow::bail!("buyer {n} got {}: {}", answer.status, answer.text),
         }
     }

@@ -199,6 +199,11 @@ impl Answer {
         })
     }
 
+    /// After how many seconds to ask again, where the answer says so.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.headers.get("retry-after")?.to_str().ok()?.parse().ok()
+    }
+
     /// Fails unless the status is this one.
     pub fn expect(&self, status: u16) -> Result<&Self> {
         if self.status != status {

@@ -43,17 +43,12 @@ impl Markers {
             self.redis.get(self.run_key()).await?,
         );
         let run = redis::run(&self.redis).await;
-        let is_the_same = match (&by, &run) {
-            (Some(by), Some(run)) => by == run,
-            // Said by an earlier version.
-            (None, Some(run)) if said.is_some() => return self.set_run(run).await,
-            _ => true,
-        };
         if said.is_some() {
-            return if is_the_same {
-                Ok(())
-            } else {
-                self.say_lost(run.as_deref()).await
+            return match (by, run) {
+                (Some(by), Some(run)) if by != run => self.say_lost(Some(&run)).await,
+                // Said by an earlier version.
+                (None, run) => self.said_in(run.as_deref()).await,
+                _ => Ok(()),
             };
         }
         let reader = store.clone();
@@ -89,7 +84,7 @@ impl Markers {
             .await?;
         self.set(&self.keys.markers(), MARKERS_ARE_LOST, SAID_FOR_SECONDS, None)
             .await?;
-        self.said_by(run).await
+        self.said_in(run).await
     }
 
     async fn say_whole(&self, run: Option<&str>) -> Result<(), Error> {
@@ -97,18 +92,14 @@ impl Markers {
         let new = Some(SetOptions::NX);
         self.set(&self.keys.markers(), MARKERS_ARE_WHOLE, SAID_FOR_SECONDS, new)
             .await?;
-        self.said_by(run).await
+        self.said_in(run).await
     }
 
-    async fn said_by(&self, run: Option<&str>) -> Result<(), Error> {
+    async fn said_in(&self, run: Option<&str>) -> Result<(), Error> {
         match run {
-            Some(run) => self.set_run(run).await,
+            Some(run) => self.set(&self.run_key(), run, SAID_FOR_SECONDS, None).await,
             None => Ok(()),
         }
-    }
-
-    async fn set_run(&self, run: &str) -> Result<(), Error> {
-        self.set(&self.run_key(), run, SAID_FOR_SECONDS, None).await
     }
 
     async fn set(&self, key: &str, word: &str, seconds: i64, only: Option<SetOptions>) -> Result<(), Error> {

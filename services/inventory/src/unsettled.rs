@@ -58,14 +58,15 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
                 .detached(async move { ask_again(&store, due, late, now).await })
                 .await
             {
-                Ok((0, unreadable)) => aside.add(unreadable),
                 Ok((asked, unreadable)) => {
                     aside.add(unreadable);
-                    ASKED_AGAIN.inc_by(asked);
-                    tracing::warn!(
-                        holds = asked,
-                        "orders had not said what became of them and were asked again"
-                    );
+                    if asked > 0 {
+                        ASKED_AGAIN.inc_by(asked);
+                        tracing::warn!(
+                            holds = asked,
+                            "orders had not said what became of them and were asked again"
+                        );
+                    }
                 }
                 Err(error) => tracing::warn!(%error, "cannot ask about holds; trying again"),
             }

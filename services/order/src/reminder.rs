@@ -90,12 +90,11 @@ pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
                 .detached(async move { ask_again(&store, due, now).await })
                 .await
             {
-                Ok((0, unreadable)) => {
-                    aside.add(unreadable.iter().map(OrderId::as_str));
-                    break;
-                }
                 Ok((asked, unreadable)) => {
                     aside.add(unreadable.iter().map(OrderId::as_str));
+                    if asked == 0 {
+                        break;
+                    }
                     ASKED_AGAIN.inc_by(asked);
                     tracing::warn!(
                         orders = asked,

@@ -15,7 +15,7 @@ use sale::{OrderId, UserId, order::Confirmation};
 use serde_json::{Value, json};
 
 /// Asks for something about a hold, as a till does that sells past the orders.
-async fn by_hand(world: &World, verb: &str, body: Value) -> Result<Answer> {
+pub(super) async fn by_hand(world: &World, verb: &str, body: Value) -> Result<Answer> {
     let till = world.shop.token("the-till", Role::Service)?;
     let path = format!("/api/inventory/{verb}");
     world

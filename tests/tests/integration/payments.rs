@@ -1,5 +1,6 @@
 //! Orders that wait for a payment: who decides about one, and who hears of it.
 
+use super::holds::by_hand;
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::join_all;
 use mongodb::bson::{Document, doc};
@@ -266,16 +267,8 @@ async fn a_payment_between_a_cancellation_and_the_news_of_it_confirms_nothing() 
     let shop = &world.shop;
     shop.product("BETWEEN", 5, None).await?;
     let order = held(&world, "ada", "k", "BETWEEN").await?;
-    let (ada, payment) = (
-        shop.token("ada", Role::Buyer)?,
-        shop.token("the-payment", Role::Service)?,
-    );
-    let which = json!({"orderId": order});
-    let confirm = async || {
-        let path = "/api/inventory/confirm";
-        shop.send(Method::POST, path, Some(&payment), Some(which.clone()))
-            .await
-    };
+    let ada = shop.token("ada", Role::Buyer)?;
+    let confirm = async || by_hand(&world, "confirm", json!({"orderId": order})).await;
     world.freeze("processor").await?;
     ask(&world, &order, "cancel", &ada).await?.expect(200)?;
     let asked = confirm().await?;
@@ -311,20 +304,8 @@ async fn a_cancellation_between_a_payment_by_hand_and_the_news_of_it_gives_the_u
     let shop = &world.shop;
     shop.product("REVERSE", 5, None).await?;
     let order = held(&world, "ada", "k", "REVERSE").await?;
-    let (ada, payment) = (
-        shop.token("ada", Role::Buyer)?,
-        shop.token("the-payment", Role::Service)?,
-    );
-    let confirm = async || {
-        let which = json!({"orderId": order});
-        shop.send(
-            Method::POST,
-            "/api/inventory/confirm",
-            Some(&payment),
-            Some(which),
-        )
-        .await
-    };
+    let ada = shop.token("ada", Role::Buyer)?;
+    let confirm = async || by_hand(&world, "confirm", json!({"orderId": order})).await;
     world.freeze("processor").await?;
     let asked = confirm().await?;
     ensure!(asked.expect(200)?.json["state"] == "HELD", "{}", asked.text);
@@ -356,11 +337,7 @@ async fn an_order_that_several_end_at_once_has_one_end() -> Result<()> {
     let shop = &world.shop;
     shop.product("ENDS", 10, None).await?;
     let payment = shop.token("the-payment", Role::Service)?;
-    let by_hand = async |verb: &str, order: &str| {
-        let path = format!("/api/inventory/{verb}");
-        let which = json!({"orderId": order});
-        shop.send(Method::POST, &path, Some(&payment), Some(which)).await
-    };
+    let about = async |verb: &str, order: &str| by_hand(&world, verb, json!({"orderId": order})).await;
     let mut orders = Vec::new();
     for n in 0..10 {
         let user = format!("buyer-{n}");
@@ -368,7 +345,7 @@ async fn an_order_that_several_end_at_once_has_one_end() -> Result<()> {
         let buyer = shop.token(&user, Role::Buyer)?;
         let (one, released, other) = tokio::join!(
             ask(&world, &order, "cancel", &buyer),
-            by_hand("release", &order),
+            about("release", &order),
             ask(&world, &order, "cancel", &buyer)
         );
         for answer in [one?, released?, other?] {
@@ -377,7 +354,7 @@ async fn an_order_that_several_end_at_once_has_one_end() -> Result<()> {
         let late = ask(&world, &order, "confirm", &payment).await?;
         late.expect_problem(409, "order_final")?;
         ensure!(late.json["orderStatus"] == "CANCELLED", "{}", late.text);
-        by_hand("confirm", &order)
+        about("confirm", &order)
             .await?
             .expect_problem(409, "order_final")?;
         orders.push(order);

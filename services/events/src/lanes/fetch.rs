@@ -32,6 +32,19 @@ pub(super) struct Fetched {
     pub(super) gap: Option<Gap>,
 }
 
+impl Fetched {
+    /// Some of its records, which take the lane from one offset to another. What has a gap has none.
+    pub(super) fn piece(&self, from: i64, to: i64, records: &[(i64, Record)]) -> Self {
+        Self {
+            lane: self.lane.clone(),
+            from,
+            to,
+            records: records.to_vec(),
+            gap: None,
+        }
+    }
+}
+
 /// Reads until the lane is lost.
 pub(super) async fn run(
     lane: Lane,

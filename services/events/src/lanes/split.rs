@@ -52,16 +52,8 @@ pub(super) fn first_records(batch: &Arc<Vec<Fetched>>, most: usize) -> (Arc<Vec<
             continue;
         };
         let (these, those) = part.records.split_at(room);
-        let piece = |from, to, records: &[_]| Fetched {
-            lane: part.lane.clone(),
-            from,
-            to,
-            records: records.to_vec(),
-            // A part with a gap has no records.
-            gap: None,
-        };
-        first.push(piece(part.from, *border, these));
-        left.push(piece(*border, part.to, those));
+        first.push(part.piece(part.from, *border, these));
+        left.push(part.piece(*border, part.to, those));
         room = 0;
     }
     (Arc::new(first), left)

@@ -350,14 +350,9 @@ async fn commit_one_by_one<H: Handler>(
             return Ok(());
         }
         let mut from = part.from;
-        for (offset, record) in &part.records {
-            let single = Fetched {
-                lane: part.lane.clone(),
-                from,
-                to: offset + 1,
-                records: vec![(*offset, record.clone())],
-                gap: None,
-            };
+        for record in &part.records {
+            let (offset, _) = record;
+            let single = part.piece(from, offset + 1, std::slice::from_ref(record));
             match attempt(committer, &Arc::new(vec![single]), poison).await? {
                 Ok(_) => from = offset + 1,
                 Err(ApplyError::Mongo(error)) if lies_in_a_message(&error) => {

@@ -210,7 +210,7 @@ pub(super) async fn place(shops: &[Arc<Shop>; 2], chance: &mut StdRng, deal: &mu
                 return Ok(());
             }
             Ok(answer) if answer.status == 429 => tokio::time::sleep(Duration::from_secs(5)).await,
-            Ok(answer) if is_no_answer(&answer) => match retry_after(&answer) {
+            Ok(answer) if is_no_answer(&answer) => match answer.retry_after() {
                 Some(seconds) if seconds > 1 && chance.random_bool(0.8) => return Ok(()),
                 // Whoever asks more often is soon told that this is too often.
                 Some(seconds) if chance.random_bool(0.9) => {
@@ -223,11 +223,6 @@ pub(super) async fn place(shops: &[Arc<Shop>; 2], chance: &mut StdRng, deal: &mu
         }
     }
     Ok(())
-}
-
-/// For how many seconds it is said that there is no answer.
-fn retry_after(answer: &Answer) -> Option<u64> {
-    answer.headers.get("retry-after")?.to_str().ok()?.parse().ok()
 }
 
 /// Asks until there is an answer that stands.
