@@ -2,6 +2,7 @@
 
 use crate::{
     lanes::lane_id,
+    log_ends::log_end,
     topics::{GROUPS, Topic},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -10,10 +11,9 @@ use mongodb::{
     bson::{Document, doc},
 };
 use platform::backends::{
-    kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+    kafka::{self, KafkaCredentials, KafkaError},
     mongo::{self, MongoError},
 };
-use rskafka::client::partition::OffsetAt;
 use std::{collections::HashMap, time::Duration};
 
 /// Partitions that are asked at the same time, each over a connection of its own.
@@ -91,9 +91,7 @@ async fn ends(
     stream::iter(partitions)
         .map(async |(topic, partition)| {
             let name = format!("{prefix}{}", topic.plain_name());
-            let reader = kafka::partition(&client, &name, partition).await?;
-            let end = within(CALL_DEADLINE, reader.get_offset(OffsetAt::Latest)).await?;
-            Ok(((topic, partition), end))
+            Ok(((topic, partition), log_end(&client, &name, partition).await?))
         })
         .buffer_unordered(CONCURRENCY)
         .try_collect()

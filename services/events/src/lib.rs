@@ -6,7 +6,7 @@
 //! - A **lane** is one partition of one topic with the single worker that owns it now ([`lanes`]). Its offset lives
 //!   in MongoDB and moves in the same transaction as the effects of the messages, so effects happen once however
 //!   often a message is delivered.
-//! - What a broker has lost is noticed ([`reader`]) and noted ([`losses`]), until it has been said again.
+//! - What a broker has lost is noticed, by whoever reads ([`reader`]) and by whoever writes ([`log_ends`]), and noted ([`losses`]), until it has been said again.
 //! - What cannot be read or handled goes to the **dead letters** with its reason ([`dead_letters`]).
 //!
 //! A new consumer implements [`lanes::Handler`] and adds its group to [`topics::GROUPS`].
@@ -15,6 +15,7 @@ pub mod dead_letters;
 mod fnv;
 pub mod lag;
 pub mod lanes;
+pub mod log_ends;
 pub mod losses;
 pub mod message;
 pub mod outbox;

@@ -1,4 +1,4 @@
-//! Gaps that lanes have met: records that a broker has lost before they were handled. They are kept until what was lost has been
+//! Gaps that lanes have met, or the relay has: records that a broker has lost before they were handled. They are kept until what was lost has been
 //! said once more, from what the database holds.
 
 use crate::{
@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 pub static LOSSES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
         "quicksale_lane_losses_total",
-        "Times when a lane found that the broker has lost records.",
+        "Times when a lane, or the relay for it, found that the broker has lost records.",
         &["group", "cause"]
     ))
 });
@@ -57,7 +57,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// A gap that a lane has met.
+    /// A gap in a lane.
     pub fn new(group: &str, topic: Topic, partition: i32, gap: Gap, now: Timestamp) -> Self {
         let time = |at: Timestamp| DateTime::from_millis(at.as_millisecond());
         Self {
@@ -96,6 +96,17 @@ impl Losses {
     pub(crate) async fn keep(&self, session: &mut ClientSession, losses: &[Loss]) -> Result<(), Error> {
         if !losses.is_empty() {
             self.losses.insert_many(losses).session(session).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps gaps that no lane has met.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn add(&self, losses: &[Loss]) -> Result<(), Error> {
+        if !losses.is_empty() {
+            self.losses.insert_many(losses).await?;
         }
         Ok(())
     }

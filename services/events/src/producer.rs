@@ -16,6 +16,7 @@ use rskafka::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -86,6 +87,8 @@ struct Connection {
 pub struct Published {
     /// Entries that Kafka has acknowledged.
     pub ids: Vec<String>,
+    /// Where it has put them: the offsets of each partition.
+    pub written: Vec<(Way, Range<i64>)>,
     /// Entries that it has not taken.
     pub failed: Vec<String>,
     /// Where entries are left: what comes later for the same partitions may not overtake them.
@@ -146,14 +149,15 @@ impl Producer {
                 let written = tokio::time::timeout(patience, writing)
                     .await
                     .unwrap_or(Err(KafkaError::Deadline(patience)));
-                (way, group.ids, written.map(|client| (client, last)))
+                (way, group.ids, written.map(|written| (written, last)))
             })
             .buffer_unordered(CONCURRENT_PARTITIONS);
         let (mut clients, mut failed) = (Vec::new(), Vec::new());
         while let Some((way, ids, written)) = answers.next().await {
             match written {
-                Ok((client, last)) => {
+                Ok((Written { client, at }, last)) => {
                     published.ids.extend(ids);
+                    published.written.extend(at.map(|at| (way.clone(), at)));
                     published.more |= full.contains(&way);
                     clients.push((way, client, last));
                 }
@@ -250,13 +254,13 @@ impl Producer {
 }
 
 impl Connection {
-    /// Writes records and returns the client that they went through.
+    /// Writes records.
     async fn write(
         &self,
         prefix: &str,
         (topic, partition): &Way,
         records: Vec<Record>,
-    ) -> Result<Arc<PartitionClient>, KafkaError> {
+    ) -> Result<Written, KafkaError> {
         let way = (topic.clone(), *partition);
         let topic = format!("{prefix}{topic}");
         if !self.topics.contains_key(&topic) {
@@ -266,9 +270,21 @@ impl Connection {
             Some(client) => Arc::clone(client),
             None => Arc::new(kafka::partition(&self.client, &topic, *partition).await?),
         };
-        within(CALL_DEADLINE, client.produce(records, Compression::NoCompression)).await?;
-        Ok(client)
+        let offsets = within(CALL_DEADLINE, client.produce(records, Compression::NoCompression)).await?;
+        let at = offsets
+            .first()
+            .zip(offsets.last())
+            .map(|(first, last)| *first..*last + 1);
+        Ok(Written { client, at })
     }
+}
+
+/// What was written.
+struct Written {
+    /// What it went through.
+    client: Arc<PartitionClient>,
+    /// Where it is.
+    at: Option<Range<i64>>,
 }
 
 /// What goes to one partition at once.

@@ -75,7 +75,7 @@ impl LastRead {
 pub enum Cause {
     /// Another record stands where the last one stood: the topic was made anew, or has lost its end and grown again.
     Replaced,
-    /// The partition ends before the record that was read last.
+    /// The partition ends before a record that was read, or written.
     CutOff,
     /// They were deleted before they were read, as retention does.
     Deleted,

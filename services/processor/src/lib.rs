@@ -3,8 +3,12 @@
 //! One replica relays at a time, by a lease like that of a lane; the others stand by. A message that was written to
 //! Kafka but not yet removed from the outbox is written again after a crash: readers handle repeats.
 
+mod ends;
+
+use ends::Ends;
 use events::{
     lanes::{LaneStore, LeaseTerms},
+    log_ends::LogEndStore,
     message,
     outbox::{Next, Outbox},
     producer::{Producer, Published, Way},
@@ -16,6 +20,7 @@ use platform::{
         kafka::KafkaCredentials,
         mongo::{self, Aside, MongoError},
     },
+    clock::Clock,
     config::Config,
     health::{Health, Heartbeat, Work},
     metrics::must,
@@ -75,14 +80,22 @@ pub struct Dependencies {
     pub stop: CancellationToken,
     /// Name of this process among the workers of the sale.
     pub instance: String,
+    /// What notes are dated by.
+    pub clock: Clock,
 }
 
 /// The named tasks that the processor consists of.
 pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
+    let ends = Ends::new(LogEndStore::new(&deps.database), deps.clock);
+    let prefix = deps.config.kafka.topic_prefix;
+    let look = ends
+        .clone()
+        .look(deps.kafka.clone(), prefix.clone(), deps.stop.clone());
     let relay = Relay {
         outbox: Outbox::new(&deps.database),
         leases: LaneStore::new(&deps.database),
-        producer: Producer::new(deps.kafka, deps.config.kafka.topic_prefix.clone()),
+        producer: Producer::new(deps.kafka, prefix),
+        ends,
         owner: deps.instance,
         terms: LeaseTerms::default(),
         leading_since: None,
@@ -92,13 +105,17 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
     };
     let heart = deps.health.heartbeat("outbox relay", STUCK);
     let work = deps.health.work("outbox relay");
-    vec![("outbox relay", relay.run(deps.stop, heart, work).boxed())]
+    vec![
+        ("outbox relay", relay.run(deps.stop, heart, work).boxed()),
+        ("ends of logs", look.boxed()),
+    ]
 }
 
 struct Relay {
     outbox: Outbox,
     leases: LaneStore,
     producer: Producer,
+    ends: Ends,
     owner: String,
     terms: LeaseTerms,
     /// When the lease was last renewed; `None` while another replica relays.
@@ -252,8 +269,12 @@ impl Relay {
             self.pass.turn(page, published.left, Instant::now());
         }
         PUBLISHED.inc_by(count as u64);
+        self.ends.wrote(published.written);
         let (outbox, done, failed) = (self.outbox.clone(), published.ids, published.failed);
+        let ends = self.ends.clone();
         mongo::detached(async move {
+            // Before the entries are gone: where a log has lost something that must be noted.
+            ends.keep(Instant::now()).await;
             if !done.is_empty() {
                 outbox.remove(&done).await?;
             }
@@ -296,7 +317,11 @@ impl Relay {
         if leads && !without_a_break {
             // Somebody else may have led in the meantime.
             self.producer.others_have_written();
+            self.ends.take_over().await;
             self.pass = Pass::default();
+        }
+        if !leads {
+            self.ends.leave();
         }
         self.leading_since = leads.then(Instant::now);
         RELAYING.set(i64::from(leads));

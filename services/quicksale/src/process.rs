@@ -373,6 +373,7 @@ impl Process {
                     health: self.health.clone(),
                     stop,
                     instance: self.instance.clone(),
+                    clock: self.clock.clone(),
                 });
                 (Router::new(), tasks)
             }

@@ -7,7 +7,7 @@ use events::{
     topics::{Topic, partition_of},
 };
 use futures::TryStreamExt;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 use platform::{backends::kafka, tokens::Role};
 use quicksale_tests::{
     scenarios::SETTLED,
@@ -157,14 +157,7 @@ async fn buyers_are_told_although_the_news_of_their_orders_was_lost() -> Result<
     let mut orders = place(&world, "before", 40).await?;
     all_confirmed(&world, &orders, SETTLED).await?;
     all_said(&world).await?;
-    let notifications = world.database.collection::<Document>("notifications");
-    let told = async |ids: &[String]| -> Result<bool> {
-        let told = notifications
-            .distinct("orderId", doc! {"orderId": {"$in": ids}, "status": "CONFIRMED"})
-            .await?;
-        Ok(told.len() == ids.len())
-    };
-    eventually(SETTLED, "those before are told", async || told(&orders).await).await?;
+    all_told(&world, &orders, SETTLED).await?;
     world.freeze("notifier").await?;
     let lost = place(&world, "lost", 20).await?;
     all_confirmed(&world, &lost, SETTLED).await?;
@@ -175,7 +168,8 @@ async fn buyers_are_told_although_the_news_of_their_orders_was_lost() -> Result<
     world.thaw("notifier").await?;
     let ada = world.shop.token("lost-7", Role::Buyer)?;
     let mut socket: Option<Socket> = None;
-    eventually(NOTICED, "everybody is told", async || told(&orders).await).await?;
+    all_told(&world, &orders, NOTICED).await?;
+    let notifications = world.database.collection::<Document>("notifications");
     // Whoever connects now reads it from the store, once.
     eventually(SETTLED, "a socket is taken", async || {
         Ok(world.shop.socket(&ada).await.is_ok())
@@ -198,6 +192,77 @@ async fn buyers_are_told_although_the_news_of_their_orders_was_lost() -> Result<
     let twice: Vec<_> = of_order.iter().filter(|(_, times)| **times > 1).collect();
     ensure!(twice.is_empty(), "told twice: {twice:?}");
     mended(&world, "notifier").await
+}
+
+/// Who has not read anything has nothing to miss: the relay knows where the log had ended, whoever it is and whatever it writes next.
+#[tokio::test]
+async fn buyers_are_told_although_nobody_had_read_the_news_and_more_was_written() -> Result<()> {
+    let world = start().await?;
+    let mut orders = unread_news(&world).await?;
+    world.backends.start("kafka").await?;
+    world.create_topics().await?;
+    // The new log is longer than the old one was.
+    let later = place(&world, "after", 90).await?;
+    all_confirmed(&world, &later, SETTLED).await?;
+    all_said(&world).await?;
+    orders.extend(later);
+    world.thaw("notifier").await?;
+    all_told(&world, &orders, NOTICED).await?;
+    let notes = world.database.collection::<Document>("losses");
+    ensure!(notes.count_documents(doc! {"group": "notifier"}).await? > 0);
+    world.check_conservation().await
+}
+
+/// The relay has died together with the log, and has nothing to write when it is back.
+#[tokio::test]
+async fn buyers_are_told_although_nobody_had_read_the_news_and_the_relay_is_another() -> Result<()> {
+    let mut world = start().await?;
+    let orders = unread_news(&world).await?;
+    world.kill("processor")?;
+    world.backends.start("kafka").await?;
+    world.create_topics().await?;
+    world.kill_and_restart("processor")?;
+    world.ready("processor").await?;
+    world.thaw("notifier").await?;
+    all_told(&world, &orders, NOTICED).await?;
+    world.check_conservation().await
+}
+
+/// Orders that are confirmed, whose news a broker has taken, and lost before the notifier read any: it has not begun, and stands still.
+async fn unread_news(world: &World) -> Result<Vec<String>> {
+    world.shop.product("P", 1_000, None).await?;
+    world.freeze("notifier").await?;
+    let orders = place(world, "lost", 40).await?;
+    all_confirmed(world, &orders, SETTLED).await?;
+    all_said(world).await?;
+    let ends = world.database.collection::<Document>("log_ends");
+    eventually(SETTLED, "the relay has noted where the logs end", async || {
+        let noted = ends.find_one(doc! {}).await?;
+        let ends = noted.as_ref().and_then(|noted| noted.get_array("ends").ok());
+        let of_news = |end: &&Document| {
+            end.get_str("topic")
+                .is_ok_and(|topic| topic == Topic::OrderStatus.plain_name())
+        };
+        let written = ends
+            .into_iter()
+            .flatten()
+            .filter_map(Bson::as_document)
+            .filter(of_news);
+        Ok(written.filter_map(|end| end.get_i64("end").ok()).sum::<i64>() >= 40)
+    })
+    .await?;
+    world.backends.kill("kafka").await?;
+    world.backends.wipe("kafka").await?;
+    Ok(orders)
+}
+
+async fn all_told(world: &World, ids: &[String], within: Duration) -> Result<()> {
+    let notifications = world.database.collection::<Document>("notifications");
+    eventually(within, "everybody is told", async || {
+        let told = doc! {"orderId": {"$in": ids}, "status": "CONFIRMED"};
+        Ok(notifications.distinct("orderId", told).await?.len() == ids.len())
+    })
+    .await
 }
 
 /// An emptied disk under load: the topics are made anew as the operator does it, a moment later.
