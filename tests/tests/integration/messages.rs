@@ -121,6 +121,42 @@ async fn a_topic_that_is_gone_keeps_its_own_messages_waiting_and_no_others() -> 
     world.check_conservation().await
 }
 
+/// Also with no rights but its own, and where nothing is written to it any more.
+#[tokio::test]
+async fn a_topic_that_was_made_anew_is_noticed_by_who_writes_to_it() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("P", 50, None).await?;
+    let orders = place(&world, "before", 12).await?;
+    confirmed(&world, &orders).await?;
+    let ends = world.database.collection::<Document>("log_ends");
+    eventually(SETTLED, "the relay keeps where the logs end", async || {
+        Ok(ends.count_documents(doc! {}).await? == 1)
+    })
+    .await?;
+    let name = world.topic(Topic::OrderStatus);
+    let client = connect(&world).await?;
+    let controller = delete(client.as_ref(), &name).await?;
+    let partitions = world.config.kafka.partitions;
+    kafka::within(DEADLINE, controller.create_topic(&name, partitions, 1, 5_000)).await?;
+    for group in ["inventory", "notifier"] {
+        let of_group = format!("group=\"{group}\"");
+        eventually(SETTLED, "the relay has noticed it", async || {
+            let found = world
+                .metric_sum("processor", "quicksale_lane_losses_total", &of_group)
+                .await?;
+            Ok(found > 0.0)
+        })
+        .await?;
+    }
+    let notes = world.database.collection::<Document>("losses");
+    eventually(SETTLED, "all of it is said again", async || {
+        let open = doc! {"mendedAt": null};
+        Ok(notes.count_documents(doc! {}).await? > 0 && notes.count_documents(open).await? == 0)
+    })
+    .await?;
+    world.check_conservation().await
+}
+
 /// However much of it there is: more than several pages of the outbox.
 #[tokio::test]
 async fn what_is_stuck_by_the_thousand_keeps_no_others_waiting() -> Result<()> {
