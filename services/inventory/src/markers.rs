@@ -8,7 +8,7 @@ use crate::store::Store;
 use fred::{
     clients::Client,
     error::Error,
-    interfaces::KeysInterface,
+    interfaces::{KeysInterface, LuaInterface},
     types::{Expiration, SetOptions},
 };
 use platform::{
@@ -18,12 +18,23 @@ use platform::{
     },
     gate::{GateKeys, MARKERS_ARE_LOST, MARKERS_ARE_WHOLE, SAID_FOR_SECONDS, TRIES_LAST_SECONDS},
 };
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// KEYS: what is said of markers, whether tries may be unknown. ARGV: lost, whole, seconds. Takes back that some are lost, unless it was
+/// said anew meanwhile.
+const NONE_IS_MISSING: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then \
+                               redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end";
 
 /// What is said of the markers of one sale.
 #[derive(Debug, Clone)]
 pub(crate) struct Markers {
     redis: Client,
     keys: GateKeys,
+    /// Whether this process knows that the database remembers that something was said.
+    is_remembered: Arc<AtomicBool>,
 }
 
 impl Markers {
@@ -32,34 +43,81 @@ impl Markers {
         Self {
             redis,
             keys: GateKeys::new(prefix),
+            is_remembered: Arc::default(),
         }
     }
 
     /// Says what is lost if Redis is another one than when something was said the last time. Of one that is empty the database knows:
-    /// where no order was made yet nothing is lost, and while it does not answer nothing is said.
+    /// where no order was made and nothing was ever said, nothing is lost, and while it does not answer nothing is said.
     pub(crate) async fn look(&self, store: &Store) -> Result<(), Error> {
         let (said, by): (Option<String>, Option<String>) = (
             self.redis.get(self.keys.markers()).await?,
             self.redis.get(self.run_key()).await?,
         );
         let run = redis::run(&self.redis).await;
-        if said.is_some() {
-            return match (by, run) {
-                (Some(by), Some(run)) if by != run => self.say_lost(Some(&run)).await,
-                // Said by an earlier version.
-                (None, run) => self.said_in(run.as_deref()).await,
-                _ => Ok(()),
-            };
-        }
-        let reader = store.clone();
-        match mongo::detached(async move { reader.has_an_order().await.map_err(MongoError::from) }).await {
-            Ok(true) => self.say_lost(run.as_deref()).await,
-            Ok(false) => self.say_whole(run.as_deref()).await,
-            Err(error) => {
-                tracing::debug!(%error, "cannot look for orders");
+        match (said.as_deref(), by, run.as_deref()) {
+            (Some(_), Some(by), Some(run)) if by != run => self.say_lost(Some(run)).await,
+            (Some(said), by, run) => {
+                if by.is_none() {
+                    // Said by an earlier version.
+                    self.said_in(run).await?;
+                }
+                self.remember(store).await;
+                if said == MARKERS_ARE_LOST {
+                    self.look_whether_any_is_missing(store).await?;
+                }
                 Ok(())
             }
+            (None, _, run) => {
+                let reader = store.clone();
+                let new = mongo::detached(async move {
+                    let may_miss_some = reader.has_said_markers().await? || reader.has_an_order().await?;
+                    Ok::<_, MongoError>(!may_miss_some)
+                });
+                match new.await {
+                    Ok(true) => self.say_whole(run).await,
+                    Ok(false) => self.say_lost(run).await,
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot look for orders");
+                        Ok(())
+                    }
+                }
+            }
         }
+    }
+
+    /// Keeps in the database that something was said, once for each process: a Redis that is empty then has lost it.
+    async fn remember(&self, store: &Store) {
+        if self.is_remembered.load(Ordering::Relaxed) {
+            return;
+        }
+        let writer = store.clone();
+        match mongo::detached(async move { writer.note_said_markers().await.map_err(MongoError::from) }).await
+        {
+            Ok(()) => self.is_remembered.store(true, Ordering::Relaxed),
+            Err(error) => tracing::debug!(%error, "cannot keep that markers were spoken of; trying again"),
+        }
+    }
+
+    /// Where the tries of before have ended and none of them has made an order, no marker is missing: as where Redis began anew before
+    /// the sale.
+    async fn look_whether_any_is_missing(&self, store: &Store) -> Result<(), Error> {
+        if self.redis.exists::<i64, _>(self.keys.tries_unknown()).await? > 0 {
+            return Ok(());
+        }
+        let reader = store.clone();
+        let has_an_order =
+            mongo::detached(async move { reader.has_an_order().await.map_err(MongoError::from) });
+        if !matches!(has_an_order.await, Ok(false)) {
+            return Ok(());
+        }
+        let keys = vec![self.keys.markers(), self.keys.tries_unknown()];
+        let words = vec![
+            MARKERS_ARE_LOST.to_owned(),
+            MARKERS_ARE_WHOLE.to_owned(),
+            SAID_FOR_SECONDS.to_string(),
+        ];
+        self.redis.eval::<(), _, _, _>(NONE_IS_MISSING, keys, words).await
     }
 
     /// Has what was said outlive the next hour.

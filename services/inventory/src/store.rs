@@ -14,7 +14,9 @@ use mongodb::{
     error::Error,
     options::IndexOptions,
 };
-use platform::backends::mongo::{MongoError, Read, Transactions, TransientError, whole_number};
+use platform::backends::mongo::{
+    MongoError, Read, Transactions, TransientError, is_duplicate_key, whole_number,
+};
 use sale::{
     OrderId, ProductId,
     order::{FailureReason, InventoryOutcome, ReservationState},
@@ -121,6 +123,8 @@ pub struct Store {
     pub(crate) ledger: Collection<Entry>,
     /// The orders, which are only read here: by the audit, and by `markers`.
     pub(crate) orders: Collection<Document>,
+    /// One document once anything was said of the gateways' markers.
+    markers: Collection<Document>,
     pub(crate) outbox: Outbox,
 }
 
@@ -134,6 +138,7 @@ impl Store {
             stock_changes: database.collection("stock_changes"),
             ledger: database.collection(ledger::COLLECTION),
             orders: database.collection("orders"),
+            markers: database.collection("markers"),
             outbox: Outbox::new(database),
         }
     }
@@ -200,6 +205,25 @@ impl Store {
     pub(crate) async fn has_an_order(&self) -> Result<bool, Error> {
         let found = self.orders.find_one(doc! {}).projection(doc! {"_id": 1}).await?;
         Ok(found.is_some())
+    }
+
+    /// Whether anything was ever said of the gateways' markers.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn has_said_markers(&self) -> Result<bool, Error> {
+        Ok(self.markers.find_one(doc! {}).await?.is_some())
+    }
+
+    /// Notes that it was.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(crate) async fn note_said_markers(&self) -> Result<(), Error> {
+        match self.markers.insert_one(doc! {"_id": "said"}).await {
+            Err(error) if !is_duplicate_key(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// One product.

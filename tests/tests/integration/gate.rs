@@ -172,3 +172,60 @@ async fn a_redis_that_has_begun_anew_with_older_data_is_not_believed() -> Result
     ensure!(again.expect(201)?.json["order"]["_id"] == order, "{}", again.text);
     Ok(())
 }
+
+/// A try may be under way that makes the first order of the sale: that there is none yet says nothing. Half a minute later it does.
+#[tokio::test]
+async fn a_redis_that_is_emptied_before_the_first_order_is_not_believed_either() -> Result<()> {
+    let world = World::start().await?;
+    let (shop, prefix) = (&world.shop, &world.config.redis_prefix);
+    shop.product("EARLY", 1, None).await?;
+    let redis = async |arguments: &[&str]| world.backends.redis(arguments).await;
+    let (markers, tries) = (
+        format!("{prefix}gate:markers"),
+        format!("{prefix}gate:tries-unknown"),
+    );
+    let say = async |word: &str| {
+        eventually(SETTLED, &format!("the markers are {word}"), async || {
+            Ok(redis(&["get", &markers]).await?.trim() == word)
+        })
+        .await
+    };
+    let empty = async || {
+        let all = redis(&["keys", &format!("{prefix}*")]).await?;
+        let all: Vec<&str> = ["del"].into_iter().chain(all.lines().map(str::trim)).collect();
+        redis(&all).await
+    };
+    say("whole").await?;
+    let said = world.database.collection::<Document>("markers");
+    eventually(SETTLED, "it is remembered that it was said", async || {
+        Ok(said.count_documents(doc! {}).await? == 1)
+    })
+    .await?;
+    empty().await?;
+    say("lost").await?;
+    ensure!(
+        redis(&["exists", &tries]).await?.trim() == "1",
+        "a try may be under way"
+    );
+    // The half minute has passed, and no order was made.
+    redis(&["del", &tries]).await?;
+    say("whole").await?;
+    empty().await?;
+    say("lost").await?;
+    // The try that was under way has made one.
+    let order = shop.order("ada", "k", "EARLY", 1).await?.expect(201)?.json["order"]["_id"].clone();
+    let marked = redis(&["keys", &format!("{prefix}idem:*")]).await?;
+    redis(&["del", marked.trim(), &tries]).await?;
+    eventually(SETTLED, "nothing is left for others", async || {
+        Ok(shop
+            .order(&somebody(), "k", "EARLY", 1)
+            .await?
+            .expect_problem(409, "sold_out")
+            .is_ok())
+    })
+    .await?;
+    let again = shop.order("ada", "k", "EARLY", 1).await?;
+    ensure!(again.expect(201)?.json["order"]["_id"] == order, "{}", again.text);
+    ensure!(redis(&["get", &markers]).await?.trim() == "lost");
+    Ok(())
+}
