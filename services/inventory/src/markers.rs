@@ -28,6 +28,13 @@ use std::sync::{
 const NONE_IS_MISSING: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then \
                                redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end";
 
+/// KEYS: who looks, what is said of markers. ARGV: this look, whole, seconds. Says that they are whole, if nothing was said meanwhile and
+/// Redis was not emptied since the look began.
+const ALL_ARE_THERE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then \
+                             redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) return 1 else return 0 end";
+/// How long a look at the database may take: longer than any call has. Another process looks after that.
+const LOOK_SECONDS: i64 = 10;
+
 /// What is said of the markers of one sale.
 #[derive(Debug, Clone)]
 pub(crate) struct Markers {
@@ -56,7 +63,7 @@ impl Markers {
         );
         let run = redis::run(&self.redis).await;
         match (said.as_deref(), by, run.as_deref()) {
-            (Some(_), Some(by), Some(run)) if by != run => self.say_lost(Some(run)).await,
+            (Some(_), Some(by), Some(run)) if by != run => self.say_lost(Some(run), None).await,
             (Some(said), by, run) => {
                 if by.is_none() {
                     // Said by an earlier version.
@@ -68,20 +75,37 @@ impl Markers {
                 }
                 Ok(())
             }
-            (None, _, run) => {
-                let reader = store.clone();
-                let new = mongo::detached(async move {
-                    let may_miss_some = reader.has_said_markers().await? || reader.has_an_order().await?;
-                    Ok::<_, MongoError>(!may_miss_some)
-                });
-                match new.await {
-                    Ok(true) => self.say_whole(run).await,
-                    Ok(false) => self.say_lost(run).await,
-                    Err(error) => {
-                        tracing::debug!(%error, "cannot look for orders");
-                        Ok(())
-                    }
+            (None, _, run) => self.look_for_the_first_time(store, run).await,
+        }
+    }
+
+    /// Nothing is said: the sale is new, or Redis is empty.
+    async fn look_for_the_first_time(&self, store: &Store, run: Option<&str>) -> Result<(), Error> {
+        // Gone with all the rest if Redis is emptied before the database has answered.
+        let look = uuid::Uuid::now_v7().to_string();
+        let new = Some(SetOptions::NX);
+        self.set(&self.look_key(), &look, LOOK_SECONDS, new).await?;
+        let reader = store.clone();
+        let may_miss_some = mongo::detached(async move {
+            let may = reader.has_said_markers().await? || reader.has_an_order().await?;
+            Ok::<_, MongoError>(may)
+        });
+        match may_miss_some.await {
+            // Unless another process has said something meanwhile.
+            Ok(true) => self.say_lost(run, Some(SetOptions::NX)).await,
+            Ok(false) => {
+                let keys = vec![self.look_key(), self.keys.markers()];
+                let words = vec![look, MARKERS_ARE_WHOLE.to_owned(), SAID_FOR_SECONDS.to_string()];
+                let said: i64 = self.redis.eval(ALL_ARE_THERE, keys, words).await?;
+                if said == 1 {
+                    self.said_in(run).await
+                } else {
+                    Ok(())
                 }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot look for orders");
+                Ok(())
             }
         }
     }
@@ -133,22 +157,19 @@ impl Markers {
         format!("{}gate:run", self.keys.prefix())
     }
 
-    async fn say_lost(&self, run: Option<&str>) -> Result<(), Error> {
+    /// Which look at the database goes on.
+    fn look_key(&self) -> String {
+        format!("{}gate:look", self.keys.prefix())
+    }
+
+    async fn say_lost(&self, run: Option<&str>, only: Option<SetOptions>) -> Result<(), Error> {
         tracing::warn!(
             "Redis has begun anew and may have lost what it knew of this sale's orders; repeats are looked up from now on"
         );
         // First, for from the next word on it would count as long ago.
         self.set(&self.keys.tries_unknown(), "1", TRIES_LAST_SECONDS, None)
             .await?;
-        self.set(&self.keys.markers(), MARKERS_ARE_LOST, SAID_FOR_SECONDS, None)
-            .await?;
-        self.said_in(run).await
-    }
-
-    async fn say_whole(&self, run: Option<&str>) -> Result<(), Error> {
-        // Another process may have seen an order since.
-        let new = Some(SetOptions::NX);
-        self.set(&self.keys.markers(), MARKERS_ARE_WHOLE, SAID_FOR_SECONDS, new)
+        self.set(&self.keys.markers(), MARKERS_ARE_LOST, SAID_FOR_SECONDS, only)
             .await?;
         self.said_in(run).await
     }
