@@ -49,6 +49,10 @@ const SECOND_CONFIG: &str = "config-2.json";
 const ADMIN: &str = "admin";
 /// Partitions of each topic.
 const PARTITIONS: i32 = 4;
+/// How long a call of Kafka's controller may take.
+const TOPIC_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a topic may take to be gone.
+const TOPIC_GONE: Duration = Duration::from_secs(30);
 /// How long a process may take to be ready.
 const STARTING: Duration = Duration::from_secs(60);
 
@@ -430,6 +434,24 @@ impl World {
     /// Makes the sale's topics, as the operator does where they are gone.
     pub async fn create_topics(&self) -> Result<()> {
         make_topics(&self.backends.credentials()?, &self.config).await
+    }
+
+    /// Deletes a topic, and makes it anew once it is gone.
+    pub async fn make_anew(&self, topic: Topic) -> Result<()> {
+        let name = self.topic(topic);
+        let client = self.backends.credentials()?.kafka.connect().await?;
+        let controller = client.controller_client()?;
+        kafka::within(TOPIC_DEADLINE, controller.delete_topic(&name, 5_000)).await?;
+        let partitions = self.config.kafka.partitions;
+        eventually(TOPIC_GONE, "the topic can be made anew", async || {
+            let made = kafka::within(
+                TOPIC_DEADLINE,
+                controller.create_topic(&name, partitions, 1, 5_000),
+            )
+            .await;
+            Ok(made.is_ok())
+        })
+        .await
     }
 
     /// The name of a topic of the sale.

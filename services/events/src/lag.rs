@@ -2,7 +2,6 @@
 
 use crate::{
     lanes::lane_id,
-    log_ends::log_end,
     topics::{GROUPS, Topic},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -91,7 +90,10 @@ async fn ends(
     stream::iter(partitions)
         .map(async |(topic, partition)| {
             let name = format!("{prefix}{}", topic.plain_name());
-            Ok(((topic, partition), log_end(&client, &name, partition).await?))
+            Ok((
+                (topic, partition),
+                kafka::log_end(&client, &name, partition).await?,
+            ))
         })
         .buffer_unordered(CONCURRENCY)
         .try_collect()

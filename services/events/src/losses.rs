@@ -1,9 +1,11 @@
-//! Gaps that lanes have met, or the relay has: records that a broker has lost before they were handled. They are kept until what was lost has been
-//! said once more, from what the database holds.
+//! Records that a broker has lost before they were handled, as lanes have met the gap or the relay has. A note of each is kept until what
+//! was lost has been said once more, from what the database holds.
 
 use crate::{
+    lanes::{LaneStore, lane_id},
+    log_ends::Shortened,
     reader::{Cause, Gap},
-    topics::Topic,
+    topics::{GROUPS, Topic},
 };
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -42,13 +44,13 @@ pub struct Loss {
     pub topic: Topic,
     /// And partition.
     pub partition: i32,
-    /// The offset that was to be read next.
+    /// The offset that was to be read next, or to be written next.
     pub wanted: i64,
-    /// Where it was gone on.
+    /// Where it was gone on, or where the log ended.
     pub found: i64,
     /// Why.
     pub cause: Cause,
-    /// When the last message before the gap was written, as far as it is known.
+    /// When the last message before the gap that the group has read was written, as far as it is known.
     pub since: Option<DateTime>,
     /// When it was met.
     pub at: DateTime,
@@ -73,6 +75,21 @@ impl Loss {
             mended_at: None,
         }
     }
+
+    /// Counts it, once it is kept.
+    pub(crate) fn count(&self) {
+        LOSSES
+            .with_label_values(&[self.group.as_str(), self.cause.as_str()])
+            .inc();
+    }
+}
+
+/// The groups that read a topic, by its name without the prefix.
+fn readers(name: &str) -> impl Iterator<Item = (&'static str, Topic)> {
+    GROUPS.into_iter().flat_map(move |(group, topics)| {
+        let of_name = topics.iter().filter(move |topic| topic.plain_name() == name);
+        of_name.map(move |topic| (group, *topic))
+    })
 }
 
 /// The gaps of one sale.
@@ -100,13 +117,50 @@ impl Losses {
         Ok(())
     }
 
-    /// Keeps gaps that no lane has met.
+    /// Notes for each group that reads a log what it has lost. Also for one that may have read it before: what comes again has no
+    /// effect.
     ///
     /// # Errors
     /// The driver's.
-    pub(crate) async fn add(&self, losses: &[Loss]) -> Result<(), Error> {
+    pub async fn note(
+        &self,
+        shortened: &[Shortened],
+        lanes: &LaneStore,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut losses = Vec::new();
+        for Shortened {
+            way,
+            old_end,
+            new_end,
+        } in shortened
+        {
+            let (name, partition) = way;
+            for (group, topic) in readers(name) {
+                let lane = lanes.current(&lane_id(group, topic, *partition)).await?;
+                let last = lane.and_then(|lane| lane.last);
+                let gap = Gap {
+                    wanted: *old_end,
+                    found: *new_end,
+                    cause: Cause::CutOff,
+                    since: last.and_then(|last| Timestamp::from_millisecond(last.at.timestamp_millis()).ok()),
+                };
+                losses.push(Loss::new(group, topic, *partition, gap, now));
+            }
+        }
         if !losses.is_empty() {
-            self.losses.insert_many(losses).await?;
+            self.losses.insert_many(&losses).await?;
+        }
+        for loss in &losses {
+            loss.count();
+            tracing::error!(
+                group = loss.group,
+                topic = loss.topic.plain_name(),
+                partition = loss.partition,
+                ended = loss.wanted,
+                ends = loss.found,
+                "the broker has lost the end of a log; what was in it is said again"
+            );
         }
         Ok(())
     }
@@ -139,5 +193,18 @@ impl Losses {
             .update_many(doc! {"_id": {"$in": ids}}, mended)
             .await
             .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_group_that_reads_a_topic_is_named() {
+        let of = |name: &str| readers(name).map(|(group, _)| group).collect::<Vec<_>>();
+        assert_eq!(of("order.status"), ["inventory", "notifier"]);
+        assert_eq!(of("inventory.result"), ["order"]);
+        assert!(of("order.status.dead-letter").is_empty());
     }
 }

@@ -11,12 +11,9 @@
 //! accepted. So does whoever has bought as many as a customer may, as far as the gate knows: it remembers what it has
 //! seen accepted. The order service decides, which also knows what was given back.
 
-use fred::{
-    clients::Client,
-    error::Error,
-    interfaces::{KeysInterface, LuaInterface},
-};
-use platform::gate::{GateKeys, MARKERS_ARE_WHOLE};
+use crate::scripts::Script;
+use fred::{clients::Client, error::Error};
+use platform::gate::GateKeys;
 use sale::{ProductId, UserId};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
@@ -83,14 +80,16 @@ end
 return {1}
 ";
 /// What takes the units of an order.
-static TAKE_NOW: LazyLock<String> = LazyLock::new(|| format!("{LOOK}{CHECK}{MARK}{TAKE}"));
+static TAKE_NOW: LazyLock<Script> = LazyLock::new(|| Script::new(format!("{LOOK}{CHECK}{MARK}{TAKE}")));
 /// What takes none, and asks for none: whether there are any is not why such an order is refused.
-static TAKE_LATER: LazyLock<String> = LazyLock::new(|| format!("{LOOK}{MARK}return {{4}}"));
+static TAKE_LATER: LazyLock<Script> = LazyLock::new(|| Script::new(format!("{LOOK}{MARK}return {{4}}")));
 /// KEYS: as above. ARGV: 1 to drop the marker, 2 to give back only if no repeat has used it (the repeat made the order, and
 /// has no units of its own), seconds of doubt (0 to leave it, -1 to end it), this order's name, then for each product its id,
 /// what comes back to its count, and how many more of it the user has bought.
 /// A marker that a repeat has used stays: the repeat may be accepted where the first try was refused.
-const SETTLE: &str = r"
+static SETTLE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
 if ARGV[1] == '1' and redis.call('GET', KEYS[1]) == 'once' then redis.call('DEL', KEYS[1]) end
 if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
 local doubt = tonumber(ARGV[2])
@@ -108,7 +107,22 @@ for i = 8, #KEYS do
 end
 if bought then redis.call('EXPIRE', KEYS[7], ARGV[#ARGV]) end
 return 1
-";
+",
+    )
+});
+/// KEYS: a marker, whether markers are whole, whether tries may be unknown. Returns 1 where the marker is there, 0 where it was never
+/// there, and 5 or 6 as above.
+static KNOWS: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+local markers = redis.call('GET', KEYS[2])
+if markers == 'whole' then return 0 end
+if not markers or redis.call('EXISTS', KEYS[3]) == 1 then return 6 end
+return 5
+",
+    )
+});
 
 /// The counts of a sale.
 #[derive(Debug, Clone)]
@@ -263,13 +277,15 @@ impl Gate {
         self.pass(&TAKE_LATER, attempt).await
     }
 
-    async fn pass(&self, script: &str, attempt: &Attempt) -> Result<Passage, Error> {
+    async fn pass(&self, script: &Script, attempt: &Attempt) -> Result<Passage, Error> {
         let numbers = |wanted: &WantedUnits| {
             let limit = wanted.limit.map_or(-1, i64::from);
             [i64::from(wanted.units), limit]
         };
         let arguments = arguments(MARKER_SECONDS, UNDER_WAY_MS, attempt, numbers);
-        let said: Vec<i64> = self.redis.eval(script, self.keys(attempt), arguments).await?;
+        let said: Vec<i64> = script
+            .run(&self.redis, &self.keys, self.keys(attempt), arguments)
+            .await?;
         let short = || {
             let number = |at: usize| said.get(at).copied().unwrap_or(0);
             Short {
@@ -294,15 +310,16 @@ impl Gate {
     /// # Errors
     /// Redis does not answer.
     pub async fn knows(&self, user: &UserId, key: &str) -> Result<Knowledge, Error> {
-        let found: i64 = self.redis.exists(self.marker(user, key)).await?;
-        if found > 0 {
-            return Ok(Knowledge::Marked);
-        }
-        let whole: Option<String> = self.redis.get(self.keys.markers()).await?;
-        let just_now: i64 = self.redis.exists(self.keys.tries_unknown()).await?;
-        Ok(match whole.as_deref() {
-            Some(MARKERS_ARE_WHOLE) => Knowledge::Unmarked,
-            Some(_) if just_now == 0 => Knowledge::InDoubt(Doubt::NoTryUnderWay),
+        let keys = vec![
+            self.marker(user, key),
+            self.keys.markers(),
+            self.keys.tries_unknown(),
+        ];
+        let said: i64 = KNOWS.run(&self.redis, &self.keys, keys, Vec::new()).await?;
+        Ok(match said {
+            1 => Knowledge::Marked,
+            0 => Knowledge::Unmarked,
+            5 => Knowledge::InDoubt(Doubt::NoTryUnderWay),
             _ => Knowledge::InDoubt(Doubt::TryMayBeUnderWay),
         })
     }
@@ -327,7 +344,9 @@ impl Gate {
         };
         let mut arguments = arguments(drop_marker, doubt, attempt, numbers);
         arguments.push(MARKER_SECONDS.to_string());
-        let settled: Result<i64, Error> = self.redis.eval(SETTLE, self.keys(attempt), arguments).await;
+        let settled: Result<i64, Error> = SETTLE
+            .run(&self.redis, &self.keys, self.keys(attempt), arguments)
+            .await;
         if let Err(error) = settled {
             tracing::debug!(%error, "an order is not settled with the gate; it will be set right");
         }

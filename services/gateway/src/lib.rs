@@ -16,6 +16,7 @@ pub mod orders;
 pub mod products;
 pub mod proxy;
 pub mod sale_page;
+mod scripts;
 pub mod subject;
 pub mod traceparent;
 mod trail;

@@ -185,8 +185,9 @@ pub async fn keep(gate: Gate, store: Store, on_the_way: OnTheWay, stop: Cancella
                 continue;
             }
         };
-        turns = turns.wrapping_add(1);
+        // Also at once: nobody may have looked for a while.
         let keeps = turns.is_multiple_of(KEPT_EVERY);
+        turns = turns.wrapping_add(1);
         if let Err(error) = look_at_all(&gate, &store, &on_the_way, &mut looks, &products, keeps).await {
             tracing::debug!(%error, "cannot look at the gate");
             looks.clear();

@@ -12,27 +12,36 @@ use fred::{
     types::{Expiration, SetOptions},
 };
 use platform::{
-    backends::{
-        mongo::{self, MongoError},
-        redis,
-    },
-    gate::{GateKeys, MARKERS_ARE_LOST, MARKERS_ARE_WHOLE, SAID_FOR_SECONDS, TRIES_LAST_SECONDS},
-};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+    backends::mongo::{self, MongoError},
+    gate::{self, GateKeys, MARKERS_ARE_LOST, MARKERS_ARE_WHOLE, SAID_FOR_SECONDS, TRIES_LAST_SECONDS},
 };
 
-/// KEYS: what is said of markers, whether tries may be unknown. ARGV: lost, whole, seconds. Takes back that some are lost, unless it was
-/// said anew meanwhile.
-const NONE_IS_MISSING: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then \
-                               redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end";
+/// KEYS: what is said of markers, whether tries may be unknown.
+/// ARGV: lost, whole, seconds.
+/// Takes back that some are lost, unless that was said within the time of a try.
+const TAKE_BACK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then \
+                         redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end";
 
-/// KEYS: who looks, what is said of markers. ARGV: this look, whole, seconds. Says that they are whole, if nothing was said meanwhile and
-/// Redis was not emptied since the look began.
-const ALL_ARE_THERE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 0 then \
-                             redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) return 1 else return 0 end";
-/// How long a look at the database may take: longer than any call has. Another process looks after that.
+/// KEYS: which look goes on, what is said of markers, in which run of Redis.
+/// ARGV: this look, whole, seconds, the run or nothing.
+/// Says that they are whole, unless something was said or Redis was emptied since the look began.
+const SAY_WHOLE: &str = r"
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('EXISTS', KEYS[2]) == 1 then return end
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+if ARGV[4] ~= '' then redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[3]) end
+";
+
+/// KEYS: what is said of markers, in which run of Redis, whether tries may be unknown.
+/// ARGV: lost, seconds, the run or nothing, the seconds of tries.
+/// Says that they are lost, unless something was said.
+const SAY_LOST: &str = r"
+if redis.call('EXISTS', KEYS[1]) == 1 then return end
+redis.call('SET', KEYS[3], '1', 'EX', ARGV[4])
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[2]) end
+";
+
+/// How long nobody else looks into the database: longer than a call may take. It ends when the answer is there.
 const LOOK_SECONDS: i64 = 10;
 
 /// What is said of the markers of one sale.
@@ -40,8 +49,6 @@ const LOOK_SECONDS: i64 = 10;
 pub(crate) struct Markers {
     redis: Client,
     keys: GateKeys,
-    /// Whether this process knows that the database remembers that something was said.
-    is_remembered: Arc<AtomicBool>,
 }
 
 impl Markers {
@@ -50,77 +57,60 @@ impl Markers {
         Self {
             redis,
             keys: GateKeys::new(prefix),
-            is_remembered: Arc::default(),
         }
     }
 
     /// Says what is lost if Redis is another one than when something was said the last time. Of one that is empty the database knows:
     /// where no order was made and nothing was ever said, nothing is lost, and while it does not answer nothing is said.
     pub(crate) async fn look(&self, store: &Store) -> Result<(), Error> {
-        let (said, by): (Option<String>, Option<String>) = (
-            self.redis.get(self.keys.markers()).await?,
-            self.redis.get(self.run_key()).await?,
-        );
-        let run = redis::run(&self.redis).await;
-        match (said.as_deref(), by, run.as_deref()) {
-            (Some(_), Some(by), Some(run)) if by != run => self.say_lost(Some(run), None).await,
-            (Some(said), by, run) => {
-                if by.is_none() {
-                    // Said by an earlier version.
-                    self.said_in(run).await?;
-                }
-                self.remember(store).await;
-                if said == MARKERS_ARE_LOST {
-                    self.look_whether_any_is_missing(store).await?;
-                }
-                Ok(())
-            }
-            (None, _, run) => self.look_for_the_first_time(store, run).await,
+        let run = gate::notice_a_new_run(&self.redis, &self.keys).await?;
+        let said: Option<String> = self.redis.get(self.keys.markers()).await?;
+        match said.as_deref() {
+            None => self.look_for_the_first_time(store, run.unwrap_or_default()).await,
+            Some(MARKERS_ARE_LOST) => self.look_whether_any_is_missing(store).await,
+            Some(_) => Ok(()),
         }
     }
 
-    /// Nothing is said: the sale is new, or Redis is empty.
-    async fn look_for_the_first_time(&self, store: &Store, run: Option<&str>) -> Result<(), Error> {
-        // Gone with all the rest if Redis is emptied before the database has answered.
+    /// Nothing is said: the sale is new, or Redis is empty. One process looks at a time: the note that it leaves would tell another one
+    /// that Redis was emptied.
+    async fn look_for_the_first_time(&self, store: &Store, run: String) -> Result<(), Error> {
         let look = uuid::Uuid::now_v7().to_string();
-        let new = Some(SetOptions::NX);
-        self.set(&self.look_key(), &look, LOOK_SECONDS, new).await?;
-        let reader = store.clone();
-        let may_miss_some = mongo::detached(async move {
-            let may = reader.has_said_markers().await? || reader.has_an_order().await?;
-            Ok::<_, MongoError>(may)
-        });
-        match may_miss_some.await {
-            // Unless another process has said something meanwhile.
-            Ok(true) => self.say_lost(run, Some(SetOptions::NX)).await,
-            Ok(false) => {
-                let keys = vec![self.look_key(), self.keys.markers()];
-                let words = vec![look, MARKERS_ARE_WHOLE.to_owned(), SAID_FOR_SECONDS.to_string()];
-                let said: i64 = self.redis.eval(ALL_ARE_THERE, keys, words).await?;
-                if said == 1 {
-                    self.said_in(run).await
-                } else {
-                    Ok(())
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "cannot look for orders");
-                Ok(())
-            }
+        let (expiry, new) = (Some(Expiration::EX(LOOK_SECONDS)), Some(SetOptions::NX));
+        let taken: Option<String> = self.redis.set(self.look_key(), &look, expiry, new, false).await?;
+        if taken.is_none() {
+            return Ok(());
         }
-    }
-
-    /// Keeps in the database that something was said, once for each process: a Redis that is empty then has lost it.
-    async fn remember(&self, store: &Store) {
-        if self.is_remembered.load(Ordering::Relaxed) {
-            return;
-        }
-        let writer = store.clone();
-        match mongo::detached(async move { writer.note_said_markers().await.map_err(MongoError::from) }).await
+        let seconds = SAID_FOR_SECONDS.to_string();
+        match self
+            .ask(store, async |store| {
+                store.speaks_of_markers_for_the_first_time().await
+            })
+            .await
         {
-            Ok(()) => self.is_remembered.store(true, Ordering::Relaxed),
-            Err(error) => tracing::debug!(%error, "cannot keep that markers were spoken of; trying again"),
+            Some(true) => {
+                let keys = vec![self.look_key(), self.keys.markers(), self.keys.run()];
+                let words = vec![look, MARKERS_ARE_WHOLE.to_owned(), seconds, run];
+                self.redis.eval::<(), _, _, _>(SAY_WHOLE, keys, words).await?;
+            }
+            Some(false) => {
+                tracing::warn!(
+                    "Redis is empty and may have lost what it knew of this sale's orders; repeats are looked up from now on"
+                );
+                let keys = vec![self.keys.markers(), self.keys.run(), self.keys.tries_unknown()];
+                let words = vec![
+                    MARKERS_ARE_LOST.to_owned(),
+                    seconds,
+                    run,
+                    TRIES_LAST_SECONDS.to_string(),
+                ];
+                self.redis.eval::<(), _, _, _>(SAY_LOST, keys, words).await?;
+            }
+            None => {}
         }
+        self.redis
+            .set(self.look_key(), "", Some(Expiration::PX(1)), None, false)
+            .await
     }
 
     /// Where the tries of before have ended and none of them has made an order, no marker is missing: as where Redis began anew before
@@ -129,10 +119,7 @@ impl Markers {
         if self.redis.exists::<i64, _>(self.keys.tries_unknown()).await? > 0 {
             return Ok(());
         }
-        let reader = store.clone();
-        let has_an_order =
-            mongo::detached(async move { reader.has_an_order().await.map_err(MongoError::from) });
-        if !matches!(has_an_order.await, Ok(false)) {
+        if self.ask(store, async |store| store.has_an_order().await).await != Some(false) {
             return Ok(());
         }
         let keys = vec![self.keys.markers(), self.keys.tries_unknown()];
@@ -141,48 +128,34 @@ impl Markers {
             MARKERS_ARE_WHOLE.to_owned(),
             SAID_FOR_SECONDS.to_string(),
         ];
-        self.redis.eval::<(), _, _, _>(NONE_IS_MISSING, keys, words).await
+        self.redis.eval(TAKE_BACK, keys, words).await
+    }
+
+    /// Asks the database; `None` where it does not answer.
+    async fn ask<F>(&self, store: &Store, question: impl FnOnce(Store) -> F) -> Option<bool>
+    where
+        F: Future<Output = Result<bool, mongodb::error::Error>> + Send + 'static,
+    {
+        let question = question(store.clone());
+        match mongo::detached(async move { question.await.map_err(MongoError::from) }).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                tracing::warn!(%error, "it is not known whether Redis has lost what it knew of orders; nobody is refused meanwhile");
+                None
+            }
+        }
     }
 
     /// Has what was said outlive the next hour.
     pub(crate) async fn keep(&self) -> Result<(), Error> {
-        for key in [self.keys.markers(), self.run_key()] {
+        for key in [self.keys.markers(), self.keys.run()] {
             self.redis.expire::<(), _>(key, SAID_FOR_SECONDS, None).await?;
         }
         Ok(())
     }
 
-    /// The run of Redis in which it was said.
-    fn run_key(&self) -> String {
-        format!("{}gate:run", self.keys.prefix())
-    }
-
     /// Which look at the database goes on.
     fn look_key(&self) -> String {
         format!("{}gate:look", self.keys.prefix())
-    }
-
-    async fn say_lost(&self, run: Option<&str>, only: Option<SetOptions>) -> Result<(), Error> {
-        tracing::warn!(
-            "Redis has begun anew and may have lost what it knew of this sale's orders; repeats are looked up from now on"
-        );
-        // First, for from the next word on it would count as long ago.
-        self.set(&self.keys.tries_unknown(), "1", TRIES_LAST_SECONDS, None)
-            .await?;
-        self.set(&self.keys.markers(), MARKERS_ARE_LOST, SAID_FOR_SECONDS, only)
-            .await?;
-        self.said_in(run).await
-    }
-
-    async fn said_in(&self, run: Option<&str>) -> Result<(), Error> {
-        match run {
-            Some(run) => self.set(&self.run_key(), run, SAID_FOR_SECONDS, None).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn set(&self, key: &str, word: &str, seconds: i64, only: Option<SetOptions>) -> Result<(), Error> {
-        let expiry = Some(Expiration::EX(seconds));
-        self.redis.set(key, word, expiry, only, false).await
     }
 }

@@ -123,8 +123,8 @@ pub struct Store {
     pub(crate) ledger: Collection<Entry>,
     /// The orders, which are only read here: by the audit, and by `markers`.
     pub(crate) orders: Collection<Document>,
-    /// One document once anything was said of the gateways' markers.
-    markers: Collection<Document>,
+    /// What is to be known of the gate although Redis has lost it.
+    gate_notes: Collection<Document>,
     pub(crate) outbox: Outbox,
 }
 
@@ -138,7 +138,7 @@ impl Store {
             stock_changes: database.collection("stock_changes"),
             ledger: database.collection(ledger::COLLECTION),
             orders: database.collection("orders"),
-            markers: database.collection("markers"),
+            gate_notes: database.collection("gate_notes"),
             outbox: Outbox::new(database),
         }
     }
@@ -207,22 +207,15 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Whether anything was ever said of the gateways' markers.
+    /// Whether nothing was ever said of the gateways' markers, and no order made. From then on something was said.
     ///
     /// # Errors
     /// The driver's.
-    pub(crate) async fn has_said_markers(&self) -> Result<bool, Error> {
-        Ok(self.markers.find_one(doc! {}).await?.is_some())
-    }
-
-    /// Notes that it was.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub(crate) async fn note_said_markers(&self) -> Result<(), Error> {
-        match self.markers.insert_one(doc! {"_id": "said"}).await {
-            Err(error) if !is_duplicate_key(&error) => Err(error),
-            _ => Ok(()),
+    pub(crate) async fn speaks_of_markers_for_the_first_time(&self) -> Result<bool, Error> {
+        match self.gate_notes.insert_one(doc! {"_id": "markersSpokenOf"}).await {
+            Ok(_) => Ok(!self.has_an_order().await?),
+            Err(error) if is_duplicate_key(&error) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

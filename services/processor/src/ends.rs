@@ -1,68 +1,82 @@
-//! Where the logs end: what the relay remembers of it, keeps for its successor, and looks at where it writes nothing.
+//! Where the logs end: the relay takes note of it as it writes, keeps it for its successor, and asks where it writes nothing. Where a log
+//! has become shorter it notes the loss.
 
 use events::{
+    lanes::LaneStore,
     log_ends::{LogEndStore, LogEnds, Shortened},
+    losses::Losses,
     producer::Way,
 };
+use mongodb::Database;
 use platform::{
     backends::{
         kafka::KafkaCredentials,
-        mongo::{self, MongoError},
+        mongo::{self, MongoError, OneAtATime},
     },
     clock::Clock,
     rounds::Rounds,
 };
 use std::{
+    mem,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
-/// How often they are kept at the most. What a broker loses that was written since, together with the relay that wrote it, is left to
-/// the reminders.
+/// How often they are kept at the most. What was written since is left to the reminders, if the relay dies together with the log.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked where they are.
-const LOOKED_EVERY: Duration = Duration::from_secs(5);
+/// How often Kafka is asked where the logs end.
+const ASKED_EVERY: Duration = Duration::from_secs(5);
 
-/// The ends of a sale's logs, for the relay and for who looks after them.
+/// The ends of a sale's logs, shared by the relay, which writes, and the task that asks Kafka.
 #[derive(Debug, Clone)]
 pub(crate) struct Ends {
     store: LogEndStore,
+    losses: Losses,
+    lanes: LaneStore,
     clock: Clock,
     state: Arc<Mutex<State>>,
+    /// Of two that keep, the later one might keep what is older.
+    keeping: OneAtATime,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether this process is the relay: others know nothing.
+    /// Whether this process is the relay.
     leads: bool,
-    /// Whether it is known what was kept by the relay before.
-    is_loaded: bool,
+    /// Whether what was kept by the relay before is among what is known.
+    knows_what_was_kept: bool,
+    /// What is known. It stays so where somebody else has led meanwhile: at worst a loss is noted twice, and nobody else knows of what
+    /// was not kept.
     known: LogEnds,
-    /// Losses that no note says yet.
+    /// Losses without a note.
     shortened: Vec<Shortened>,
-    /// What was kept last, and when.
+    /// What this process has kept last, and when.
     kept: Option<(LogEnds, Instant)>,
-    /// When it could not be kept.
-    tried: Option<Instant>,
+    /// When keeping has failed the last time, if it has not succeeded since.
+    failed_at: Option<Instant>,
 }
 
 impl Ends {
-    pub(crate) fn new(store: LogEndStore, clock: Clock) -> Self {
+    pub(crate) fn new(database: &Database, clock: Clock) -> Self {
         Self {
-            store,
+            store: LogEndStore::new(database),
+            losses: Losses::new(database),
+            lanes: LaneStore::new(database),
             clock,
             state: Arc::default(),
+            keeping: OneAtATime::default(),
         }
     }
 
-    /// This process relays from here on. What is known stays known: nobody else knows of what was not kept.
+    /// This process relays from here on.
     pub(crate) async fn take_over(&self) {
         {
             let mut state = self.state();
             state.leads = true;
-            state.is_loaded = false;
+            state.knows_what_was_kept = false;
+            state.kept = None;
         }
         let this = self.clone();
         if let Err(error) = mongo::detached(async move { this.load().await }).await {
@@ -75,47 +89,49 @@ impl Ends {
         self.state().leads = false;
     }
 
-    /// Records were written.
-    pub(crate) fn wrote(&self, written: Vec<(Way, Range<i64>)>) {
+    /// Takes note of records that were written.
+    pub(crate) fn record_writes(&self, written: Vec<(Way, Range<i64>)>) {
         let mut state = self.state();
         for (way, at) in written {
-            let shortened = state.known.wrote(&way, at);
+            let shortened = state.known.record_write(&way, at);
             state.shortened.extend(shortened);
         }
     }
 
-    /// Notes what was lost, and keeps what is known if that is due. What cannot be written stays known and is tried again a little
-    /// later: it keeps no message waiting.
+    /// Notes what was lost, and keeps what is known, if that is due. Where the database does not take it, it stays known and is tried again
+    /// a little later.
     pub(crate) async fn keep(&self, now: Instant) {
-        if self
-            .state()
-            .tried
-            .is_some_and(|tried| now.saturating_duration_since(tried) < KEPT_EVERY)
-        {
+        if !self.state().has_to_keep(now) {
             return;
         }
-        let kept = self.try_to_keep(now).await;
+        let this = self.clone();
+        let kept = self
+            .keeping
+            .detached(async move { this.try_to_keep(now).await })
+            .await;
         let mut state = self.state();
-        if let Err(error) = &kept
-            && state.tried.is_none()
-        {
-            tracing::warn!(%error, "cannot keep where the logs end; trying on");
+        match kept {
+            Ok(()) => state.failed_at = None,
+            Err(error) => {
+                if state.failed_at.replace(now).is_none() {
+                    tracing::warn!(%error, "cannot keep where the logs end; trying on");
+                }
+            }
         }
-        state.tried = kept.is_err().then_some(now);
     }
 
     async fn try_to_keep(&self, now: Instant) -> Result<(), MongoError> {
-        if !self.state().is_loaded {
+        if !self.state().knows_what_was_kept {
             self.load().await?;
         }
-        let shortened = self.state().shortened.clone();
-        if !shortened.is_empty() {
-            self.store.note(&shortened, self.clock.now()).await?;
-            self.state().shortened.drain(..shortened.len());
+        let shortened = mem::take(&mut self.state().shortened);
+        if !shortened.is_empty()
+            && let Err(error) = self.losses.note(&shortened, &self.lanes, self.clock.now()).await
+        {
+            self.state().shortened.extend(shortened);
+            return Err(error.into());
         }
-        let Some(known) = self.state().due(now) else {
-            return Ok(());
-        };
+        let known = self.state().known.clone();
         self.store.save(known.clone()).await?;
         self.state().kept = Some((known, now));
         Ok(())
@@ -125,20 +141,20 @@ impl Ends {
         let kept = self.store.load().await?;
         let mut state = self.state();
         state.known.merge(kept);
-        state.is_loaded = true;
+        state.knows_what_was_kept = true;
         Ok(())
     }
 
-    /// Looks until the process ends: a log to which nothing is written may have been lost all the same.
-    pub(crate) async fn look(self, credentials: KafkaCredentials, prefix: String, stop: CancellationToken) {
-        let mut rounds = Rounds::every(LOOKED_EVERY, &stop);
+    /// Asks Kafka until the process ends: a log to which nothing is written may have been lost all the same.
+    pub(crate) async fn watch(self, credentials: KafkaCredentials, prefix: String, stop: CancellationToken) {
+        let mut rounds = Rounds::every(ASKED_EVERY, &stop);
         while rounds.another().await {
-            let Some(before) = self.known_to_the_relay() else {
+            let Some(asked) = self.known_to_the_relay() else {
                 continue;
             };
-            match before.ask(&credentials, &prefix).await {
-                Ok(answers) => self.found(answers, &before),
-                Err(error) => tracing::debug!(%error, "cannot look where the logs end; trying again"),
+            match asked.ask(&credentials, &prefix).await {
+                Ok(answers) => self.compare(answers, &asked),
+                Err(error) => tracing::debug!(%error, "cannot ask where the logs end; trying again"),
             }
         }
     }
@@ -148,10 +164,10 @@ impl Ends {
         state.leads.then(|| state.known.clone())
     }
 
-    fn found(&self, answers: Vec<(Way, i64)>, before: &LogEnds) {
+    fn compare(&self, answers: Vec<(Way, i64)>, asked: &LogEnds) {
         let mut state = self.state();
-        for (way, ends) in answers {
-            let shortened = state.known.found(&way, ends, before);
+        for (way, end) in answers {
+            let shortened = state.known.compare(&way, end, asked);
             state.shortened.extend(shortened);
         }
     }
@@ -162,13 +178,17 @@ impl Ends {
 }
 
 impl State {
-    /// What is to be kept, if it differs from what is kept and has not been for a while.
-    fn due(&self, now: Instant) -> Option<LogEnds> {
-        let is_due = self
+    /// Whether there is something to note, or ends that have changed since they were kept, a while ago.
+    fn has_to_keep(&self, now: Instant) -> bool {
+        let is_a_while_ago = |at: Instant| now.saturating_duration_since(at) >= KEPT_EVERY;
+        if self.failed_at.is_some_and(|at| !is_a_while_ago(at)) {
+            return false;
+        }
+        let has_changed = self
             .kept
             .as_ref()
-            .is_none_or(|(kept, at)| now.saturating_duration_since(*at) >= KEPT_EVERY && *kept != self.known);
-        is_due.then(|| self.known.clone())
+            .is_none_or(|(kept, at)| is_a_while_ago(*at) && *kept != self.known);
+        has_changed || !self.shortened.is_empty()
     }
 }
 
@@ -177,15 +197,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_is_kept_once_a_second_where_it_has_changed() {
+    fn ends_are_kept_once_a_second_where_they_have_changed_and_losses_at_once() {
         let now = Instant::now();
+        let (soon, later) = (now + KEPT_EVERY / 2, now + KEPT_EVERY);
+        let way = ("order.status".to_owned(), 0);
         let mut state = State::default();
-        assert!(state.due(now).is_some());
+        assert!(state.has_to_keep(now));
         state.kept = Some((LogEnds::default(), now));
-        let later = now + KEPT_EVERY;
-        assert_eq!(state.due(later), None);
-        state.known.wrote(&("order.status".to_owned(), 0), 0..7);
-        assert_eq!(state.due(now + KEPT_EVERY / 2), None);
-        assert_eq!(state.due(later), Some(state.known.clone()));
+        assert!(!state.has_to_keep(later));
+        state.known.record_write(&way, 0..7);
+        assert!(!state.has_to_keep(soon));
+        assert!(state.has_to_keep(later));
+        let shortened = state.known.record_write(&way, 0..1);
+        state.shortened.extend(shortened);
+        assert!(state.has_to_keep(soon));
+        state.failed_at = Some(now);
+        assert!(!state.has_to_keep(soon), "not as fast as it fails");
+        assert!(state.has_to_keep(later));
     }
 }

@@ -8,7 +8,6 @@ mod ends;
 use ends::Ends;
 use events::{
     lanes::{LaneStore, LeaseTerms},
-    log_ends::LogEndStore,
     message,
     outbox::{Next, Outbox},
     producer::{Producer, Published, Way},
@@ -86,11 +85,11 @@ pub struct Dependencies {
 
 /// The named tasks that the processor consists of.
 pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
-    let ends = Ends::new(LogEndStore::new(&deps.database), deps.clock);
+    let ends = Ends::new(&deps.database, deps.clock);
     let prefix = deps.config.kafka.topic_prefix;
-    let look = ends
+    let watch = ends
         .clone()
-        .look(deps.kafka.clone(), prefix.clone(), deps.stop.clone());
+        .watch(deps.kafka.clone(), prefix.clone(), deps.stop.clone());
     let relay = Relay {
         outbox: Outbox::new(&deps.database),
         leases: LaneStore::new(&deps.database),
@@ -107,7 +106,7 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
     let work = deps.health.work("outbox relay");
     vec![
         ("outbox relay", relay.run(deps.stop, heart, work).boxed()),
-        ("ends of logs", look.boxed()),
+        ("ends of logs", watch.boxed()),
     ]
 }
 
@@ -269,12 +268,11 @@ impl Relay {
             self.pass.turn(page, published.left, Instant::now());
         }
         PUBLISHED.inc_by(count as u64);
-        self.ends.wrote(published.written);
+        self.ends.record_writes(published.written);
+        // Before the entries are gone: usually a loss is noted before what has shown it is forgotten.
+        self.ends.keep(Instant::now()).await;
         let (outbox, done, failed) = (self.outbox.clone(), published.ids, published.failed);
-        let ends = self.ends.clone();
         mongo::detached(async move {
-            // Before the entries are gone: where a log has lost something that must be noted.
-            ends.keep(Instant::now()).await;
             if !done.is_empty() {
                 outbox.remove(&done).await?;
             }

@@ -2,7 +2,13 @@
 
 use super::somebody;
 use anyhow::{Context, Result, ensure};
+use events::{
+    losses::Loss,
+    reader::{Cause, Gap},
+    topics::Topic,
+};
 use futures::future::join_all;
+use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use quicksale_tests::{
     scenarios::SETTLED,
@@ -173,6 +179,38 @@ async fn a_redis_that_has_begun_anew_with_older_data_is_not_believed() -> Result
     Ok(())
 }
 
+/// It is back before inventory has looked: the gateways notice it themselves.
+#[tokio::test]
+async fn a_redis_that_has_just_begun_anew_refuses_no_repeat() -> Result<()> {
+    let world = World::start().await?;
+    let (shop, prefix) = (&world.shop, &world.config.redis_prefix);
+    shop.product("JUST", 1, None).await?;
+    let redis = async |arguments: &[&str]| world.backends.redis(arguments).await;
+    let placed = shop.order("ada", "k", "JUST", 1).await?;
+    let order = placed.expect(201)?.json["order"]["_id"].clone();
+    let run = format!("{prefix}gate:run");
+    eventually(
+        SETTLED,
+        "nothing is left, and it is said in which run",
+        async || {
+            let refused = shop.order(&somebody(), "k", "JUST", 1).await?.status == 409;
+            Ok(refused && redis(&["exists", &run]).await?.trim() == "1")
+        },
+    )
+    .await?;
+    world.freeze("inventory").await?;
+    let marked = redis(&["keys", &format!("{prefix}idem:*")]).await?;
+    ensure!(marked.lines().count() == 1, "{marked}");
+    redis(&["del", marked.trim()]).await?;
+    redis(&["set", &run, "another"]).await?;
+    redis(&["script", "flush"]).await?;
+    let again = shop.order("ada", "k", "JUST", 1).await?;
+    ensure!(again.expect(201)?.json["order"]["_id"] == order, "{}", again.text);
+    let other = shop.order(&somebody(), "k", "JUST", 1).await?;
+    other.expect_problem(503, "busy")?;
+    world.thaw("inventory").await
+}
+
 /// A try may be under way that makes the first order of the sale: that there is none yet says nothing. Half a minute later it does.
 #[tokio::test]
 async fn a_redis_that_is_emptied_before_the_first_order_is_not_believed_either() -> Result<()> {
@@ -196,11 +234,6 @@ async fn a_redis_that_is_emptied_before_the_first_order_is_not_believed_either()
         redis(&all).await
     };
     say("whole").await?;
-    let said = world.database.collection::<Document>("markers");
-    eventually(SETTLED, "it is remembered that it was said", async || {
-        Ok(said.count_documents(doc! {}).await? == 1)
-    })
-    .await?;
     empty().await?;
     say("lost").await?;
     ensure!(
@@ -228,4 +261,79 @@ async fn a_redis_that_is_emptied_before_the_first_order_is_not_believed_either()
     ensure!(again.expect(201)?.json["order"]["_id"] == order, "{}", again.text);
     ensure!(redis(&["get", &markers]).await?.trim() == "lost");
     Ok(())
+}
+
+/// A count that ran out would let everybody through until somebody looks again.
+#[tokio::test]
+async fn what_is_said_at_the_gate_does_not_run_out_while_the_sale_lasts() -> Result<()> {
+    let mut world = World::start().await?;
+    let prefix = world.config.redis_prefix.clone();
+    let product = world.shop.product("KEPT", 1, None).await?;
+    world.shop.order("ada", "k", "KEPT", 1).await?.expect(201)?;
+    let names = [
+        format!("gate:{product}"),
+        "gate:markers".to_owned(),
+        "gate:run".to_owned(),
+        "gate:all-sold".to_owned(),
+    ];
+    let keys = names.map(|name| format!("{prefix}{name}"));
+    for key in &keys {
+        let redis = async |arguments: &[&str]| world.backends.redis(arguments).await;
+        eventually(SETTLED, &format!("{key} is there"), async || {
+            Ok(redis(&["exists", key]).await?.trim() == "1")
+        })
+        .await?;
+    }
+    world.kill("inventory")?;
+    for key in &keys {
+        world.backends.redis(&["expire", key, "60"]).await?;
+    }
+    world.kill_and_restart("inventory")?;
+    world.ready("inventory").await?;
+    for key in &keys {
+        eventually(SETTLED, &format!("{key} stays"), async || {
+            let seconds: i64 = world.backends.redis(&["ttl", key]).await?.trim().parse()?;
+            Ok(seconds > 60)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// What a broker has lost is on its way until it has been said again: its units are not there for others.
+#[tokio::test]
+async fn while_orders_are_lost_no_more_is_accepted_than_there_is() -> Result<()> {
+    let world = World::start().await?;
+    let product = world.shop.product("LOST", 10, None).await?;
+    let count = format!("{}gate:{product}", world.config.redis_prefix);
+    let now = async || world.backends.redis(&["get", &count]).await;
+    eventually(SETTLED, "all may be let through", async || {
+        Ok(now().await?.trim() == "10")
+    })
+    .await?;
+    // Nobody says it again meanwhile.
+    world.freeze("order").await?;
+    let gap = Gap {
+        wanted: 7,
+        found: 0,
+        cause: Cause::CutOff,
+        since: None,
+    };
+    let loss = Loss::new("inventory", Topic::OrderCreated, 0, gap, Timestamp::now());
+    world
+        .database
+        .collection::<Loss>("losses")
+        .insert_one(loss)
+        .await?;
+    world.backends.redis(&["decrby", &count, "7"]).await?;
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < STANDSTILL {
+        ensure!(now().await?.trim() == "3", "{} are let through", now().await?);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    world.thaw("order").await?;
+    eventually(SETTLED, "all may be let through again", async || {
+        Ok(now().await?.trim() == "10")
+    })
+    .await
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     dead_letters::{DEAD_LETTERS, DeadLetters, Undeliverable},
-    losses::{LOSSES, Loss, Losses},
+    losses::{Loss, Losses},
     message::Message,
     outbox::Outbox,
     reader::LastRead,
@@ -121,9 +121,7 @@ impl<H: Handler> Committer<H> {
             );
         }
         for loss in &batch.losses {
-            LOSSES
-                .with_label_values(&[self.handler.group(), loss.cause.as_str()])
-                .inc();
+            loss.count();
         }
         for lane in &batch.stopped {
             NEWER.with_label_values(&[self.handler.group()]).inc();

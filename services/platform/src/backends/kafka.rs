@@ -10,7 +10,7 @@ use super::{
 use rskafka::client::{
     Client, ClientBuilder, Credentials as SaslCredentials, SaslConfig,
     error::{Error as ClientError, ProtocolError},
-    partition::{PartitionClient, UnknownTopicHandling},
+    partition::{OffsetAt, PartitionClient, UnknownTopicHandling},
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
@@ -266,6 +266,15 @@ pub async fn partition(client: &Client, topic: &str, partition: i32) -> Result<P
         client.partition_client(topic, partition, UnknownTopicHandling::Error),
     )
     .await
+}
+
+/// Where the log of a partition ends: the offset of the record that comes next. Of a topic that is known to exist, as above.
+///
+/// # Errors
+/// [`KafkaError`].
+pub async fn log_end(client: &Client, topic: &str, number: i32) -> Result<i64, KafkaError> {
+    let log = partition(client, topic, number).await?;
+    within(CALL_DEADLINE, log.get_offset(OffsetAt::Latest)).await
 }
 
 #[cfg(test)]

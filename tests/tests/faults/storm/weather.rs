@@ -1,6 +1,6 @@
 //! What goes wrong, when, and for how long: drawn from a seed.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use events::topics::Topic;
 use platform::backends::kafka;
 use quicksale_tests::world::World;
@@ -164,7 +164,7 @@ impl Weather {
             89..92 if self.heavy > 0 => {
                 self.heavy -= 1;
                 let topic = Topic::ALL[chance.random_range(0..Topic::ALL.len())];
-                anew(world, topic).await?;
+                world.make_anew(topic).await?;
                 self.faults.note("topics made anew");
             }
             92.. => {
@@ -181,26 +181,6 @@ impl Weather {
 
 fn drawn(chance: &mut StdRng, millis: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(chance.random_range(millis))
-}
-
-/// Deletes a topic with all that is in it, and makes it anew, as the operator does.
-async fn anew(world: &World, topic: Topic) -> Result<()> {
-    let name = world.topic(topic);
-    let client = world.backends.credentials()?.kafka.connect().await?;
-    let controller = client.controller_client()?;
-    kafka::within(DEADLINE, controller.delete_topic(&name, 5_000)).await?;
-    let partitions = world.config.kafka.partitions;
-    let begun = Instant::now();
-    loop {
-        let created = kafka::within(DEADLINE, controller.create_topic(&name, partitions, 1, 5_000)).await;
-        match created {
-            Ok(()) => return Ok(()),
-            Err(error) if begun.elapsed() > Duration::from_secs(30) => {
-                return Err(error).context("the topic cannot be made anew");
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
 }
 
 /// A partition that has records, with the offsets of its first one and of its end.
