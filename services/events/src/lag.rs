@@ -90,10 +90,8 @@ async fn ends(
     stream::iter(partitions)
         .map(async |(topic, partition)| {
             let name = format!("{prefix}{}", topic.plain_name());
-            Ok((
-                (topic, partition),
-                kafka::log_end(&client, &name, partition).await?,
-            ))
+            let log = kafka::partition(&client, &name, partition).await?;
+            Ok(((topic, partition), kafka::log_end(&log).await?))
         })
         .buffer_unordered(CONCURRENCY)
         .try_collect()

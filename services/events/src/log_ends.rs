@@ -4,10 +4,11 @@
 //! nothing of what was lost, has no such record. The relay has more: a log that ends before a record that its broker has acknowledged has
 //! lost that record. So it remembers for each partition where the log ended, and compares.
 
-use crate::producer::Way;
+use crate::{producer::Way, topics::Topic};
 use futures::{StreamExt, stream};
 use mongodb::{Collection, Database, bson::doc, error::Error};
 use platform::backends::kafka::{self, KafkaCredentials, KafkaError};
+use rskafka::client::{Client, partition::PartitionClient};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, mem, ops::Range};
 
@@ -45,13 +46,13 @@ impl LogEnds {
     /// Takes note of where a log ends according to Kafka, and returns what it has lost, if anything. `asked` is what was known when Kafka
     /// was asked: where more was written since, the answer says nothing, and the writing has told.
     pub fn compare(&mut self, way: &Way, end: i64, asked: &Self) -> Option<Shortened> {
-        let known = self.0.get_mut(way)?;
-        if end >= *known || asked.0.get(way) != Some(known) {
+        if self.0.get(way) != asked.0.get(way) {
             return None;
         }
-        Some(Shortened {
+        let old_end = self.0.insert(way.clone(), end)?;
+        (end < old_end).then(|| Shortened {
             way: way.clone(),
-            old_end: mem::replace(known, end),
+            old_end,
             new_end: end,
         })
     }
@@ -63,30 +64,76 @@ impl LogEnds {
             *known = end.max(*known);
         }
     }
+}
 
-    /// Asks Kafka where the logs end. What does not answer is left out.
+/// Asks Kafka where the logs that somebody reads end. It keeps a connection for each of them.
+#[derive(Debug)]
+pub struct Asker {
+    credentials: KafkaCredentials,
+    prefix: String,
+    clients: HashMap<Way, PartitionClient>,
+}
+
+impl Asker {
+    /// One that has not connected yet.
+    pub fn new(credentials: KafkaCredentials, prefix: String) -> Self {
+        Self {
+            credentials,
+            prefix,
+            clients: HashMap::new(),
+        }
+    }
+
+    /// Where they end. What does not answer is left out, and connected to anew the next time.
     ///
     /// # Errors
     /// Kafka's, where it cannot be reached at all.
-    pub async fn ask(
-        &self,
-        credentials: &KafkaCredentials,
-        prefix: &str,
-    ) -> Result<Vec<(Way, i64)>, KafkaError> {
-        let client = credentials.connect().await?;
+    pub async fn ask(&mut self) -> Result<Vec<(Way, i64)>, KafkaError> {
+        let client = self.credentials.connect().await?;
         let topics = kafka::topics(&client).await?;
-        let there = self.0.keys().filter_map(|way| {
-            let name = format!("{prefix}{}", way.0);
-            topics.contains_key(&name).then(|| (way.clone(), name))
-        });
-        let there: Vec<_> = there.collect();
-        let answers = stream::iter(there).map(async |(way, name)| {
-            let end = kafka::log_end(&client, &name, way.1).await;
-            end.map(|end| (way, end))
-        });
-        let answers = answers.buffer_unordered(CONCURRENCY);
-        Ok(answers.filter_map(async |answer| answer.ok()).collect().await)
+        let mut ways = Vec::new();
+        for topic in Topic::ALL {
+            let name = format!("{}{}", self.prefix, topic.plain_name());
+            let of_topic = topics.get(&name).into_iter().flatten();
+            ways.extend(of_topic.map(|partition| (topic.plain_name().to_owned(), *partition)));
+        }
+        let mut clients = mem::take(&mut self.clients);
+        let mut asked = Vec::with_capacity(ways.len());
+        for way in ways {
+            let connected = clients.remove(&way);
+            asked.push((way, connected));
+        }
+        let (client, prefix) = (&client, &self.prefix);
+        let mut answers = stream::iter(asked)
+            .map(async |(way, connected)| {
+                end_of(client, prefix, &way, connected)
+                    .await
+                    .map(|(log, end)| (way, log, end))
+            })
+            .buffer_unordered(CONCURRENCY);
+        let mut ends = Vec::new();
+        while let Some(answer) = answers.next().await {
+            if let Ok((way, log, end)) = answer {
+                self.clients.insert(way.clone(), log);
+                ends.push((way, end));
+            }
+        }
+        Ok(ends)
     }
+}
+
+async fn end_of(
+    client: &Client,
+    prefix: &str,
+    (topic, partition): &Way,
+    connected: Option<PartitionClient>,
+) -> Result<(PartitionClient, i64), KafkaError> {
+    let log = match connected {
+        Some(log) => log,
+        None => kafka::partition(client, &format!("{prefix}{topic}"), *partition).await?,
+    };
+    let end = kafka::log_end(&log).await?;
+    Ok((log, end))
 }
 
 /// As it is kept.
@@ -200,11 +247,20 @@ mod tests {
         }
         let asked = ends.clone();
         assert_eq!(ends.compare(&way(0), 9, &asked), None);
-        assert_eq!(ends.compare(&way(0), 10, &asked), None, "by another relay");
         assert_eq!(ends.compare(&way(0), 0, &asked), shortened(9, 0));
         assert_eq!(ends.compare(&way(0), 0, &asked), None, "once");
         assert_eq!(ends.record_write(&way(0), 0..1), None);
-        assert_eq!(ends.compare(&way(1), 0, &asked), None);
+    }
+
+    /// The relay before may have written more than it has kept.
+    #[test]
+    fn what_is_not_known_is_learnt_from_an_answer() {
+        let mut ends = LogEnds::default();
+        for end in [3, 5] {
+            let asked = ends.clone();
+            assert_eq!(ends.compare(&way(0), end, &asked), None);
+        }
+        assert_eq!(ends.record_write(&way(0), 4..5), shortened(5, 4));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use events::{
     lanes::LaneStore,
-    log_ends::{LogEndStore, LogEnds, Shortened},
+    log_ends::{Asker, LogEndStore, LogEnds, Shortened},
     losses::Losses,
     producer::Way,
 };
@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 const KEPT_EVERY: Duration = Duration::from_secs(1);
 /// How often Kafka is asked where the logs end.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
+/// How long that may take, however many there are.
+const ASKING_MAY_TAKE: Duration = Duration::from_secs(30);
 
 /// The ends of a sale's logs, shared by the relay, which writes, and the task that asks Kafka.
 #[derive(Debug, Clone)]
@@ -124,14 +126,14 @@ impl Ends {
         if !self.state().knows_what_was_kept {
             self.load().await?;
         }
-        let shortened = mem::take(&mut self.state().shortened);
+        // At once: an end that is kept must not be older than its loss.
+        let (shortened, known) = self.state().take();
         if !shortened.is_empty()
             && let Err(error) = self.losses.note(&shortened, &self.lanes, self.clock.now()).await
         {
             self.state().shortened.extend(shortened);
             return Err(error.into());
         }
-        let known = self.state().known.clone();
         self.store.save(known.clone()).await?;
         self.state().kept = Some((known, now));
         Ok(())
@@ -148,13 +150,21 @@ impl Ends {
     /// Asks Kafka until the process ends: a log to which nothing is written may have been lost all the same.
     pub(crate) async fn watch(self, credentials: KafkaCredentials, prefix: String, stop: CancellationToken) {
         let mut rounds = Rounds::every(ASKED_EVERY, &stop);
+        let new = || Asker::new(credentials.clone(), prefix.clone());
+        let mut asker = new();
         while rounds.another().await {
             let Some(asked) = self.known_to_the_relay() else {
+                asker = new();
                 continue;
             };
-            match asked.ask(&credentials, &prefix).await {
-                Ok(answers) => self.compare(answers, &asked),
-                Err(error) => tracing::debug!(%error, "cannot ask where the logs end; trying again"),
+            let answers = tokio::select! {
+                () = stop.cancelled() => return,
+                answers = tokio::time::timeout(ASKING_MAY_TAKE, asker.ask()) => answers,
+            };
+            match answers {
+                Ok(Ok(answers)) => self.compare(answers, &asked),
+                Ok(Err(error)) => tracing::debug!(%error, "cannot ask where the logs end; trying again"),
+                Err(_) => asker = new(),
             }
         }
     }
@@ -178,6 +188,11 @@ impl Ends {
 }
 
 impl State {
+    /// The losses without a note, and what is known.
+    fn take(&mut self) -> (Vec<Shortened>, LogEnds) {
+        (mem::take(&mut self.shortened), self.known.clone())
+    }
+
     /// Whether there is something to note, or ends that have changed since they were kept, a while ago.
     fn has_to_keep(&self, now: Instant) -> bool {
         let is_a_while_ago = |at: Instant| now.saturating_duration_since(at) >= KEPT_EVERY;

@@ -321,7 +321,7 @@ impl Relay {
         if !leads {
             self.ends.leave();
         }
-        self.leading_since = leads.then(Instant::now);
+        self.leading_since = leads.then_some(now);
         RELAYING.set(i64::from(leads));
         Ok(leads)
     }

@@ -248,6 +248,7 @@ async fn a_redis_that_is_emptied_before_the_first_order_is_not_believed_either()
     // The try that was under way has made one.
     let order = shop.order("ada", "k", "EARLY", 1).await?.expect(201)?.json["order"]["_id"].clone();
     let marked = redis(&["keys", &format!("{prefix}idem:*")]).await?;
+    ensure!(marked.lines().count() == 1, "{marked}");
     redis(&["del", marked.trim(), &tries]).await?;
     eventually(SETTLED, "nothing is left for others", async || {
         Ok(shop

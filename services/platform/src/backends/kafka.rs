@@ -268,12 +268,11 @@ pub async fn partition(client: &Client, topic: &str, partition: i32) -> Result<P
     .await
 }
 
-/// Where the log of a partition ends: the offset of the record that comes next. Of a topic that is known to exist, as above.
+/// Where the log of a partition ends: the offset of the record that comes next.
 ///
 /// # Errors
 /// [`KafkaError`].
-pub async fn log_end(client: &Client, topic: &str, number: i32) -> Result<i64, KafkaError> {
-    let log = partition(client, topic, number).await?;
+pub async fn log_end(log: &PartitionClient) -> Result<i64, KafkaError> {
     within(CALL_DEADLINE, log.get_offset(OffsetAt::Latest)).await
 }
 
