@@ -26,7 +26,7 @@ mod warm_up;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, get, post},
@@ -43,6 +43,7 @@ use platform::{
         problem::{Code, Problem},
         server,
     },
+    standstill::Standstill,
 };
 use sale::limits::{LimitedRoute, Verdict};
 use std::{
@@ -94,6 +95,7 @@ pub(crate) struct Gateway {
     pub(crate) one_address: Arc<one_address::OneAddress>,
     pub(crate) currency: sale::Currency,
     pub(crate) refused: Arc<AtomicU64>,
+    pub(crate) standstill: Standstill,
 }
 
 /// Puts the service together. Nothing is awaited: backends and services may come later. `extra` are routes of the
@@ -107,6 +109,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         deps.health.gate("Redis and products"),
         deps.stop.clone(),
     );
+    let standstill = Standstill::new(Instant::now());
     let gateway = Arc::new(Gateway {
         control: deps.control,
         authority: deps.authority,
@@ -123,6 +126,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         one_address: Arc::new(one_address::OneAddress::new(Instant::now())),
         currency: config.currency,
         refused: deps.refused,
+        standstill: standstill.clone(),
     });
     let limited = Router::new()
         .route("/api/orders", post(orders::place).fallback(proxy::forward))
@@ -157,10 +161,22 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
     let router = https::require_if(router, config.http.https_host.as_deref())
         .layer(middleware::from_fn_with_state(gateway, access::follow));
     let tasks = vec![
+        ("standstill", standstill.watch(deps.stop.clone()).boxed()),
         ("gateway products", products.refresh_until(deps.stop).boxed()),
         ("gateway warm-up", warming.boxed()),
     ];
     Service { router, tasks }
+}
+
+impl Gateway {
+    /// Fails for what may have waited here while this process stood still, if it changes anything: whoever asked for it has been told
+    /// otherwise since.
+    pub(crate) fn check_fresh(&self, method: &Method) -> Result<(), Problem> {
+        if !method.is_safe() && self.standstill.may_be_stale(Instant::now()) {
+            return Err(Problem::busy());
+        }
+        Ok(())
+    }
 }
 
 #[derive(utoipa::OpenApi)]

@@ -115,8 +115,12 @@ async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Respon
             // The order service says what is wrong with it, exactly.
             _ => None,
         };
+        let fresh = gateway.check_fresh(&parts.method);
         let forwarded = Request::from_parts(parts, Body::from(body));
-        let answered = gateway.proxy.send(forwarded, asker.client).await;
+        let answered = match fresh {
+            Ok(()) => gateway.proxy.send(forwarded, asker.client).await,
+            Err(stale) => Err(NoAnswer::NotSent(stale.into())),
+        };
         drop(room);
         if let Some(passed) = passed {
             gateway.gate.settle(&passed, outcome(&answered)).await;

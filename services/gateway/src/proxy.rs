@@ -161,6 +161,7 @@ pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Reques
     let client = subject::address(&request, &gateway.trusted);
     let forwarded = async {
         let Whole { parts, body, room } = gateway.bodies.read(request).await?;
+        gateway.check_fresh(&parts.method)?;
         let sent = gateway
             .proxy
             .send(Request::from_parts(parts, Body::from(body)), client);

@@ -7,13 +7,14 @@ use platform::tokens::Role;
 use quicksale_tests::{
     orders::{ask, held},
     scenarios::SETTLED,
-    shop::Answer,
+    shop::{Answer, Shop},
     world::{World, eventually},
 };
 use reqwest::Method;
 use sale::order::Confirmation;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
 
 /// A FlashSale that is deleted and made anew under its name has what the one before it left, closed doors among it.
 #[tokio::test]
@@ -127,17 +128,7 @@ async fn what_waited_while_a_process_stood_still_is_not_carried_out() -> Result<
     shop.product("WAITS", 5, None).await?;
     let order = held(&world, "bob", "k", "WAITS").await?;
     world.freeze("order").await?;
-    let waiting = [("ada", "place"), ("bob", "cancel")].map(|(user, what)| {
-        let (shop, order) = (Arc::clone(&shop), order.clone());
-        tokio::spawn(async move {
-            if what == "place" {
-                return shop.order(user, "late", "WAITS", 1).await;
-            }
-            let path = format!("/api/orders/{order}/cancel");
-            let token = shop.token(user, Role::Buyer)?;
-            shop.send(Method::POST, &path, Some(&token), None).await
-        })
-    });
+    let waiting = late_wishes(&shop, &order, "WAITS");
     // It goes by its own monotonic clock, and gateways wait for ten seconds.
     tokio::time::sleep(Duration::from_secs(7)).await;
     world.thaw("order").await?;
@@ -158,4 +149,45 @@ async fn what_waited_while_a_process_stood_still_is_not_carried_out() -> Result<
     let bob = shop.token("bob", Role::Buyer)?;
     ask(&world, &order, "cancel", &bob).await?.expect(200)?;
     world.check_conservation().await
+}
+
+/// Also before it has come to the process that decides.
+#[tokio::test]
+async fn what_waited_while_a_gateway_stood_still_is_not_carried_out() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    let shop = Arc::clone(&world.shop);
+    shop.product("HERE", 5, None).await?;
+    let order = held(&world, "bob", "k", "HERE").await?;
+    world.freeze("gateway").await?;
+    let waiting = late_wishes(&shop, &order, "HERE");
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    world.thaw("gateway").await?;
+    for asked in waiting {
+        asked.await??.expect_problem(503, "busy")?;
+    }
+    let as_before = doc! {"_id": &order, "status": "PENDING"};
+    ensure!(world.count_orders(as_before).await? == 1, "it was cancelled");
+    ensure!(
+        world.count_orders(doc! {}).await? == 1,
+        "another one was accepted"
+    );
+    eventually(SETTLED, "orders are accepted again", async || {
+        Ok(shop.order("ada", "late", "HERE", 1).await?.status == 201)
+    })
+    .await
+}
+
+/// An order of Ada's and a cancellation of Bob's, which nobody answers yet.
+fn late_wishes(shop: &Arc<Shop>, order: &str, sku: &'static str) -> [JoinHandle<Result<Answer>>; 2] {
+    [("ada", "place"), ("bob", "cancel")].map(|(user, what)| {
+        let (shop, order) = (Arc::clone(shop), order.to_owned());
+        tokio::spawn(async move {
+            if what == "place" {
+                return shop.order(user, "late", sku, 1).await;
+            }
+            let path = format!("/api/orders/{order}/cancel");
+            let token = shop.token(user, Role::Buyer)?;
+            shop.send(Method::POST, &path, Some(&token), None).await
+        })
+    })
 }
