@@ -34,6 +34,11 @@ pub struct Product {
     #[schemars(length(max = 20))]
     #[x_kube(validation = rules::decimal("originalPrice"))]
     pub original_price: Option<String>,
+    /// Address of a picture for buyers, such as "https://cdn.example/laptop.webp".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000))]
+    #[x_kube(validation = rules::image_url())]
+    pub image_url: Option<String>,
     /// Units for sale. Editing it while the sale is open adds or takes away the difference, once.
     #[x_kube(validation = rules::stock_not_negative(), validation = rules::stock_bound())]
     pub stock: i64,

@@ -92,6 +92,15 @@ pub fn product_name() -> Rule {
     )
 }
 
+/// A picture's address, as [`sale::ImageUrl`] has it.
+pub fn image_url() -> Rule {
+    rule(
+        "self.matches('^https://[A-Za-z0-9][A-Za-z0-9.:-]*([/?#][A-Za-z0-9._~:/?#@!$&()*+,;=%-]*)?$')",
+        "spec.products[].imageUrl must begin with https:// and a host, without a password, and have the characters of an \
+         address; write it like https://cdn.example/laptop.webp",
+    )
+}
+
 /// A price is a plain decimal.
 pub fn decimal(field: &str) -> Rule {
     rule(

@@ -10,7 +10,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use sale::{
-    Currency, Money, SaleId, Sku,
+    Currency, ImageUrl, Money, SaleId, Sku,
     control::WaitingRoom,
     limits::{self, LimitedRoute, RateLimits},
     order,
@@ -81,6 +81,8 @@ pub struct ValidProduct {
     pub price: Money,
     /// Price before the sale.
     pub original_price: Option<Money>,
+    /// Its picture.
+    pub image_url: Option<ImageUrl>,
     /// Units for sale.
     pub stock: i64,
     /// Units for one customer.
@@ -369,6 +371,10 @@ fn checked_product(product: &Product, currency: Currency, findings: &mut Finding
         Some(text) => Some(findings.note(&field("originalPrice"), Money::parse(text, currency))?),
         None => None,
     };
+    let image_url = match &product.image_url {
+        Some(text) => Some(findings.note(&field("imageUrl"), ImageUrl::parse(text))?),
+        None => None,
+    };
     findings.require((0..=1_000_000_000).contains(&product.stock), || {
         format!(
             "{} must be from 0 to 1000000000, not {}",
@@ -389,6 +395,7 @@ fn checked_product(product: &Product, currency: Currency, findings: &mut Finding
         category: product.category.clone(),
         price: price?,
         original_price,
+        image_url,
         stock: product.stock,
         limit_per_customer: limit.flatten(),
     })

@@ -10,7 +10,7 @@ use crds::{
     valid::{ValidProduct, ValidSale},
 };
 use reqwest::Method;
-use sale::{Currency, Money, Sku, money::JsonDecimal};
+use sale::{Currency, ImageUrl, Money, Sku, money::JsonDecimal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -36,6 +36,8 @@ pub struct StoredProduct {
     price: JsonDecimal,
     #[serde(default)]
     original_price: Option<JsonDecimal>,
+    #[serde(default)]
+    image_url: Option<ImageUrl>,
     /// All units.
     pub stock: i64,
     /// Units held.
@@ -154,6 +156,8 @@ struct NewProduct<'a> {
     price: JsonDecimal,
     #[serde(skip_serializing_if = "Option::is_none")]
     original_price: Option<JsonDecimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_url: Option<&'a ImageUrl>,
     stock: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_per_customer: Option<u32>,
@@ -168,6 +172,7 @@ impl<'a> NewProduct<'a> {
             category: &wanted.category,
             price: wanted.price.to_json(currency),
             original_price: wanted.original_price.map(|price| price.to_json(currency)),
+            image_url: wanted.image_url.as_ref(),
             stock: wanted.stock,
             limit_per_customer: wanted.limit_per_customer,
         }
@@ -190,6 +195,8 @@ pub struct Edit {
     #[serde(skip_serializing_if = "Option::is_none")]
     original_price: Option<Option<JsonDecimal>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    image_url: Option<Option<ImageUrl>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit_per_customer: Option<Option<u32>>,
 }
 
@@ -209,6 +216,7 @@ impl Edit {
             category: text(&wanted.category, &stored.category),
             price: price(Some(wanted.price), Some(&stored.price)).flatten(),
             original_price: price(wanted.original_price, stored.original_price.as_ref()),
+            image_url: (wanted.image_url != stored.image_url).then(|| wanted.image_url.clone()),
             limit_per_customer: (wanted.limit_per_customer != stored_limit)
                 .then_some(wanted.limit_per_customer),
         };
@@ -381,6 +389,7 @@ mod tests {
             category: String::new(),
             price: Money::from_minor(79_999),
             original_price: None,
+            image_url: None,
             stock,
             limit_per_customer: Some(1),
         }
@@ -460,6 +469,46 @@ mod tests {
         };
         let fields = serde_json::to_string(&fields).unwrap();
         assert_eq!(fields, r#"{"version":3,"originalPrice":null}"#);
+    }
+
+    #[test]
+    fn a_picture_is_put_there_changed_and_taken_away() {
+        let picture = |name: &str| ImageUrl::parse(&format!("https://cdn.example/{name}")).unwrap();
+        for (wanted_now, there, said) in [
+            (
+                Some(picture("a")),
+                None,
+                Some(r#"{"version":3,"imageUrl":"https://cdn.example/a"}"#),
+            ),
+            (
+                Some(picture("b")),
+                Some(picture("a")),
+                Some(r#"{"version":3,"imageUrl":"https://cdn.example/b"}"#),
+            ),
+            (None, Some(picture("a")), Some(r#"{"version":3,"imageUrl":null}"#)),
+            (Some(picture("a")), Some(picture("a")), None),
+        ] {
+            let wanted = ValidProduct {
+                image_url: wanted_now,
+                ..wanted(50)
+            };
+            let stored = StoredProduct {
+                image_url: there,
+                ..stored(50, 0)
+            };
+            let edit = Edit::between(&wanted, &stored, usd());
+            let written = edit.map(|edit| serde_json::to_string(&edit).unwrap());
+            assert_eq!(written.as_deref(), said);
+        }
+        let wanted = ValidProduct {
+            image_url: Some(picture("a")),
+            ..wanted(50)
+        };
+        let product = serde_json::to_string(&NewProduct::of(&wanted, usd())).unwrap();
+        assert!(
+            product.contains(r#""imageUrl":"https://cdn.example/a""#),
+            "{product}"
+        );
     }
 
     #[test]

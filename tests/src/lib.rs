@@ -2,6 +2,7 @@
 //! conditions that are waited for.
 
 pub mod backends;
+pub mod browser;
 pub mod cluster;
 pub mod confined;
 pub mod orders;

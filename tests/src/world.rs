@@ -753,6 +753,7 @@ fn config(
             cors_origins: vec![PAGE.to_owned()],
             access_log: true,
             https_host: None,
+            payment_url: None,
         },
         sale,
     })

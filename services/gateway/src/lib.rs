@@ -13,6 +13,7 @@ pub mod gate;
 pub mod limiter;
 pub mod one_address;
 pub mod orders;
+mod pages;
 pub mod products;
 pub mod proxy;
 pub mod sale_page;
@@ -152,6 +153,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .merge(extra)
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), limit));
     let router = limited
+        .merge(pages::router(config.http.payment_url.as_deref()))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&gateway),
             trail::follow,

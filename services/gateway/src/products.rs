@@ -36,6 +36,9 @@ pub struct Product {
     /// Price before the sale.
     #[schema(value_type = Option<f64>)]
     pub original_price: Option<JsonDecimal>,
+    /// Address of its picture; null for none.
+    #[serde(default)]
+    pub image_url: Option<String>,
     /// ISO 4217.
     pub currency: String,
     /// All units.

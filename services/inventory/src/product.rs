@@ -1,7 +1,7 @@
 //! A product, as it is stored and as it is shown.
 
 use mongodb::bson::DateTime;
-use sale::{Currency, Money, ProductId, Sku, money::JsonDecimal, stock::Stock};
+use sale::{Currency, ImageUrl, Money, ProductId, Sku, money::JsonDecimal, stock::Stock};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -24,6 +24,9 @@ pub struct Product {
     pub price: Money,
     /// Price before the sale, for show.
     pub original_price: Option<Money>,
+    /// Its picture.
+    #[serde(default)]
+    pub image_url: Option<ImageUrl>,
     /// All units.
     pub stock: i64,
     /// Units held.
@@ -73,6 +76,7 @@ impl Product {
             category: self.category.clone(),
             price: self.price.to_json(currency),
             original_price: self.original_price.map(|price| price.to_json(currency)),
+            image_url: self.image_url.clone(),
             currency: currency.code().to_owned(),
             stock: self.stock,
             reserved: self.reserved,
@@ -111,6 +115,9 @@ pub struct ProductView {
     /// Price before the sale.
     #[schema(value_type = Option<f64>, example = 1299.99)]
     pub original_price: Option<JsonDecimal>,
+    /// Address of its picture; null for none.
+    #[schema(value_type = Option<String>, example = "https://cdn.example/laptop.webp")]
+    pub image_url: Option<ImageUrl>,
     /// ISO 4217.
     pub currency: String,
     /// All units: available + reserved + sold.

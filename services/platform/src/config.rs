@@ -128,6 +128,9 @@ pub struct Http {
     /// The host under which buyers reach the sale by HTTPS; plain HTTP is not taken then. None where it has no certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https_host: Option<String>,
+    /// Where the storefront sends a buyer to pay: an address with `{orderId}` in it. None where the shop has no such page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_url: Option<String>,
 }
 
 fn yes() -> bool {

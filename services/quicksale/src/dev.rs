@@ -69,6 +69,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut config = config()?;
     if options.confirmation == Confirm::Payment {
         config.confirmation = Confirmation::Payment;
+        config.http.payment_url = Some(format!("http://127.0.0.1:{PAYMENTS_PORT}/pay?order={{orderId}}"));
         config.reservation_ttl_seconds = options.hold_seconds;
     }
     let control = dir.join("control.json");
@@ -125,6 +126,7 @@ pub(crate) fn config() -> anyhow::Result<Config> {
             cors_origins: vec!["*".to_owned()],
             access_log: true,
             https_host: None,
+            payment_url: None,
         },
         sale,
     })

@@ -15,6 +15,7 @@ pub mod catalogue;
 pub mod control;
 pub mod guesses;
 pub mod ids;
+pub mod image_url;
 pub mod ledger;
 pub mod limits;
 pub mod money;
@@ -27,5 +28,6 @@ pub mod stock;
 mod properties;
 
 pub use ids::{OrderId, ProductId, SaleId, Sku, UserId};
+pub use image_url::ImageUrl;
 pub use money::{Currency, Money};
 pub use quantity::Quantity;

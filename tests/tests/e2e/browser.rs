@@ -3,16 +3,13 @@
 
 use super::sale::{OpenSale, admin, ingress_port};
 use anyhow::{Context, Result, ensure};
-use fantoccini::{Client, ClientBuilder, Locator};
-use quicksale_tests::{ports, world::eventually};
+use fantoccini::{Client, Locator};
+use quicksale_tests::{
+    browser::{Browser, SHOWN},
+    world::eventually,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::{
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
-
-const SHOWN: Duration = Duration::from_secs(30);
 
 /// A buyer's script: register, listen, order, and hand back the first order.update and the order.
 const BUYER: &str = r"
@@ -37,50 +34,6 @@ const json = {'content-type': 'application/json'};
   return {status: placed.status, placed: await placed.json(), update: await update};
 })().then(done, error => done({error: String(error)}));
 ";
-
-/// A browser and its driver; both end with this.
-struct Browser {
-    driver: Child,
-    page: Client,
-}
-
-impl Browser {
-    async fn open() -> Result<Self> {
-        let [port] = ports::free()?;
-        let driver = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("chromedriver is not installed: hack/tools.sh chromium")?;
-        let arguments = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-dev-shm-usage",
-            "--disable-gpu",
-        ];
-        let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
-        let options = json!({"goog:chromeOptions": {"args": arguments}});
-        builder.capabilities(options.as_object().cloned().unwrap_or_default());
-        let deadline = tokio::time::Instant::now() + SHOWN;
-        loop {
-            match builder.connect(&format!("http://127.0.0.1:{port}")).await {
-                Ok(page) => return Ok(Self { driver, page }),
-                Err(error) if tokio::time::Instant::now() > deadline => {
-                    return Err(error).context("no browser");
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-            }
-        }
-    }
-
-    async fn close(mut self) -> Result<()> {
-        let closed = self.page.close().await;
-        self.driver.kill()?;
-        self.driver.wait()?;
-        Ok(closed?)
-    }
-}
 
 #[tokio::test]
 async fn a_buyer_in_a_browser() -> Result<()> {

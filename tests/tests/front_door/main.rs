@@ -4,6 +4,7 @@
 mod plain_http;
 mod smuggling;
 mod sockets;
+mod storefront;
 
 use anyhow::{Context, Result, ensure};
 use fred::interfaces::{KeysInterface, SetsInterface};

@@ -23,7 +23,7 @@ use platform::{
     },
     tokens::Role,
 };
-use sale::{Currency, Money, ProductId, Sku, money::JsonDecimal};
+use sale::{Currency, ImageUrl, Money, ProductId, Sku, money::JsonDecimal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -53,6 +53,10 @@ pub(super) struct NewProduct {
     #[serde(default)]
     #[schema(value_type = Option<f64>, example = 1299.99)]
     original_price: Option<JsonDecimal>,
+    /// Address of a picture, https and at most 1,000 characters.
+    #[serde(default)]
+    #[schema(example = "https://cdn.example/laptop.webp")]
+    image_url: Option<String>,
     /// Units for sale, 0 to 1,000,000,000.
     stock: i64,
     /// Units a customer may buy, from 1; left out for any number.
@@ -79,6 +83,10 @@ pub(super) struct Edit {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<f64>)]
     original_price: Option<Option<JsonDecimal>>,
+    /// Address of a picture; null takes it away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    image_url: Option<Option<String>>,
     /// Units for sale; not less than those held and sold.
     stock: Option<i64>,
     /// Units a customer may buy, from 1; null for any number.
@@ -346,6 +354,7 @@ impl NewProduct {
                 .original_price
                 .map(|p| money("originalPrice", &p, currency))
                 .transpose()?,
+            image_url: self.image_url.as_deref().map(image_url).transpose()?,
             stock: self.stock,
             reserved: 0,
             sold: 0,
@@ -373,6 +382,9 @@ impl Edit {
         let prices = self.price.iter().map(|price| ("price", price));
         for (field, price) in prices.chain(original.map(|price| ("originalPrice", price))) {
             money(field, price, currency)?;
+        }
+        if let Some(Some(url)) = &self.image_url {
+            image_url(url)?;
         }
         if let Some(stock) = self.stock
             && !(0..=MOST_STOCK).contains(&stock)
@@ -411,6 +423,9 @@ impl Edit {
                 .map(|price| money("originalPrice", price, currency));
             product.original_price = price.transpose()?;
         }
+        if let Some(url) = &self.image_url {
+            product.image_url = url.as_deref().map(image_url).transpose()?;
+        }
         if let Some(limit) = self.limit_per_customer {
             product.limit_per_customer = limit;
         }
@@ -422,6 +437,10 @@ fn money(field: &str, number: &JsonDecimal, currency: Currency) -> Result<Money,
     number
         .money(currency)
         .map_err(|error| Problem::field(field, error.to_string()))
+}
+
+fn image_url(text: &str) -> Result<ImageUrl, Problem> {
+    ImageUrl::parse(text).map_err(|error| Problem::field("imageUrl", error.to_string()))
 }
 
 fn check_text(field: &str, text: &str, least: usize) -> Result<(), Problem> {

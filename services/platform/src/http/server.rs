@@ -331,7 +331,8 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
     }
     response.headers_mut().insert(REQUEST_ID, id);
     for (name, value) in FOR_BROWSERS {
-        response.headers_mut().insert(name, value);
+        // A page may say more of itself.
+        response.headers_mut().entry(name).or_insert(value);
     }
     response
 }

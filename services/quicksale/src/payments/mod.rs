@@ -3,8 +3,10 @@
 //!
 //! - [`shop`] calls the sale as a provider's service would, with a service account;
 //! - [`payment`] is one payment, from the card to its end;
+//! - [`page`] is what a buyer sees who was sent there to pay;
 //! - this file is the provider's own API.
 
+mod page;
 mod payment;
 mod shop;
 
@@ -75,6 +77,7 @@ pub(crate) async fn serve(shop: Shop, listen: SocketAddr) -> Result<()> {
     let router = Router::new()
         .route("/payments", post(pay))
         .route("/payments/{order}", get(show))
+        .route("/pay", get(page::show).post(page::pay))
         .with_state(provider);
     let listener = tokio::net::TcpListener::bind(listen)
         .await
@@ -114,28 +117,32 @@ struct NewPayment {
     seconds: Option<u64>,
 }
 
-fn refuse(status: StatusCode, detail: &str) -> Response {
-    (status, axum::Json(json!({"detail": detail}))).into_response()
-}
-
 /// `POST /payments`: takes a payment for an order, once, and answers before it is through.
 async fn pay(State(provider): State<Provider>, axum::Json(new): axum::Json<NewPayment>) -> Response {
+    match begin(&provider, new) {
+        Ok(payment) => (StatusCode::ACCEPTED, axum::Json(payment)).into_response(),
+        Err((status, detail)) => (status, axum::Json(json!({"detail": detail}))).into_response(),
+    }
+}
+
+/// Takes a payment, which goes through later.
+fn begin(provider: &Provider, new: NewPayment) -> Result<Payment, (StatusCode, &'static str)> {
     let wait = match (new.card, new.seconds) {
         (Card::Slow, seconds) => seconds.map_or(SLOW, Duration::from_secs),
         (_, None) => Duration::ZERO,
-        (_, Some(_)) => return refuse(StatusCode::BAD_REQUEST, "seconds is for a slow card only"),
+        (_, Some(_)) => return Err((StatusCode::BAD_REQUEST, "seconds is for a slow card only")),
     };
     if wait > SLOWEST {
-        return refuse(StatusCode::BAD_REQUEST, "seconds must be at most 3600");
+        return Err((StatusCode::BAD_REQUEST, "seconds must be at most 3600"));
     }
     let payment = Payment::new(new.card);
     {
         let mut payments = provider.payments();
         if payments.by_order.contains_key(&new.order_id) {
-            return refuse(
+            return Err((
                 StatusCode::CONFLICT,
                 "there is a payment for this order; GET /payments/<order> says how it stands",
-            );
+            ));
         }
         if payments.oldest_first.len() >= REMEMBERED
             && let Some(oldest) = payments.oldest_first.pop_front()
@@ -145,7 +152,7 @@ async fn pay(State(provider): State<Provider>, axum::Json(new): axum::Json<NewPa
         payments.by_order.insert(new.order_id.clone(), payment.clone());
         payments.oldest_first.push_back(new.order_id.clone());
     }
-    let answer = (StatusCode::ACCEPTED, axum::Json(payment.clone())).into_response();
+    let (begun, provider) = (payment.clone(), provider.clone());
     tokio::spawn(async move {
         tokio::time::sleep(wait).await;
         let ended = payment.go_through(&provider.shop, &new.order_id).await;
@@ -154,13 +161,16 @@ async fn pay(State(provider): State<Provider>, axum::Json(new): axum::Json<NewPa
             *payment = ended;
         }
     });
-    answer
+    Ok(begun)
 }
 
 /// `GET /payments/{order}`: how it stands.
 async fn show(State(provider): State<Provider>, Path(order): Path<String>) -> Response {
     match provider.payments().by_order.get(&order) {
         Some(payment) => axum::Json(payment.clone()).into_response(),
-        None => refuse(StatusCode::NOT_FOUND, "there is no payment for this order"),
+        None => {
+            let detail = json!({"detail": "there is no payment for this order"});
+            (StatusCode::NOT_FOUND, axum::Json(detail)).into_response()
+        }
     }
 }

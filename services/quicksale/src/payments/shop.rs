@@ -70,6 +70,11 @@ impl Shop {
         })
     }
 
+    /// Where it is.
+    pub(super) fn address(&self) -> &Url {
+        &self.url
+    }
+
     /// Whether the account gets a token.
     ///
     /// # Errors

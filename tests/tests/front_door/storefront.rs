@@ -1,0 +1,169 @@
+//! The storefront in a real browser, from the first visit to the end of an order.
+
+use anyhow::{Context, Result, ensure};
+use fantoccini::{Client, Locator};
+use quicksale_tests::{
+    browser::{Browser, SHOWN},
+    scenarios::SETTLED,
+    world::{World, eventually},
+};
+use sale::order::Confirmation;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How soon a page can be used, on a machine that does much else besides.
+const USABLE: Duration = Duration::from_secs(10);
+
+/// The whole way of a buyer, and what the page tells on it.
+#[tokio::test]
+async fn a_buyer_registers_buys_and_hears_how_it_ended() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("LAPTOP", 3, None).await?;
+    with_browser(async |page| {
+        visit(&world, page).await?;
+        shows(page, r#".product[data-sku="LAPTOP"] .left[data-left="3"]"#).await?;
+        register(page).await?;
+        buy(page, "LAPTOP").await?;
+        shows(page, r#".order[data-status="CONFIRMED"]"#).await?;
+        shows(page, r#".product[data-sku="LAPTOP"] .left[data-left="2"]"#).await?;
+        shows(page, ".notification").await?;
+        is_at_home(page).await?;
+        // It stays logged in, and knows the order.
+        page.refresh().await?;
+        shows(page, r#".order[data-status="CONFIRMED"]"#).await?;
+        shows(page, "#logged-in:not([hidden])").await
+    })
+    .await?;
+    ensure!(world.count_orders(mongodb::bson::doc! {}).await? == 1);
+    world.check_conservation().await
+}
+
+/// Units are held for an order that waits for its payment, and the buyer gives them back.
+#[tokio::test]
+async fn a_buyer_sees_how_long_a_hold_lasts_and_cancels_it() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    world.shop.product("HELD", 1, None).await?;
+    with_browser(async |page| {
+        visit(&world, page).await?;
+        register(page).await?;
+        buy(page, "HELD").await?;
+        shows(page, ".order .hold-countdown").await?;
+        shows(page, r#".product[data-sku="HELD"] .left[data-left="0"]"#).await?;
+        click(page, ".order .cancel").await?;
+        click(page, "#cancel-yes").await?;
+        shows(page, r#".order[data-status="CANCELLED"]"#).await?;
+        shows(page, r#".product[data-sku="HELD"] .left[data-left="1"]"#).await
+    })
+    .await?;
+    eventually(SETTLED, "nothing is held", async || {
+        Ok(world.shop.shown("HELD").await?["reserved"] == 0)
+    })
+    .await
+}
+
+/// A phone of the narrowest kind, and no pointer.
+#[tokio::test]
+async fn a_buyer_without_a_mouse_buys_on_a_narrow_phone() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("SMALL", 3, None).await?;
+    with_browser(async |page| {
+        page.set_window_size(320, 640).await?;
+        visit(&world, page).await?;
+        shows(page, r#".product[data-sku="SMALL"]"#).await?;
+        press(page, "#register-open").await?;
+        for (field, text) in registration() {
+            shown(page, field).await?.send_keys(&text).await?;
+        }
+        // Enter in a field sends the form.
+        shown(page, "#register-password")
+            .await?
+            .send_keys("\u{e007}")
+            .await?;
+        shows(page, "#logged-in:not([hidden])").await?;
+        let overflow = "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
+        ensure!(
+            page.execute(overflow, vec![]).await? == false,
+            "the page is wider than the phone"
+        );
+        press(page, r#".product[data-sku="SMALL"] button"#).await?;
+        shows(page, r#".order[data-status="CONFIRMED"]"#).await
+    })
+    .await
+}
+
+async fn with_browser(story: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
+    let browser = Browser::open().await?;
+    let told = story(&browser.page).await;
+    browser.close().await?;
+    told
+}
+
+async fn visit(world: &World, page: &Client) -> Result<()> {
+    page.goto(&world.shop.url("/")).await?;
+    let begun = tokio::time::Instant::now();
+    shows(page, ".product").await?;
+    ensure!(begun.elapsed() < USABLE, "the page took {:?}", begun.elapsed());
+    Ok(())
+}
+
+fn registration() -> [(&'static str, String); 4] {
+    let email = format!("{}@example.com", uuid::Uuid::new_v4().simple());
+    [
+        ("#register-first", "Grace".to_owned()),
+        ("#register-last", "Hopper".to_owned()),
+        ("#register-email", email),
+        ("#register-password", "correct horse battery".to_owned()),
+    ]
+}
+
+async fn register(page: &Client) -> Result<()> {
+    click(page, "#register-open").await?;
+    for (field, text) in registration() {
+        shown(page, field).await?.send_keys(&text).await?;
+    }
+    click(page, "#register-form [type=submit]").await?;
+    shows(page, "#logged-in:not([hidden])").await
+}
+
+async fn buy(page: &Client, sku: &str) -> Result<()> {
+    click(
+        page,
+        &format!(r#".product[data-sku="{sku}"] button:not([aria-disabled=true])"#),
+    )
+    .await
+}
+
+async fn shown(page: &Client, what: &str) -> Result<fantoccini::elements::Element> {
+    let wait = page.wait().at_most(SHOWN).for_element(Locator::Css(what)).await;
+    match wait {
+        Ok(element) => Ok(element),
+        Err(error) => {
+            let text = page.execute("return document.body.innerText", vec![]).await?;
+            Err(error).with_context(|| format!("{what} is not there: {text}"))
+        }
+    }
+}
+
+async fn shows(page: &Client, what: &str) -> Result<()> {
+    shown(page, what).await.map(drop)
+}
+
+async fn click(page: &Client, what: &str) -> Result<()> {
+    shown(page, what).await?.click().await?;
+    Ok(())
+}
+
+/// Focuses something and presses Enter.
+async fn press(page: &Client, what: &str) -> Result<()> {
+    shown(page, what).await?.send_keys("\u{e007}").await?;
+    Ok(())
+}
+
+/// Nothing was loaded from anywhere else, and no policy was broken.
+async fn is_at_home(page: &Client) -> Result<()> {
+    let elsewhere = r"return performance.getEntriesByType('resource').map(entry => entry.name)
+        .filter(name => new URL(name).host !== location.host)";
+    let elsewhere: Value = page.execute(elsewhere, vec![]).await?;
+    ensure!(elsewhere == json!([]), "{elsewhere}");
+    Ok(())
+}
