@@ -195,7 +195,7 @@ async fn welcome(keys: PathBuf, email: String, password: String, confirmation: C
                 }
             };
             println!(
-                "\nQuickSale is running: http://127.0.0.1:3000 (API documentation: /docs)\n\
+                "\nQuickSale is running; the shop: http://127.0.0.1:3000/ (API documentation: /docs)\n\
                  admin: {email} / {password}\n\nTry:\n  \
                  curl -s http://127.0.0.1:3000/api/sale\n  \
                  curl -s -XPOST http://127.0.0.1:3000/api/auth/register -H 'content-type: application/json' \\\n    \
