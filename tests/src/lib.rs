@@ -2,7 +2,6 @@
 //! conditions that are waited for.
 
 pub mod backends;
-pub mod browser;
 pub mod cluster;
 pub mod confined;
 pub mod orders;

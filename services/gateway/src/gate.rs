@@ -83,19 +83,19 @@ return {1}
 static TAKE_NOW: LazyLock<Script> = LazyLock::new(|| Script::new(format!("{LOOK}{CHECK}{MARK}{TAKE}")));
 /// What takes none, and asks for none: whether there are any is not why such an order is refused.
 static TAKE_LATER: LazyLock<Script> = LazyLock::new(|| Script::new(format!("{LOOK}{MARK}return {{4}}")));
-/// KEYS: as above. ARGV: 1 to drop the marker, 2 to give back only if no repeat has used it (the repeat made the order, and
-/// has no units of its own), seconds of doubt (0 to leave it, -1 to end it), this order's name, then for each product its id,
+/// KEYS: as above. ARGV: 1 to drop the marker, 2 to give back only if no repeat has used it (the repeat made the order, or may have, and
+/// has no units of its own), 3 for both, seconds of doubt (0 to leave it, -1 to end it), this order's name, then for each product its id,
 /// what comes back to its count, and how many more of it the user has bought.
 /// A marker that a repeat has used stays: the repeat may be accepted where the first try was refused.
 static SETTLE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-if ARGV[1] == '1' and redis.call('GET', KEYS[1]) == 'once' then redis.call('DEL', KEYS[1]) end
+if (ARGV[1] == '1' or ARGV[1] == '3') and redis.call('GET', KEYS[1]) == 'once' then redis.call('DEL', KEYS[1]) end
 if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
 local doubt = tonumber(ARGV[2])
 if doubt > 0 then redis.call('SET', KEYS[3], '1', 'EX', doubt) end
 if doubt < 0 then redis.call('DEL', KEYS[3]) end
-if ARGV[1] == '2' and redis.call('GET', KEYS[1]) == 'repeated' then return 1 end
+if (ARGV[1] == '2' or ARGV[1] == '3') and redis.call('GET', KEYS[1]) == 'repeated' then return 1 end
 local bought = false
 for i = 8, #KEYS do
   local at = 4 + (i - 8) * 3
@@ -333,7 +333,7 @@ impl Gate {
             Outcome::Accepted => (0, -1, -1),
             Outcome::Known => (2, 0, give_back),
             Outcome::Refused => (1, DOUBTED_SECONDS, give_back),
-            Outcome::NotSent => (1, 0, give_back),
+            Outcome::NotSent => (3, 0, give_back),
             Outcome::Unknown => (0, 0, 0),
         };
         let attempt = &passed.attempt;

@@ -104,6 +104,7 @@ async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Respon
         authorization: request.headers().get(header::AUTHORIZATION).cloned(),
         client: subject::address(&request, &gateway.trusted),
     };
+    gateway.check_fresh(request.method())?;
     let Whole { parts, body, room } = gateway.bodies.read(request).await?;
     // What is none is for the order service to refuse.
     let key = idempotency::key(&parts.headers).ok().flatten();
@@ -115,6 +116,7 @@ async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Respon
             // The order service says what is wrong with it, exactly.
             _ => None,
         };
+        // Once more: it may have stood still since.
         let fresh = gateway.check_fresh(&parts.method);
         let forwarded = Request::from_parts(parts, Body::from(body));
         let answered = match fresh {

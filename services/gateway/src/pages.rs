@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 /// What the pages may load and call: themselves, pictures of products, and this sale.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' https: data:; \
-                      connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-/// A browser asks each time whether what it has is still right: a new page must not run with modules of the old one.
+                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// A browser asks each time whether what it has is still right.
 const CACHE: &str = "no-cache";
 /// The page at `/`.
 const INDEX: &str = "index.html";

@@ -160,6 +160,7 @@ fn prepare(headers: &mut HeaderMap, client: IpAddr) {
 pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = subject::address(&request, &gateway.trusted);
     let forwarded = async {
+        gateway.check_fresh(request.method())?;
         let Whole { parts, body, room } = gateway.bodies.read(request).await?;
         gateway.check_fresh(&parts.method)?;
         let sent = gateway

@@ -1,8 +1,8 @@
 //! The gate's scripts, by the names that Redis has for them.
 //!
-//! A Redis that has begun anew knows none, whatever data it has come back with. So one that does not know a script is a sign of that, and
-//! before it gets the script it is said that markers may be lost: no buyer is refused by data that are older than Redis, not even
-//! until inventory has looked.
+//! A Redis that has begun anew knows none, whatever data it has come back with (but before version 7 with replicas, whose data hold the
+//! scripts). So one that does not know a script is a sign of that, and before it gets the script it is said that markers may be lost: no buyer
+//! is refused by data that are older than Redis, not even for the half second until inventory has looked.
 
 use fred::{
     clients::Client,

@@ -23,10 +23,14 @@ pub const MARKERS_ARE_LOST: &str = "lost";
 pub const TRIES_LAST_SECONDS: i64 = 30;
 
 /// KEYS: what is said of markers, in which run of Redis, whether tries may be unknown. ARGV: the run, lost, seconds, the seconds of tries.
-/// Returns 1 if it was said in another run: it is lost from here on.
+/// Returns 1 if it was said in another run: it is lost from here on. Where it is not known in which, it was in this one.
 const NEW_RUN: &str = r"
 local by = redis.call('GET', KEYS[2])
-if not by or by == ARGV[1] or redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if by == ARGV[1] or redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if not by then
+  redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[3])
+  return 0
+end
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[4])
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[3])

@@ -122,6 +122,18 @@ impl Ends {
         }
     }
 
+    /// Keeps what is known although that is not due yet: this process ends.
+    pub(crate) async fn keep_at_last(&self, now: Instant) {
+        let this = self.clone();
+        let kept = self
+            .keeping
+            .detached(async move { this.try_to_keep(now).await })
+            .await;
+        if let Err(error) = kept {
+            tracing::debug!(%error, "cannot keep where the logs end");
+        }
+    }
+
     async fn try_to_keep(&self, now: Instant) -> Result<(), MongoError> {
         if !self.state().knows_what_was_kept {
             self.load().await?;

@@ -229,6 +229,10 @@ impl Relay {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+        if self.leading_since.is_some() {
+            // What is written from here on is the next relay's.
+            self.ends.keep_at_last(Instant::now()).await;
+        }
         if self.leading_since.is_some()
             && let Err(error) = self.leases.release(LEASE, &self.owner).await
         {

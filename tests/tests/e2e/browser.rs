@@ -1,13 +1,13 @@
 //! The sample sale in a real browser: the documentation page, and a buyer's way with the browser's own fetch and
 //! WebSocket.
 
-use super::sale::{OpenSale, admin, ingress_port};
+use super::{
+    chromium::{Browser, SHOWN},
+    sale::{OpenSale, admin, ingress_port},
+};
 use anyhow::{Context, Result, ensure};
 use fantoccini::{Client, Locator};
-use quicksale_tests::{
-    browser::{Browser, SHOWN},
-    world::eventually,
-};
+use quicksale_tests::world::eventually;
 use reqwest::Method;
 use serde_json::{Value, json};
 

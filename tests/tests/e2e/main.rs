@@ -4,6 +4,8 @@
 //! a small machine.
 
 mod browser;
+#[path = "../chromium/mod.rs"]
+mod chromium;
 mod neighbour;
 mod sale;
 mod selling;

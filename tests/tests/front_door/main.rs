@@ -1,6 +1,8 @@
 //! What a crowd, a greedy buyer or a hostile client may ask of a sale's front door: the services as processes of their
 //! own, on real backends.
 
+#[path = "../chromium/mod.rs"]
+mod chromium;
 mod plain_http;
 mod smuggling;
 mod sockets;

@@ -1,9 +1,9 @@
 //! The storefront in a real browser, from the first visit to the end of an order.
 
+use super::chromium::{Browser, SHOWN};
 use anyhow::{Context, Result, ensure};
 use fantoccini::{Client, Locator};
 use quicksale_tests::{
-    browser::{Browser, SHOWN},
     scenarios::SETTLED,
     world::{World, eventually},
 };
@@ -23,8 +23,20 @@ async fn a_buyer_registers_buys_and_hears_how_it_ended() -> Result<()> {
         visit(&world, page).await?;
         shows(page, r#".product[data-sku="LAPTOP"] .left[data-left="3"]"#).await?;
         register(page).await?;
+        watch_policy(page).await?;
+        // Twice, as people do: the second click means the first.
         buy(page, "LAPTOP").await?;
+        page.execute(
+            r#"document.querySelector('.product[data-sku="LAPTOP"] button').click()"#,
+            vec![],
+        )
+        .await?;
         shows(page, r#".order[data-status="CONFIRMED"]"#).await?;
+        page.execute(
+            r#"document.querySelector('.product[data-sku="LAPTOP"] button').click()"#,
+            vec![],
+        )
+        .await?;
         shows(page, r#".product[data-sku="LAPTOP"] .left[data-left="2"]"#).await?;
         shows(page, ".notification").await?;
         is_at_home(page).await?;
@@ -47,7 +59,11 @@ async fn a_buyer_sees_how_long_a_hold_lasts_and_cancels_it() -> Result<()> {
         visit(&world, page).await?;
         register(page).await?;
         buy(page, "HELD").await?;
-        shows(page, ".order .hold-countdown").await?;
+        shows(
+            page,
+            ".order .hold:not([hidden]) .hold-line:not([hidden]) .hold-countdown",
+        )
+        .await?;
         shows(page, r#".product[data-sku="HELD"] .left[data-left="0"]"#).await?;
         click(page, ".order .cancel").await?;
         click(page, "#cancel-yes").await?;
@@ -159,11 +175,21 @@ async fn press(page: &Client, what: &str) -> Result<()> {
     Ok(())
 }
 
+/// Notes what the page's policy forbids from here on.
+async fn watch_policy(page: &Client) -> Result<()> {
+    let watch = r"window.broken = [];
+        document.addEventListener('securitypolicyviolation', event => window.broken.push(event.blockedURI))";
+    page.execute(watch, vec![]).await?;
+    Ok(())
+}
+
 /// Nothing was loaded from anywhere else, and no policy was broken.
 async fn is_at_home(page: &Client) -> Result<()> {
     let elsewhere = r"return performance.getEntriesByType('resource').map(entry => entry.name)
         .filter(name => new URL(name).host !== location.host)";
     let elsewhere: Value = page.execute(elsewhere, vec![]).await?;
     ensure!(elsewhere == json!([]), "{elsewhere}");
+    let broken: Value = page.execute("return window.broken", vec![]).await?;
+    ensure!(broken == json!([]), "{broken}");
     Ok(())
 }

@@ -71,5 +71,5 @@ function refusal(answer, text, requestId) {
 function retryAfter(text) {
   if (!text) return null;
   const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1_000;
-  return Number.isFinite(seconds) ? Math.max(0, seconds) : null;
+  return Number.isFinite(seconds) ? Math.min(3_600, Math.max(0, seconds)) : null;
 }

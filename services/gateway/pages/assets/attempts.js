@@ -16,6 +16,8 @@ const QUIET = 70_000;
 const KEEP_SENDING = 60_000;
 // A try that is older is not sent again after a reload: its buyer may have thought better of it. The shop is asked about it.
 const FRESH = 120_000;
+// So long after an order was accepted the same product is not bought again: a second click of a double click means the first.
+const REST = 3_000;
 const DEADLINE = 20_000;
 
 // Told when what is known of a try has changed.
@@ -60,6 +62,7 @@ export function buy(sku, quantity) {
   const user = session.user()?._id;
   if (!user) return;
   const name = start() + sku;
+  if (known.get(sku)?.restsUntil > Date.now()) return;
   if (!read(name)) write(name, { key: uuid(), user, sku, quantity, madeAt: Date.now(), openSince: null, refusal: null });
   const pursuit = running.get(name);
   if (pursuit) {
@@ -116,14 +119,17 @@ async function pursue(name, pursuit) {
   }
 }
 
+// Another tab may have settled this try, and begun another one.
+const isStillOpen = (name, attempt) => read(name)?.key === attempt.key;
+
 function settle(name, attempt, { order, refusal }) {
-  remove(name);
+  if (isStillOpen(name, attempt)) remove(name);
   const { sku, quantity, user } = attempt;
   if (session.user()?._id !== user) return;
   if (order) {
     orders.put(order);
     orders.changes.tell();
-    say(sku, { phase: "accepted", quantity, orderId: order._id });
+    say(sku, { phase: "accepted", quantity, orderId: order._id, restsUntil: Date.now() + REST });
   } else {
     const retryAt = refusal.retryAfter ? Date.now() + refusal.retryAfter * 1_000 : null;
     say(sku, { phase: "refused", quantity, refusal, retryAt });
@@ -140,16 +146,19 @@ async function send(name, attempt) {
     const body = { items: [{ sku, quantity }] };
     const headers = { "idempotency-key": key };
     const { data } = await session.call("POST", "/api/orders", { as: user, body, headers, deadline: DEADLINE });
+    if (!data?.order?._id) throw new Refusal({ code: "unreachable" });
     return { order: data.order };
   } catch (refusal) {
-    if (refusal.isUnanswered) {
-      write(name, { ...attempt, openSince: Date.now() });
+    const keep = (what) => isStillOpen(name, attempt) && write(name, { ...attempt, ...what });
+    if (!(refusal instanceof Refusal) || refusal.isUnanswered) {
+      keep({ openSince: Date.now() });
       return { retryAfter: refusal.retryAfter };
     }
-    // This time no order was made, and no earlier one is under way.
+    // This time no order was made. That is the end of it if nothing else is under way: no earlier send, and none of another tab.
     const isRefused = refusal.status !== 429 && refusal.status !== 401;
-    if (openSince === null || (isRefused && sentAt - openSince > QUIET)) return { refusal };
-    write(name, { ...attempt, refusal: isRefused ? { ...refusal } : attempt.refusal });
+    const isAlone = read(name)?.openSince === sentAt;
+    if (isAlone && (openSince === null || (isRefused && sentAt - openSince > QUIET))) return { refusal };
+    keep({ openSince: isAlone ? openSince : read(name)?.openSince, refusal: isRefused ? { ...refusal } : attempt.refusal });
     if (refusal.status === 401) return { stop: true };
     if (refusal.status === 429) return { retryAfter: refusal.retryAfter };
     return { asksNow: true };

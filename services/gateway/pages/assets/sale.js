@@ -79,7 +79,7 @@ async function look() {
 
 // How long until the next look.
 function pace() {
-  const often = (session.user() ? 2_500 : 4_000) * (isScarce ? 4 : 1);
+  const often = (session.user() ? 2_500 : 10_000) * (isScarce ? 4 : 1);
   switch (stage()) {
     case "before": {
       const left = untilNext();

@@ -47,7 +47,7 @@ pub(super) async fn pay(State(provider): State<Provider>, Form(chosen): Form<Cho
     match begin(&provider, new) {
         Ok(_) => Redirect::to(&back).into_response(),
         Err((status, detail)) => {
-            let back = escaped(&back);
+            let (back, detail) = (escaped(&back), escaped(detail));
             let said = page(&format!(
                 r#"<p>{detail}</p><p><a href="{back}">Back to the shop</a></p>"#
             ));

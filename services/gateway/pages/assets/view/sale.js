@@ -143,7 +143,7 @@ function updateForm(node, { sku, limitPerCustomer, available }) {
   let label = "Buy";
   let isOff = false;
   if (isOpen) {
-    label = attempt.phase === "unknown" ? "Ask again" : "Buying…";
+    label = attempt.phase === "unknown" ? "Send again" : "Buying…";
     isOff = attempt.phase !== "unknown";
   } else if (stage === "over") {
     label = "Over";
@@ -153,6 +153,10 @@ function updateForm(node, { sku, limitPerCustomer, available }) {
   } else if (stage !== "open") {
     label = stage === "paused" ? "Paused" : "Not open yet";
     isOff = true;
+  } else if (attempt?.restsUntil > Date.now()) {
+    label = "Ordered";
+    isOff = true;
+    hasWaits = true;
   } else if (waits) {
     label = `Buy in ${wait((attempt.retryAt - Date.now()) / 1_000)}`;
     isOff = true;

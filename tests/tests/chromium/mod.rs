@@ -1,8 +1,8 @@
 //! A real browser, headless, through its driver.
 
-use crate::ports;
 use anyhow::{Context, Result};
 use fantoccini::{Client, ClientBuilder};
+use quicksale_tests::ports;
 use serde_json::json;
 use std::{
     process::{Child, Command, Stdio},
@@ -10,18 +10,18 @@ use std::{
 };
 
 /// How long a page may take to show something.
-pub const SHOWN: Duration = Duration::from_secs(30);
+pub(crate) const SHOWN: Duration = Duration::from_secs(30);
 
 /// A browser and its driver; both end with [`close`](Self::close).
-pub struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     /// Its one window.
-    pub page: Client,
+    pub(crate) page: Client,
 }
 
 impl Browser {
     /// Starts one.
-    pub async fn open() -> Result<Self> {
+    pub(crate) async fn open() -> Result<Self> {
         let [port] = ports::free()?;
         let driver = Command::new("chromedriver")
             .arg(format!("--port={port}"))
@@ -51,7 +51,7 @@ impl Browser {
     }
 
     /// Ends it.
-    pub async fn close(mut self) -> Result<()> {
+    pub(crate) async fn close(mut self) -> Result<()> {
         let closed = self.page.close().await;
         self.driver.kill()?;
         self.driver.wait()?;
