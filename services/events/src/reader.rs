@@ -11,7 +11,7 @@
 use crate::fnv::Fnv;
 use jiff::Timestamp;
 use mongodb::bson::DateTime;
-use platform::backends::kafka::{CALL_DEADLINE, KafkaCredentials, KafkaError, within};
+use platform::backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within};
 use rskafka::{
     client::partition::{OffsetAt, PartitionClient},
     record::Record,
@@ -218,7 +218,7 @@ impl Reader {
     async fn pass(&mut self, client: PartitionClient, cause: Option<Cause>) -> Result<Read, KafkaError> {
         let wanted = self.next.unwrap_or(0);
         let first = within(CALL_DEADLINE, client.get_offset(OffsetAt::Earliest)).await?;
-        let end = within(CALL_DEADLINE, client.get_offset(OffsetAt::Latest)).await?;
+        let end = kafka::log_end(&client).await?;
         let cause = cause.unwrap_or(if first > wanted {
             Cause::Deleted
         } else {
@@ -267,7 +267,7 @@ async fn is_there(client: &PartitionClient, offset: i64, read: LastRead) -> Resu
             Some((found, record)) => Ok(*found == offset && LastRead::of(record) == read),
             // A new leader may not know yet how far its log is.
             None => {
-                let end = within(CALL_DEADLINE, client.get_offset(OffsetAt::Latest)).await?;
+                let end = kafka::log_end(client).await?;
                 if end > offset {
                     return Err(KafkaError::EndNotKnown);
                 }

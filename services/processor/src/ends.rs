@@ -106,11 +106,7 @@ impl Ends {
         if !self.state().has_to_keep(now) {
             return;
         }
-        let this = self.clone();
-        let kept = self
-            .keeping
-            .detached(async move { this.try_to_keep(now).await })
-            .await;
+        let kept = self.keep_at_once(now).await;
         let mut state = self.state();
         match kept {
             Ok(()) => state.failed_at = None,
@@ -122,16 +118,12 @@ impl Ends {
         }
     }
 
-    /// Keeps what is known although that is not due yet: this process ends.
-    pub(crate) async fn keep_at_last(&self, now: Instant) {
+    /// The same although it is not due yet, as where this process ends.
+    pub(crate) async fn keep_at_once(&self, now: Instant) -> Result<(), MongoError> {
         let this = self.clone();
-        let kept = self
-            .keeping
+        self.keeping
             .detached(async move { this.try_to_keep(now).await })
-            .await;
-        if let Err(error) = kept {
-            tracing::debug!(%error, "cannot keep where the logs end");
-        }
+            .await
     }
 
     async fn try_to_keep(&self, now: Instant) -> Result<(), MongoError> {

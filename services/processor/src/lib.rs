@@ -229,13 +229,14 @@ impl Relay {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        if self.leading_since.is_some() {
-            // What is written from here on is the next relay's.
-            self.ends.keep_at_last(Instant::now()).await;
+        if self.leading_since.is_none() {
+            return;
         }
-        if self.leading_since.is_some()
-            && let Err(error) = self.leases.release(LEASE, &self.owner).await
-        {
+        // What is written from here on is the next relay's.
+        if let Err(error) = self.ends.keep_at_once(Instant::now()).await {
+            tracing::debug!(%error, "cannot keep where the logs end");
+        }
+        if let Err(error) = self.leases.release(LEASE, &self.owner).await {
             tracing::debug!(%error, "lease not released; it will run out");
         }
     }

@@ -123,15 +123,25 @@ async fn a_process_that_wakes_up_after_the_count_accepts_nothing() -> Result<()>
 /// Its buyer has been told that nobody knows, and may have been refused elsewhere since.
 #[tokio::test]
 async fn what_waited_while_a_process_stood_still_is_not_carried_out() -> Result<()> {
+    what_waited_is_not_carried_out_by("order").await
+}
+
+/// Also before it has come to the process that decides.
+#[tokio::test]
+async fn what_waited_while_a_gateway_stood_still_is_not_carried_out() -> Result<()> {
+    what_waited_is_not_carried_out_by("gateway").await
+}
+
+async fn what_waited_is_not_carried_out_by(service: &str) -> Result<()> {
     let world = World::start_with(Confirmation::Payment).await?;
     let shop = Arc::clone(&world.shop);
     shop.product("WAITS", 5, None).await?;
     let order = held(&world, "bob", "k", "WAITS").await?;
-    world.freeze("order").await?;
+    world.freeze(service).await?;
     let waiting = late_wishes(&shop, &order, "WAITS");
     // It goes by its own monotonic clock, and gateways wait for ten seconds.
     tokio::time::sleep(Duration::from_secs(7)).await;
-    world.thaw("order").await?;
+    world.thaw(service).await?;
     for asked in waiting {
         asked.await??.expect_problem(503, "busy")?;
     }
@@ -148,34 +158,6 @@ async fn what_waited_while_a_process_stood_still_is_not_carried_out() -> Result<
     shop.order("ada", "late", "WAITS", 1).await?.expect(201)?;
     let bob = shop.token("bob", Role::Buyer)?;
     ask(&world, &order, "cancel", &bob).await?.expect(200)?;
-    world.check_conservation().await
-}
-
-/// Also before it has come to the process that decides.
-#[tokio::test]
-async fn what_waited_while_a_gateway_stood_still_is_not_carried_out() -> Result<()> {
-    let world = World::start_with(Confirmation::Payment).await?;
-    let shop = Arc::clone(&world.shop);
-    shop.product("HERE", 5, None).await?;
-    let order = held(&world, "bob", "k", "HERE").await?;
-    world.freeze("gateway").await?;
-    let waiting = late_wishes(&shop, &order, "HERE");
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    world.thaw("gateway").await?;
-    for asked in waiting {
-        asked.await??.expect_problem(503, "busy")?;
-    }
-    let as_before = doc! {"_id": &order, "status": "PENDING"};
-    ensure!(world.count_orders(as_before).await? == 1, "it was cancelled");
-    ensure!(
-        world.count_orders(doc! {}).await? == 1,
-        "another one was accepted"
-    );
-    eventually(SETTLED, "orders are accepted again", async || {
-        Ok(shop.order(&somebody(), "k", "HERE", 1).await?.status == 201)
-    })
-    .await?;
-    shop.order("ada", "late", "HERE", 1).await?.expect(201)?;
     world.check_conservation().await
 }
 
