@@ -28,9 +28,27 @@ pub use admin::{Admin, AdminSecret, AdminSource};
 use axum::Router;
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::Database;
-use platform::{clock::Clock, health::Health, http::authorization::Authority, tokens::Signer};
+use platform::{
+    audit, clock::Clock, health::Health, http::authorization::Authority, metrics::Metric, tokens::Signer,
+};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// What the service counts: what people do is in the audit trail, which every process has.
+pub fn metrics() -> Vec<Metric> {
+    audit::show([
+        proof::Purpose::Login.action(),
+        proof::Purpose::PasswordChange.action(),
+        proof::Purpose::Deletion.action(),
+        "register",
+        "logout",
+        "logout_all",
+        "session_end",
+        "service_token",
+        "token_reuse",
+    ]);
+    Vec::new()
+}
 
 /// What the service is built from.
 pub struct Dependencies {

@@ -2,7 +2,7 @@
 
 use crate::{
     outbox::{Entry, Outbox},
-    topics::Topic,
+    topics::{GROUPS, Topic},
 };
 use futures::TryStreamExt;
 use mongodb::{
@@ -11,7 +11,7 @@ use mongodb::{
 };
 use platform::{
     backends::mongo::{MongoError, TransientError},
-    metrics::must,
+    metrics::{Metric, must},
 };
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,15 @@ pub static DEAD_LETTERS: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["group", "topic"]
     ))
 });
+
+/// The metric, with what a group has not given up on as zero.
+pub(crate) fn metric(group: &str) -> Metric {
+    let of_group = GROUPS.iter().filter(|(name, _)| *name == group);
+    for topic in of_group.flat_map(|(_, topics)| topics.iter()) {
+        DEAD_LETTERS.with_label_values(&[group, topic.plain_name()]);
+    }
+    &*DEAD_LETTERS
+}
 
 /// One message that was given up on.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -32,6 +32,40 @@ pub enum LagError {
     Deadline(Duration),
 }
 
+/// Where the lanes stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offsets(HashMap<String, i64>);
+
+impl Offsets {
+    /// As a sale's database has them.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn read(database: &Database) -> mongodb::error::Result<Self> {
+        let lanes = database.collection::<Document>(crate::lanes::COLLECTION);
+        let documents: Vec<Document> = lanes
+            .find(doc! {"offset": {"$exists": true}})
+            .await?
+            .try_collect()
+            .await?;
+        let offset =
+            |lane: Document| Some((lane.get_str("_id").ok()?.to_owned(), lane.get_i64("offset").ok()?));
+        Ok(Self(documents.into_iter().filter_map(offset).collect()))
+    }
+
+    /// The offset of the record that a group handles next.
+    pub fn next(&self, group: &str, topic: Topic, partition: i32) -> i64 {
+        let lane = lane_id(group, topic, partition);
+        self.0.get(&lane).copied().unwrap_or(0)
+    }
+
+    /// Records of a log which ends there that a group has not handled.
+    pub fn behind(&self, group: &str, topic: Topic, partition: i32, end: i64) -> u64 {
+        // An offset beyond the end is one of another log, which has records that nobody has handled: that is no lag of zero.
+        end.abs_diff(self.next(group, topic, partition))
+    }
+}
+
 /// Records that some group has not handled yet, over all lanes of the sale.
 ///
 /// # Errors
@@ -42,8 +76,8 @@ pub async fn total(
     prefix: &str,
 ) -> Result<u64, LagError> {
     let database = database.clone();
-    let offsets: HashMap<String, i64> =
-        mongo::detached(async move { stored_offsets(&database).await.map_err(MongoError::from) }).await?;
+    let offsets =
+        mongo::detached(async move { Offsets::read(&database).await.map_err(MongoError::from) }).await?;
     let latest = ends(credentials, prefix, &Topic::ALL).await?;
     let all = GROUPS
         .iter()
@@ -65,8 +99,8 @@ pub async fn of(
     topic: Topic,
 ) -> Result<u64, LagError> {
     let database = database.clone();
-    let offsets: HashMap<String, i64> =
-        mongo::detached(async move { stored_offsets(&database).await.map_err(MongoError::from) }).await?;
+    let offsets =
+        mongo::detached(async move { Offsets::read(&database).await.map_err(MongoError::from) }).await?;
     let latest = ends(credentials, prefix, &[topic]).await?;
     Ok(behind(&offsets, &latest, group, topic))
 }
@@ -98,36 +132,11 @@ async fn ends(
         .await
 }
 
-fn behind(
-    offsets: &HashMap<String, i64>,
-    ends: &HashMap<(Topic, i32), i64>,
-    group: &str,
-    topic: Topic,
-) -> u64 {
+fn behind(offsets: &Offsets, ends: &HashMap<(Topic, i32), i64>, group: &str, topic: Topic) -> u64 {
     let of_topic = ends.iter().filter(|((t, _), _)| *t == topic);
     of_topic
-        .map(|((_, partition), end)| {
-            let done = offsets
-                .get(&lane_id(group, topic, *partition))
-                .copied()
-                .unwrap_or(0);
-            // An offset beyond the end is one of another log, which has records that nobody has handled: that is no lag of zero.
-            end.abs_diff(done)
-        })
+        .map(|((_, partition), end)| offsets.behind(group, topic, *partition, *end))
         .sum()
-}
-
-async fn stored_offsets(database: &Database) -> mongodb::error::Result<HashMap<String, i64>> {
-    let lanes = database.collection::<Document>(crate::lanes::COLLECTION);
-    let documents: Vec<Document> = lanes
-        .find(doc! {"offset": {"$exists": true}})
-        .await?
-        .try_collect()
-        .await?;
-    Ok(documents
-        .into_iter()
-        .filter_map(|lane| Some((lane.get_str("_id").ok()?.to_owned(), lane.get_i64("offset").ok()?)))
-        .collect())
 }
 
 #[cfg(test)]
@@ -143,11 +152,11 @@ mod tests {
             ((Topic::OrderStatus, 0), 1_000),
         ]);
         let behind = |group: &str, offsets: &[(&str, i32, i64)]| {
-            let offsets: HashMap<String, i64> = offsets
+            let offsets = offsets
                 .iter()
                 .map(|(group, partition, offset)| (lane_id(group, topic, *partition), *offset))
                 .collect();
-            super::behind(&offsets, &ends, group, topic)
+            super::behind(&Offsets(offsets), &ends, group, topic)
         };
         let ours = "inventory";
         assert_eq!(behind(ours, &[(ours, 0, 10), (ours, 1, 4)]), 0);

@@ -24,4 +24,14 @@ pub mod reader;
 pub mod topics;
 
 pub use message::{Message, Payload};
-pub use topics::Topic;
+pub use topics::{GROUPS, Topic};
+
+use platform::metrics::Metric;
+
+/// What a worker of a group counts.
+pub fn metrics(group: &str) -> Vec<Metric> {
+    let mut all = lanes::metrics(group);
+    all.push(losses::metric(group));
+    all.push(dead_letters::metric(group));
+    all
+}

@@ -14,7 +14,7 @@ use mongodb::{
     bson::{DateTime, Document, doc},
     error::Error,
 };
-use platform::metrics::must;
+use platform::metrics::{Metric, must};
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
@@ -27,6 +27,14 @@ pub static LOSSES: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["group", "cause"]
     ))
 });
+
+/// The metric, with what a group has not lost as zero.
+pub fn metric(group: &str) -> Metric {
+    for cause in Cause::ALL {
+        LOSSES.with_label_values(&[group, cause.as_str()]);
+    }
+    &*LOSSES
+}
 
 /// The most that are looked at at once: one for each lane and more.
 const PAGE: i64 = 1_000;

@@ -52,6 +52,15 @@ impl Next {
     }
 }
 
+/// What waits in an outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many entries.
+    pub entries: u64,
+    /// When the oldest of them was written; `None` where there is none, or it does not say.
+    pub oldest: Option<DateTime>,
+}
+
 /// The outbox of one sale.
 #[derive(Debug, Clone)]
 pub struct Outbox {
@@ -165,6 +174,24 @@ impl Outbox {
     pub async fn has(&self, topic: Topic) -> mongodb::error::Result<bool> {
         let of_topic = doc! {"type": topic.plain_name()};
         Ok(self.entries.find_one(of_topic).await?.is_some())
+    }
+
+    /// What waits at this moment, at the same cost however much that is.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub async fn waiting(&self) -> mongodb::error::Result<Waiting> {
+        let oldest = self
+            .entries
+            .clone_with_type::<Document>()
+            .find_one(doc! {})
+            .sort(doc! {"_id": 1})
+            .projection(doc! {"createdAt": 1})
+            .await?;
+        Ok(Waiting {
+            entries: self.entries.estimated_document_count().await?,
+            oldest: oldest.and_then(|entry| entry.get_datetime("createdAt").ok().copied()),
+        })
     }
 
     /// Entries waiting, as the caller's transaction sees it.

@@ -84,6 +84,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All there are.
+    pub(crate) const ALL: [Self; 4] = [Self::Replaced, Self::CutOff, Self::Deleted, Self::Unread];
+
     /// The name that metrics use.
     pub fn as_str(self) -> &'static str {
         match self {

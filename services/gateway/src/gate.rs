@@ -11,9 +11,9 @@
 //! accepted. So does whoever has bought as many as a customer may, as far as the gate knows: it remembers what it has
 //! seen accepted. The order service decides, which also knows what was given back.
 
-use crate::scripts::Script;
+use crate::scripts::{self, Script};
 use fred::{clients::Client, error::Error};
-use platform::gate::GateKeys;
+use platform::{gate::GateKeys, metrics::Metric};
 use sale::{ProductId, UserId};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
@@ -80,15 +80,18 @@ end
 return {1}
 ";
 /// What takes the units of an order.
-static TAKE_NOW: LazyLock<Script> = LazyLock::new(|| Script::new(format!("{LOOK}{CHECK}{MARK}{TAKE}")));
+static TAKE_NOW: LazyLock<Script> =
+    LazyLock::new(|| Script::new("take", format!("{LOOK}{CHECK}{MARK}{TAKE}")));
 /// What takes none, and asks for none: whether there are any is not why such an order is refused.
-static TAKE_LATER: LazyLock<Script> = LazyLock::new(|| Script::new(format!("{LOOK}{MARK}return {{4}}")));
+static TAKE_LATER: LazyLock<Script> =
+    LazyLock::new(|| Script::new("look", format!("{LOOK}{MARK}return {{4}}")));
 /// KEYS: as above. ARGV: 1 to drop the marker, 2 to give back only if no repeat has used it (the repeat made the order, or may have, and
 /// has no units of its own), 3 for both, seconds of doubt (0 to leave it, -1 to end it), this order's name, then for each product its id,
 /// what comes back to its count, and how many more of it the user has bought.
 /// A marker that a repeat has used stays: the repeat may be accepted where the first try was refused.
 static SETTLE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
+        "settle",
         r"
 if (ARGV[1] == '1' or ARGV[1] == '3') and redis.call('GET', KEYS[1]) == 'once' then redis.call('DEL', KEYS[1]) end
 if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
@@ -114,6 +117,7 @@ return 1
 /// there, and 5 or 6 as above.
 static KNOWS: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
+        "knows",
         r"
 if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
 local markers = redis.call('GET', KEYS[2])
@@ -123,6 +127,14 @@ return 5
 ",
     )
 });
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    for script in [&*TAKE_NOW, &*TAKE_LATER, &*SETTLE, &*KNOWS] {
+        script.show();
+    }
+    scripts::metrics()
+}
 
 /// The counts of a sale.
 #[derive(Debug, Clone)]

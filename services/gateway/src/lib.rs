@@ -44,6 +44,7 @@ use platform::{
         problem::{Code, Problem},
         server,
     },
+    metrics::Metric,
     standstill::Standstill,
 };
 use sale::limits::{LimitedRoute, Verdict};
@@ -52,6 +53,14 @@ use std::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+
+/// What the service counts.
+pub fn metrics() -> Vec<Metric> {
+    let mut all = orders::metrics();
+    all.extend(gate::metrics());
+    all.extend(one_address::metrics());
+    all
+}
 
 /// What the service is built from.
 pub struct Dependencies {

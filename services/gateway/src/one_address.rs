@@ -1,7 +1,7 @@
 //! Notices when nearly all requests seem to come from one address: then it is not the buyers' addresses that are
 //! counted but that of a proxy or node in front, and all buyers share one budget.
 
-use platform::metrics::must;
+use platform::metrics::{Metric, must};
 use prometheus::{Gauge, register_gauge};
 use std::{
     net::IpAddr,
@@ -24,6 +24,11 @@ static SHARE: LazyLock<Gauge> = LazyLock::new(|| {
         "The part of the last minute's requests that came from the one address with the most; 0 below 200 requests."
     ))
 });
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*SHARE]
+}
 
 /// Counts requests by address, in the space of two addresses.
 #[derive(Debug)]

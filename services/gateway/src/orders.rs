@@ -20,7 +20,7 @@ use platform::{
         idempotency, is_json,
         problem::{Code, Problem},
     },
-    metrics::must,
+    metrics::{Metric, must},
     retry::Backoff,
 };
 use prometheus::{IntCounterVec, register_int_counter_vec};
@@ -46,6 +46,43 @@ static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     ))
 });
 
+/// Why an order may not be accepted.
+const REFUSALS: [Code; 17] = [
+    Code::InvalidRequest,
+    Code::Unauthenticated,
+    Code::Forbidden,
+    Code::HttpsRequired,
+    Code::NotFound,
+    Code::SoldOut,
+    Code::UnitsHeld,
+    Code::SaleNotOpen,
+    Code::SaleClosed,
+    Code::SaleHalted,
+    Code::CustomerLimit,
+    Code::PayloadTooLarge,
+    Code::UnsupportedMediaType,
+    Code::IdempotencyKeyReused,
+    Code::RateLimited,
+    Code::Internal,
+    Code::Busy,
+];
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    for code in REFUSALS {
+        REFUSED.with_label_values(&[&name(code)]);
+    }
+    vec![&*REFUSED]
+}
+
+/// A code as it is on the wire.
+fn name(code: Code) -> String {
+    let value = serde_json::to_value(code).ok();
+    value
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
 /// A body as the order service takes it: for one that it will refuse, nothing may be taken from others.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,11 +101,7 @@ struct WantedItem {
 /// Counts an order that was not accepted.
 pub(crate) fn count_refusal(gateway: &Gateway, route: LimitedRoute, code: Code) {
     if route == LimitedRoute::Orders {
-        let name = serde_json::to_value(code)
-            .ok()
-            .and_then(|v| v.as_str().map(str::to_owned))
-            .unwrap_or_default();
-        REFUSED.with_label_values(&[&name]).inc();
+        REFUSED.with_label_values(&[&name(code)]).inc();
         gateway.refused.fetch_add(1, Ordering::Relaxed);
     }
 }

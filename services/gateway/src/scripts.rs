@@ -11,24 +11,67 @@ use fred::{
     types::{FromValue, MultipleKeys, MultipleValues},
     util::sha1_hash,
 };
-use platform::gate::{self, GateKeys};
+use platform::{
+    gate::{self, GateKeys},
+    metrics::{Metric, must},
+};
+use prometheus::{HistogramVec, register_histogram_vec};
+use std::{sync::LazyLock, time::Instant};
+
+static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "quicksale_gate_script_duration_seconds",
+        "Seconds until Redis has answered a script of the gate, by what it does; errors included.",
+        &["script"],
+        vec![
+            0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
+        ]
+    ))
+});
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*SECONDS]
+}
 
 /// A script and its name.
 #[derive(Debug)]
 pub(crate) struct Script {
+    /// What it does, as metrics name it.
+    name: &'static str,
     text: String,
     hash: String,
 }
 
 impl Script {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(name: &'static str, text: impl Into<String>) -> Self {
         let text = text.into();
         let hash = sha1_hash(&text);
-        Self { text, hash }
+        Self { name, text, hash }
+    }
+
+    /// Shows it as one that has not run yet.
+    pub(crate) fn show(&self) {
+        SECONDS.with_label_values(&[self.name]);
     }
 
     /// Runs it.
     pub(crate) async fn run<R: FromValue>(
+        &self,
+        redis: &Client,
+        names: &GateKeys,
+        keys: Vec<String>,
+        arguments: Vec<String>,
+    ) -> Result<R, Error> {
+        let begun = Instant::now();
+        let answer = self.answer(redis, names, keys, arguments).await;
+        SECONDS
+            .with_label_values(&[self.name])
+            .observe(begun.elapsed().as_secs_f64());
+        answer
+    }
+
+    async fn answer<R: FromValue>(
         &self,
         redis: &Client,
         names: &GateKeys,

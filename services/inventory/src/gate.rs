@@ -19,7 +19,7 @@ use fred::{
 use platform::{
     backends::mongo::{self, MongoError},
     gate::{GateKeys, SAID_FOR_SECONDS},
-    metrics::must,
+    metrics::{Metric, must},
     rounds::Rounds,
 };
 use prometheus::{IntCounterVec, register_int_counter_vec};
@@ -52,6 +52,14 @@ static CORRECTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["direction"]
     ))
 });
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    for direction in ["up", "down"] {
+        CORRECTED.with_label_values(&[direction]);
+    }
+    vec![&*CORRECTED]
+}
 
 /// The counts of one sale.
 #[derive(Debug, Clone)]
@@ -164,7 +172,6 @@ impl Gate {
 
 /// Keeps the counts right until the process ends.
 pub async fn keep(gate: Gate, store: Store, on_the_way: OnTheWay, stop: CancellationToken) {
-    LazyLock::force(&CORRECTED);
     let mut looks: HashMap<ProductId, Look> = HashMap::new();
     let mut turns: u32 = 0;
     let mut rounds = Rounds::every(EVERY, &stop);

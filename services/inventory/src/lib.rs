@@ -36,9 +36,19 @@ use platform::{
     config::Config,
     health::Health,
     http::authorization::Authority,
+    metrics::Metric,
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// What the service counts.
+pub fn metrics() -> Vec<Metric> {
+    let mut all = audit::watch::metrics();
+    all.extend(gate::metrics());
+    all.extend(unsettled::metrics());
+    all.extend(events::metrics(settle::GROUP));
+    all
+}
 
 /// What the service is built from.
 pub struct Dependencies {

@@ -1,7 +1,7 @@
 //! What is on its way between the parts of a sale: messages that wait in the outbox, records that no lane has handled, and what a broker
 //! has lost and nobody has said again.
 
-use crate::store::Store;
+use crate::{settle::GROUP, store::Store};
 use events::{Topic, lag, lag::LagError, losses::Losses};
 use futures::TryStreamExt;
 use mongodb::{
@@ -19,8 +19,6 @@ use std::{collections::HashSet, time::Duration};
 
 /// How long it may take to find out whether orders are on their way.
 const PROOF: Duration = Duration::from_secs(2);
-/// The group that reserves the units of new orders.
-const GROUP: &str = "inventory";
 /// The most waiting messages whose orders are looked up one by one.
 const MOST_UNSENT: usize = 100_000;
 

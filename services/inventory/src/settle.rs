@@ -40,12 +40,15 @@ impl Settle {
     }
 }
 
+/// The group that moves units.
+pub(crate) const GROUP: &str = "inventory";
+
 impl Handler for Settle {
     /// Units that are for sale again.
     type Effect = BTreeMap<ProductId, u64>;
 
     fn group(&self) -> &'static str {
-        "inventory"
+        GROUP
     }
 
     fn topics(&self) -> &'static [Topic] {

@@ -16,7 +16,7 @@ use mongodb::{
 use platform::{
     backends::mongo::{Aside, MongoError, OneAtATime, Read},
     clock::Clock,
-    metrics::must,
+    metrics::{Metric, must},
     rounds::Rounds,
 };
 use prometheus::{IntCounter, register_int_counter};
@@ -44,9 +44,13 @@ static ASKED_AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
     ))
 });
 
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*ASKED_AGAIN]
+}
+
 /// Asks until the process ends. Every replica may do it: who asks about a hold moves the time of the next asking.
 pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
-    LazyLock::force(&ASKED_AGAIN);
     let mut rounds = Rounds::every(EVERY, &stop);
     let (alone, mut aside) = (OneAtATime::default(), Aside::new(Instant::now()));
     while rounds.another().await {

@@ -4,7 +4,7 @@
 //! ways; so the hub remembers recent pushes and hands them to new sockets, which drop what they have sent already.
 
 use crate::store::Notification;
-use platform::metrics::must;
+use platform::metrics::{Metric, must};
 use prometheus::{IntCounter, IntGauge, register_int_counter, register_int_gauge};
 use sale::UserId;
 use std::{
@@ -46,6 +46,11 @@ static CUT_OFF: LazyLock<IntCounter> = LazyLock::new(|| {
         "Sockets closed because they did not keep up, or pushes may have been missed."
     ))
 });
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*SOCKETS, &*PUSHED, &*REPLACED, &*CUT_OFF]
+}
 
 /// The sockets of this process.
 #[derive(Debug, Default)]
@@ -199,12 +204,12 @@ impl Hub {
         CUT_OFF.inc_by(sockets.values().map(|of_one| of_one.len() as u64).sum());
     }
 
-    /// Hands a notification to its user's sockets.
-    pub fn push(&self, notification: &Notification) {
+    /// Hands a notification to its user's sockets, and says how many these are.
+    pub fn push(&self, notification: &Notification) -> usize {
         let mut state = self.lock();
         state.recent.add(notification.clone(), Instant::now());
         let Some(sockets) = state.sockets.get_mut(&notification.user_id) else {
-            return;
+            return 0;
         };
         sockets.retain(|socket| match socket.pushes.try_send(notification.clone()) {
             Ok(()) => {
@@ -217,6 +222,7 @@ impl Hub {
                 false
             }
         });
+        sockets.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -31,9 +31,18 @@ use platform::{
     config::Config,
     health::Health,
     http::{authorization::Authority, https},
+    metrics::Metric,
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// What the service counts.
+pub fn metrics() -> Vec<Metric> {
+    let mut all = hub::metrics();
+    all.extend(tail::metrics());
+    all.extend(events::metrics(record::GROUP));
+    all
+}
 
 /// What the service is built from.
 pub struct Dependencies {
@@ -109,12 +118,15 @@ pub fn build(deps: Dependencies) -> Service {
         deps.health.gate("notification indexes"),
         deps.stop.clone(),
     );
-    let tail = tail::run(
-        Arc::clone(&hub),
-        store.clone(),
-        LaneStore::new(&database),
-        deps.kafka,
-        deps.config.kafka.clone(),
+    let tail = tail::Tail {
+        hub: Arc::clone(&hub),
+        store: store.clone(),
+        lanes: LaneStore::new(&database),
+        credentials: deps.kafka,
+        config: deps.config.kafka.clone(),
+        clock: deps.clock.clone(),
+    };
+    let tail = tail.run(
         deps.health.gate("where order.status is stored up to"),
         deps.stop.clone(),
     );

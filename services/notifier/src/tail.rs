@@ -18,14 +18,17 @@ use platform::{
         kafka::KafkaCredentials,
         mongo::{self, MongoError},
     },
+    clock::Clock,
     config::Kafka,
     health::ReadinessGate,
+    metrics::{Metric, must},
     retry::Backoff,
 };
+use prometheus::{Histogram, register_histogram};
 use rskafka::record::Record;
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
@@ -40,6 +43,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How far they may be behind. Then the store tells more than they do, and sockets are asked to connect again and read it.
 const BEHIND: Duration = Duration::from_secs(30);
 
+static DELAY: LazyLock<Histogram> = LazyLock::new(|| {
+    must(register_histogram!(
+        "quicksale_push_delay_seconds",
+        "Seconds from an order's change until its buyer's sockets are handed the news, by the clocks of the two processes; of buyers who listen.",
+        vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
+    ))
+});
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*DELAY]
+}
+
 /// One partition of `order.status`.
 #[derive(Debug)]
 struct Partition {
@@ -48,54 +64,68 @@ struct Partition {
     credentials: KafkaCredentials,
     topic: String,
     number: i32,
+    clock: Clock,
     /// The offset of the record that is pushed next.
     pushed: Arc<AtomicI64>,
 }
 
-/// Reads until the process ends; releases the gate once nothing can be missed any more.
-pub async fn run(
-    hub: Arc<Hub>,
-    store: Store,
-    lanes: LaneStore,
-    credentials: KafkaCredentials,
-    config: Kafka,
-    ready: ReadinessGate,
-    stop: CancellationToken,
-) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = follow_all(hub, store, lanes, credentials, config, ready) => {}
-    }
+/// What is read, and for whom.
+#[derive(Debug)]
+pub struct Tail {
+    /// The sockets of this process.
+    pub hub: Arc<Hub>,
+    /// What they have been told before.
+    pub store: Store,
+    /// Where the lanes stand.
+    pub lanes: LaneStore,
+    /// Kafka.
+    pub credentials: KafkaCredentials,
+    /// The sale's topics.
+    pub config: Kafka,
+    /// What delays are measured by.
+    pub clock: Clock,
 }
 
-async fn follow_all(
-    hub: Arc<Hub>,
-    store: Store,
-    lanes: LaneStore,
-    credentials: KafkaCredentials,
-    config: Kafka,
-    ready: ReadinessGate,
-) {
-    let stored = stored(&lanes, config.partitions, ready).await;
-    hub.cut_off_all();
-    let topic = format!("{}{}", config.topic_prefix, Topic::OrderStatus.plain_name());
-    let mut readers = JoinSet::new();
-    let begin = |lane: &Option<Lease>| Arc::new(AtomicI64::new(lane.map_or(0, |lane| lane.offset)));
-    let pushed: Vec<Arc<AtomicI64>> = stored.iter().map(begin).collect();
-    for ((number, from), pushed) in (0..config.partitions).zip(stored).zip(&pushed) {
-        let partition = Partition {
-            hub: Arc::clone(&hub),
-            store: store.clone(),
-            credentials: credentials.clone(),
-            topic: topic.clone(),
-            number,
-            pushed: Arc::clone(pushed),
-        };
-        readers.spawn(async move { partition.follow(from).await });
+impl Tail {
+    /// Reads until the process ends; releases the gate once nothing can be missed any more.
+    pub async fn run(self, ready: ReadinessGate, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow_all(ready) => {}
+        }
     }
-    readers.spawn(keep_up(hub, lanes, pushed));
-    if let Some(ended) = readers.join_next().await {
-        tracing::error!(?ended, "a reader of order.status ended");
+
+    async fn follow_all(self, ready: ReadinessGate) {
+        let Self {
+            hub,
+            store,
+            lanes,
+            credentials,
+            config,
+            clock,
+        } = self;
+        let stored = stored(&lanes, config.partitions, ready).await;
+        hub.cut_off_all();
+        let topic = format!("{}{}", config.topic_prefix, Topic::OrderStatus.plain_name());
+        let mut readers = JoinSet::new();
+        let begin = |lane: &Option<Lease>| Arc::new(AtomicI64::new(lane.map_or(0, |lane| lane.offset)));
+        let pushed: Vec<Arc<AtomicI64>> = stored.iter().map(begin).collect();
+        for ((number, from), pushed) in (0..config.partitions).zip(stored).zip(&pushed) {
+            let partition = Partition {
+                hub: Arc::clone(&hub),
+                store: store.clone(),
+                credentials: credentials.clone(),
+                topic: topic.clone(),
+                clock: clock.clone(),
+                number,
+                pushed: Arc::clone(pushed),
+            };
+            readers.spawn(async move { partition.follow(from).await });
+        }
+        readers.spawn(keep_up(hub, lanes, pushed));
+        if let Some(ended) = readers.join_next().await {
+            tracing::error!(?ended, "a reader of order.status ended");
+        }
     }
 }
 
@@ -220,7 +250,12 @@ impl Partition {
             && let Some(notification) = Notification::of(&message)
             && (!notification.again || self.has_not_heard(&notification).await)
         {
-            self.hub.push(&notification);
+            let sockets = self.hub.push(&notification);
+            if sockets > 0 {
+                let since = self.clock.now().as_millisecond() - notification.created_at.timestamp_millis();
+                // Another clock may be ahead.
+                DELAY.observe(since.max(0) as f64 / 1_000.0);
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use platform::{
     backends::mongo::{MongoError, Read, TransientError},
     control::Control,
     health::Work,
-    metrics::must,
+    metrics::{Metric, must},
     retry::Backoff,
 };
 use prometheus::{IntCounter, register_int_counter};
@@ -54,6 +54,11 @@ static ACCEPTED: LazyLock<IntCounter> = LazyLock::new(|| {
         "Orders accepted."
     ))
 });
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*ACCEPTED]
+}
 
 /// An order as it was asked for, checked and priced.
 #[derive(Debug, Clone)]
@@ -125,9 +130,8 @@ pub fn start(
     signs: Work,
     stop: CancellationToken,
 ) -> (Acceptor, impl Future<Output = ()>) {
-    let (batcher, requests) = batcher::queue();
+    let (batcher, requests) = batcher::queue(batcher::Name::Accept);
     let serving = Serving {
-        name: "accept",
         batch: BATCH,
         deadline: batcher::DEADLINE,
         signs,

@@ -3,8 +3,14 @@
 //! A commit costs an `fdatasync`, some milliseconds, whether it holds one order or hundreds. So requests of a kind wait in a bounded
 //! queue, and one task of the process serves it.
 
-use platform::{health::Work, metrics::must};
-use prometheus::{HistogramVec, register_histogram_vec};
+use platform::{
+    health::Work,
+    metrics::{Metric, must},
+};
+use prometheus::{
+    HistogramVec, IntCounterVec, IntGaugeVec, register_histogram_vec, register_int_counter_vec,
+    register_int_gauge_vec,
+};
 use std::{future::Future, sync::LazyLock, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -27,15 +33,62 @@ static BATCH_SIZE: LazyLock<HistogramVec> = LazyLock::new(|| {
     ))
 });
 
+static WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    must(register_int_gauge_vec!(
+        "quicksale_order_queue",
+        "Requests that were left waiting when the last batch was taken, by what they ask for; 2,048 at the most.",
+        &["work"]
+    ))
+});
+static TURNED_AWAY: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "quicksale_order_queue_refused_total",
+        "Requests that were told to come back (busy), because the queue was full or their answer did not come in time, by what they ask for.",
+        &["work"]
+    ))
+});
+
+/// The work that is done in batches, as metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// Accepting orders.
+    Accept,
+    /// Deciding about orders.
+    Decide,
+}
+
+impl Name {
+    const ALL: [Self; 2] = [Self::Accept, Self::Decide];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Decide => "decide",
+        }
+    }
+}
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    for name in Name::ALL.map(Name::as_str) {
+        BATCH_SIZE.with_label_values(&[name]);
+        WAITING.with_label_values(&[name]);
+        TURNED_AWAY.with_label_values(&[name]);
+    }
+    vec![&*BATCH_SIZE, &*WAITING, &*TURNED_AWAY]
+}
+
 /// Hands requests to the task that serves them.
 #[derive(Debug)]
 pub(crate) struct Batcher<R, A> {
+    name: Name,
     queue: mpsc::Sender<Waiting<R, A>>,
 }
 
 impl<R, A> Clone for Batcher<R, A> {
     fn clone(&self) -> Self {
         Self {
+            name: self.name,
             queue: self.queue.clone(),
         }
     }
@@ -43,7 +96,10 @@ impl<R, A> Clone for Batcher<R, A> {
 
 /// The requests that wait.
 #[derive(Debug)]
-pub(crate) struct Requests<R, A>(mpsc::Receiver<Waiting<R, A>>);
+pub(crate) struct Requests<R, A> {
+    name: Name,
+    queue: mpsc::Receiver<Waiting<R, A>>,
+}
 
 #[derive(Debug)]
 struct Waiting<R, A> {
@@ -53,8 +109,6 @@ struct Waiting<R, A> {
 
 /// What is served, and how.
 pub(crate) struct Serving {
-    /// Its name among the metrics.
-    pub(crate) name: &'static str,
     /// Requests in one transaction.
     pub(crate) batch: usize,
     /// How long the next batch waits for this one: [`DEADLINE`] outside of tests.
@@ -66,15 +120,23 @@ pub(crate) struct Serving {
 }
 
 /// A queue of requests, from both ends.
-pub(crate) fn queue<R, A>() -> (Batcher<R, A>, Requests<R, A>) {
+pub(crate) fn queue<R, A>(name: Name) -> (Batcher<R, A>, Requests<R, A>) {
     let (queue, waiting) = mpsc::channel(QUEUE);
-    (Batcher { queue }, Requests(waiting))
+    (Batcher { name, queue }, Requests { name, queue: waiting })
 }
 
 impl<R, A> Batcher<R, A> {
     /// Waits for the answer to a request. Without one, too many wait or the database does not answer: the request may still be
     /// carried through.
     pub(crate) async fn ask(&self, request: R) -> Option<A> {
+        let answer = self.answer(request).await;
+        if answer.is_none() {
+            TURNED_AWAY.with_label_values(&[self.name.as_str()]).inc();
+        }
+        answer
+    }
+
+    async fn answer(&self, request: R) -> Option<A> {
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(Waiting { request, answer }).ok()?;
         tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
@@ -92,25 +154,29 @@ where
     where
         F: Future<Output = Vec<A>> + Send + 'static,
     {
+        let name = self.name.as_str();
         let Serving {
-            name,
             batch: largest,
             deadline,
             signs,
             stop,
         } = serving;
-        let size = BATCH_SIZE.with_label_values(&[name]);
+        let (size, left) = (
+            BATCH_SIZE.with_label_values(&[name]),
+            WAITING.with_label_values(&[name]),
+        );
         let mut batch = Vec::with_capacity(largest);
         loop {
             let received = tokio::select! {
                 biased;
-                received = self.0.recv_many(&mut batch, largest) => received,
+                received = self.queue.recv_many(&mut batch, largest) => received,
                 // The server answers its last requests before it ends; an empty queue is the end.
                 () = stop.cancelled() => return,
             };
             if received == 0 {
                 return;
             }
+            left.set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
             // A request that has given up waiting must not cost a write.
             batch.retain(|waiting| !waiting.answer.is_closed());
             if batch.is_empty() {
@@ -152,9 +218,8 @@ mod tests {
     #[tokio::test]
     async fn a_batch_without_an_end_keeps_the_next_one_for_so_long_and_no_longer() {
         let stop = CancellationToken::new();
-        let (batcher, requests) = queue::<u32, u32>();
+        let (batcher, requests) = queue::<u32, u32>(Name::Accept);
         let serving = Serving {
-            name: "test",
             batch: 8,
             deadline: Duration::from_millis(50),
             signs: Health::new(stop.clone()).work("test"),

@@ -5,6 +5,7 @@
 use crate::{
     batcher::{self, Batcher, PATIENCE, Serving},
     document::Order,
+    ended::Ended,
     follow::status_message,
     steps::{self, Step, Target, time},
     store::{Found, Store},
@@ -91,9 +92,8 @@ pub fn start(
     signs: Work,
     stop: CancellationToken,
 ) -> (Decider, impl Future<Output = ()>) {
-    let (batcher, requests) = batcher::queue();
+    let (batcher, requests) = batcher::queue(batcher::Name::Decide);
     let serving = Serving {
-        name: "decide",
         batch: BATCH,
         deadline: batcher::DEADLINE,
         signs,
@@ -117,6 +117,13 @@ async fn commit(store: &Store, requests: Vec<Request>, by: By, now: Timestamp) -
         match write(store, requests[from..to].into(), by, now).await {
             Ok(answers) => {
                 is_there = true;
+                for answer in answers.iter().flatten() {
+                    if let Decided::Done(order) = answer
+                        && let Some(ended) = Ended::of(order, order.status, now)
+                    {
+                        ended.count();
+                    }
+                }
                 for (place, answer) in decided[from..to].iter_mut().zip(answers) {
                     *place = answer;
                 }

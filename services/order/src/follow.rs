@@ -2,6 +2,7 @@
 
 use crate::{
     document::Order,
+    ended::Ended,
     resend,
     steps::{self, Step, Target, time},
     store::{Found, Store},
@@ -156,11 +157,14 @@ pub(crate) fn status_message(order: &Order, now: Timestamp) -> Message {
     Message::new(order.id.clone(), now, order.traceparent.clone(), payload)
 }
 
+/// The group that reads what inventory says.
+pub(crate) const GROUP: &str = "order";
+
 impl Handler for Follow {
-    type Effect = ();
+    type Effect = Vec<Ended>;
 
     fn group(&self) -> &'static str {
-        "order"
+        GROUP
     }
 
     fn topics(&self) -> &'static [Topic] {
@@ -171,7 +175,7 @@ impl Handler for Follow {
         &'s self,
         session: &'s mut ClientSession,
         messages: &'s [Message],
-    ) -> BoxFuture<'s, Result<(), ApplyError>> {
+    ) -> BoxFuture<'s, Result<Self::Effect, ApplyError>> {
         async move {
             let ids: Vec<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
             let Found {
@@ -185,8 +189,8 @@ impl Handler for Follow {
             let mut news = unheard(&messages, &orders, now);
             let steps = self.steps(&messages, &mut orders, now);
             steps::write(&self.store.orders, session, &steps, now).await?;
-            let ended = steps.iter().map(|step| step.to.state.status);
-            self.store.tally.count(session, By::Lane, ended).await?;
+            let statuses = steps.iter().map(|step| step.to.state.status);
+            self.store.tally.count(session, By::Lane, statuses).await?;
             for step in steps.iter().filter(|step| step.to.is_news()) {
                 let Some(order) = orders.get(&step.order) else {
                     continue;
@@ -199,8 +203,16 @@ impl Handler for Follow {
                 news.push(status_message(order, now));
             }
             self.store.outbox.append(session, &news).await?;
-            Ok(())
+            let ended = steps
+                .iter()
+                .filter_map(|step| Ended::of(orders.get(&step.order)?, step.to.state.status, now));
+            Ok(ended.collect())
         }
         .boxed()
+    }
+
+    fn committed(&self, effect: Self::Effect) -> BoxFuture<'_, ()> {
+        effect.into_iter().for_each(Ended::count);
+        std::future::ready(()).boxed()
     }
 }

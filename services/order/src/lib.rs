@@ -14,9 +14,11 @@ mod batcher;
 pub mod catalogue;
 pub mod decide;
 pub mod document;
+mod ended;
 pub mod expiry;
 pub mod fence;
 pub mod follow;
+mod pending;
 pub mod reminder;
 pub mod resend;
 pub mod routes;
@@ -42,10 +44,23 @@ use platform::{
     control::Control,
     health::Health,
     http::authorization::Authority,
+    metrics::Metric,
     standstill::Standstill,
 };
 use std::{sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
+
+/// What the service counts.
+pub fn metrics() -> Vec<Metric> {
+    let mut all = accept::metrics();
+    all.extend(ended::metrics());
+    all.extend(pending::metrics());
+    all.extend(batcher::metrics());
+    all.extend(reminder::metrics());
+    all.extend(resend::metrics());
+    all.extend(events::metrics(follow::GROUP));
+    all
+}
 
 /// What the service is built from.
 pub struct Dependencies {
@@ -133,6 +148,7 @@ pub fn build(deps: Dependencies) -> Service {
         .refresh_until(deps.health.gate("catalogue"), deps.stop.clone());
     let letters = DeadLetters::new(&deps.database);
     let standstill = Standstill::new(Instant::now());
+    let pending = pending::run(store.clone(), fence.clone(), deps.stop.clone());
     let settlement = settlement::Settlement::new(
         store.clone(),
         fence,
@@ -168,6 +184,7 @@ pub fn build(deps: Dependencies) -> Service {
         ),
         ("order resending", resend.run(deps.stop.clone()).boxed()),
         ("order lanes", worker.run(deps.stop).boxed()),
+        ("orders pending", pending.boxed()),
         ("order catalogue", refresh.boxed()),
     ];
     Service {

@@ -20,7 +20,7 @@ use mongodb::{
 use platform::{
     backends::mongo::{Aside, MongoError, OneAtATime},
     clock::Clock,
-    metrics::must,
+    metrics::{Metric, must},
     rounds::Rounds,
 };
 use prometheus::{IntCounter, register_int_counter};
@@ -53,6 +53,11 @@ static ASKED_AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
     ))
 });
 
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*ASKED_AGAIN]
+}
+
 /// When inventory is asked about an order that it was asked about so often.
 pub(crate) fn ask_at(now: Timestamp, asked: i32) -> DateTime {
     let doubled = u32::try_from(asked)
@@ -79,7 +84,6 @@ pub(crate) fn unanswered() -> Document {
 
 /// Asks until the process ends. Every replica may do it: who asks about an order moves the time of the next asking.
 pub async fn run(store: Store, clock: Clock, stop: CancellationToken) {
-    LazyLock::force(&ASKED_AGAIN);
     let mut rounds = Rounds::every(EVERY, &stop);
     let (alone, mut aside) = (OneAtATime::default(), Aside::new(Instant::now()));
     while rounds.another().await {

@@ -22,7 +22,7 @@ use mongodb::{
 use platform::{
     backends::mongo::{self, MongoError, Read},
     clock::Clock,
-    metrics::must,
+    metrics::{Metric, must},
     retry::Backoff,
     rounds::Rounds,
 };
@@ -61,6 +61,11 @@ static SAID_AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
     ))
 });
 
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*SAID_AGAIN]
+}
+
 /// Says again what was lost, for as long as the process lasts.
 #[derive(Debug, Clone)]
 pub struct Resend {
@@ -87,7 +92,6 @@ impl Resend {
 
     /// Works until the process ends.
     pub async fn run(self, stop: CancellationToken) {
-        LazyLock::force(&SAID_AGAIN);
         let mut rounds = Rounds::every(EVERY, &stop);
         while rounds.another().await {
             if let Err(error) = self.mend_all(&stop).await {

@@ -62,13 +62,6 @@ impl Ends {
     }
 }
 
-const ENDS: [OrderStatus; 4] = [
-    OrderStatus::Confirmed,
-    OrderStatus::Failed,
-    OrderStatus::Cancelled,
-    OrderStatus::Expired,
-];
-
 impl Tally {
     /// The counts in a sale's database, for a process whose name no other has or had.
     pub fn new(database: &Database, process: &str) -> Self {
@@ -121,7 +114,7 @@ impl Tally {
         let all: Vec<Document> = cursor.stream(session).try_collect().await?;
         let mut ends = Ends::default();
         for counted in all {
-            for status in ENDS {
+            for status in OrderStatus::ENDS {
                 let orders = whole_number(&counted, status.as_str())?;
                 ends.add(status, orders.unsigned_abs());
             }

@@ -4,7 +4,7 @@
 //! password, a token or a whole address of a person: write e-mail addresses by [`masked_email`]; the network address is
 //! masked here.
 
-use crate::metrics::must;
+use crate::metrics::{Metric, must};
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -37,12 +37,28 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    const ALL: [Self; 4] = [Self::Done, Self::Refused, Self::Throttled, Self::Failed];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Refused => "refused",
             Self::Throttled => "throttled",
             Self::Failed => "failed",
+        }
+    }
+}
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*EVENTS]
+}
+
+/// Shows actions that nobody has tried yet as counted zero times.
+pub fn show(actions: impl IntoIterator<Item = &'static str>) {
+    for action in actions {
+        for outcome in Outcome::ALL {
+            EVENTS.with_label_values(&[action, outcome.as_str()]);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! cannot do its work, since something that it needs is away, says so, and stays ready: what it can still do it does, and another
 //! process would find the same.
 
-use crate::metrics::must;
+use crate::metrics::{Metric, must};
 use prometheus::{IntGauge, register_int_gauge};
 use std::{
     collections::BTreeMap,
@@ -23,6 +23,11 @@ static FAILING: LazyLock<IntGauge> = LazyLock::new(|| {
         "Kinds of work of this process that have failed for more than 30 seconds on end; /readyz names them."
     ))
 });
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*FAILING]
+}
 
 /// The health of a process, shared by its parts and its admin server.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ pub mod backends;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod event_loop;
 pub mod gate;
 pub mod health;
 pub mod http;

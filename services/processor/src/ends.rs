@@ -1,6 +1,7 @@
 //! Where the logs end: the relay takes note of it as it writes, keeps it for its successor, and asks where it writes nothing. Where a log
 //! has become shorter it notes the loss.
 
+use crate::backlog::Backlog;
 use events::{
     lanes::LaneStore,
     log_ends::{Asker, LogEndStore, LogEnds, Shortened},
@@ -152,13 +153,20 @@ impl Ends {
     }
 
     /// Asks Kafka until the process ends: a log to which nothing is written may have been lost all the same.
-    pub(crate) async fn watch(self, credentials: KafkaCredentials, prefix: String, stop: CancellationToken) {
+    pub(crate) async fn watch(
+        self,
+        credentials: KafkaCredentials,
+        prefix: String,
+        backlog: Backlog,
+        stop: CancellationToken,
+    ) {
         let mut rounds = Rounds::every(ASKED_EVERY, &stop);
         let new = || Asker::new(credentials.clone(), prefix.clone());
         let mut asker = new();
         while rounds.another().await {
             let Some(asked) = self.known_to_the_relay() else {
                 asker = new();
+                Backlog::hide();
                 continue;
             };
             let answers = tokio::select! {
@@ -166,7 +174,12 @@ impl Ends {
                 answers = tokio::time::timeout(ASKING_MAY_TAKE, asker.ask()) => answers,
             };
             match answers {
-                Ok(Ok(answers)) => self.compare(answers, &asked),
+                Ok(Ok(answers)) => {
+                    if let Err(error) = backlog.show(&answers, self.clock.now()).await {
+                        tracing::debug!(%error, "cannot count what waits; trying again");
+                    }
+                    self.compare(answers, &asked);
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "cannot ask where the logs end; trying again"),
                 Err(_) => asker = new(),
             }

@@ -3,8 +3,10 @@
 //! One replica relays at a time, by a lease like that of a lane; the others stand by. A message that was written to
 //! Kafka but not yet removed from the outbox is written again after a crash: readers handle repeats.
 
+mod backlog;
 mod ends;
 
+use backlog::Backlog;
 use ends::Ends;
 use events::{
     lanes::{LaneStore, LeaseTerms},
@@ -22,10 +24,12 @@ use platform::{
     clock::Clock,
     config::Config,
     health::{Health, Heartbeat, Work},
-    metrics::must,
+    metrics::{Metric, must},
     retry::Backoff,
 };
-use prometheus::{IntCounter, IntGauge, register_int_counter, register_int_gauge};
+use prometheus::{
+    Histogram, IntCounter, IntGauge, register_histogram, register_int_counter, register_int_gauge,
+};
 use std::{
     collections::HashSet,
     sync::LazyLock,
@@ -65,6 +69,24 @@ static RELAYING: LazyLock<IntGauge> = LazyLock::new(|| {
     ))
 });
 
+static BATCH_RECORDS: LazyLock<Histogram> = LazyLock::new(|| {
+    must(register_histogram!(
+        "quicksale_outbox_batch_records",
+        "Messages that Kafka has acknowledged in one turn of the relay; turns without any are not counted.",
+        vec![1.0, 4.0, 16.0, 64.0, 256.0, 512.0, 1_000.0]
+    ))
+});
+
+/// What a processor counts. It may find losses for every group.
+pub fn metrics() -> Vec<Metric> {
+    let mut all: Vec<Metric> = vec![&*RELAYING, &*PUBLISHED, &*BATCH_RECORDS];
+    all.extend(backlog::metrics());
+    for (group, _) in events::GROUPS {
+        events::losses::metric(group);
+    }
+    all
+}
+
 /// What the service is built from.
 pub struct Dependencies {
     /// The sale's configuration.
@@ -87,9 +109,10 @@ pub struct Dependencies {
 pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
     let ends = Ends::new(&deps.database, deps.clock);
     let prefix = deps.config.kafka.topic_prefix;
+    let backlog = Backlog::new(&deps.database, &prefix);
     let watch = ends
         .clone()
-        .watch(deps.kafka.clone(), prefix.clone(), deps.stop.clone());
+        .watch(deps.kafka.clone(), prefix.clone(), backlog, deps.stop.clone());
     let relay = Relay {
         outbox: Outbox::new(&deps.database),
         leases: LaneStore::new(&deps.database),
@@ -273,6 +296,9 @@ impl Relay {
             self.pass.turn(page, published.left, Instant::now());
         }
         PUBLISHED.inc_by(count as u64);
+        if count > 0 {
+            BATCH_RECORDS.observe(count as f64);
+        }
         self.ends.record_writes(published.written);
         // Before the entries are gone: usually a loss is noted before what has shown it is forgotten.
         self.ends.keep(Instant::now()).await;

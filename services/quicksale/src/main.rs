@@ -6,6 +6,7 @@ mod api_reference;
 mod audit;
 mod dead_letters;
 mod dev;
+mod metrics_reference;
 mod payments;
 mod private;
 mod process;
@@ -50,6 +51,8 @@ enum Command {
     /// Messages that were given up on: list, show, replay, discard.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// Prints the reference of the metrics.
+    Metrics,
     /// Prints the OpenAPI document.
     Openapi {
         /// As a reference for people instead of JSON.
@@ -90,6 +93,7 @@ async fn main() -> ExitCode {
         Command::Payments(options) => payments::run(options).await,
         Command::Audit(options) => audit::run(options).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
+        Command::Metrics => metrics_reference::print(),
         Command::Openapi { markdown } => api_document::print(markdown),
     };
     done.unwrap_or_else(|error| {

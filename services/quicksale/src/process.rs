@@ -1,6 +1,6 @@
 //! Puts a process together: backends, services, their listeners, the admin server.
 
-use crate::api_document;
+use crate::{api_document, metrics_reference};
 use anyhow::Context;
 use axum::Router;
 use futures::{FutureExt, future::BoxFuture};
@@ -15,12 +15,14 @@ use platform::{
     clock::Clock,
     config::{Config, ports},
     control::Control,
+    event_loop,
     health::Health,
     http::{
         authorization::{Authority, Entrance},
         connections::Bounds,
         server::Server,
     },
+    metrics,
     tasks::Tasks,
     tokens::{Signer, Verifier},
 };
@@ -229,6 +231,8 @@ impl Process {
             clock: clock.clone(),
             entrance: Entrance::Inside,
         };
+        metrics::of_every_process();
+        tasks.spawn("event loop", event_loop::measure(tasks.stop_token()));
         let health = Health::new(tasks.stop_token());
         let name = std::env::var("INSTANCE").unwrap_or_else(|_| "local".to_owned());
         // Unique also when a container is restarted under its old name: the lease of the dead one is not ours.
@@ -272,6 +276,10 @@ impl Process {
         self.backends
             .connect(role, &self.config, &self.instance, get)
             .await?;
+        metrics_reference::of(role);
+        if role.needs().mongodb {
+            backends::mongo::metrics();
+        }
         let (router, tasks) = self.build(role)?;
         if role.uses_transactions() && !self.keeps_sessions {
             self.keeps_sessions = true;

@@ -28,6 +28,9 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
+    /// Those from which nothing leads on.
+    pub const ENDS: [Self; 4] = [Self::Confirmed, Self::Failed, Self::Cancelled, Self::Expired];
+
     /// Whether nothing can change any more.
     pub fn is_terminal(self) -> bool {
         self != Self::Pending

@@ -28,8 +28,11 @@ use crate::{message::Message, topics::Topic};
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
 use platform::backends::mongo::{MongoError, TransientError};
-use platform::metrics::must;
-use prometheus::{IntCounterVec, IntGaugeVec, register_int_counter_vec, register_int_gauge_vec};
+use platform::metrics::{Metric, must};
+use prometheus::{
+    HistogramVec, IntCounterVec, IntGaugeVec, register_histogram_vec, register_int_counter_vec,
+    register_int_gauge_vec,
+};
 use std::sync::LazyLock;
 
 /// Collection of lanes: how far each is.
@@ -43,6 +46,16 @@ pub static HANDLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
         "quicksale_lane_records_total",
         "Records whose effects were committed.",
         &["group"]
+    ))
+});
+
+/// Records of a transaction, by group.
+pub static BATCH_RECORDS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "quicksale_lane_batch_records",
+        "Records whose effects were committed in one transaction.",
+        &["group"],
+        vec![1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0]
     ))
 });
 
@@ -72,6 +85,16 @@ pub static OVERDUE: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["group"]
     ))
 });
+
+/// What lanes count, those of a group shown as zero.
+pub(crate) fn metrics(group: &str) -> Vec<Metric> {
+    for counter in [&*HANDLED, &*NEWER, &*OVERDUE] {
+        counter.with_label_values(&[group]);
+    }
+    BATCH_RECORDS.with_label_values(&[group]);
+    OWNED.with_label_values(&[group]);
+    vec![&*HANDLED, &*BATCH_RECORDS, &*OWNED, &*NEWER, &*OVERDUE]
+}
 
 /// The id of a lane's document.
 pub fn lane_id(group: &str, topic: Topic, partition: i32) -> String {

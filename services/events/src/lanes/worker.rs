@@ -1,7 +1,7 @@
 //! The worker of one group in one process: ownership, fetches and the committer.
 
 use super::{
-    ApplyError, HANDLED, Handler, LaneStore, LeaseTerms, OVERDUE,
+    ApplyError, BATCH_RECORDS, HANDLED, Handler, LaneStore, LeaseTerms, OVERDUE,
     commit::{Committer, Place, Poison},
     fetch::Fetched,
     ownership::Ownership,
@@ -228,9 +228,9 @@ async fn commit_until_done<H: Handler>(
         let error = match attempt {
             Ok(records) => {
                 signs.work.done();
-                HANDLED
-                    .with_label_values(&[committer.handler.group()])
-                    .inc_by(records as u64);
+                let group = &[committer.handler.group()];
+                HANDLED.with_label_values(group).inc_by(records as u64);
+                BATCH_RECORDS.with_label_values(group).observe(records as f64);
                 size.grow();
                 stuck = 0;
                 if left.is_empty() {

@@ -16,10 +16,10 @@ use mongodb::{
 use platform::{
     backends::mongo::{self, MongoError},
     clock::Clock,
-    metrics::must,
+    metrics::{Metric, must},
     rounds::Rounds,
 };
-use prometheus::{IntGauge, register_int_gauge};
+use prometheus::{IntGauge, IntGaugeVec, register_int_gauge, register_int_gauge_vec};
 use sale::{ProductId, books::Difference, ledger::Sums};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -47,6 +47,19 @@ static DIFFERENCES: LazyLock<IntGauge> = LazyLock::new(|| {
         "Differences between books that the last look of this process has found."
     ))
 });
+
+static UNITS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    must(register_int_gauge_vec!(
+        "quicksale_units",
+        "Units of a product, by what has become of them: available, reserved, sold. Shown by the one process that follows the ledger.",
+        &["sku", "state"]
+    ))
+});
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*DIFFERENCES, &*UNITS]
+}
 
 /// What has been added up of one product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +103,6 @@ impl Watch {
 
     /// Works until the process ends.
     pub async fn run(self, stop: CancellationToken) {
-        LazyLock::force(&DIFFERENCES);
         let mut rounds = Rounds::every(EVERY, &stop);
         while rounds.another().await {
             if let Err(error) = self.look().await {
@@ -114,11 +126,14 @@ impl Watch {
 
     async fn look(&self) -> Result<(), StoreError> {
         if !self.leads().await? {
+            // Another process does.
+            UNITS.reset();
             return Ok(());
         }
         let store = self.store.clone();
         let products: Vec<Product> =
             mongo::detached(async move { store.all_products().await.map_err(StoreError::from) }).await?;
+        show(&products);
         let before = self.added().await?;
         for product in &products {
             let mut added = before.get(&product.id).cloned().unwrap_or_default();
@@ -281,6 +296,20 @@ impl Watch {
             Ok(())
         })
         .await
+    }
+}
+
+/// Shows how many units of each product there are.
+fn show(products: &[Product]) {
+    for product in products {
+        let available = product.stock - product.reserved - product.sold;
+        for (state, units) in [
+            ("available", available),
+            ("reserved", product.reserved),
+            ("sold", product.sold),
+        ] {
+            UNITS.with_label_values(&[product.sku.as_str(), state]).set(units);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How many connections a server takes, and how patient it is with each. docs/limits.md has the numbers for people.
 
 use super::client_address::{Network, network_of};
-use crate::metrics::must;
+use crate::metrics::{Metric, must};
 use prometheus::{IntCounterVec, IntGaugeVec, register_int_counter_vec, register_int_gauge_vec};
 use std::{
     collections::HashMap,
@@ -44,6 +44,20 @@ static MADE_ROOM: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["service"]
     ))
 });
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*ACTIVE, &*REFUSED, &*MADE_ROOM]
+}
+
+/// Shows a server that nobody has come to yet.
+pub(crate) fn show(service: &str) {
+    ACTIVE.with_label_values(&[service]);
+    for reason in ["peer", "full"] {
+        REFUSED.with_label_values(&[service, reason]);
+    }
+    MADE_ROOM.with_label_values(&[service]);
+}
 
 /// The bounds of a server.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 
 use super::{
     REQUEST_ID,
-    connections::{Bounds, PeerPlace, Peers},
+    connections::{self, Bounds, PeerPlace, Peers},
     listen::listen,
     patience::{Activity, Patient},
     problem::{Code, Problem},
@@ -93,6 +93,7 @@ impl Server {
         let address = SocketAddr::new(bind, port);
         let listener = listen(address).map_err(|source| BindError { address, source })?;
         tracing::info!(service, %address, "listening");
+        connections::show(service);
         Ok(Self {
             service,
             listener,

@@ -4,6 +4,7 @@ mod aside;
 mod documents;
 mod numbers;
 mod one_at_a_time;
+mod pool;
 mod sessions;
 mod transactions;
 mod uri;
@@ -15,7 +16,7 @@ pub use one_at_a_time::OneAtATime;
 pub use transactions::{Transactions, TransientError};
 pub use uri::MongoUri;
 
-use crate::{health::ReadinessGate, retry::Backoff};
+use crate::{health::ReadinessGate, metrics::Metric, retry::Backoff};
 use mongodb::{
     Client, Database,
     error::Error,
@@ -99,6 +100,13 @@ pub fn is_duplicate_key(error: &Error) -> bool {
     }
 }
 
+/// What a process counts that uses MongoDB.
+pub fn metrics() -> Vec<Metric> {
+    let mut all = pool::metrics();
+    all.extend(transactions::metrics());
+    all
+}
+
 /// Prepares a client. No connection is made yet. Keep the connection string for as long as the client: what it says about TLS
 /// is looked at whenever a server is found.
 ///
@@ -108,6 +116,7 @@ pub async fn client(uri: &MongoUri) -> Result<Client, MongoError> {
     let mut options = uri.options().await?;
     options.app_name.get_or_insert_with(|| "quicksale".to_owned());
     options.max_pool_size.get_or_insert(POOL_SIZE);
+    options.cmap_event_handler = Some(pool::observer());
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION);
     options.connect_timeout.get_or_insert(SERVER_SELECTION);
     // A string that names only how long to wait for it, or the journal, leaves this to the server.

@@ -1,18 +1,48 @@
 //! Transactions that are retried within bounds, and whose locks do not outlive their process for long.
 
 use super::{MongoError, sessions::Register};
-use crate::retry::Backoff;
+use crate::{
+    metrics::{Metric, SECONDS, must},
+    retry::Backoff,
+};
 use futures::future::BoxFuture;
 use mongodb::{
     Client, ClientSession, Database,
     error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure},
     options::{ReadConcern, TransactionOptions, WriteConcern},
 };
-use std::{sync::Arc, time::Duration};
+use prometheus::{HistogramVec, IntCounter, register_histogram_vec, register_int_counter};
+use std::{
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Attempts at one transaction before its caller hears of the conflict.
 const ATTEMPTS: u32 = 12;
+
+static SECONDS_OF: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "quicksale_database_transaction_duration_seconds",
+        "Seconds of a try of a transaction, from its begin to the answer to its commit, by its end: committed, or failed, as after a conflict.",
+        &["end"],
+        SECONDS.to_vec()
+    ))
+});
+static AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
+    must(register_int_counter!(
+        "quicksale_database_transaction_retries_total",
+        "Tries of transactions after the first one, mostly after a conflict with somebody who wrote the same."
+    ))
+});
+
+/// What is measured here.
+pub(super) fn metrics() -> Vec<Metric> {
+    for end in ["committed", "failed"] {
+        SECONDS_OF.with_label_values(&[end]);
+    }
+    vec![&*SECONDS_OF, &*AGAIN]
+}
 
 /// Runs the transactions of a process on a sale's database.
 ///
@@ -97,13 +127,20 @@ impl Transactions {
     {
         let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(200));
         loop {
-            let error = match self.attempt(&mut body).await {
+            let begun = Instant::now();
+            let tried = self.attempt(&mut body).await;
+            let end = if tried.is_ok() { "committed" } else { "failed" };
+            SECONDS_OF
+                .with_label_values(&[end])
+                .observe(begun.elapsed().as_secs_f64());
+            let error = match tried {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
             if !error.is_transient() || backoff.attempts() + 1 >= attempts {
                 return Err(error);
             }
+            AGAIN.inc();
             tokio::time::sleep(backoff.next_wait()).await;
         }
     }

@@ -1,0 +1,123 @@
+//! What waits to be said and to be handled, as metrics. The relay shows it: one process of a sale, so that sums over processes are right.
+
+use events::{GROUPS, Topic, lag::Offsets, outbox::Outbox, producer::Way};
+use jiff::Timestamp;
+use mongodb::Database;
+use platform::{
+    backends::mongo::{self, MongoError},
+    metrics::{Metric, must},
+};
+use prometheus::{Gauge, IntGauge, IntGaugeVec, register_gauge, register_int_gauge, register_int_gauge_vec};
+use std::sync::LazyLock;
+
+static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    must(register_int_gauge_vec!(
+        "quicksale_lane_lag",
+        "Records of a partition that a group has not handled. Shown by the relay, like the three that follow.",
+        &["group", "topic", "partition"]
+    ))
+});
+/// The names of kafka-exporter, which dashboards for lag know. The groups keep their offsets in MongoDB, so no exporter sees them.
+static GROUP_LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    must(register_int_gauge_vec!(
+        "kafka_consumergroup_lag",
+        "The same, under the name and the labels that dashboards for kafka-exporter ask for; the topic with the sale's prefix.",
+        &["consumergroup", "topic", "partition"]
+    ))
+});
+static GROUP_OFFSET: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    must(register_int_gauge_vec!(
+        "kafka_consumergroup_current_offset",
+        "The offset of the record that a group handles next.",
+        &["consumergroup", "topic", "partition"]
+    ))
+});
+static LOG_END: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    must(register_int_gauge_vec!(
+        "kafka_topic_partition_current_offset",
+        "The offset of the record that is written next to a partition.",
+        &["topic", "partition"]
+    ))
+});
+static OLDEST: LazyLock<Gauge> = LazyLock::new(|| {
+    must(register_gauge!(
+        "quicksale_outbox_oldest_seconds",
+        "Age of the oldest message that Kafka has not acknowledged; 0 where none waits, and in processes that are not the relay."
+    ))
+});
+static ENTRIES: LazyLock<IntGauge> = LazyLock::new(|| {
+    must(register_int_gauge!(
+        "quicksale_outbox_entries",
+        "Messages that Kafka has not acknowledged; 0 in processes that are not the relay."
+    ))
+});
+
+/// What is counted here.
+pub(crate) fn metrics() -> Vec<Metric> {
+    vec![&*LAG, &*GROUP_LAG, &*GROUP_OFFSET, &*LOG_END, &*OLDEST, &*ENTRIES]
+}
+
+/// What is looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Backlog {
+    database: Database,
+    outbox: Outbox,
+    /// Of the sale's topics.
+    prefix: String,
+}
+
+impl Backlog {
+    pub(crate) fn new(database: &Database, prefix: &str) -> Self {
+        Self {
+            database: database.clone(),
+            outbox: Outbox::new(database),
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    /// Looks at what the database knows, and shows it beside the ends of the logs.
+    pub(crate) async fn show(&self, ends: &[(Way, i64)], now: Timestamp) -> Result<(), MongoError> {
+        let (database, outbox) = (self.database.clone(), self.outbox.clone());
+        let (offsets, waiting) = mongo::detached(async move {
+            let offsets = Offsets::read(&database).await?;
+            Ok::<_, MongoError>((offsets, outbox.waiting().await?))
+        })
+        .await?;
+        ENTRIES.set(i64::try_from(waiting.entries).unwrap_or(i64::MAX));
+        OLDEST.set(waiting.oldest.map_or(0.0, |at| {
+            let age = now.as_millisecond() - at.timestamp_millis();
+            // Another clock may be ahead.
+            age.max(0) as f64 / 1_000.0
+        }));
+        for ((topic, partition), end) in ends {
+            self.show_partition(topic, *partition, *end, &offsets);
+        }
+        Ok(())
+    }
+
+    fn show_partition(&self, topic: &str, partition: i32, end: i64, offsets: &Offsets) {
+        let (full, number) = (format!("{}{topic}", self.prefix), partition.to_string());
+        LOG_END.with_label_values(&[&full, &number]).set(end);
+        for (group, read) in GROUPS {
+            let Some(topic) = read.iter().find(|one: &&Topic| one.plain_name() == topic) else {
+                continue;
+            };
+            let lag = i64::try_from(offsets.behind(group, *topic, partition, end)).unwrap_or(i64::MAX);
+            let labels = [group, full.as_str(), number.as_str()];
+            LAG.with_label_values(&[group, topic.plain_name(), &number])
+                .set(lag);
+            GROUP_LAG.with_label_values(&labels).set(lag);
+            let next = offsets.next(group, *topic, partition);
+            GROUP_OFFSET.with_label_values(&labels).set(next);
+        }
+    }
+
+    /// Shows nothing: another process does.
+    pub(crate) fn hide() {
+        for of_partitions in [&*LAG, &*GROUP_LAG, &*GROUP_OFFSET, &*LOG_END] {
+            of_partitions.reset();
+        }
+        OLDEST.set(0.0);
+        ENTRIES.set(0);
+    }
+}
