@@ -1,5 +1,5 @@
 #!/bin/bash
-# Writes the files that are generated from the Rust code: the CRD, its reference, the reference of the API,
+# Writes the files that are generated from the Rust code: the CRD, its reference, the reference of the API, of the metrics,
 # what each service may do in the backends, the list of third-party crates.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +9,8 @@ executables=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/debug
 "$executables/generate"
 api=$("$executables/quicksale" openapi --markdown)
 printf '%s\n' "$api" >docs/api.md
+metrics=$("$executables/quicksale" metrics && "$executables/quicksale-operator" metrics)
+printf '%s\n' "$metrics" >docs/metrics.md
 rights=$(hack/rights.sh)
 printf '%s\n' "$rights" >docs/backends.md
 crates=$(hack/notices.sh --list)

@@ -6,6 +6,7 @@
 //! - [`ownership`] says whose topics, databases and keys are, and keeps one sale's hands off another's;
 //! - [`lease`] makes one of the replicas the leader, [`staleness`] notices a watch that hangs;
 //! - [`scope`] is where it looks, [`network`] whom its sales may talk to, [`administrator`] the first account;
+//! - [`metrics`] is what it counts, [`sale_metrics`] what it shows of the sales;
 //! - [`run`] wires all of it up.
 //!
 //! Another kind of object gets a file in `controller/build`, an entry in its `Kind`, a watch in [`run`] and a rule in
@@ -24,6 +25,7 @@ pub mod ownership;
 pub mod phase;
 pub mod push;
 pub mod run;
+pub mod sale_metrics;
 pub mod scope;
 pub mod settings;
 pub mod signing_keys;

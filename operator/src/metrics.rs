@@ -1,9 +1,13 @@
 //! What the operator counts.
 
-use platform::metrics::must;
+use crate::sale_metrics::SaleMetrics;
+use platform::{
+    backends::mongo,
+    metrics::{Metric, Part, must, of_every_process, reference},
+};
 use prometheus::{
-    Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, register_histogram,
-    register_histogram_vec, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
+    Histogram, HistogramVec, IntCounterVec, IntGauge, register_histogram, register_histogram_vec,
+    register_int_counter_vec, register_int_gauge,
 };
 use std::sync::LazyLock;
 
@@ -43,11 +47,44 @@ pub static LEADER: LazyLock<IntGauge> = LazyLock::new(|| {
     ))
 });
 
-/// Sales by phase, as the leader sees them.
-pub static SALES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    must(register_int_gauge_vec!(
-        "quicksale_operator_sales",
-        "Sales by phase, as the leader sees them.",
-        &["phase"]
-    ))
-});
+/// What becomes of a control document that is sent.
+const PUSH_RESULTS: [&str; 2] = ["delivered", "failed"];
+
+/// What the operator counts, shown as zero from now on.
+pub fn own() -> Vec<Metric> {
+    RECONCILE_SECONDS.with_label_values(&["ok"]);
+    for result in PUSH_RESULTS {
+        CONTROL_PUSHES.with_label_values(&[result]);
+    }
+    vec![
+        &*LEADER,
+        &*RECONCILE_SECONDS,
+        &*CONTROL_PUSHES,
+        &*CONTROL_PUSH_SECONDS,
+    ]
+}
+
+/// All that a process of the operator shows from its first scrape on.
+pub fn show() {
+    own();
+    of_every_process();
+    mongo::metrics();
+}
+
+/// The operator's part of the reference of metrics, in Markdown.
+pub fn markdown() -> String {
+    static SALES: LazyLock<SaleMetrics> = LazyLock::new(|| SaleMetrics::fixed([]));
+    let sales: Vec<Metric> = vec![&*SALES];
+    reference(&[
+        Part {
+            heading: "Operator",
+            what: "It has those of every process as well.",
+            metrics: own(),
+        },
+        Part {
+            heading: "Sales",
+            what: "Shown by the replica of the operator that leads. A sale's own processes say more of it.",
+            metrics: sales,
+        },
+    ])
+}

@@ -9,12 +9,13 @@ use crate::{
     },
     deadline::within,
     lease::{LEASE, Leadership},
-    metrics::{LEADER, SALES},
+    metrics::{self, LEADER},
+    sale_metrics::ShownSales,
     scope::Scope,
     settings::Settings,
     staleness,
 };
-use crds::{FlashSaleStatus, Readable};
+use crds::Readable;
 use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -26,19 +27,17 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Resource,
     core::NamespaceResourceScope,
-    runtime::{
-        Controller, PredicateConfig, WatchStreamExt, controller::Config, reflector, reflector::Store, watcher,
-    },
+    runtime::{Controller, PredicateConfig, WatchStreamExt, controller::Config, reflector, watcher},
 };
 use platform::{
     admin,
     clock::Clock,
+    event_loop,
     health::{Health, Heartbeat},
     http::server::Server,
     retry::Backoff,
     tasks::Tasks,
 };
-use sale::phase::Phase;
 use serde::de::DeserializeOwned;
 use std::{
     fmt::Debug,
@@ -64,6 +63,8 @@ const LEASE_STALE: Duration = Duration::from_secs(60);
 pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut tasks = Tasks::new();
     let stop = tasks.stop_token();
+    metrics::show();
+    tasks.spawn("event loop", event_loop::measure(stop.clone()));
     let health = Health::new(stop.clone());
     let ready = health.gate("the API server");
     let bind = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -146,11 +147,11 @@ pub async fn reconcile_until(
             return;
         }
     };
+    let _shown = ShownSales::of(store.clone());
     let compare = staleness::compare_until(scope, store.clone(), heart, stop);
     let run = controller
         .run(controller::reconcile, controller::after_error, context)
         .for_each(|result| {
-            count(&store);
             // Errors of reconciliations are logged where they are answered; these are errors of the queue and of watches.
             if let Err(error) = result {
                 tracing::debug!(%error, "controller");
@@ -220,31 +221,4 @@ where
     apis.fold(controller, |controller, (_, api)| {
         controller.owns(api, ours.clone())
     })
-}
-
-/// Counts sales by phase, and those that cannot be read.
-fn count(store: &Store<Readable>) {
-    let sales = store.state();
-    let phase_of = |sale: &Readable| {
-        let readable = sale.0.as_ref().ok();
-        readable.map(|sale| {
-            sale.status
-                .as_ref()
-                .map_or(Phase::Pending, FlashSaleStatus::phase)
-        })
-    };
-    let count = |phase: Option<Phase>| {
-        let number = sales.iter().filter(|sale| phase_of(sale) == phase).count();
-        i64::try_from(number).unwrap_or(i64::MAX)
-    };
-    for phase in [
-        Phase::Pending,
-        Phase::Warming,
-        Phase::Live,
-        Phase::Draining,
-        Phase::Ended,
-    ] {
-        SALES.with_label_values(&[phase.as_str()]).set(count(Some(phase)));
-    }
-    SALES.with_label_values(&["Unreadable"]).set(count(None));
 }

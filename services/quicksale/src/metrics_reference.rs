@@ -2,7 +2,7 @@
 
 use crate::process::Role;
 use platform::{
-    backends::mongo,
+    backends::{certificates, mongo},
     metrics::{self, Metric, Part},
 };
 use std::{collections::HashSet, process::ExitCode};
@@ -45,6 +45,11 @@ fn parts() -> Vec<Part> {
             "Database",
             "Auth, inventory, order, processor and notifier.",
             mongo::metrics(),
+        ),
+        part(
+            "Certificates",
+            "Services, of the backends that they use TLS with.",
+            certificates::metrics(),
         ),
         part(
             "Lanes",

@@ -8,6 +8,7 @@ use platform::{
     admin::{self, ControlEndpoint},
     backends::{
         self, Lookup,
+        certificates::{self, Backend},
         kafka::KafkaCredentials,
         mongo::{MongoUri, Transactions},
         redis::RedisUrl,
@@ -144,6 +145,7 @@ impl Backends {
         let needs = role.needs();
         if needs.mongodb && self.mongodb.is_none() {
             let uri = backends::mongodb(get)?;
+            certificates::show(Backend::MongoDb, get);
             backends::keep_secret("MONGODB_URI", uri.transport(), get)?;
             let client = backends::mongo::client(&uri).await?;
             let database = client.database(&config.data.database);
@@ -155,11 +157,13 @@ impl Backends {
         }
         if needs.kafka && self.kafka.is_none() {
             let kafka = backends::kafka(get)?;
+            certificates::show(Backend::Kafka, get);
             backends::keep_secret("KAFKA_BROKERS", kafka.transport(), get)?;
             self.kafka = Some(kafka);
         }
         if needs.redis && self.redis.is_none() {
             let redis = backends::redis(get)?;
+            certificates::show(Backend::Redis, get);
             backends::keep_secret("REDIS_URL", redis.transport(), get)?;
             self.redis = Some(redis);
         }

@@ -6,6 +6,7 @@
 //! None of these needs its backend to be up: a connection is made when it is first used, every call has a deadline,
 //! and an error means "not now", never "not any more".
 
+pub mod certificates;
 pub mod kafka;
 pub mod mongo;
 pub mod redis;
