@@ -230,7 +230,12 @@ mod tests {
         .unwrap();
         assert!(broken.0.is_err());
         let metrics = SaleMetrics::fixed([sale("laptops", live), sale("new", json!({})), broken]);
-        let shown = TextEncoder::new().encode_to_string(&metrics.collect()).unwrap();
+        // As the registry does with those that have nothing to say.
+        let families = metrics.collect().into_iter();
+        let families: Vec<MetricFamily> = families
+            .filter(|family| !family.get_metric().is_empty())
+            .collect();
+        let shown = TextEncoder::new().encode_to_string(&families).unwrap();
         for series in [
             r#"quicksale_operator_sales{phase="Live"} 1"#,
             r#"quicksale_operator_sales{phase="Pending"} 1"#,

@@ -257,10 +257,16 @@ impl World {
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
+    /// All that a service's process counts, as Prometheus reads it.
+    pub async fn metrics(&self, service: &str) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.ports[service].1);
+        let answer = self.shop.http.get(url).send().await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+
     /// A number among a service's metrics.
     pub async fn metric(&self, service: &str, name: &str) -> Result<f64> {
-        let url = format!("http://127.0.0.1:{}/metrics", self.ports[service].1);
-        let page = self.shop.http.get(url).send().await?.text().await?;
+        let page = self.metrics(service).await?;
         let line = page
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -271,8 +277,7 @@ impl World {
 
     /// The sum of a metric over all series whose labels have `with` in them.
     pub async fn metric_sum(&self, service: &str, name: &str, with: &str) -> Result<f64> {
-        let url = format!("http://127.0.0.1:{}/metrics", self.ports[service].1);
-        let page = self.shop.http.get(url).send().await?.text().await?;
+        let page = self.metrics(service).await?;
         let values = page
             .lines()
             .filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "))

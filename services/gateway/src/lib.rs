@@ -59,6 +59,7 @@ pub fn metrics() -> Vec<Metric> {
     let mut all = orders::metrics();
     all.extend(gate::metrics());
     all.extend(one_address::metrics());
+    all.push(trail::metric());
     all
 }
 

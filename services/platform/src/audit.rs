@@ -18,7 +18,7 @@ pub const TARGET: &str = "audit";
 static EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
         "quicksale_audit_events_total",
-        "Events in the audit trail.",
+        "Events in the audit trail, by action and outcome: done, refused, throttled, failed.",
         &["action", "outcome"]
     ))
 });
@@ -49,18 +49,14 @@ impl Outcome {
     }
 }
 
-/// What is counted here.
-pub(crate) fn metrics() -> Vec<Metric> {
-    vec![&*EVENTS]
-}
-
-/// Shows actions that nobody has tried yet as counted zero times.
-pub fn show(actions: impl IntoIterator<Item = &'static str>) {
+/// What is counted here, with actions that nobody has tried yet as zero.
+pub fn metric(actions: impl IntoIterator<Item = &'static str>) -> Metric {
     for action in actions {
         for outcome in Outcome::ALL {
             EVENTS.with_label_values(&[action, outcome.as_str()]);
         }
     }
+    &*EVENTS
 }
 
 /// One event. The time is that of the log line.

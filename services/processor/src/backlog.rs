@@ -75,20 +75,25 @@ impl Backlog {
         }
     }
 
-    /// Looks at what the database knows, and shows it beside the ends of the logs.
-    pub(crate) async fn show(&self, ends: &[(Way, i64)], now: Timestamp) -> Result<(), MongoError> {
-        let (database, outbox) = (self.database.clone(), self.outbox.clone());
-        let (offsets, waiting) = mongo::detached(async move {
-            let offsets = Offsets::read(&database).await?;
-            Ok::<_, MongoError>((offsets, outbox.waiting().await?))
-        })
-        .await?;
+    /// Shows what waits to be said.
+    pub(crate) async fn show_outbox(&self, now: Timestamp) -> Result<(), MongoError> {
+        let outbox = self.outbox.clone();
+        let waiting =
+            mongo::detached(async move { outbox.waiting().await.map_err(MongoError::from) }).await?;
         ENTRIES.set(i64::try_from(waiting.entries).unwrap_or(i64::MAX));
         OLDEST.set(waiting.oldest.map_or(0.0, |at| {
             let age = now.as_millisecond() - at.timestamp_millis();
             // Another clock may be ahead.
             age.max(0) as f64 / 1_000.0
         }));
+        Ok(())
+    }
+
+    /// Shows what waits to be handled, where the logs end so.
+    pub(crate) async fn show_lanes(&self, ends: &[(Way, i64)]) -> Result<(), MongoError> {
+        let database = self.database.clone();
+        let offsets =
+            mongo::detached(async move { Offsets::read(&database).await.map_err(MongoError::from) }).await?;
         for ((topic, partition), end) in ends {
             self.show_partition(topic, *partition, *end, &offsets);
         }

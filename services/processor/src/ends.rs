@@ -169,14 +169,18 @@ impl Ends {
                 Backlog::hide();
                 continue;
             };
+            // Also where Kafka does not answer: that is when it grows.
+            if let Err(error) = backlog.show_outbox(self.clock.now()).await {
+                tracing::debug!(%error, "cannot count what waits to be said; trying again");
+            }
             let answers = tokio::select! {
                 () = stop.cancelled() => return,
                 answers = tokio::time::timeout(ASKING_MAY_TAKE, asker.ask()) => answers,
             };
             match answers {
                 Ok(Ok(answers)) => {
-                    if let Err(error) = backlog.show(&answers, self.clock.now()).await {
-                        tracing::debug!(%error, "cannot count what waits; trying again");
+                    if let Err(error) = backlog.show_lanes(&answers).await {
+                        tracing::debug!(%error, "cannot count what waits to be handled; trying again");
                     }
                     self.compare(answers, &asked);
                 }

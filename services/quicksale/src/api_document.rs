@@ -1,6 +1,6 @@
 //! The OpenAPI document of all services, and the page that shows it.
 
-use crate::api_reference;
+use crate::{api_reference, process::Role};
 use anyhow::Context;
 use axum::{Router, body::Bytes, http::header, routing::get};
 use std::process::ExitCode;
@@ -66,6 +66,36 @@ pub(crate) fn document() -> OpenApi {
     components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
     components.add_security_scheme("token", SecurityScheme::ApiKey(ApiKey::Query(token)));
     document
+}
+
+/// The routes that a service says to have, each with its method and the status of its success. The gateway passes on those of the others.
+pub(crate) fn successes(role: Role) -> Vec<(&'static str, String, String)> {
+    let document = match role {
+        Role::Gateway => gateway::openapi(),
+        Role::Auth => auth::routes::openapi(),
+        Role::Inventory => inventory::routes::openapi(),
+        Role::Order => order::routes::openapi(),
+        Role::Notifier => notifier::routes::openapi(),
+        Role::Processor => return Vec::new(),
+    };
+    let mut found = Vec::new();
+    for (path, item) in &document.paths.paths {
+        let operations = [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PUT", &item.put),
+            ("PATCH", &item.patch),
+            ("DELETE", &item.delete),
+        ];
+        for (method, operation) in operations {
+            let statuses = operation
+                .iter()
+                .flat_map(|operation| operation.responses.responses.keys());
+            let success = statuses.filter(|status| matches!(status.as_bytes(), [b'1' | b'2', ..]));
+            found.extend(success.map(|status| (method, path.clone(), status.clone())));
+        }
+    }
+    found
 }
 
 type Refusal = (&'static str, &'static str);

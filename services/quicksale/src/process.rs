@@ -281,6 +281,9 @@ impl Process {
             .connect(role, &self.config, &self.instance, get)
             .await?;
         metrics_reference::of(role);
+        for (method, route, status) in api_document::successes(role) {
+            metrics::HTTP_SECONDS.with_label_values(&[role.name(), method, &route, &status]);
+        }
         if role.needs().mongodb {
             backends::mongo::metrics();
         }

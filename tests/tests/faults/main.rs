@@ -150,6 +150,14 @@ async fn without_a_broker_no_more_is_accepted_than_there_is() -> Result<()> {
         "{} orders for 20 units were accepted",
         accepted.len()
     );
+    let oldest = world
+        .metric("processor", "quicksale_outbox_oldest_seconds")
+        .await?;
+    let entries = world.metric("processor", "quicksale_outbox_entries").await?;
+    ensure!(
+        oldest > 0.5 && entries > 19.5,
+        "{entries} messages wait, the oldest for {oldest} s"
+    );
     world.backends.start("kafka").await?;
     eventually(SETTLED, "each of them has its unit", async || {
         let confirmed = mongodb::bson::doc! {"_id": {"$in": &accepted}, "status": "CONFIRMED"};

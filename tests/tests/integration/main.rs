@@ -9,6 +9,7 @@ mod holds;
 mod letters;
 mod limits;
 mod messages;
+mod metrics;
 mod orders;
 mod payments;
 mod prices;
