@@ -669,7 +669,7 @@ async fn the_trail_names_what_was_done_and_nothing_secret() -> Result<()> {
     let trail: Vec<Value> = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|line| line["target"] == "audit")
+        .filter(|line| line["log"]["logger"] == "audit")
         .collect();
     for (action, outcome) in [
         ("register", "done"),
@@ -689,21 +689,28 @@ async fn the_trail_names_what_was_done_and_nothing_secret() -> Result<()> {
     ] {
         let line = trail
             .iter()
-            .find(|line| line["action"] == action && line["outcome"] == outcome)
+            .find(|line| line["event"]["action"] == action && line["quicksale"]["outcome"] == outcome)
             .with_context(|| format!("no {action} {outcome} in the trail"))?;
-        assert!(line["who"].is_string() && line["whose"].is_string(), "{line}");
-        assert!(line["timestamp"].is_string(), "{line}");
+        assert!(
+            line["user"]["id"].is_string() && line["quicksale"]["whose"].is_string(),
+            "{line}"
+        );
+        assert!(line["@timestamp"].is_string(), "{line}");
         if !action.starts_with("administrator") {
-            let from = line["from"].as_str().unwrap_or_default();
+            let from = line["client"]["address"].as_str().unwrap_or_default();
             assert!(
-                from.ends_with(".0/24") && line["request_id"].is_string(),
+                from.ends_with(".0/24") && line["http"]["request"]["id"].is_string(),
                 "{line}"
             );
         }
         let metric = format!("quicksale_audit_events_total{{action=\"{action}\",outcome=\"{outcome}\"}}");
         assert!(world.metric("auth", &metric).await? >= 1.0);
     }
-    assert!(trail.iter().any(|line| line["whose"] == "n***@example.com"));
+    assert!(
+        trail
+            .iter()
+            .any(|line| line["quicksale"]["whose"] == "n***@example.com")
+    );
     Ok(())
 }
 

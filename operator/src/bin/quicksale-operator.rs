@@ -34,6 +34,6 @@ async fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = settings.unwrap_or_else(Settings::parse);
-    telemetry::init(LogFormat::Json);
+    telemetry::init(LogFormat::Ecs { service: "operator" });
     run::run(settings).await
 }

@@ -1,18 +1,68 @@
 //! One log line for each request, on the target `access`: what was asked, how it was answered, and the id and the trace
 //! by which it is found in the logs of the services behind.
+//!
+//! A crowd makes more of them than anybody reads, or keeps: what is answered well is written down for a hundred requests of a second, and
+//! then for one of a hundred, which says so. What is not is always written.
 
 use crate::{Gateway, subject, traceparent};
 use axum::{
     extract::{Request, State},
-    http::HeaderValue,
+    http::{HeaderValue, StatusCode},
     middleware::Next,
     response::Response,
 };
 use platform::{audit::masked_address, http::REQUEST_ID};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// The target of the log lines, for filters and collectors.
 const TARGET: &str = "access";
+/// Lines of a second that are all written.
+const ALL: u32 = 100;
+/// Of those beyond, one in so many is.
+const ONE_IN: u32 = 100;
+
+/// Which lines are written.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    state: Mutex<Second>,
+}
+
+#[derive(Debug)]
+struct Second {
+    began: Instant,
+    lines: u32,
+}
+
+impl Sample {
+    /// From now on.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            state: Mutex::new(Second { began: now, lines: 0 }),
+        }
+    }
+
+    /// For how many requests the line of this one stands; `None` where it has none.
+    fn stands_for(&self, status: StatusCode, now: Instant) -> Option<u32> {
+        let is_trouble =
+            status.is_server_error() || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if is_trouble {
+            return Some(1);
+        }
+        let mut second = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(second.began) >= Duration::from_secs(1) {
+            *second = Second { began: now, lines: 0 };
+        }
+        second.lines = second.lines.saturating_add(1);
+        match second.lines {
+            ..=ALL => Some(1),
+            more if (more - ALL).is_multiple_of(ONE_IN) => Some(ONE_IN),
+            _ => None,
+        }
+    }
+}
 
 /// Gives the request a trace if it has none, and writes the line when its answer begins, unless the configuration says
 /// otherwise. The line has the path alone: what stands behind the `?` may be a token.
@@ -33,15 +83,22 @@ pub(crate) async fn follow(
     let from = subject::address(&request, &gateway.trusted);
     let begun = Instant::now();
     let response = next.run(request).await;
+    let (status, now) = (response.status(), Instant::now());
+    let Some(stands_for) = gateway.access_sample.stands_for(status, now) else {
+        return response;
+    };
     tracing::info!(
         target: TARGET,
-        method = method.as_str(),
-        path = uri.path(),
-        status = response.status().as_u16(),
-        micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-        from = masked_address(from),
         request_id = id.as_ref().and_then(text),
+        event.dataset = "quicksale.access",
+        event.duration = u64::try_from((now - begun).as_nanos()).unwrap_or(u64::MAX),
+        event.outcome = if status.is_server_error() { "failure" } else { "success" },
+        http.request.method = method.as_str(),
+        http.response.status_code = status.as_u16(),
+        url.path = uri.path(),
+        client.address = masked_address(from),
         trace_id = context.as_ref().and_then(text).and_then(traceparent::trace_id),
+        stands_for,
         "access"
     );
     response
@@ -49,4 +106,39 @@ pub(crate) async fn follow(
 
 fn text(value: &HeaderValue) -> Option<&str> {
     value.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_sampled_and_trouble_is_not() {
+        let begun = Instant::now();
+        let sample = Sample::new(begun);
+        let at = |millis| begun + Duration::from_millis(millis);
+        let mut written = 0;
+        let mut stood_for = 0;
+        for request in 0..1_100 {
+            let now = at(u64::from(request % 999_u32));
+            if let Some(requests) = sample.stands_for(StatusCode::CONFLICT, now) {
+                written += 1;
+                stood_for += requests;
+            }
+            for trouble in [
+                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::INTERNAL_SERVER_ERROR,
+                StatusCode::UNAUTHORIZED,
+                StatusCode::FORBIDDEN,
+            ] {
+                assert_eq!(sample.stands_for(trouble, now), Some(1));
+            }
+        }
+        assert_eq!((written, stood_for), (110, 1_100));
+        assert_eq!(
+            sample.stands_for(StatusCode::OK, at(1_000)),
+            Some(1),
+            "another second"
+        );
+    }
 }

@@ -103,6 +103,8 @@ pub(crate) struct Gateway {
     pub(crate) trusted: Arc<Vec<Network>>,
     pub(crate) origins: Arc<Vec<String>>,
     pub(crate) logs_access: bool,
+    /// Which of them.
+    pub(crate) access_sample: access::Sample,
     pub(crate) one_address: Arc<one_address::OneAddress>,
     pub(crate) currency: sale::Currency,
     pub(crate) refused: Arc<AtomicU64>,
@@ -134,6 +136,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         trusted: Arc::new(config.http.trusted_networks()),
         origins: Arc::new(config.http.cors_origins.clone()),
         logs_access: config.http.access_log,
+        access_sample: access::Sample::new(Instant::now()),
         one_address: Arc::new(one_address::OneAddress::new(Instant::now())),
         currency: config.currency,
         refused: deps.refused,

@@ -39,6 +39,15 @@ pub enum Outcome {
 impl Outcome {
     const ALL: [Self; 4] = [Self::Done, Self::Refused, Self::Throttled, Self::Failed];
 
+    /// One of the three that the Elastic Common Schema knows.
+    fn in_ecs(self) -> &'static str {
+        match self {
+            Self::Done => "success",
+            Self::Refused | Self::Throttled => "failure",
+            Self::Failed => "unknown",
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -84,12 +93,14 @@ pub fn record(event: Event<'_>) {
     let from = event.from.map(masked_address);
     tracing::info!(
         target: TARGET,
-        action = event.action,
-        outcome,
-        who = event.who,
-        whose = event.whose,
-        from,
         request_id = event.request_id,
+        event.dataset = "quicksale.audit",
+        event.action = event.action,
+        event.outcome = event.outcome.in_ecs(),
+        user.id = event.who,
+        client.address = from,
+        outcome,
+        whose = event.whose,
         "audit"
     );
 }

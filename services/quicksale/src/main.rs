@@ -103,7 +103,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(role: Role, files: Files) -> anyhow::Result<ExitCode> {
-    telemetry::init(LogFormat::Json);
+    telemetry::init(LogFormat::Ecs { service: role.name() });
     let Files {
         config,
         control,

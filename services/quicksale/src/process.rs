@@ -54,7 +54,7 @@ impl Role {
         Self::Gateway,
     ];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::Auth => "auth",

@@ -199,8 +199,13 @@ async fn the_operators_trail_has_what_became_of_a_sale() -> Result<()> {
     let told: Vec<_> = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|line| line["target"] == "audit" && line["whose"] == whose.as_str())
-        .map(|line| ["who", "action", "outcome"].map(|field| line[field].as_str().unwrap_or("?").to_owned()))
+        .filter(|line| line["log"]["logger"] == "audit" && line["quicksale"]["whose"] == whose.as_str())
+        .map(|line| {
+            ["/user/id", "/event/action", "/quicksale/outcome"].map(|field| {
+                let told = line.pointer(field).and_then(Value::as_str);
+                told.unwrap_or("?").to_owned()
+            })
+        })
         .collect();
     let expected = [
         "sale_claim",

@@ -430,18 +430,27 @@ async fn each_request_has_one_access_line() -> Result<()> {
         let mut lines = log
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|line| line["target"] == "access" && line["request_id"] == id);
+            .filter(|line| line["log"]["logger"] == "access" && line["http"]["request"]["id"] == id);
         let line = lines.next().context("no access line")?;
         ensure!(lines.next().is_none(), "more than one line for {id}");
         Ok(line)
     };
     let first = line("access-1")?;
-    let told = ["method", "path", "from", "trace_id"].map(|field| first[field].as_str().unwrap_or("?"));
+    let told = [
+        "/http/request/method",
+        "/url/path",
+        "/client/address",
+        "/trace/id",
+    ]
+    .map(|field| first.pointer(field).and_then(Value::as_str).unwrap_or("?"));
     ensure!(told == ["GET", "/api/sale", "127.0.0.0/24", trace], "{first}");
-    ensure!(first["status"] == 200 && first["micros"].is_u64(), "{first}");
+    ensure!(
+        first["http"]["response"]["status_code"] == 200 && first["event"]["duration"].is_u64(),
+        "{first}"
+    );
     let second = line("access-2")?;
-    ensure!(second["status"] == 401, "{second}");
-    let made = second["trace_id"].as_str().unwrap_or_default();
+    ensure!(second["http"]["response"]["status_code"] == 401, "{second}");
+    let made = second["trace"]["id"].as_str().unwrap_or_default();
     ensure!(made.len() == 32 && made != trace, "{second}");
     ensure!(!log.contains("secret"), "what stands behind the ? is in the log");
     Ok(())
@@ -451,12 +460,19 @@ async fn each_request_has_one_access_line() -> Result<()> {
 fn trail(log: &str) -> Vec<Value> {
     log.lines()
         .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|line: &Value| line["target"] == "audit" || line["message"] == "audit")
+        .filter(|line: &Value| line["log"]["logger"] == "audit" || line["message"] == "audit")
         .collect()
 }
 
 fn told(event: &Value) -> [&str; 5] {
-    ["action", "outcome", "who", "whose", "from"].map(|field| event[field].as_str().unwrap_or("?"))
+    [
+        "/event/action",
+        "/quicksale/outcome",
+        "/user/id",
+        "/quicksale/whose",
+        "/client/address",
+    ]
+    .map(|field| event.pointer(field).and_then(Value::as_str).unwrap_or("?"))
 }
 
 /// Whatever a service or an administrator changes at the front door leaves a line; what a buyer does to an own order does not.
@@ -587,7 +603,9 @@ async fn the_trail_has_what_administrators_do_and_who_is_refused() -> Result<()>
         "{told:?}"
     );
     ensure!(
-        events.iter().all(|event| event["request_id"].is_string()),
+        events
+            .iter()
+            .all(|event| event["http"]["request"]["id"].is_string()),
         "no request id: {events:?}"
     );
     ensure!(

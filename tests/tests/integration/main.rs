@@ -8,6 +8,7 @@ mod gate;
 mod holds;
 mod letters;
 mod limits;
+mod logs;
 mod messages;
 mod metrics;
 mod orders;
