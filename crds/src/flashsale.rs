@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
     validation = rules::opening_is_fixed(),
     validation = rules::skus_are_fixed(),
     validation = rules::host_is_fixed(),
+    validation = rules::payment_url_is_fixed(),
     validation = rules::stock_covers_commitments(),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Opens", type_ = "string", json_path = ".status.opensAt"),
@@ -46,6 +47,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[x_kube(
     validation = rules::closes_after_opening(),
+    validation = rules::payment_url_needs_payment(),
     validation = rules::price_digits("price"),
     validation = rules::price_digits("originalPrice")
 )]
@@ -85,6 +87,12 @@ pub struct FlashSaleSpec {
     /// POST /api/orders/{id}/confirm; see docs/api.md.
     #[serde(default)]
     pub confirmation: Confirmation,
+    /// Where the storefront sends a buyer to pay: an address with {orderId} in it, in whose place the order's id is put. Without one
+    /// the storefront says that the order waits for its payment, and leads nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000))]
+    #[x_kube(validation = rules::payment_url())]
+    pub payment_url: Option<String>,
     /// How long units are held for an order that waits for its payment, at the least: counted from when the order hears that they are.
     #[serde(default = "ten_minutes")]
     #[x_kube(validation = rules::duration_above_zero("spec.reservationTtl", Hours(LONGEST_HOLD_HOURS), "such as 10m"))]

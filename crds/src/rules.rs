@@ -101,6 +101,26 @@ pub fn image_url() -> Rule {
     )
 }
 
+/// Where orders are paid, as [`sale::PaymentUrl`] has it.
+pub fn payment_url() -> Rule {
+    let rest = "[A-Za-z0-9._~:/?#@!$&()*+,;=%-]*";
+    rule(
+        format!("self.matches('^https://[A-Za-z0-9][A-Za-z0-9.:-]*[/?#]{rest}[{{]orderId[}}]{rest}$')"),
+        "spec.paymentUrl must begin with https:// and a host, without a password, and have {orderId} once behind it; write it \
+         like https://pay.example/{orderId}",
+    )
+}
+
+/// Nobody pays for an order that is confirmed already.
+pub fn payment_url_needs_payment() -> Rule {
+    rule(
+        "!has(self.paymentUrl) || self.confirmation == 'Payment'",
+        "spec.paymentUrl is where buyers pay, and with spec.confirmation Automatic nobody does; set spec.confirmation to Payment, or \
+         leave it out",
+    )
+    .field_path(".paymentUrl")
+}
+
 /// A price is a plain decimal.
 pub fn decimal(field: &str) -> Rule {
     rule(
@@ -364,6 +384,19 @@ pub fn host_is_fixed() -> Rule {
          sale's gateway and notifier",
     )
     .field_path(".spec.ingress")
+}
+
+/// The pages that buyers have open lead where they led.
+pub fn payment_url_is_fixed() -> Rule {
+    rule(
+        format!(
+            "{NOT_OPEN} || has(self.spec.paymentUrl) == has(oldSelf.spec.paymentUrl) && \
+             (!has(self.spec.paymentUrl) || self.spec.paymentUrl == oldSelf.spec.paymentUrl)"
+        ),
+        "spec.paymentUrl cannot change once the sale is open, because its buyers' pages lead there; let the page at the old address \
+         send them on",
+    )
+    .field_path(".spec.paymentUrl")
 }
 
 /// The inventory holds these products from the warm-up on, and buyers hold units of them.

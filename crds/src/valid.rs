@@ -10,7 +10,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use sale::{
-    Currency, ImageUrl, Money, SaleId, Sku,
+    Currency, ImageUrl, Money, PaymentUrl, SaleId, Sku,
     control::WaitingRoom,
     limits::{self, LimitedRoute, RateLimits},
     order,
@@ -44,6 +44,8 @@ pub struct ValidSale {
     pub currency: Currency,
     /// How an order becomes confirmed.
     pub confirmation: order::Confirmation,
+    /// Where buyers pay.
+    pub payment_url: Option<PaymentUrl>,
     /// How long units are held for a payment.
     pub reservation_ttl: Duration,
     /// Limits of all routes.
@@ -230,6 +232,10 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         "spec.kafka.topicPrefix must consist of at most 150 letters, digits, '.', '_' and '-'".to_owned()
     });
     let duration = |field, text: &DurationText, findings: &mut Findings| findings.note(field, text.parse());
+    let payment_url = match &spec.payment_url {
+        Some(text) => Some(findings.note("spec.paymentUrl", PaymentUrl::parse(text))?),
+        None => None,
+    };
     let warm_up = duration("spec.warmUp", &spec.warm_up, findings);
     let reservation_ttl = duration("spec.reservationTtl", &spec.reservation_ttl, findings);
     findings.require(reservation_ttl != Some(Duration::ZERO), || {
@@ -261,6 +267,7 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
             Confirmation::Automatic => order::Confirmation::Automatic,
             Confirmation::Payment => order::Confirmation::Payment,
         },
+        payment_url,
         reservation_ttl: reservation_ttl?,
         rate_limits,
         waiting_room: WaitingRoom {

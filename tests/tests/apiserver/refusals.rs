@@ -23,6 +23,13 @@ fn with(pointer: &str, value: Value) -> Result<Value> {
     Ok(spec)
 }
 
+/// A sale whose orders are paid there.
+fn paid_at(url: &str) -> Result<Value> {
+    let mut spec = with("/confirmation", json!("Payment"))?;
+    spec["paymentUrl"] = json!(url);
+    Ok(spec)
+}
+
 #[tokio::test]
 async fn nonsense_is_refused_by_a_sentence() -> Result<()> {
     installed().await?;
@@ -128,6 +135,21 @@ async fn nonsense_is_refused_by_a_sentence() -> Result<()> {
             "spec.reservationTtl must be",
             "write one such as 10m",
         ),
+        (
+            paid_at("https://pay.example/")?,
+            "spec.paymentUrl must begin with https://",
+            "like https://pay.example/{orderId}",
+        ),
+        (
+            paid_at("https://pay.example/{orderId}/{orderId}")?,
+            "spec.paymentUrl must begin with https://",
+            "have {orderId} once",
+        ),
+        (
+            with("/paymentUrl", json!("https://pay.example/{orderId}"))?,
+            "spec.paymentUrl is where buyers pay",
+            "set spec.confirmation to Payment",
+        ),
     ];
     for (spec, field, remedy) in cases {
         let said = refusal(cluster.sell("refused", &spec).await).with_context(|| field.to_owned())?;
@@ -173,7 +195,8 @@ async fn what_is_left_out_has_its_default() -> Result<()> {
 async fn what_buyers_rely_on_cannot_change_under_them() -> Result<()> {
     installed().await?;
     let cluster = Cluster::with_namespace("fixed").await?;
-    let at_a_host = with("/ingress", json!({"host": "fixed.example.com"}))?;
+    let mut at_a_host = paid_at("https://pay.example/{orderId}")?;
+    at_a_host["ingress"] = json!({"host": "fixed.example.com"});
     cluster.sell("fixed", &at_a_host).await?;
     eventually(Duration::from_secs(30), "the sale warms up", async || {
         Ok(cluster
@@ -224,6 +247,14 @@ async fn what_buyers_rely_on_cannot_change_under_them() -> Result<()> {
         (
             json!({"ingress": {"host": "elsewhere.example.com"}}),
             "spec.ingress.host cannot change",
+        ),
+        (
+            json!({"paymentUrl": "https://elsewhere.example/{orderId}"}),
+            "spec.paymentUrl cannot change once the sale is open",
+        ),
+        (
+            json!({"paymentUrl": null}),
+            "spec.paymentUrl cannot change once the sale is open",
         ),
         (
             json!({"ingress": {"host": "fixed.example.com", "tlsSecretName": "fixed-tls"}}),

@@ -56,6 +56,9 @@ pub(super) fn configuration(plan: &Plan<'_>) -> Value {
     if let Some(host) = &plan.platform.https_host {
         http["httpsHost"] = json!(host);
     }
+    if let Some(url) = &sale.payment_url {
+        http["paymentUrl"] = json!(url.as_str());
+    }
     json!({
         "sale": sale.id,
         "currency": sale.currency,

@@ -662,4 +662,8 @@ fn what_is_usual_is_not_written_into_a_configuration() {
     fixture.https_host = Some("laptops.example.com".to_owned());
     assert_eq!(said(&fixture, "accessLog"), Some(json!(false)));
     assert_eq!(said(&fixture, "httpsHost"), Some(json!("laptops.example.com")));
+    assert_eq!(said(&fixture, "paymentUrl"), None);
+    let url = "https://pay.example/{orderId}";
+    fixture.sale.payment_url = sale::PaymentUrl::parse(url).ok();
+    assert_eq!(said(&fixture, "paymentUrl"), Some(json!(url)));
 }
