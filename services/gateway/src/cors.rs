@@ -29,6 +29,8 @@ pub fn layer(origins: &[String]) -> CorsLayer {
             header::RETRY_AFTER,
             header::LOCATION,
             HeaderName::from_static("idempotency-replayed"),
+            header::ETAG,
+            HeaderName::from_static("x-server-time"),
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("ratelimit-limit"),
             HeaderName::from_static("ratelimit-remaining"),

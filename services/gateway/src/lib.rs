@@ -2,12 +2,13 @@
 //!
 //! A request gets its trace and its line in the log, and meets, in this order: [`cors`], the rate [`limiter`], for administrators the question whether they still
 //! are ([`administrators`]), for orders the sale's clock and the [`gate`], and
-//! the [`proxy`] that takes it to its service. [`sale_page`] answers `GET /api/sale` from memory, [`upgrade`] passes
+//! the [`proxy`] that takes it to its service, unless that gives no answers (`breaker`). [`sale_page`] answers `GET /api/sale` from memory, [`upgrade`] passes
 //! WebSockets on where there is no ingress. [`warm_up`] keeps a process that has just started out of the way.
 
 mod access;
 pub mod administrators;
 mod body;
+mod breaker;
 pub mod cors;
 pub mod gate;
 pub mod limiter;
@@ -60,6 +61,7 @@ pub fn metrics() -> Vec<Metric> {
     all.extend(gate::metrics());
     all.extend(one_address::metrics());
     all.push(trail::metric());
+    all.extend(breaker::metrics());
     all
 }
 
@@ -97,6 +99,7 @@ pub(crate) struct Gateway {
     pub(crate) limiter: limiter::Limiter,
     pub(crate) gate: gate::Gate,
     pub(crate) products: products::Products,
+    pub(crate) sale_page: sale_page::SalePage,
     pub(crate) proxy: proxy::Proxy,
     pub(crate) bodies: body::Bodies,
     pub(crate) upgrades: upgrade::Upgrades,
@@ -130,6 +133,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         limiter: limiter::Limiter::new(deps.redis.clone(), &config.redis_prefix),
         gate: gate::Gate::new(deps.redis, &config.redis_prefix),
         products: products.clone(),
+        sale_page: sale_page::SalePage::default(),
         proxy: proxy::Proxy::new(&config.upstreams),
         bodies: body::Bodies::new(),
         upgrades: upgrade::Upgrades::new(&config.upstreams.notifier),
@@ -153,7 +157,6 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .route("/api/notifications", any(proxy::forward))
         .route("/api/notifications/{*rest}", any(proxy::forward))
         .route("/api/ws-ticket", post(proxy::forward))
-        .route("/api/sale", get(sale_page::show))
         .route("/ws", get(upgrade::connect))
         // Before the layers, so that these answers go through them as well: a preflight is one of them.
         .method_not_allowed_fallback(server::method_not_allowed)
@@ -165,7 +168,13 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .with_state(Arc::clone(&gateway))
         .merge(extra)
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), limit));
+    // Like the pages it is from memory, and nobody's business to count.
+    let sale = Router::new()
+        .route("/api/sale", get(sale_page::show))
+        .method_not_allowed_fallback(server::method_not_allowed)
+        .with_state(Arc::clone(&gateway));
     let router = limited
+        .merge(sale)
         .merge(pages::router(config.http.payment_url.as_deref()))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&gateway),

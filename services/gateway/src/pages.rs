@@ -110,7 +110,7 @@ impl Page {
 }
 
 /// Whether a tag is among those of `If-None-Match`; the weak ones count, as RFC 9110 (13.1.2) has it.
-fn is_among(tags: &HeaderValue, tag: &HeaderValue) -> bool {
+pub(crate) fn is_among(tags: &HeaderValue, tag: &HeaderValue) -> bool {
     let (Ok(tags), Ok(tag)) = (tags.to_str(), tag.to_str()) else {
         return false;
     };

@@ -1,6 +1,11 @@
 //! Takes a request to its service and the answer back, within deadlines.
 
-use crate::{Gateway, body::Whole, subject};
+use crate::{
+    Gateway,
+    body::Whole,
+    breaker::{Breaker, Broken},
+    subject,
+};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -40,7 +45,26 @@ const TOLD_BY_CLIENTS: [HeaderName; 2] = [header::FORWARDED, HeaderName::from_st
 #[derive(Debug, Clone)]
 pub struct Proxy {
     client: Client<HttpConnector, Body>,
-    upstreams: Upstreams,
+    auth: Upstream,
+    inventory: Upstream,
+    order: Upstream,
+    notifier: Upstream,
+}
+
+/// A service.
+#[derive(Debug, Clone)]
+struct Upstream {
+    url: Url,
+    breaker: Breaker,
+}
+
+impl Upstream {
+    fn new(service: &'static str, url: &Url) -> Self {
+        Self {
+            url: url.clone(),
+            breaker: Breaker::new(service),
+        }
+    }
 }
 
 /// Why a service gave no answer.
@@ -72,20 +96,23 @@ impl Proxy {
             .build(connector);
         Self {
             client,
-            upstreams: upstreams.clone(),
+            auth: Upstream::new("auth", &upstreams.auth),
+            inventory: Upstream::new("inventory", &upstreams.inventory),
+            order: Upstream::new("order", &upstreams.order),
+            notifier: Upstream::new("notifier", &upstreams.notifier),
         }
     }
 
-    fn upstream(&self, path: &str) -> Option<&Url> {
+    fn upstream(&self, path: &str) -> Option<&Upstream> {
         let under = |prefix: &str| path == prefix || path.starts_with(&format!("{prefix}/"));
         if under("/api/auth") || path == "/.well-known/jwks.json" {
-            Some(&self.upstreams.auth)
+            Some(&self.auth)
         } else if under("/api/inventory") {
-            Some(&self.upstreams.inventory)
+            Some(&self.inventory)
         } else if under("/api/orders") || under("/api/dead-letters") {
-            Some(&self.upstreams.order)
+            Some(&self.order)
         } else if under("/api/notifications") || path == "/api/ws-ticket" {
-            Some(&self.upstreams.notifier)
+            Some(&self.notifier)
         } else {
             None
         }
@@ -101,27 +128,33 @@ impl Proxy {
             .upstream(path)
             .ok_or_else(|| NoAnswer::NotSent(Problem::not_found("route").into()))?;
         let target = request.uri().path_and_query().map_or(path, |p| p.as_str());
-        let base = upstream.as_str().trim_end_matches('/');
+        let base = upstream.url.as_str().trim_end_matches('/');
         let uri: Uri = format!("{base}{target}")
             .parse()
             .map_err(|error| NoAnswer::NotSent(Problem::internal(&error).into()))?;
         *request.uri_mut() = uri;
         prepare(request.headers_mut(), client);
-        let answered = tokio::time::timeout(ANSWER, self.client.request(request)).await;
-        let mut response = match answered {
-            Ok(Ok(response)) => response.map(Body::new),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, service = %upstream, "a service does not answer");
-                return Err(if error.is_connect() {
-                    NoAnswer::NotSent(Problem::busy().into())
-                } else {
-                    NoAnswer::Lost
-                });
+        let call = async {
+            match tokio::time::timeout(ANSWER, self.client.request(request)).await {
+                Ok(Ok(response)) => Ok(response.map(Body::new)),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, service = %upstream.url, "a service does not answer");
+                    Err(if error.is_connect() {
+                        NoAnswer::NotSent(Problem::busy().into())
+                    } else {
+                        NoAnswer::Lost
+                    })
+                }
+                Err(_) => {
+                    tracing::warn!(service = %upstream.url, "a service did not answer in time");
+                    Err(NoAnswer::Lost)
+                }
             }
-            Err(_) => {
-                tracing::warn!(service = %upstream, "a service did not answer in time");
-                return Err(NoAnswer::Lost);
-            }
+        };
+        let mut response = match upstream.breaker.call(call).await {
+            Ok(response) => response,
+            Err(Broken::Failed(none)) => return Err(none),
+            Err(Broken::Open) => return Err(NoAnswer::NotSent(Problem::busy().into())),
         };
         end_hop(response.headers_mut());
         Ok(response)
@@ -187,7 +220,7 @@ mod tests {
             notifier: url(4),
         };
         let proxy = Proxy::new(&upstreams);
-        let port = |path| proxy.upstream(path).and_then(Url::port);
+        let port = |path| proxy.upstream(path).and_then(|upstream| upstream.url.port());
         assert_eq!(port("/api/auth/login"), Some(1));
         assert_eq!(port("/.well-known/jwks.json"), Some(1));
         assert_eq!(port("/api/inventory/products"), Some(2));

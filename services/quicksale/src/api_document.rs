@@ -43,7 +43,7 @@ pub(crate) fn document() -> OpenApi {
         .build();
     let tags = TAGS.map(|(name, what)| TagBuilder::new().name(name).description(Some(what)).build());
     let mut document = OpenApiBuilder::new().info(info).tags(Some(tags)).build();
-    document.merge(complete(gateway::openapi(), &[RATE_LIMITED]));
+    document.merge(complete(gateway::openapi(), &[]));
     for service in [
         auth::routes::openapi(),
         inventory::routes::openapi(),
@@ -99,7 +99,7 @@ pub(crate) fn successes(role: Role) -> Vec<(&'static str, String, String)> {
 }
 
 type Refusal = (&'static str, &'static str);
-/// The gateway limits every route.
+/// The gateway limits every route of a service.
 const RATE_LIMITED: Refusal = ("429", "rate_limited");
 /// The gateway may not reach the service, nor the service its backends.
 const BUSY: Refusal = ("503", "busy");

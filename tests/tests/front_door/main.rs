@@ -19,6 +19,7 @@ use platform::tokens::Role;
 use quicksale_tests::{
     backends::Backends,
     scenarios::SETTLED,
+    shop::Answer,
     world::{World, eventually},
 };
 use reqwest::Method;
@@ -56,7 +57,7 @@ async fn set_limits(world: &World, orders: u32, everything_else: u32) -> Result<
         let token = world.shop.observer()?;
         let answer = world
             .shop
-            .send(Method::GET, "/api/sale", Some(&token), None)
+            .send(Method::GET, "/openapi.json", Some(&token), None)
             .await?;
         Ok(answer.headers["ratelimit-limit"] == everything_else.to_string())
     })
@@ -273,7 +274,9 @@ async fn services_may_ask_for_more_than_buyers() -> Result<()> {
     let shop = &world.shop;
     let limit_of = async |role| -> Result<String> {
         let token = shop.token(&somebody(), role)?;
-        let answer = shop.send(Method::GET, "/api/sale", Some(&token), None).await?;
+        let answer = shop
+            .send(Method::GET, "/openapi.json", Some(&token), None)
+            .await?;
         Ok(answer.expect(200)?.headers["ratelimit-limit"]
             .to_str()?
             .to_owned())
@@ -281,6 +284,42 @@ async fn services_may_ask_for_more_than_buyers() -> Result<()> {
     assert_eq!(limit_of(Role::Buyer).await?, "100");
     assert_eq!(limit_of(Role::Service).await?, "6000");
     Ok(())
+}
+
+/// A crowd that waits for the opening asks for the sale again and again: nobody counts that, and while nothing changes nothing is sent.
+#[tokio::test]
+async fn the_sale_is_shown_to_a_crowd_at_no_cost() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("SHOWN", 5, None).await?;
+    shop.shown("SHOWN").await?;
+    set_limits(&world, 10, 2).await?;
+    let ask = async |tag: Option<&str>| {
+        let mut request = shop.http.get(shop.url("/api/sale"));
+        if let Some(tag) = tag {
+            request = request.header("if-none-match", tag);
+        }
+        Answer::of(request.send().await?).await
+    };
+    let first = ask(None).await?;
+    let tag = first.expect(200)?.headers["etag"].to_str()?.to_owned();
+    ensure!(first.headers["cache-control"] == "public, no-cache", "{first:?}");
+    for _ in 0..20 {
+        let again = ask(Some(&format!("\"another\", {tag}"))).await?;
+        again.expect(304)?;
+        ensure!(
+            again.text.is_empty() && !again.headers.contains_key("ratelimit-limit"),
+            "{again:?}"
+        );
+        let at = again.headers["x-server-time"].to_str()?;
+        ensure!(at.parse::<jiff::Timestamp>().is_ok(), "{at}");
+    }
+    shop.order("ada", "k", "SHOWN", 2).await?.expect(201)?;
+    eventually(SETTLED, "what is left has changed, and is sent", async || {
+        let answer = ask(Some(&tag)).await?;
+        Ok(answer.status == 200 && answer.json["products"][0]["available"] == 3)
+    })
+    .await
 }
 
 /// The documentation is limited, and every answer says to a browser what it may do with it.

@@ -10,7 +10,6 @@ export const looks = topic();
 
 let sale = null;
 let failures = 0;
-let isScarce = false;
 const waiting = alarm();
 
 export const current = () => sale;
@@ -57,18 +56,11 @@ export async function watch() {
 export const lookSoon = () => waiting.ring();
 
 async function look() {
-  // A request with a token counts for its user, and not for everybody behind the same address.
-  const token = session.tokenAtHand();
   try {
-    const answer = await call("GET", "/api/sale", { token }).catch((refusal) => {
-      if (refusal.status === 401 && token) return call("GET", "/api/sale");
-      throw refusal;
-    });
+    const answer = await call("GET", "/api/sale");
     if (!Array.isArray(answer.data?.products)) throw new Refusal({ code: "unreachable" });
     sale = answer.data;
     clock.learn(Date.parse(sale.serverTime), answer.sentAt, answer.receivedAt);
-    const [remaining, limit] = ["remaining", "limit"].map((name) => Number(answer.headers.get(`ratelimit-${name}`)));
-    isScarce = limit > 0 && remaining < limit / 4;
     failures = 0;
     return null;
   } catch (refusal) {
@@ -79,7 +71,7 @@ async function look() {
 
 // How long until the next look.
 function pace() {
-  const often = (session.user() ? 2_500 : 10_000) * (isScarce ? 4 : 1);
+  const often = session.user() ? 2_500 : 5_000;
   switch (stage()) {
     case "before": {
       const left = untilNext();

@@ -47,12 +47,6 @@ async function endSession(refreshToken) {
   await plainCall("POST", "/api/auth/logout", { body: { refreshToken } }).catch(() => {});
 }
 
-// The access token as it is, for requests that need none; null where there is none that is good.
-export function tokenAtHand() {
-  const held = read(NAME);
-  return held && held.expiresAt > Date.now() ? held.accessToken : null;
-}
-
 async function token() {
   const held = read(NAME);
   if (!held) throw ended();
