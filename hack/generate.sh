@@ -1,6 +1,6 @@
 #!/bin/bash
-# Writes the files that are generated from the Rust code: the CRD, its reference, the reference of the API,
-# what each service may do in the backends, the list of third-party crates.
+# Writes the files that are generated: from the Rust code the CRD, its reference, the reference of the API, the list of
+# third-party crates; what each service may do in the backends; the dashboards.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # The same selection of packages as everywhere: another one would compile most crates for a second time.
@@ -11,5 +11,6 @@ api=$("$executables/quicksale" openapi --markdown)
 printf '%s\n' "$api" >docs/api.md
 rights=$(hack/rights.sh)
 printf '%s\n' "$rights" >docs/backends.md
+hack/dashboards.sh
 crates=$(hack/notices.sh --list)
 printf '%s\n' "$crates" >docs/third-party.md
