@@ -26,10 +26,10 @@ bench-audit: ## measure how long an audit of a large sale takes: make bench-audi
 bench: ## measure orders per second and latencies
 	@hack/bench.sh
 
-lint: ## format, lints, scripts, charts, workflows, dependencies and generated files
+lint: ## format, lints, scripts, charts, alerts, workflows, dependencies and generated files
 	@hack/lint.sh
 
-generate: ## write the files that are generated from the Rust types
+generate: ## write the files that are generated from the Rust types, and the dashboards
 	@hack/generate.sh
 
 image: ## build the image of the operator and the services

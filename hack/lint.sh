@@ -7,7 +7,7 @@ cd "$REPO"
 
 rust_format() { cargo fmt --all --check; }
 rust_lints() { cargo clippy --workspace --all-targets --locked -- --deny warnings; }
-shell_scripts() { git ls-files -z 'hack/*.sh' 'charts/*.sh' hack/docker/runc-bounded .ci/run | xargs -0 shellcheck; }
+shell_scripts() { git ls-files -z 'hack/*.sh' 'charts/*.sh' 'tests/*.sh' hack/docker/runc-bounded .ci/run | xargs -0 shellcheck; }
 charts() {
   local digest
   digest=sha256:$(printf '%064d' 0)
@@ -22,6 +22,8 @@ charts() {
   helm template charts/quicksale --set 'trustedProxies={10.0.0.0/8,fd00::/8}' | grep -q 'QUICKSALE_TRUSTED_PROXIES, value: "10.0.0.0/8,fd00::/8"'
   [ "$(helm template charts/quicksale --set "image.digest=$digest" | grep -c "quicksale:.*@$digest")" = 2 ]
 }
+# What the chart gives to Prometheus and Grafana, against the files that say what is expected of it.
+alerts() { hack/alerts.sh; }
 # Advisories, licences, sources and versions that are in the tree twice (deny.toml), and the bill of materials.
 dependencies() {
   hack/advisories.sh
@@ -46,5 +48,5 @@ generated_files() {
 }
 
 checks=("$@")
-[ $# -gt 0 ] || checks=(rust_format rust_lints shell_scripts charts workflows dependencies generated_files)
+[ $# -gt 0 ] || checks=(rust_format rust_lints shell_scripts charts alerts workflows dependencies generated_files)
 for check in "${checks[@]}"; do "$check"; done

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Everything, from formatting to a sale on a kind cluster: test.sh [STAGE...] (`make test`).
 #
-# Without arguments all stages run, in this order: tools format clippy shell charts workflows dependencies unit generated
-# fuzz integration faults apiserver e2e. A stage that fails does not stop the others. A test that fails runs once more, alone, unless it
-# is one of safety (hack/test/books.sh); where it then passes it is called FLAKY, and fails nothing. The last lines are
-# the time of each stage, and the sum of all tests that ran.
+# Without arguments all stages run, in this order: tools format clippy shell charts alerts workflows dependencies unit
+# generated fuzz integration faults apiserver e2e. A stage that fails does not stop the others. A test that fails runs once
+# more, alone, unless it is one of safety (hack/test/books.sh); where it then passes it is called FLAKY, and fails nothing. The
+# last lines are the time of each stage, and the sum of all tests that ran.
 # `test.sh down` removes the cluster that the e2e stage leaves for the next run.
 set -euo pipefail
 # shellcheck source=hack/env.sh
@@ -42,6 +42,7 @@ shell() {
   hack/test/try-books.sh
 }
 charts() { hack/lint.sh charts; }
+alerts() { hack/lint.sh alerts; }
 workflows() { hack/lint.sh workflows; }
 dependencies() { hack/lint.sh dependencies; }
 # The one build: every executable and every test, with one selection of packages and features, so that no crate is
@@ -130,7 +131,7 @@ case ${1:-} in
   down) down; exit ;;
 esac
 stages=("$@")
-[ $# -gt 0 ] || stages=(tools format clippy shell charts workflows dependencies unit generated fuzz integration faults apiserver e2e)
+[ $# -gt 0 ] || stages=(tools format clippy shell charts alerts workflows dependencies unit generated fuzz integration faults apiserver e2e)
 for stage in "${stages[@]}"; do
   declare -F "$stage" >/dev/null || die "no stage is called $stage"
   run "$stage"

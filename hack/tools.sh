@@ -59,7 +59,7 @@ tool() {
       command_of cmake cmake
       command_of jq jq
       ;;
-    lint) command_of shellcheck shellcheck; tool helm; tool cargo-deny; tool workflow-lint ;;
+    lint) command_of shellcheck shellcheck; command_of jq jq; tool helm; tool promtool; tool cargo-deny; tool workflow-lint ;;
     cargo-deny) command_of git git; command_of jq jq; command_unpacked cargo-deny "${CARGO_DENY_BUILD[@]}" ;;
     workflow-lint)
       command_of shellcheck shellcheck
@@ -94,6 +94,7 @@ tool() {
     chromium) have google-chrome || command_of chromium chromium; command_of chromedriver chromium-driver ;;
     openssl) command_of openssl openssl ;;
     curl) command_of curl curl ;;
+    promtool) command_of promtool prometheus ;;
     *) die "no tool is called $1; the names are in hack/tools.sh" ;;
   esac
 }

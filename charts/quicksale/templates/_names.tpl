@@ -26,3 +26,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "quicksale.adminSecret" -}}
 {{ .Values.admin.existingSecret | default "quicksale-admin" }}
 {{- end }}
+
+{{/* Labels of what Prometheus and Grafana select by labels: a dict of root, own. Own ones have precedence. */}}
+{{- define "quicksale.monitoringLabels" -}}
+{{ merge (dict) (.own | default dict) (include "quicksale.labels" .root | fromYaml) | toYaml }}
+{{- end }}
