@@ -1,5 +1,5 @@
 #!/bin/bash
-# Prints the name of an image, after making sure that it is there: images.sh node|ingress|network|backends
+# Prints the name of an image, after making sure that it is there: images.sh node|ingress|network|backends|prometheus
 #
 # Where an image registry answers, that is the official image, which is pulled when it is needed. Otherwise the image is
 # built by hack/images/NAME.sh and kept in Docker's store under a tag that is a hash of what goes into it.
@@ -50,5 +50,10 @@ case ${1:-} in
     "$REPO/hack/tools.sh" debootstrap kafka secantusd
     image backends "$(built_dir "${KAFKA_BUILD[@]}")" "$(built_dir "${SECANTUS_BUILD[@]}")" "$DEBIAN_RELEASE"
     ;;
-  *) die "usage: hack/images.sh node|ingress|network|backends" ;;
+  prometheus)
+    if registry_answers; then echo "$PROMETHEUS_IMAGE"; exit; fi
+    "$REPO/hack/tools.sh" prometheus
+    image prometheus "$(command -v prometheus)" "$(prometheus --version 2>&1 | head -n 1)"
+    ;;
+  *) die "usage: hack/images.sh node|ingress|network|backends|prometheus" ;;
 esac

@@ -88,7 +88,7 @@ e2e() {
   stop_backends
   export CLUSTER=quicksale-e2e INGRESS_PORT=18080 KUBECONFIG=$CACHE/e2e-kubeconfig
   cargo build --locked --workspace --all-targets
-  QUICKSALE_IMAGE_FROM=$executables hack/up.sh
+  OBSERVE=1 QUICKSALE_IMAGE_FROM=$executables hack/up.sh
   # Whether the cluster enforces policies, as hack/cluster.sh found out.
   NETWORK_POLICIES=$(cat "$CACHE/network-$CLUSTER" 2>/dev/null || echo enforced)
   export NETWORK_POLICIES

@@ -1,12 +1,12 @@
 #!/bin/bash
 # A kind cluster with everything in it, and a sample sale that is open: `make up`. A second run changes only what changed.
-# From the environment: CLUSTER (quicksale), INGRESS_PORT (8080), KUBECONFIG (the user's own).
+# From the environment: CLUSTER (quicksale), INGRESS_PORT (8080), KUBECONFIG (the user's own), OBSERVE (1 for a Prometheus beside it).
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
 # shellcheck source=hack/registry.sh
 . "$REPO/hack/registry.sh"
-cluster=${CLUSTER:-quicksale} port=${INGRESS_PORT:-8080}
+cluster=${CLUSTER:-quicksale} port=${INGRESS_PORT:-8080} observe=${OBSERVE:-}
 
 kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
 
@@ -26,7 +26,8 @@ install_operator() {
     --set image.repository="${image%:*}" --set-string image.tag="${image#*:}" --set image.pullPolicy=IfNotPresent \
     --set backends.secretName=quicksale-backends --set backends.namespace=quicksale-backends \
     --set 'trustedProxies={10.244.0.0/16}' --set-json "networkPolicy.ingressPeers=[$(namespace_peer traefik)]" \
-    --set-json "networkPolicy.backendPeers=[$(namespace_peer quicksale-backends)]" ||
+    --set-json "networkPolicy.backendPeers=[$(namespace_peer quicksale-backends)]" \
+    --set-json "networkPolicy.monitoringPeers=[$([ -z "$observe" ] || namespace_peer monitoring)]" ||
     die "the operator did not get ready: kubectl --context kind-$cluster --namespace quicksale-system get pods"
   say "the operator is ready in the namespace quicksale-system"
 }
@@ -80,7 +81,7 @@ Try:
   curl $url/api/sale
   curl $url/api/auth/register --json '{"email":"you@example.com","password":"correct horse battery","firstName":"You","lastName":"There"}'
 
-If laptops.localhost is not found, add --resolve laptops.localhost:$port:127.0.0.1 to curl. \`make down\` removes all of it.
+$([ -z "$observe" ] || printf 'Prometheus, with the alerts of the chart: http://prometheus.localhost:%s\n\n' "$port")If laptops.localhost is not found, add --resolve laptops.localhost:$port:127.0.0.1 to curl. \`make down\` removes all of it.
 X
 }
 
@@ -93,6 +94,10 @@ restricted_namespace quicksale-backends
 "$REPO/hack/backends-chart.sh"
 restricted_namespace quicksale-system
 install_operator "$image"
+if [ -n "$observe" ]; then
+  restricted_namespace monitoring
+  "$REPO/hack/observe.sh"
+fi
 open_sample_sale "$image"
 reach_sample_sale
 print_what_to_try

@@ -6,6 +6,7 @@
 mod browser;
 #[path = "../chromium/mod.rs"]
 mod chromium;
+mod monitoring;
 mod neighbour;
 mod sale;
 mod selling;

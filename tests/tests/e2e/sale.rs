@@ -57,7 +57,8 @@ impl OpenSale {
         Self::of(cluster, "laptops", "laptops.localhost").await
     }
 
-    async fn of(cluster: Cluster, name: &'static str, host: &str) -> Result<Self> {
+    /// One that was applied, once it is Live.
+    pub(crate) async fn of(cluster: Cluster, name: &'static str, host: &str) -> Result<Self> {
         let live = eventually(OPENING, "the sale is Live", async || {
             Ok(phase(&cluster, name).await?.as_deref() == Some("Live"))
         });

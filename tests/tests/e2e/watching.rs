@@ -93,7 +93,7 @@ async fn it_is_seen(sale: &OpenSale) -> Result<()> {
 async fn limits(sale: &OpenSale) -> Result<Vec<String>> {
     let mut limits = Vec::new();
     for _ in 0..30 {
-        let page = sale.shop.send(Method::GET, "/api/sale", None, None).await?;
+        let page = sale.shop.send(Method::GET, "/openapi.json", None, None).await?;
         let limit = page
             .headers
             .get("ratelimit-limit")

@@ -1,0 +1,6 @@
+#!/bin/bash
+# Builds the image of Prometheus from the package's executable: prometheus.sh IMAGE EXECUTABLE VERSION
+set -euo pipefail
+[ "$1" = --describe ] && { echo "packing Prometheus' image (some seconds)"; exit; }
+. "$(dirname "$0")/scratch.sh"
+scratch_image "$1" "$2"
