@@ -52,8 +52,8 @@ case ${1:-} in
     ;;
   prometheus)
     if registry_answers; then echo "$PROMETHEUS_IMAGE"; exit; fi
-    "$REPO/hack/tools.sh" prometheus
-    image prometheus "$(command -v prometheus)" "$(prometheus --version 2>&1 | head -n 1)"
+    prometheus=$(built "${PROMETHEUS_BUILD[@]}")
+    image prometheus "$prometheus/prometheus"
     ;;
   *) die "usage: hack/images.sh node|ingress|network|backends|prometheus" ;;
 esac

@@ -94,7 +94,6 @@ tool() {
     chromium) have google-chrome || command_of chromium chromium; command_of chromedriver chromium-driver ;;
     openssl) command_of openssl openssl ;;
     curl) command_of curl curl ;;
-    prometheus) command_of prometheus prometheus ;;
     promtool) command_of promtool prometheus ;;
     *) die "no tool is called $1; the names are in hack/tools.sh" ;;
   esac

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 # shellcheck source=hack/registry.sh
 . "$REPO/hack/registry.sh"
-cluster=${CLUSTER:-quicksale} port=${INGRESS_PORT:-8080} observe=${OBSERVE:-}
+cluster=${CLUSTER:-quicksale} port=${INGRESS_PORT:-8080} observe=
 
 kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
 
@@ -81,14 +81,17 @@ Try:
   curl $url/api/sale
   curl $url/api/auth/register --json '{"email":"you@example.com","password":"correct horse battery","firstName":"You","lastName":"There"}'
 
-$([ -z "$observe" ] || printf 'Prometheus, with the alerts of the chart: http://prometheus.localhost:%s\n\n' "$port")If laptops.localhost is not found, add --resolve laptops.localhost:$port:127.0.0.1 to curl. \`make down\` removes all of it.
+$([ -z "$observe" ] || printf 'Prometheus, with the alerts of the chart: http://prometheus.localhost:%s\n\n' "$port")If laptops.localhost is not found, add --resolve laptops.localhost:$port:127.0.0.1 to curl; browsers find all names under localhost. \`make down\` removes all of it.
 X
 }
 
 "$REPO/hack/docker.sh" start
 "$REPO/hack/tools.sh" kind helm kubectl
+case ${OBSERVE:-0} in 0 | '') ;; *) observe=yes ;; esac
 registry_answers || true # asked once, here, for all the scripts that follow
 "$REPO/hack/cluster.sh" up
+# Once there, it is kept up to date, and may go on to ask.
+if kubectl_here get namespace monitoring >/dev/null 2>&1; then observe=yes; fi
 image=$("$REPO/hack/image.sh")
 restricted_namespace quicksale-backends
 "$REPO/hack/backends-chart.sh"

@@ -232,10 +232,8 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         "spec.kafka.topicPrefix must consist of at most 150 letters, digits, '.', '_' and '-'".to_owned()
     });
     let duration = |field, text: &DurationText, findings: &mut Findings| findings.note(field, text.parse());
-    let payment_url = match &spec.payment_url {
-        Some(text) => Some(findings.note("spec.paymentUrl", PaymentUrl::parse(text))?),
-        None => None,
-    };
+    let payment_url = spec.payment_url.as_ref();
+    let payment_url = payment_url.map(|text| findings.note("spec.paymentUrl", PaymentUrl::parse(text)));
     let warm_up = duration("spec.warmUp", &spec.warm_up, findings);
     let reservation_ttl = duration("spec.reservationTtl", &spec.reservation_ttl, findings);
     findings.require(reservation_ttl != Some(Duration::ZERO), || {
@@ -267,7 +265,10 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
             Confirmation::Automatic => order::Confirmation::Automatic,
             Confirmation::Payment => order::Confirmation::Payment,
         },
-        payment_url,
+        payment_url: match payment_url {
+            Some(valid) => Some(valid?),
+            None => None,
+        },
         reservation_ttl: reservation_ttl?,
         rate_limits,
         waiting_room: WaitingRoom {

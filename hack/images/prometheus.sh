@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the image of Prometheus from the package's executable: prometheus.sh IMAGE EXECUTABLE VERSION
+# Builds the image of Prometheus: prometheus.sh IMAGE PROMETHEUS_EXECUTABLE
 set -euo pipefail
 [ "$1" = --describe ] && { echo "packing Prometheus' image (some seconds)"; exit; }
 . "$(dirname "$0")/scratch.sh"

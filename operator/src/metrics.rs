@@ -1,6 +1,6 @@
 //! What the operator counts.
 
-use crate::sale_metrics::SaleMetrics;
+use crate::{controller::trail, sale_metrics::SaleMetrics};
 use platform::{
     backends::mongo,
     metrics::{Metric, Part, must, of_every_process, reference},
@@ -67,6 +67,7 @@ pub fn own() -> Vec<Metric> {
 /// All that a process of the operator shows from its first scrape on.
 pub fn show() {
     own();
+    trail::metric();
     of_every_process();
     mongo::metrics();
 }
@@ -78,7 +79,7 @@ pub fn markdown() -> String {
     reference(&[
         Part {
             heading: "Operator",
-            what: "It has those of every process as well.",
+            what: "It has those of every process, of the database and of the audit trail as well.",
             metrics: own(),
         },
         Part {

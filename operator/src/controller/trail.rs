@@ -2,7 +2,10 @@
 //! sale and its events.
 
 use kube::ResourceExt;
-use platform::audit::{self, Event, Outcome};
+use platform::{
+    audit::{self, Event, Outcome},
+    metrics::Metric,
+};
 use sale::phase::Phase;
 
 /// What is done to a sale.
@@ -19,6 +22,18 @@ pub enum Deed {
 }
 
 impl Deed {
+    /// All there are.
+    const ALL: [Self; 8] = [
+        Self::Claim,
+        Self::Enter(Phase::Pending),
+        Self::Enter(Phase::Warming),
+        Self::Enter(Phase::Live),
+        Self::Enter(Phase::Draining),
+        Self::Enter(Phase::Ended),
+        Self::DeleteData,
+        Self::Release,
+    ];
+
     fn action(self) -> &'static str {
         match self {
             Self::Claim => "sale_claim",
@@ -31,6 +46,11 @@ impl Deed {
             Self::Release => "sale_deletion",
         }
     }
+}
+
+/// The metric that counts them, with what was not done yet as zero.
+pub fn metric() -> Metric {
+    audit::metric(Deed::ALL.map(Deed::action))
 }
 
 /// Writes it down.

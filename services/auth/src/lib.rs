@@ -44,8 +44,14 @@ pub fn metrics() -> Vec<Metric> {
         "logout",
         "logout_all",
         "session_end",
+        "service_account.create",
+        "service_account.end",
         "service_token",
         "token_reuse",
+        "administrator_seed",
+        "administrator_password",
+        "administrator_promotion",
+        "administrator_demotion",
     ]);
     vec![trail]
 }

@@ -59,7 +59,8 @@ impl Offsets {
         self.0.get(&lane).copied().unwrap_or(0)
     }
 
-    /// Records of a log which ends there that a group has not handled.
+    /// Records of a log which ends there that a group has not handled, to be sure of: of ends and offsets that are not of one moment the
+    /// offsets must be the older ones.
     pub fn behind(&self, group: &str, topic: Topic, partition: i32, end: i64) -> u64 {
         // An offset beyond the end is one of another log, which has records that nobody has handled: that is no lag of zero.
         end.abs_diff(self.next(group, topic, partition))

@@ -1,8 +1,8 @@
 //! One log line for each request, on the target `access`: what was asked, how it was answered, and the id and the trace
 //! by which it is found in the logs of the services behind.
 //!
-//! A crowd makes more of them than anybody reads, or keeps: what is answered well is written down for a hundred requests of a second, and
-//! then for one of a hundred, which says so. What is not is always written.
+//! A crowd makes more of them than anybody reads, or keeps: a hundred requests of a second have each a line, and then one of a hundred,
+//! which says for how many it stands. Those that fail, or are refused for who asks, always have one.
 
 use crate::{Gateway, subject, traceparent};
 use axum::{
@@ -13,6 +13,7 @@ use axum::{
 };
 use platform::{audit::masked_address, http::REQUEST_ID};
 use std::{
+    mem,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -33,14 +34,20 @@ pub(crate) struct Sample {
 #[derive(Debug)]
 struct Second {
     began: Instant,
-    lines: u32,
+    requests: u32,
+    /// Requests without a line since the last one that was written.
+    skipped: u32,
 }
 
 impl Sample {
     /// From now on.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            state: Mutex::new(Second { began: now, lines: 0 }),
+            state: Mutex::new(Second {
+                began: now,
+                requests: 0,
+                skipped: 0,
+            }),
         }
     }
 
@@ -53,14 +60,15 @@ impl Sample {
         }
         let mut second = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(second.began) >= Duration::from_secs(1) {
-            *second = Second { began: now, lines: 0 };
+            second.began = now;
+            second.requests = 0;
         }
-        second.lines = second.lines.saturating_add(1);
-        match second.lines {
-            ..=ALL => Some(1),
-            more if (more - ALL).is_multiple_of(ONE_IN) => Some(ONE_IN),
-            _ => None,
+        second.requests = second.requests.saturating_add(1);
+        if second.requests > ALL && second.skipped + 1 < ONE_IN {
+            second.skipped += 1;
+            return None;
         }
+        Some(1 + mem::take(&mut second.skipped))
     }
 }
 
@@ -117,28 +125,28 @@ mod tests {
         let begun = Instant::now();
         let sample = Sample::new(begun);
         let at = |millis| begun + Duration::from_millis(millis);
-        let mut written = 0;
-        let mut stood_for = 0;
-        for request in 0..1_100 {
-            let now = at(u64::from(request % 999_u32));
-            if let Some(requests) = sample.stands_for(StatusCode::CONFLICT, now) {
-                written += 1;
-                stood_for += requests;
+        let (mut written, mut stood_for) = (0, 0);
+        let mut pass = |requests: u32, from: u64, within: u64| {
+            for request in 0..requests {
+                let now = at(from + u64::from(request) * within / u64::from(requests));
+                if let Some(requests) = sample.stands_for(StatusCode::CONFLICT, now) {
+                    written += 1;
+                    stood_for += requests;
+                }
+                for trouble in [
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    StatusCode::UNAUTHORIZED,
+                    StatusCode::FORBIDDEN,
+                ] {
+                    assert_eq!(sample.stands_for(trouble, now), Some(1));
+                }
             }
-            for trouble in [
-                StatusCode::SERVICE_UNAVAILABLE,
-                StatusCode::INTERNAL_SERVER_ERROR,
-                StatusCode::UNAUTHORIZED,
-                StatusCode::FORBIDDEN,
-            ] {
-                assert_eq!(sample.stands_for(trouble, now), Some(1));
-            }
-        }
-        assert_eq!((written, stood_for), (110, 1_100));
-        assert_eq!(
-            sample.stands_for(StatusCode::OK, at(1_000)),
-            Some(1),
-            "another second"
-        );
+            (written, stood_for)
+        };
+        assert_eq!(pass(1_150, 0, 999), (110, 1_100));
+        // The next line stands for those that had none in the second before.
+        assert_eq!(pass(1, 1_000, 1), (111, 1_151));
+        assert_eq!(pass(150, 2_000, 999), (211, 1_251));
     }
 }

@@ -15,15 +15,16 @@ const LAST_CALLS: usize = 100;
 const OPENS_AT: f32 = 0.5;
 /// How long it is open before somebody may try.
 const OPEN_FOR: Duration = Duration::from_secs(1);
-/// How long at the most, where tries fail again and again.
-const OPEN_FOR_AT_MOST: Duration = Duration::from_secs(8);
-/// So many tries decide whether it is closed again.
+/// How long at the most, where tries fail again and again. Not long: calls that began before it opened fail late, and count as tries of a
+/// service that may be back by then.
+const OPEN_FOR_AT_MOST: Duration = Duration::from_secs(2);
+/// So many answers, or none, decide whether it is closed again. Until then everybody may try.
 const TRIES: usize = 10;
 
 static OPEN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     must(register_int_gauge_vec!(
         "quicksale_gateway_circuit_open",
-        "1 while a service is left alone because it gave no answers, as the last request to it has found.",
+        "1 once a request was not sent on because its service gave no answers, until the next one is answered.",
         &["service"]
     ))
 });
@@ -35,12 +36,31 @@ static TURNED_AWAY: LazyLock<IntCounterVec> = LazyLock::new(|| {
     ))
 });
 
-/// The services, as metrics name them.
-const SERVICES: [&str; 4] = ["auth", "inventory", "order", "notifier"];
+/// A service behind the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Auth,
+    Inventory,
+    Order,
+    Notifier,
+}
+
+impl Service {
+    const ALL: [Self; 4] = [Self::Auth, Self::Inventory, Self::Order, Self::Notifier];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Inventory => "inventory",
+            Self::Order => "order",
+            Self::Notifier => "notifier",
+        }
+    }
+}
 
 /// What is counted here.
 pub(crate) fn metrics() -> Vec<Metric> {
-    for service in SERVICES {
+    for service in Service::ALL.map(Service::as_str) {
         OPEN.with_label_values(&[service]);
         TURNED_AWAY.with_label_values(&[service]);
     }
@@ -64,8 +84,8 @@ pub(crate) enum Broken<E> {
 }
 
 impl Breaker {
-    /// Of a service by its name.
-    pub(crate) fn new(service: &'static str) -> Self {
+    /// Of a service.
+    pub(crate) fn new(service: Service) -> Self {
         let calls = Recloser::custom()
             .error_rate(OPENS_AT)
             .closed_len(LAST_CALLS)
@@ -77,7 +97,7 @@ impl Breaker {
             })
             .build();
         Self {
-            service,
+            service: service.as_str(),
             calls: calls.into(),
         }
     }
@@ -85,11 +105,14 @@ impl Breaker {
     /// Makes a call, unless the service is left alone.
     pub(crate) async fn call<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, Broken<E>> {
         let answer = self.calls.call(call).await;
-        let is_open = matches!(answer, Err(Error::Rejected));
-        OPEN.with_label_values(&[self.service]).set(i64::from(is_open));
+        let open = OPEN.with_label_values(&[self.service]);
+        if answer.is_ok() {
+            open.set(0);
+        }
         answer.map_err(|error| match error {
             Error::Inner(error) => Broken::Failed(error),
             Error::Rejected => {
+                open.set(1);
                 TURNED_AWAY.with_label_values(&[self.service]).inc();
                 Broken::Open
             }
@@ -111,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_service_without_answers_is_left_alone_and_tried_again() {
-        let breaker = Breaker::new("auth");
+        let breaker = Breaker::new(Service::Auth);
         // One of two replicas is away, nearly.
         for call in 0..300 {
             let tried = if call % 5 < 2 {

@@ -41,35 +41,25 @@ const UNDER_WAY: Duration = Duration::from_secs(10);
 static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
         "quicksale_orders_refused_total",
-        "Orders that were not accepted, by the code of the answer.",
+        "Orders that the gateway refused without asking the order service, by the code of the answer.",
         &["code"]
     ))
 });
 
-/// Why an order may not be accepted.
-const REFUSALS: [Code; 17] = [
-    Code::InvalidRequest,
-    Code::Unauthenticated,
-    Code::Forbidden,
-    Code::HttpsRequired,
-    Code::NotFound,
+/// Why the gateway itself refuses an order that it could read.
+const REFUSALS: [Code; 7] = [
     Code::SoldOut,
     Code::UnitsHeld,
     Code::SaleNotOpen,
     Code::SaleClosed,
     Code::SaleHalted,
     Code::CustomerLimit,
-    Code::PayloadTooLarge,
-    Code::UnsupportedMediaType,
-    Code::IdempotencyKeyReused,
-    Code::RateLimited,
-    Code::Internal,
     Code::Busy,
 ];
 
 /// What is counted here.
 pub(crate) fn metrics() -> Vec<Metric> {
-    for code in REFUSALS {
+    for code in REFUSALS.into_iter().chain([Code::RateLimited]) {
         REFUSED.with_label_values(&[&name(code)]);
     }
     vec![&*REFUSED]
@@ -111,16 +101,7 @@ pub(crate) async fn place(State(gateway): State<Arc<Gateway>>, request: Request)
     match place_checked(Arc::clone(&gateway), request).await {
         Ok(response) => response,
         Err(problem) => {
-            let refusals_of_the_gate = [
-                Code::SoldOut,
-                Code::UnitsHeld,
-                Code::SaleNotOpen,
-                Code::SaleClosed,
-                Code::SaleHalted,
-                Code::CustomerLimit,
-                Code::Busy,
-            ];
-            if refusals_of_the_gate.contains(&problem.code) {
+            if REFUSALS.contains(&problem.code) {
                 count_refusal(&gateway, LimitedRoute::Orders, problem.code);
             }
             problem.into_response()

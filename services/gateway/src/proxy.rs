@@ -3,20 +3,23 @@
 use crate::{
     Gateway,
     body::Whole,
-    breaker::{Breaker, Broken},
+    breaker::{Breaker, Broken, Service},
     subject,
 };
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header},
     response::{IntoResponse, Response},
 };
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use platform::{config::Upstreams, http::problem::Problem};
+use platform::{
+    config::Upstreams,
+    http::{problem::Problem, server},
+};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use url::Url;
 
@@ -59,7 +62,7 @@ struct Upstream {
 }
 
 impl Upstream {
-    fn new(service: &'static str, url: &Url) -> Self {
+    fn new(service: Service, url: &Url) -> Self {
         Self {
             url: url.clone(),
             breaker: Breaker::new(service),
@@ -96,10 +99,10 @@ impl Proxy {
             .build(connector);
         Self {
             client,
-            auth: Upstream::new("auth", &upstreams.auth),
-            inventory: Upstream::new("inventory", &upstreams.inventory),
-            order: Upstream::new("order", &upstreams.order),
-            notifier: Upstream::new("notifier", &upstreams.notifier),
+            auth: Upstream::new(Service::Auth, &upstreams.auth),
+            inventory: Upstream::new(Service::Inventory, &upstreams.inventory),
+            order: Upstream::new(Service::Order, &upstreams.order),
+            notifier: Upstream::new(Service::Notifier, &upstreams.notifier),
         }
     }
 
@@ -123,6 +126,10 @@ impl Proxy {
     /// # Errors
     /// [`NoAnswer`].
     pub async fn send(&self, mut request: Request, client: IpAddr) -> Result<Response, NoAnswer> {
+        // No route has one of them, and a request that never reaches a service must not count as one without an answer.
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(NoAnswer::NotSent(server::method_not_allowed().await.into()));
+        }
         let path = request.uri().path();
         let upstream = self
             .upstream(path)
@@ -133,6 +140,8 @@ impl Proxy {
             .parse()
             .map_err(|error| NoAnswer::NotSent(Problem::internal(&error).into()))?;
         *request.uri_mut() = uri;
+        // What the client spoke is its business; with some of the older versions this client refuses some methods itself.
+        *request.version_mut() = Version::HTTP_11;
         prepare(request.headers_mut(), client);
         let call = async {
             match tokio::time::timeout(ANSWER, self.client.request(request)).await {

@@ -1,24 +1,31 @@
 //! `GET /api/sale`: what a storefront shows, from memory. A crowd that waits for the opening asks for nothing else, so it costs no backend
 //! anything, is not counted against limits, and is written as JSON once for all who ask until something changes.
 
-use crate::{Gateway, pages::is_among, products::Product};
+use crate::{Gateway, pages::is_among, products::Product, subject};
 use arc_swap::ArcSwapOption;
 use axum::{
-    extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    body::Bytes,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use platform::http::problem::Problem;
 use sale::control::ControlDocument;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use utoipa::ToSchema;
 
 /// The server's clock beside the answer: of what is not modified nobody sends a body.
 const SERVER_TIME: HeaderName = HeaderName::from_static("x-server-time");
-/// Asked for each time, and sent when it has changed.
-const CACHE: HeaderValue = HeaderValue::from_static("public, no-cache");
+/// A browser that kept it would answer 200 to a page with what it has kept, which has the time of then in it. Who keeps the tag itself is
+/// answered 304 all the same.
+const CACHE: HeaderValue = HeaderValue::from_static("no-store");
+/// How long the same body goes to all who ask; its time is that much late at the most.
+const SHARED_FOR: Duration = Duration::from_millis(50);
 /// In the place of the time while the rest is written.
 const NOW: &str = "now";
 
@@ -49,26 +56,46 @@ struct Written {
     products: Arc<Vec<Product>>,
     before_time: String,
     after_time: String,
+    /// Of all but the time, so that it is a weak one where it is sent.
     tag: HeaderValue,
+    weak_tag: HeaderValue,
 }
 
-/// The answer that was written last.
+/// An answer with its time. One for all: a copy for each of a crowd who take it slowly would be much memory.
+#[derive(Debug)]
+struct Dated {
+    written: Arc<Written>,
+    at: Instant,
+    time: String,
+    body: Bytes,
+}
+
+/// The answer that was given last.
 #[derive(Debug, Default)]
-pub(crate) struct SalePage(ArcSwapOption<Written>);
+pub(crate) struct SalePage(ArcSwapOption<Dated>);
 
 impl SalePage {
     /// The answer for now, written anew if something has changed.
-    fn written(&self, gateway: &Gateway) -> Result<Arc<Written>, serde_json::Error> {
+    fn answer(&self, gateway: &Gateway, at: Instant) -> Result<Arc<Dated>, serde_json::Error> {
         let (control, products) = (gateway.control.current(), gateway.products.list());
-        let is_of_now = |written: &Written| {
-            Arc::ptr_eq(&written.control, &control) && Arc::ptr_eq(&written.products, &products)
+        let last = self.0.load_full().filter(|last| {
+            Arc::ptr_eq(&last.written.control, &control) && Arc::ptr_eq(&last.written.products, &products)
+        });
+        let written = match last {
+            Some(last) if at.saturating_duration_since(last.at) < SHARED_FOR => return Ok(last),
+            Some(last) => Arc::clone(&last.written),
+            None => Arc::new(Written::new(control, products, gateway.currency.code())?),
         };
-        if let Some(written) = self.0.load_full().filter(|written| is_of_now(written)) {
-            return Ok(written);
-        }
-        let written = Arc::new(Written::new(control, products, gateway.currency.code())?);
-        self.0.store(Some(Arc::clone(&written)));
-        Ok(written)
+        let time = gateway.control.clock().now().to_string();
+        let body = [&written.before_time, time.as_str(), &written.after_time].concat();
+        let dated = Arc::new(Dated {
+            written,
+            at,
+            time,
+            body: body.into(),
+        });
+        self.0.store(Some(Arc::clone(&dated)));
+        Ok(dated)
     }
 }
 
@@ -93,11 +120,13 @@ impl Written {
             .split_once(&format!("\"serverTime\":\"{NOW}\""))
             .unwrap_or((&text, ""));
         let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&text)[..16]));
+        // Hex digits in quotes.
+        let header = |tag: &str| HeaderValue::from_str(tag).unwrap_or(HeaderValue::from_static("\"\""));
         Ok(Self {
             before_time: format!("{before}\"serverTime\":\""),
             after_time: format!("\"{after}"),
-            // Hex digits in quotes.
-            tag: HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\"")),
+            tag: header(&tag),
+            weak_tag: header(&format!("W/{tag}")),
             control,
             products,
         })
@@ -113,26 +142,28 @@ impl Written {
         (status = 200, body = SaleView, description = "The sale now"),
         (status = 304, description = "Nothing has changed but the time, which x-server-time has")
     ))]
-pub(crate) async fn show(State(gateway): State<Arc<Gateway>>, asked: HeaderMap) -> Response {
-    let written = match gateway.sale_page.written(&gateway) {
-        Ok(written) => written,
+pub(crate) async fn show(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    gateway
+        .one_address
+        .count(subject::address(&request, &gateway.trusted));
+    let answer = match gateway.sale_page.answer(&gateway, Instant::now()) {
+        Ok(answer) => answer,
         Err(error) => return Problem::internal(&error).into_response(),
     };
-    let now = gateway.control.clock().now().to_string();
-    let is_known = asked
+    let is_known = request
+        .headers()
         .get_all(header::IF_NONE_MATCH)
         .iter()
-        .any(|tags| is_among(tags, &written.tag));
+        .any(|tags| is_among(tags, &answer.written.tag));
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let body = [&written.before_time, now.as_str(), &written.after_time].concat();
-        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+        ([(header::CONTENT_TYPE, "application/json")], answer.body.clone()).into_response()
     };
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, written.tag.clone());
+    headers.insert(header::ETAG, answer.written.weak_tag.clone());
     headers.insert(header::CACHE_CONTROL, CACHE);
-    if let Ok(now) = HeaderValue::from_str(&now) {
+    if let Ok(now) = HeaderValue::from_str(&answer.time) {
         headers.insert(SERVER_TIME, now);
     }
     response

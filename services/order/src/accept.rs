@@ -130,7 +130,7 @@ pub fn start(
     signs: Work,
     stop: CancellationToken,
 ) -> (Acceptor, impl Future<Output = ()>) {
-    let (batcher, requests) = batcher::queue(batcher::Name::Accept);
+    let (batcher, requests) = batcher::queue(batcher::Kind::Accept);
     let serving = Serving {
         batch: BATCH,
         deadline: batcher::DEADLINE,

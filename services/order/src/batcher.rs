@@ -43,21 +43,21 @@ static WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 static TURNED_AWAY: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(
         "quicksale_order_queue_refused_total",
-        "Requests that were told to come back (busy), because the queue was full or their answer did not come in time, by what they ask for.",
+        "Requests that were told to come back (busy), because the queue was full, the database did not carry them through, or not in time; by what they ask for.",
         &["work"]
     ))
 });
 
 /// The work that is done in batches, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Name {
+pub(crate) enum Kind {
     /// Accepting orders.
     Accept,
     /// Deciding about orders.
     Decide,
 }
 
-impl Name {
+impl Kind {
     const ALL: [Self; 2] = [Self::Accept, Self::Decide];
 
     fn as_str(self) -> &'static str {
@@ -70,7 +70,7 @@ impl Name {
 
 /// What is counted here.
 pub(crate) fn metrics() -> Vec<Metric> {
-    for name in Name::ALL.map(Name::as_str) {
+    for name in Kind::ALL.map(Kind::as_str) {
         BATCH_SIZE.with_label_values(&[name]);
         WAITING.with_label_values(&[name]);
         TURNED_AWAY.with_label_values(&[name]);
@@ -81,7 +81,7 @@ pub(crate) fn metrics() -> Vec<Metric> {
 /// Hands requests to the task that serves them.
 #[derive(Debug)]
 pub(crate) struct Batcher<R, A> {
-    name: Name,
+    name: Kind,
     queue: mpsc::Sender<Waiting<R, A>>,
 }
 
@@ -97,7 +97,7 @@ impl<R, A> Clone for Batcher<R, A> {
 /// The requests that wait.
 #[derive(Debug)]
 pub(crate) struct Requests<R, A> {
-    name: Name,
+    name: Kind,
     queue: mpsc::Receiver<Waiting<R, A>>,
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Serving {
 }
 
 /// A queue of requests, from both ends.
-pub(crate) fn queue<R, A>(name: Name) -> (Batcher<R, A>, Requests<R, A>) {
+pub(crate) fn queue<R, A>(name: Kind) -> (Batcher<R, A>, Requests<R, A>) {
     let (queue, waiting) = mpsc::channel(QUEUE);
     (Batcher { name, queue }, Requests { name, queue: waiting })
 }
@@ -218,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_without_an_end_keeps_the_next_one_for_so_long_and_no_longer() {
         let stop = CancellationToken::new();
-        let (batcher, requests) = queue::<u32, u32>(Name::Accept);
+        let (batcher, requests) = queue::<u32, u32>(Kind::Accept);
         let serving = Serving {
             batch: 8,
             deadline: Duration::from_millis(50),

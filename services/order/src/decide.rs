@@ -92,7 +92,7 @@ pub fn start(
     signs: Work,
     stop: CancellationToken,
 ) -> (Decider, impl Future<Output = ()>) {
-    let (batcher, requests) = batcher::queue(batcher::Name::Decide);
+    let (batcher, requests) = batcher::queue(batcher::Kind::Decide);
     let serving = Serving {
         batch: BATCH,
         deadline: batcher::DEADLINE,

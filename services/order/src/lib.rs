@@ -58,6 +58,7 @@ pub fn metrics() -> Vec<Metric> {
     all.extend(batcher::metrics());
     all.extend(reminder::metrics());
     all.extend(resend::metrics());
+    all.push(routes::trail());
     all.extend(events::metrics(follow::GROUP));
     all
 }

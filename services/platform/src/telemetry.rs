@@ -9,11 +9,14 @@ use std::{
     io::IsTerminal,
     panic,
 };
-use tracing_ecs::{AttributeMapper, ECSLayerBuilder};
+use tracing_ecs::{AttributeMapper, ECSLayerBuilder, EVENT_SPAN_NAME};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// The version of the schema: <https://www.elastic.co/guide/en/ecs/8.11/ecs-field-reference.html>.
 const ECS_VERSION: &str = "8.11.0";
+
+/// The target of the log lines about panics.
+const PANICS: &str = "panic";
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +34,15 @@ pub enum LogFormat {
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,rskafka=error,fred=error,mongodb=warn,hyper=warn"));
-    // The audit trail is written whatever the log level is.
-    let filter = match format!("{}=info", crate::audit::TARGET).parse() {
-        Ok(directive) => filter.add_directive(directive),
-        Err(_) => filter,
-    };
+    // The audit trail and panics are written whatever the log level is.
+    let always = [
+        format!("{}=info", crate::audit::TARGET),
+        format!("{PANICS}=error"),
+    ];
+    let filter = always
+        .iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Ecs { service } => {
@@ -62,7 +69,7 @@ fn ecs(service: &str) -> ECSLayerBuilder {
         "ecs.version": ECS_VERSION,
         "service.name": format!("quicksale-{service}"),
         "service.version": env!("CARGO_PKG_VERSION"),
-        "service.node.name": std::env::var("INSTANCE").unwrap_or_else(|_| "local".to_owned()),
+        "service.node.name": instance(),
         "process.pid": std::process::id(),
     });
     ECSLayerBuilder::default()
@@ -72,11 +79,24 @@ fn ecs(service: &str) -> ECSLayerBuilder {
         .with_attribute_mapper(Fields)
 }
 
+/// The pod, as the operator tells the services and the chart tells the operator.
+fn instance() -> String {
+    let told = ["INSTANCE", "POD_NAME"]
+        .map(std::env::var)
+        .into_iter()
+        .find_map(Result::ok);
+    told.unwrap_or_else(|| "local".to_owned())
+}
+
 /// Gives fields their names.
 struct Fields;
 
 impl AttributeMapper for Fields {
-    fn map(&self, _span: &str, name: Cow<'static, str>) -> Cow<'static, str> {
+    fn map(&self, span: &str, name: Cow<'static, str>) -> Cow<'static, str> {
+        // Spans are those of libraries, whose names are their own.
+        if span != EVENT_SPAN_NAME {
+            return format!("quicksale.{}", name.replace('.', "_")).into();
+        }
         field(name)
     }
 }
@@ -103,6 +123,7 @@ fn log_panics() {
         let trace = Backtrace::capture();
         let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
         tracing::error!(
+            target: PANICS,
             place,
             error.message = what,
             error_type = "panic",

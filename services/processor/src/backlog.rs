@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     must(register_int_gauge_vec!(
         "quicksale_lane_lag",
-        "Records of a partition that a group has not handled. Shown by the relay, like the three that follow.",
+        "Records of a partition that a group has not handled. Shown by the relay, like those of kafka.",
         &["group", "topic", "partition"]
     ))
 });
@@ -21,7 +21,7 @@ static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 static GROUP_LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     must(register_int_gauge_vec!(
         "kafka_consumergroup_lag",
-        "The same, under the name and the labels that dashboards for kafka-exporter ask for; the topic with the sale's prefix.",
+        "As quicksale_lane_lag, under the name and the labels that dashboards for kafka-exporter ask for; the topic with the sale's prefix.",
         &["consumergroup", "topic", "partition"]
     ))
 });
@@ -80,7 +80,9 @@ impl Backlog {
         let outbox = self.outbox.clone();
         let waiting =
             mongo::detached(async move { outbox.waiting().await.map_err(MongoError::from) }).await?;
-        ENTRIES.set(i64::try_from(waiting.entries).unwrap_or(i64::MAX));
+        // The count is the server's own, and may be wrong for good after a crash.
+        let entries = waiting.oldest.map_or(0, |_| waiting.entries);
+        ENTRIES.set(i64::try_from(entries).unwrap_or(i64::MAX));
         OLDEST.set(waiting.oldest.map_or(0.0, |at| {
             let age = now.as_millisecond() - at.timestamp_millis();
             // Another clock may be ahead.
@@ -107,12 +109,13 @@ impl Backlog {
             let Some(topic) = read.iter().find(|one: &&Topic| one.plain_name() == topic) else {
                 continue;
             };
-            let lag = i64::try_from(offsets.behind(group, *topic, partition, end)).unwrap_or(i64::MAX);
+            let next = offsets.next(group, *topic, partition);
+            // A lane may have gone on since the end was asked for; one that is at another log is a loss, and counted as that.
+            let lag = (end - next).max(0);
             let labels = [group, full.as_str(), number.as_str()];
             LAG.with_label_values(&[group, topic.plain_name(), &number])
                 .set(lag);
             GROUP_LAG.with_label_values(&labels).set(lag);
-            let next = offsets.next(group, *topic, partition);
             GROUP_OFFSET.with_label_values(&labels).set(next);
         }
     }

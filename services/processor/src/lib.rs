@@ -333,16 +333,22 @@ impl Relay {
         }
         let (leases, owner) = (self.leases.clone(), self.owner.clone());
         let (terms, now) = (self.terms, Instant::now());
-        let leads = mongo::detached(async move {
+        let held = mongo::detached(async move {
             leases
                 .hold(LEASE, &owner, terms, now)
                 .await
                 .map_err(MongoError::from)
-        })
-        .await?;
+        });
+        let held = held.await;
         let without_a_break = self
             .leading_since
             .is_some_and(|at| at.elapsed() < self.terms.duration);
+        if held.is_err() && !without_a_break {
+            // Its lease has run out, and whoever has it now shows what waits.
+            self.ends.leave();
+            RELAYING.set(0);
+        }
+        let leads = held?;
         if leads && !without_a_break {
             // Somebody else may have led in the meantime.
             self.producer.others_have_written();

@@ -119,7 +119,9 @@ impl Reference {
                 out.push_str(&format!("Answer: {status}{body}: {when}.\n"));
             }
         }
-        out.push_str(&format!("\nErrors: {}.\n", errors.join("; ")));
+        if !errors.is_empty() {
+            out.push_str(&format!("\nErrors: {}.\n", errors.join("; ")));
+        }
         out
     }
 

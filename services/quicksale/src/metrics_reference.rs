@@ -10,8 +10,8 @@ use std::{collections::HashSet, process::ExitCode};
 /// What the metrics themselves do not say, written by hand.
 const HEAD: &str = include_str!("docs/metrics_head.md");
 
-/// What a service counts beyond what every process does, shown as zero from now on.
-pub(crate) fn of(role: Role) -> Vec<Metric> {
+/// Registers what a service counts beyond what every process does: it is shown as zero from now on.
+pub(crate) fn register(role: Role) -> Vec<Metric> {
     match role {
         Role::Gateway => gateway::metrics(),
         Role::Auth => auth::metrics(),
@@ -43,7 +43,7 @@ fn parts() -> Vec<Part> {
         ),
         part(
             "Database",
-            "Auth, inventory, order, processor and notifier.",
+            "Auth, inventory, order, processor, notifier and the operator.",
             mongo::metrics(),
         ),
         part(
@@ -58,7 +58,11 @@ fn parts() -> Vec<Part> {
         ),
     ];
     let of_roles = [
-        (Role::Auth, "Audit trail", "Auth and the gateway."),
+        (
+            Role::Auth,
+            "Audit trail",
+            "Auth, the gateway, order and the operator.",
+        ),
         (Role::Gateway, "Gateway", "The front door."),
         (Role::Order, "Order", "Orders from their acceptance to their end."),
         (
@@ -73,7 +77,7 @@ fn parts() -> Vec<Part> {
         ),
         (Role::Notifier, "Notifier", "WebSockets."),
     ];
-    parts.extend(of_roles.map(|(role, heading, what)| part(heading, what, of(role))));
+    parts.extend(of_roles.map(|(role, heading, what)| part(heading, what, register(role))));
     let mut seen = HashSet::new();
     for part in &mut parts {
         part.metrics
@@ -127,7 +131,7 @@ mod tests {
     #[test]
     fn a_service_shows_its_series_before_anything_has_happened() {
         for role in Role::ALL {
-            of(role);
+            register(role);
         }
         let routes = api_document::successes(Role::Order);
         assert!(

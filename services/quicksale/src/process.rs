@@ -280,7 +280,7 @@ impl Process {
         self.backends
             .connect(role, &self.config, &self.instance, get)
             .await?;
-        metrics_reference::of(role);
+        metrics_reference::register(role);
         for (method, route, status) in api_document::successes(role) {
             metrics::HTTP_SECONDS.with_label_values(&[role.name(), method, &route, &status]);
         }

@@ -15,6 +15,7 @@ use mongodb::bson::{Document, doc};
 use platform::backends::{Credentials, mongo};
 use quicksale_tests::{
     cluster::{Cluster, small_sale},
+    ecs,
     world::eventually,
 };
 use serde_json::{Value, json};
@@ -196,6 +197,9 @@ async fn the_operators_trail_has_what_became_of_a_sale() -> Result<()> {
     delete(&cluster, "shoes", SOON).await?;
     let whose = format!("{}/shoes", cluster.namespace);
     let log = std::fs::read_to_string(operators_log("shared"))?;
+    for line in log.lines() {
+        ecs::check(line)?;
+    }
     let told: Vec<_> = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())

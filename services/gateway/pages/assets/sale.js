@@ -71,7 +71,7 @@ async function look() {
 
 // How long until the next look.
 function pace() {
-  const often = session.user() ? 2_500 : 5_000;
+  const often = session.user() ? 2_500 : 10_000;
   switch (stage()) {
     case "before": {
       const left = untilNext();

@@ -125,10 +125,11 @@ impl Watch {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
-        if !self.leads().await? {
-            // Another process does.
+        let leads = self.leads().await;
+        if !matches!(leads, Ok(true)) {
+            // Another process does, or may.
             UNITS.reset();
-            return Ok(());
+            return leads.map(drop).map_err(StoreError::from);
         }
         let store = self.store.clone();
         let products: Vec<Product> =

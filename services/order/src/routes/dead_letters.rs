@@ -20,6 +20,9 @@ use platform::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+/// The actions of the audit trail: a replay, and a discard.
+pub(super) const ACTIONS: [&str; 2] = ["dead_letter_replay", "dead_letter_discard"];
+
 /// Which letters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -175,8 +178,8 @@ async fn act(orders: Orders, caller: Caller, one: One, what: Action) -> Result<J
     .await;
     audit::record(Event {
         action: match what {
-            Action::Replayed => "dead_letter_replay",
-            Action::Discarded => "dead_letter_discard",
+            Action::Replayed => ACTIONS[0],
+            Action::Discarded => ACTIONS[1],
         },
         outcome: match &done {
             Ok(_) => Outcome::Done,

@@ -13,11 +13,13 @@ use axum::{
 };
 use events::dead_letters::DeadLetters;
 use platform::{
+    audit,
     clock::Clock,
     http::{
         authorization::{Authority, Caller},
         problem::Problem,
     },
+    metrics::Metric,
     standstill::Standstill,
 };
 use sale::{Currency, UserId};
@@ -99,6 +101,11 @@ struct Api;
 /// The public routes as an OpenAPI document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     Api::openapi()
+}
+
+/// What administrators do here, as the audit trail counts it.
+pub(crate) fn trail() -> Metric {
+    audit::metric(dead_letters::ACTIONS)
 }
 
 /// Whose orders a caller may see: its own, or with `None` everybody's.

@@ -283,6 +283,9 @@ pub async fn method_not_allowed() -> Problem {
     )
 }
 
+/// The header that names the trace.
+const TRACEPARENT: &str = "traceparent";
+
 /// Adds to a router what every service has, `/health` included.
 fn wrap(service: &'static str, router: Router) -> Router {
     router
@@ -316,6 +319,7 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
         .extensions()
         .get::<MatchedPath>()
         .map_or("unmatched".to_owned(), |p| p.as_str().to_owned());
+    let trace = request.headers().get(TRACEPARENT).cloned();
     let begun = Instant::now();
     let mut response = next.run(request).await;
     HTTP_SECONDS
@@ -324,7 +328,13 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
         problem.request_id = id.to_str().ok().map(str::to_owned);
         if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(service, route, request_id = ?problem.request_id, "answered 500");
+            tracing::error!(
+                service,
+                route,
+                request_id = problem.request_id.as_deref(),
+                trace_id = trace.as_ref().and_then(trace_id),
+                "answered 500"
+            );
         }
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -336,6 +346,11 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
         response.headers_mut().entry(name).or_insert(value);
     }
     response
+}
+
+/// The trace that a request belongs to (W3C Trace Context, 3.2): the gateway gives each one.
+fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
+    traceparent.to_str().ok()?.split('-').nth(1)
 }
 
 /// A caller's own request id is kept if it is short and plain, so that it cannot forge log lines.
