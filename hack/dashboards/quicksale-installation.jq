@@ -1,14 +1,14 @@
 include "panels";
 dashboard("quicksale-installation"; "QuickSale: all sales"; "Where each sale of the installation stands, and how the operator does."; true; [
   row("Sales"; [
-    (table(24; "Sales"; "Each sale with its phase, and how far away what comes next is. Negative is past.";
+    (table(24; "Sales"; "Each sale with its phase, and how far away what comes next is. Negative is past. Of the certificates for MongoDB, Kafka and Redis the first to end counts.";
       [{name: "Is", unit: "none"}, {name: "Opens in", unit: "dtdurations"}, {name: "Closes in", unit: "dtdurations"},
-       {name: "In this phase for", unit: "dtdurations"}, {name: "Certificate good for", unit: "dtdurations"}];
+       {name: "Draining for", unit: "dtdurations"}, {name: "Certificates good for", unit: "dtdurations"}];
       [now("max by (sale_namespace, sale, phase) (quicksale_sale_phase{@told} == 1)"),
        now("max by (sale_namespace, sale) (quicksale_sale_opens_timestamp_seconds{@told}) - time()"),
        now("max by (sale_namespace, sale) (quicksale_sale_closes_timestamp_seconds{@told}) - time()"),
-       now("time() - max by (sale_namespace, sale) (quicksale_sale_phase_since_timestamp_seconds{@told})"),
-       now("min by (sale_namespace, sale) (quicksale_sale_certificate_expiry_timestamp_seconds{@told}) - time()")])
+       now("time() - max by (sale_namespace, sale) (quicksale_sale_draining_since_timestamp_seconds{@told} and on (sale_namespace, sale) quicksale_sale_phase{@told,phase='Draining'} == 1)"),
+       now("min by (sale_namespace, sale) (label_join(quicksale_backend_certificate_expiry_timestamp_seconds{@sale}, 'sale_namespace', '', 'namespace')) - time()")])
       | hidden(["Value #A"])),
     lines(8; "Countdown to the opening"; "dtdurations"; "Time until each sale opens that is not open yet.";
       [query("{{sale_namespace}}/{{sale}}"; "max by (sale_namespace, sale) (quicksale_sale_opens_timestamp_seconds{@told}) - time() > 0")]),
@@ -32,11 +32,13 @@ dashboard("quicksale-installation"; "QuickSale: all sales"; "Where each sale of 
       [query("{{namespace}}/{{sale}}"; "histogram_quantile(0.99, sum by (namespace, sale, le) (rate(quicksale_http_request_duration_seconds_bucket{@sale,service='gateway',method='POST',route='/api/orders'}[$__rate_interval])))")]),
     lines(8; "Lag"; "short"; "Messages that wait in all lanes of a sale.";
       [query("{{namespace}}/{{sale}}"; "sum by (namespace, sale) (max by (namespace, sale, group, topic, partition) (quicksale_lane_lag{@sale}))")]),
+    lines(8; "Orders asked about again"; "ops"; "Orders that inventory had not answered in time, a second.";
+      [query("{{namespace}}/{{sale}}"; "sum by (namespace, sale) (rate(quicksale_orders_asked_again_total{@sale}[$__rate_interval]))")]),
     lines(8; "Sockets"; "short"; "Open WebSockets.";
       [query("{{namespace}}/{{sale}}"; "sum by (namespace, sale) (quicksale_sockets{@sale})")]),
-    lines(12; "CPU"; "short"; "Cores in use, by sale.";
+    lines(8; "CPU"; "short"; "Cores in use, by sale.";
       [query("{{namespace}}/{{sale}}"; "sum by (namespace, sale) (rate(process_cpu_seconds_total{@sale}[$__rate_interval]))")]),
-    lines(12; "Memory"; "bytes"; "Resident memory of all processes, by sale.";
+    lines(8; "Memory"; "bytes"; "Resident memory of all processes, by sale.";
       [query("{{namespace}}/{{sale}}"; "sum by (namespace, sale) (process_resident_memory_bytes{@sale})")])
   ]),
   row("Operator"; [

@@ -13,11 +13,13 @@ dashboard("quicksale-lanes"; "QuickSale: lanes"; "The way of messages through Ka
       [query("{{sale}} {{topic}}"; "sum by (namespace, sale, topic) (rate(kafka_topic_partition_current_offset{@sale}[$__rate_interval]))")])
   ]),
   row("Outbox"; [
-    lines(8; "Oldest message"; "s"; "How long it has waited to get to Kafka.";
+    lines(6; "Messages that wait"; "short"; "Messages in the outbox that Kafka has not acknowledged.";
+      [query("{{namespace}}/{{sale}}"; "max by (namespace, sale) (quicksale_outbox_entries{@sale})")]),
+    lines(6; "Oldest message"; "s"; "How long it has waited to get to Kafka.";
       [query("{{namespace}}/{{sale}}"; "max by (namespace, sale) (quicksale_outbox_oldest_seconds{@sale})")]),
-    lines(8; "Messages to Kafka"; "ops"; "Messages that Kafka has acknowledged, a second.";
+    lines(6; "Messages to Kafka"; "ops"; "Messages that Kafka has acknowledged, a second.";
       [query("{{namespace}}/{{sale}}"; "sum by (namespace, sale) (rate(quicksale_outbox_published_total{@sale}[$__rate_interval]))")]),
-    states(8; "Relay"; "Which processor leads. One does, but for some seconds while another takes over.";
+    states(6; "Relay"; "Which processor leads. One does, but for some seconds while another takes over.";
       {"1": {text: "relays", color: "green"}, "0": {text: "stands by", color: "text"}};
       [query("{{namespace}}/{{pod}}"; "max by (namespace, pod) (quicksale_outbox_relaying{@sale})")])
   ]),

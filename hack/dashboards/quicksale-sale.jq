@@ -9,8 +9,8 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
       query("closes"; "max(quicksale_sale_closes_timestamp_seconds{@told}) - time()")),
     number(4; "Units left"; "short"; "Units of all products that nobody has bought or holds.";
       query("left"; "sum(max by (sku) (quicksale_units{@sale,state='available'}))")),
-    number(4; "Oldest order without an answer"; "s"; "How long the order has waited that has waited longest to hear whether there are units for it.";
-      query("oldest"; "max(quicksale_orders_unanswered_oldest_seconds{@sale})")),
+    number(4; "Orders pending"; "short"; "Accepted orders that have not come to their end, those that wait for a payment included.";
+      query("pending"; "max(quicksale_orders_pending{@sale})")),
     number(4; "Differences in the books"; "short"; "What ledger, stock and orders do not agree on. Anything but 0 halts the sale.";
       query("differences"; "max(quicksale_audit_differences{@sale})"))
   ]),
@@ -27,9 +27,9 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
       [query("{{status}}"; "sum by (status) (rate(quicksale_orders_ended_total{@sale}[$__rate_interval]))")]) | stacked),
     lines(8; "From acceptance to the end"; "s"; "How long confirmed orders took.";
       percentiles("quicksale_order_end_duration_seconds{@sale,status='CONFIRMED'}"; "")),
-    lines(8; "Oldest order without an answer"; "s"; "Should stay near 0; orders are asked about again after half a minute.";
-      [query("oldest"; "max(quicksale_orders_unanswered_oldest_seconds{@sale})")]),
-    lines(8; "Asked and said again"; "ops"; "What was repeated because an answer did not come, or may have been lost.";
+    lines(8; "Orders pending"; "short"; "Accepted orders that have not come to their end. Without payments they should get few again soon after a crowd.";
+      [query("pending"; "max(quicksale_orders_pending{@sale})")]),
+    lines(8; "Asked and said again"; "ops"; "What was repeated because an answer did not come, or may have been lost. An order is asked about again after half a minute.";
       [query("orders asked about again"; "sum(rate(quicksale_orders_asked_again_total{@sale}[$__rate_interval]))"),
        query("orders told of again"; "sum(rate(quicksale_orders_said_again_total{@sale}[$__rate_interval]))"),
        query("holds asked about again"; "sum(rate(quicksale_holds_asked_again_total{@sale}[$__rate_interval]))")]),
@@ -53,7 +53,12 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
       [query("{{service}}: {{reason}}"; "sum by (service, reason) (rate(quicksale_http_connections_refused_total{@sale}[$__rate_interval]))"),
        query("{{service}}: made room"; "sum by (service) (rate(quicksale_http_connections_made_room_total{@sale}[$__rate_interval]))")]),
     lines(8; "Requests from one address"; "percentunit"; "The part that came from the one address with the most. Near 100 % a proxy in front is not in trustedProxies.";
-      [query("{{pod}}"; "max by (pod) (quicksale_requests_from_one_address_ratio{@sale})")])
+      [query("{{pod}}"; "max by (pod) (quicksale_requests_from_one_address_ratio{@sale})")]),
+    states(12; "Circuits"; "Services that a gateway leaves alone because they gave no answers. The last request to a service decides what is shown.";
+      {"1": {text: "left alone", color: "red"}, "0": {text: "asked", color: "green"}};
+      [query("{{service}} by {{pod}}"; "max by (service, pod) (quicksale_gateway_circuit_open{@sale})")]),
+    lines(12; "Requests that were not sent on"; "reqps"; "Answered busy by the gateways at once, because the service behind them gave no answers.";
+      [query("{{service}}"; "sum by (service) (rate(quicksale_gateway_circuit_refused_total{@sale}[$__rate_interval]))")])
   ]),
   row("WebSockets"; [
     (lines(8; "Sockets"; "short"; "Open WebSockets by process.";
@@ -66,11 +71,13 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
        query("cut off"; "sum(rate(quicksale_sockets_cut_off_total{@sale}[$__rate_interval]))")])
   ]),
   row("Messages"; [
-    lines(8; "Lag"; "short"; "Messages that wait in the lanes of each group.";
+    lines(6; "Lag"; "short"; "Messages that wait in the lanes of each group.";
       [query("{{group}} {{topic}}"; "sum by (group, topic) (max by (group, topic, partition) (quicksale_lane_lag{@sale}))")]),
-    lines(8; "Oldest message in the outbox"; "s"; "How long it has waited to get to Kafka.";
+    lines(6; "Messages in the outbox"; "short"; "Messages that Kafka has not acknowledged.";
+      [query("entries"; "max(quicksale_outbox_entries{@sale})")]),
+    lines(6; "Oldest message in the outbox"; "s"; "How long it has waited to get to Kafka.";
       [query("oldest"; "max(quicksale_outbox_oldest_seconds{@sale})")]),
-    lines(8; "Messages"; "ops"; "Written to Kafka, and worked off by each group, a second.";
+    lines(6; "Messages"; "ops"; "Written to Kafka, and worked off by each group, a second.";
       [query("to Kafka"; "sum(rate(quicksale_outbox_published_total{@sale}[$__rate_interval]))"),
        query("by {{group}}"; "sum by (group) (rate(quicksale_lane_records_total{@sale}[$__rate_interval]))")])
   ]),
@@ -85,20 +92,26 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
     lines(6; "Records in a batch of the outbox"; "short"; "How much the relay writes to Kafka at once.";
       percentiles("quicksale_outbox_batch_records{@sale}"; ""))
   ]),
-  row("Database and Redis"; [
-    lines(8; "Time of database commands"; "s"; "99 of 100 commands took no longer.";
-      [query("{{command}}"; "histogram_quantile(0.99, sum by (command, le) (rate(quicksale_database_command_duration_seconds_bucket{@sale}[$__rate_interval])))")]),
-    (lines(8; "Database commands"; "ops"; "By name, a second.";
-      [query("{{command}}"; "sum by (command) (rate(quicksale_database_command_duration_seconds_count{@sale}[$__rate_interval]))")]) | stacked),
+  row("Backends"; [
+    lines(8; "Time of transactions"; "s"; "99 of 100 tries took no longer, from their begin to the answer to their commit.";
+      [query("{{component}} {{end}}"; "histogram_quantile(0.99, sum by (component, end, le) (rate(quicksale_database_transaction_duration_seconds_bucket{@sale}[$__rate_interval])))")]),
+    (lines(8; "Transactions"; "ops"; "Tries of transactions by their end, a second.";
+      [query("{{component}} {{end}}"; "sum by (component, end) (rate(quicksale_database_transaction_duration_seconds_count{@sale}[$__rate_interval]))")]) | stacked),
+    lines(8; "Transactions tried again"; "ops"; "Mostly after a conflict with somebody who wrote the same.";
+      [query("{{component}}"; "sum by (component) (rate(quicksale_database_transaction_retries_total{@sale}[$__rate_interval]))")]),
     lines(8; "Database connections"; "short"; "Open ones, and those in use, by service.";
       [query("{{component}} {{state}}"; "sum by (component, state) (quicksale_database_connections{@sale})")]),
     lines(8; "Wait for a database connection"; "s"; "99 of 100 waited no longer.";
       [query("{{component}}"; "histogram_quantile(0.99, sum by (component, le) (rate(quicksale_database_pool_wait_seconds_bucket{@sale}[$__rate_interval])))")]),
+    lines(8; "No database connection"; "ops"; "Commands that got no connection to MongoDB, a second.";
+      [query("{{component}}"; "sum by (component) (rate(quicksale_database_pool_failures_total{@sale}[$__rate_interval]))")]),
     lines(8; "Time of Redis scripts"; "s"; "99 of 100 calls of the gate's scripts took no longer.";
       [query("{{script}}"; "histogram_quantile(0.99, sum by (script, le) (rate(quicksale_gate_script_duration_seconds_bucket{@sale}[$__rate_interval])))")]),
     lines(8; "Redis scripts"; "ops"; "Calls of the gate's scripts, and counts of the gate that inventory has set right.";
       [query("{{script}}"; "sum by (script) (rate(quicksale_gate_script_duration_seconds_count{@sale}[$__rate_interval]))"),
-       query("set right {{direction}}"; "sum by (direction) (rate(quicksale_gate_corrections_total{@sale}[$__rate_interval]))")])
+       query("set right {{direction}}"; "sum by (direction) (rate(quicksale_gate_corrections_total{@sale}[$__rate_interval]))")]),
+    lines(8; "Certificates good for"; "dtdurations"; "Certificates that processes use with each backend: their own (client), and those they trust (authority). Of all processes, the first to end.";
+      [query("{{backend}} {{certificate}}"; "min by (backend, certificate) (quicksale_backend_certificate_expiry_timestamp_seconds{@sale}) - time()")])
   ]),
   row("Processes"; [
     lines(8; "CPU"; "short"; "Cores in use, by service.";
@@ -116,7 +129,7 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
       [query("{{component}}"; "sum by (component) (changes(process_start_time_seconds{@sale}[5m]))")]),
     lines(12; "Threads"; "short"; "Of all processes of each service.";
       [query("{{component}}"; "sum by (component) (process_threads{@sale})")]),
-    lines(12; "Audit trail"; "ops"; "What people did that matters for security. A rise of refused logins is somebody guessing passwords.";
-      [query("{{action}} {{outcome}}"; "sum by (action, outcome) (rate(quicksale_audit_events_total{@sale}[$__rate_interval]))")])
+    lines(12; "Audit trail"; "ops"; "What people did that matters for security. A rise of refused logins is somebody guessing passwords, one of refused requests somebody without the rights.";
+      [query("{{action}} {{outcome}}"; "sum by (action, outcome) (rate(quicksale_audit_events_total{@sale}[$__rate_interval])) > 0")])
   ])
 ])

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Whether each alert is all there: a severity, an entry in docs/operations.md that it leads to, a test in which it fires and one in
-# which it does not, and its word in the calm sale, which must have each series that a rule reads.
+# which it does not, and its word in the calm sale, which must have each series that a rule reads. And whether each metric is there
+# that something asks for, and drawn.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rules=(charts/quicksale/files/alerts/*.yaml)
@@ -49,4 +50,28 @@ metrics=$(grep -hv '^ *#' "${rules[@]}" | grep -oP '(?<![:\w])((quicksale|proces
 for metric in $metrics; do
   grep -q "series: '$metric{" tests/alerts/calm.yaml || say "$metric: a rule reads it, and the calm sale does not have it"
 done
+# Rules, dashboards and the tests' own series ask for metrics and labels that docs/metrics.md lists. A line each: where it stands,
+# what it is recorded as, and the query.
+queries() {
+  awk '
+    function done() { if (expr != "") print FILENAME " " name "\t" record "\t" expr; expr = ""; inside = 0 }
+    inside && !/^      / { done() }
+    inside { sub(/#.*/, ""); expr = expr " " $0 }
+    $1 == "-" { name = $3; record = $2 == "record:" ? $3 : "" }
+    $1 == "expr:" { inside = 1; sub(/^ *expr: *\|?/, ""); expr = $0 }
+    END { done() }' "${rules[@]}"
+  grep -oP "series: '\K[^']+" tests/alerts/*.yaml | sed 's/:/\t\t/'
+}
+drawn() {
+  jq '.title as $title | .panels[] | .title as $panel | .targets[]? | {where: "\($title), \($panel)", expr, legend: (.legendFormat // "")}' \
+    charts/quicksale/files/dashboards/*.json
+}
+differ=$(
+  { queries | jq --raw-input 'split("\t") | {where: .[0], record: (.[1] | select(. != "") // null), expr: .[2]}'; drawn; } |
+    jq --slurp --raw-output --rawfile docs docs/metrics.md --from-file tests/alerts/metrics.jq | sort -u
+)
+[ -z "$differ" ] || say "$differ"
+while IFS=: read -r page metric; do
+  grep -q "^| \`$metric\` " docs/metrics.md || say "$page: names $metric, which docs/metrics.md does not list"
+done < <(grep -roP '\x60\Kquicksale_\w+(?=[\x60{])' --include=*.md docs ARCHITECTURE.md README.md | sort -u)
 [ "$wrong" = 0 ] && echo "$(wc -l <<<"$all") alerts are tested and described"
