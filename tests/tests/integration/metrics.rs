@@ -137,24 +137,25 @@ async fn what_is_shown_is_what_has_become_of_the_orders() -> Result<()> {
     ] {
         is(service, series, value).await?;
     }
-    for service in ["order", "inventory", "notifier"] {
-        let committed = r#"quicksale_database_transaction_duration_seconds_count{end="committed"}"#;
-        ensure!(world.metric(service, committed).await? > 0.0, "{service}");
-        ensure!(
-            world
+    // The notifier pushes first, and stores in its own time.
+    eventually(SETTLED, "each has committed a batch", async || {
+        for service in ["order", "inventory", "notifier"] {
+            let committed = r#"quicksale_database_transaction_duration_seconds_count{end="committed"}"#;
+            let committed = world.metric(service, committed).await?;
+            let batches = world
                 .metric_sum(service, "quicksale_lane_batch_records_count", "")
-                .await?
-                > 0.0,
-            "{service}"
-        );
-        ensure!(
-            world
+                .await?;
+            let open = world
                 .metric(service, r#"quicksale_database_connections{state="open"}"#)
-                .await?
-                > 0.0,
-            "{service}"
-        );
-    }
+                .await?;
+            ensure!(
+                committed > 0.0 && batches > 0.0 && open > 0.0,
+                "{service}: {committed} {batches} {open}"
+            );
+        }
+        Ok(true)
+    })
+    .await?;
     let placed = r#"quicksale_http_request_duration_seconds_count{method="POST",route="/api/orders",service="order",status="201"}"#;
     is("order", placed, 2.0).await?;
     eventually(LOOKED, "units and pending orders are shown", async || {
