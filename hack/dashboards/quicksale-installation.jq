@@ -27,7 +27,7 @@ dashboard("quicksale-installation"; "QuickSale: all sales"; "Where each sale of 
     lines(8; "Units left"; "short"; "Units that can still be ordered.";
       [query("{{namespace}}/{{sale}}"; "sum by (namespace, sale) (max by (namespace, sale, sku) (quicksale_units{@sale,state='available'}))")]),
     lines(8; "Errors"; "percentunit"; "The part of requests at the gateways that was answered 5xx.";
-      [query("{{namespace}}/{{sale}}"; "sum by (namespace, sale) (rate(quicksale_http_request_duration_seconds_count{@sale,service='gateway',status=~'5..'}[$__rate_interval])) / sum by (namespace, sale) (rate(quicksale_http_request_duration_seconds_count{@sale,service='gateway'}[$__rate_interval]))")]),
+      [query("{{namespace}}/{{sale}}"; "(sum by (namespace, sale) (rate(quicksale_http_request_duration_seconds_count{@sale,service='gateway',status=~'5..'}[$__rate_interval])) or 0 * sum by (namespace, sale) (rate(quicksale_http_request_duration_seconds_count{@sale,service='gateway'}[$__rate_interval]))) / sum by (namespace, sale) (rate(quicksale_http_request_duration_seconds_count{@sale,service='gateway'}[$__rate_interval]))")]),
     lines(8; "Time to answer an order"; "s"; "99 of 100 orders were answered within this time.";
       [query("{{namespace}}/{{sale}}"; "histogram_quantile(0.99, sum by (namespace, sale, le) (rate(quicksale_http_request_duration_seconds_bucket{@sale,service='gateway',method='POST',route='/api/orders'}[$__rate_interval])))")]),
     lines(8; "Lag"; "short"; "Messages that wait in all lanes of a sale.";

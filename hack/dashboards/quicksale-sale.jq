@@ -40,7 +40,7 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
     (lines(8; "Requests by answer"; "reqps"; "Requests at the gateways, by status.";
       [query("{{status}}"; "sum by (status) (rate(quicksale_http_request_duration_seconds_count{@sale,service='gateway'}[$__rate_interval]))")]) | stacked),
     lines(8; "Errors"; "percentunit"; "The part of requests that was answered 5xx, by service.";
-      [query("{{service}}"; "sum by (service) (rate(quicksale_http_request_duration_seconds_count{@sale,status=~'5..'}[$__rate_interval])) / sum by (service) (rate(quicksale_http_request_duration_seconds_count{@sale}[$__rate_interval]))")]),
+      [query("{{service}}"; "(sum by (service) (rate(quicksale_http_request_duration_seconds_count{@sale,status=~'5..'}[$__rate_interval])) or 0 * sum by (service) (rate(quicksale_http_request_duration_seconds_count{@sale}[$__rate_interval]))) / sum by (service) (rate(quicksale_http_request_duration_seconds_count{@sale}[$__rate_interval]))")]),
     lines(8; "Time to answer an order"; "s"; "POST /api/orders at the gateways, refusals included.";
       percentiles("quicksale_http_request_duration_seconds{@sale,service='gateway',method='POST',route='/api/orders'}"; "")),
     lines(12; "Time to answer by route"; "s"; "95 of 100 requests at the gateways were answered within this time.";
