@@ -126,6 +126,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         deps.stop.clone(),
     );
     let standstill = Standstill::new(Instant::now());
+    let one_address = Arc::new(one_address::OneAddress::new(Instant::now()));
     let gateway = Arc::new(Gateway {
         control: deps.control,
         authority: deps.authority,
@@ -141,7 +142,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         origins: Arc::new(config.http.cors_origins.clone()),
         logs_access: config.http.access_log,
         access_sample: access::Sample::new(Instant::now()),
-        one_address: Arc::new(one_address::OneAddress::new(Instant::now())),
+        one_address: Arc::clone(&one_address),
         currency: config.currency,
         refused: deps.refused,
         standstill: standstill.clone(),
@@ -186,6 +187,10 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .layer(middleware::from_fn_with_state(gateway, access::follow));
     let tasks = vec![
         ("standstill", standstill.watch(deps.stop.clone()).boxed()),
+        (
+            "requests of one address",
+            one_address.forget(deps.stop.clone()).boxed(),
+        ),
         ("gateway products", products.refresh_until(deps.stop).boxed()),
         ("gateway warm-up", warming.boxed()),
     ];

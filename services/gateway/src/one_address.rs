@@ -1,13 +1,17 @@
 //! Notices when nearly all requests seem to come from one address: then it is not the buyers' addresses that are
 //! counted but that of a proxy or node in front, and all buyers share one budget.
 
-use platform::metrics::{Metric, must};
+use platform::{
+    metrics::{Metric, must},
+    rounds::Rounds,
+};
 use prometheus::{Gauge, register_gauge};
 use std::{
     net::IpAddr,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long requests are counted before they are judged.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -91,6 +95,22 @@ impl OneAddress {
         }
     }
 
+    /// Sees to it that what was found is not said for ever, until the process ends: a window ends with the next request only.
+    pub async fn forget(self: Arc<Self>, stop: CancellationToken) {
+        let mut rounds = Rounds::every(WINDOW, &stop);
+        while rounds.another().await {
+            if self.is_over(Instant::now()) {
+                SHARE.set(0.0);
+            }
+        }
+    }
+
+    /// Whether nobody has come for a whole window after the last one.
+    fn is_over(&self, now: Instant) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        now.saturating_duration_since(state.began) >= WINDOW * 2
+    }
+
     fn note(&self, address: IpAddr, now: Instant) -> Option<Finding> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let finding = (now.duration_since(state.began) >= WINDOW).then(|| state.finish(now));
@@ -137,6 +157,15 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_found_is_over_when_nobody_comes_any_more() {
+        let begun = Instant::now();
+        let counter = OneAddress::new(begun);
+        counter.note(IpAddr::from([203, 0, 113, 9]), begun + WINDOW);
+        assert!(!counter.is_over(begun + WINDOW * 2), "its window is not yet over");
+        assert!(counter.is_over(begun + WINDOW * 3));
+    }
 
     /// One minute in which every n-th request is somebody else's; what is found at its end.
     fn minute(counter: &OneAddress, now: &mut Instant, every: u64) -> Option<Finding> {
