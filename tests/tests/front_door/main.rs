@@ -292,7 +292,6 @@ async fn the_sale_is_shown_to_a_crowd_at_no_cost() -> Result<()> {
     let world = World::start().await?;
     let shop = &world.shop;
     shop.product("SHOWN", 5, None).await?;
-    shop.shown("SHOWN").await?;
     set_limits(&world, 10, 2).await?;
     let ask = async |tag: Option<&str>| {
         let mut request = shop.http.get(shop.url("/api/sale"));
@@ -301,6 +300,10 @@ async fn the_sale_is_shown_to_a_crowd_at_no_cost() -> Result<()> {
         }
         Answer::of(request.send().await?).await
     };
+    eventually(SETTLED, "the gateway knows the product", async || {
+        Ok(ask(None).await?.json["products"][0]["available"] == 5)
+    })
+    .await?;
     let first = ask(None).await?;
     let tag = first.expect(200)?.headers["etag"].to_str()?.to_owned();
     ensure!(first.headers["cache-control"] == "no-store", "{first:?}");
