@@ -42,7 +42,7 @@ launch_backend() {
   mkdir -p "$home"
   running "$home" >/dev/null && return
   for port in $("${name}_ports"); do
-    ! listening "$port" || die "port $port, meant for $name, is taken by another process: stop that one, or choose another port (see the head of hack/backends.sh)"
+    free_soon "$port" || die "port $port, meant for $name, is taken by another process: stop that one, or choose another port (see the head of hack/backends.sh)"
   done
   : >"$home/log"
   "${name}_prepare" "$home" || { tail -n 20 "$home/log" >&2; die "$name could not be prepared; its log is $home/log"; }

@@ -65,3 +65,13 @@ end() {
 
 # listening PORT: whether anything accepts connections there.
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# free_soon PORT: waits until nothing listens there. A process that was killed is gone for its parent before the last of its threads is, and
+# until then the kernel takes connections for it.
+free_soon() {
+  local deadline=$((SECONDS + 10))
+  while listening "$1"; do
+    [ $SECONDS -lt $deadline ] || return 1
+    sleep 0.1
+  done
+}
