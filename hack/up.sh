@@ -81,8 +81,9 @@ Try:
   curl $url/api/sale
   curl $url/api/auth/register --json '{"email":"you@example.com","password":"correct horse battery","firstName":"You","lastName":"There"}'
 
-$([ -z "$observe" ] || printf 'Prometheus, with the alerts of the chart: http://prometheus.localhost:%s\n\n' "$port")If laptops.localhost is not found, add --resolve laptops.localhost:$port:127.0.0.1 to curl; browsers find all names under localhost. \`make down\` removes all of it.
+If laptops.localhost is not found, add --resolve laptops.localhost:$port:127.0.0.1 to curl; browsers find all names under localhost. \`make down\` removes all of it.
 X
+  [ -z "$observe" ] || printf 'Prometheus, with the alerts of the chart: http://prometheus.localhost:%s\n' "$port"
 }
 
 "$REPO/hack/docker.sh" start
