@@ -11,7 +11,10 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use platform::{audit::masked_address, http::REQUEST_ID};
+use platform::{
+    audit::masked_address,
+    http::{REQUEST_ID, trace_id},
+};
 use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
@@ -105,7 +108,7 @@ pub(crate) async fn follow(
         http.response.status_code = status.as_u16(),
         url.path = uri.path(),
         client.address = masked_address(from),
-        trace_id = context.as_ref().and_then(text).and_then(traceparent::trace_id),
+        trace_id = context.as_ref().and_then(text).and_then(trace_id),
         stands_for,
         "access"
     );

@@ -34,14 +34,10 @@ pub fn keep_or_make(existing: Option<&HeaderValue>) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("00-{trace}-{parent}-01")).ok()
 }
 
-/// The trace of a well-formed context.
-pub fn trace_id(context: &str) -> Option<&str> {
-    context.split('-').nth(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use platform::http::trace_id;
 
     #[test]
     fn only_well_formed_contexts_are_kept() {

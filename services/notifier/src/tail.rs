@@ -252,9 +252,8 @@ impl Partition {
         {
             let sockets = self.hub.push(&notification);
             if sockets > 0 {
-                let since = self.clock.now().as_millisecond() - notification.created_at.timestamp_millis();
-                // Another clock may be ahead.
-                DELAY.observe(since.max(0) as f64 / 1_000.0);
+                let since = mongo::age(notification.created_at, self.clock.now());
+                DELAY.observe(since.as_secs_f64());
             }
         }
     }

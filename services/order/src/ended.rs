@@ -2,7 +2,10 @@
 
 use crate::document::Order;
 use jiff::Timestamp;
-use platform::metrics::{Metric, must};
+use platform::{
+    backends::mongo,
+    metrics::{Metric, must},
+};
 use prometheus::{HistogramVec, IntCounterVec, register_histogram_vec, register_int_counter_vec};
 use sale::order::OrderStatus;
 use std::{sync::LazyLock, time::Duration};
@@ -44,11 +47,9 @@ pub struct Ended {
 impl Ended {
     /// An order that ends now, if it does.
     pub(crate) fn of(order: &Order, status: OrderStatus, now: Timestamp) -> Option<Self> {
-        let since = now.as_millisecond() - order.created_at.timestamp_millis();
         status.is_terminal().then(|| Self {
             status,
-            // Another clock may be ahead.
-            after: Duration::from_millis(since.max(0).unsigned_abs()),
+            after: mongo::age(order.created_at, now),
         })
     }
 

@@ -8,7 +8,7 @@ use platform::{
     metrics::{Metric, must},
 };
 use prometheus::{Gauge, IntGauge, IntGaugeVec, register_gauge, register_int_gauge, register_int_gauge_vec};
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     must(register_int_gauge_vec!(
@@ -83,11 +83,8 @@ impl Backlog {
         // The count is the server's own, and may be wrong for good after a crash.
         let entries = waiting.oldest.map_or(0, |_| waiting.entries);
         ENTRIES.set(i64::try_from(entries).unwrap_or(i64::MAX));
-        OLDEST.set(waiting.oldest.map_or(0.0, |at| {
-            let age = now.as_millisecond() - at.timestamp_millis();
-            // Another clock may be ahead.
-            age.max(0) as f64 / 1_000.0
-        }));
+        let oldest = waiting.oldest.map_or(Duration::ZERO, |at| mongo::age(at, now));
+        OLDEST.set(oldest.as_secs_f64());
         Ok(())
     }
 

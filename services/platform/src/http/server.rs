@@ -332,7 +332,9 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
                 service,
                 route,
                 request_id = problem.request_id.as_deref(),
-                trace_id = trace.as_ref().and_then(trace_id),
+                trace_id = trace
+                    .as_ref()
+                    .and_then(|trace| super::trace_id(trace.to_str().ok()?)),
                 "answered 500"
             );
         }
@@ -346,11 +348,6 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
         response.headers_mut().entry(name).or_insert(value);
     }
     response
-}
-
-/// The trace that a request belongs to (W3C Trace Context, 3.2): the gateway gives each one.
-fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
-    traceparent.to_str().ok()?.split('-').nth(1)
 }
 
 /// A caller's own request id is kept if it is short and plain, so that it cannot forge log lines.

@@ -1,5 +1,6 @@
 //! MongoDB: connections and deadlines; [`Transactions`] for work that must happen whole.
 
+mod age;
 mod aside;
 mod documents;
 mod numbers;
@@ -9,6 +10,7 @@ mod sessions;
 mod transactions;
 mod uri;
 
+pub use age::age;
 pub use aside::Aside;
 pub use documents::Read;
 pub use numbers::whole_number;
