@@ -20,6 +20,11 @@ impl DurationText {
         Self(text.to_owned())
     }
 
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Reads it.
     ///
     /// # Errors

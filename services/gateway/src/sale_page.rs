@@ -1,7 +1,7 @@
 //! `GET /api/sale`: what a storefront shows, from memory. A crowd that waits for the opening asks for nothing else, so it costs no backend
 //! anything, is not counted against limits, and is written as JSON once for all who ask until something changes.
 
-use crate::{Gateway, pages::is_among, products::Product, subject};
+use crate::{Gateway, products::Product, subject};
 use arc_swap::ArcSwapOption;
 use axum::{
     body::Bytes,
@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use platform::http::problem::Problem;
+use platform::http::{pages::is_among, problem::Problem};
 use sale::control::ControlDocument;
 use serde::Serialize;
 use sha2::{Digest, Sha256};

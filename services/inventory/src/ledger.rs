@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Name of the collection.
-pub(crate) const COLLECTION: &str = "ledger";
+pub const COLLECTION: &str = "ledger";
 
 /// The most orders in one entry: some hundred kilobytes.
 const MOST_LINES: usize = 2_000;
@@ -136,7 +136,7 @@ impl Entry {
 }
 
 /// The id of an entry.
-pub(crate) fn id_of(product: &ProductId, number: i64) -> String {
+pub fn id_of(product: &ProductId, number: i64) -> String {
     format!("{product}/{number:019}")
 }
 

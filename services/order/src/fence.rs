@@ -19,8 +19,29 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+/// Name of the collection.
+const COLLECTION: &str = "fences";
+
 /// The document that says whether the doors are closed.
 const DOORS: &str = "doors";
+
+/// How many orders have passed through all gates, for somebody who looks on.
+///
+/// # Errors
+/// The driver's.
+pub(crate) async fn accepted(database: &Database) -> Result<u64, Error> {
+    let gates = database.collection::<Document>(COLLECTION);
+    sum_of(&gates.find(with_orders()).await?.try_collect::<Vec<_>>().await?)
+}
+
+fn with_orders() -> Document {
+    doc! {"accepted": {"$exists": true}}
+}
+
+fn sum_of(gates: &[Document]) -> Result<u64, Error> {
+    let of = |gate: &Document| whole_number(gate, "accepted").map(i64::unsigned_abs);
+    gates.iter().map(of).sum()
+}
 
 /// The fence of one sale, as one process passes it.
 #[derive(Debug, Clone)]
@@ -37,7 +58,7 @@ impl Fence {
     pub fn new(database: &Database, transactions: Transactions, process: &str) -> Self {
         Self {
             transactions,
-            gates: database.collection("fences"),
+            gates: database.collection(COLLECTION),
             process: format!("gate/{process}"),
             closed: Arc::default(),
         }
@@ -99,11 +120,10 @@ impl Fence {
     /// # Errors
     /// The driver's.
     pub(crate) async fn passed(&self, session: &mut ClientSession) -> Result<u64, Error> {
-        let gates = self.gates.find(doc! {"accepted": {"$exists": true}});
+        let gates = self.gates.find(with_orders());
         let mut cursor = gates.session(&mut *session).await?;
         let all: Vec<Document> = cursor.stream(session).try_collect().await?;
-        let of = |gate: &Document| whole_number(gate, "accepted").map(i64::unsigned_abs);
-        all.iter().map(of).sum()
+        sum_of(&all)
     }
 
     /// Closes the doors for good, for every process there is or will be that goes by this version of the control document or an earlier

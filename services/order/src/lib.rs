@@ -27,6 +27,8 @@ mod steps;
 pub mod store;
 pub mod tally;
 
+pub use routes::dead_letters::LetterView;
+
 use axum::Router;
 use events::{
     dead_letters::DeadLetters,

@@ -3,6 +3,7 @@
 //! Each process has counts of its own, and each kind of work in it: two transactions that write the same document would wait for
 //! each other. Accepted orders are counted where the fence is passed ([`crate::fence`]).
 
+use crate::fence;
 use futures::TryStreamExt;
 use mongodb::{
     ClientSession, Collection, Database,
@@ -11,6 +12,10 @@ use mongodb::{
 };
 use platform::backends::mongo::whole_number;
 use sale::order::OrderStatus;
+use serde::Serialize;
+
+/// Name of the collection.
+const COLLECTION: &str = "tallies";
 
 /// Documents for batches of decisions.
 const AT_ONCE: usize = 4;
@@ -51,6 +56,17 @@ impl Ends {
         self.confirmed + self.failed + self.cancelled + self.expired
     }
 
+    /// Those of all documents together.
+    fn sum_of(tallies: &[Document]) -> Result<Self, Error> {
+        let mut ends = Self::default();
+        for counted in tallies {
+            for status in OrderStatus::ENDS {
+                ends.add(status, whole_number(counted, status.as_str())?.unsigned_abs());
+            }
+        }
+        Ok(ends)
+    }
+
     fn add(&mut self, status: OrderStatus, orders: u64) {
         match status {
             OrderStatus::Pending => {}
@@ -62,11 +78,47 @@ impl Ends {
     }
 }
 
+/// Orders of a sale by what has become of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Ever accepted.
+    pub accepted: u64,
+    /// Not decided yet.
+    pub pending: u64,
+    /// Confirmed.
+    pub confirmed: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Cancelled.
+    pub cancelled: u64,
+    /// Those whose hold ran out.
+    pub expired: u64,
+}
+
+/// Counts the orders in a sale's database for somebody who looks on: while orders come in, what is pending may be some too many.
+///
+/// # Errors
+/// The driver's.
+pub async fn counts(database: &Database) -> Result<Counts, Error> {
+    let tallies = database.collection::<Document>(COLLECTION);
+    let ends = Ends::sum_of(&tallies.find(doc! {}).await?.try_collect::<Vec<_>>().await?)?;
+    // After the ends, so that no order has ended that was not accepted.
+    let accepted = fence::accepted(database).await?;
+    Ok(Counts {
+        accepted,
+        pending: accepted.saturating_sub(ends.sum()),
+        confirmed: ends.confirmed,
+        failed: ends.failed,
+        cancelled: ends.cancelled,
+        expired: ends.expired,
+    })
+}
+
 impl Tally {
     /// The counts in a sale's database, for a process whose name no other has or had.
     pub fn new(database: &Database, process: &str) -> Self {
         Self {
-            tallies: database.collection("tallies"),
+            tallies: database.collection(COLLECTION),
             process: process.to_owned(),
         }
     }
@@ -112,13 +164,6 @@ impl Tally {
     pub(crate) async fn ends(&self, session: &mut ClientSession) -> Result<Ends, Error> {
         let mut cursor = self.tallies.find(doc! {}).session(&mut *session).await?;
         let all: Vec<Document> = cursor.stream(session).try_collect().await?;
-        let mut ends = Ends::default();
-        for counted in all {
-            for status in OrderStatus::ENDS {
-                let orders = whole_number(&counted, status.as_str())?;
-                ends.add(status, orders.unsigned_abs());
-            }
-        }
-        Ok(ends)
+        Ends::sum_of(&all)
     }
 }

@@ -84,6 +84,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     for role in Role::ALL {
         process.add(role).await?;
     }
+    process.add_console(&control, crate::console::PORT).await?;
     if options.confirmation == Confirm::Payment {
         let admin = (email.clone(), password.clone());
         process.spawn("payments", stand_in(dir.clone(), admin));
@@ -196,6 +197,7 @@ async fn welcome(keys: PathBuf, email: String, password: String, confirmation: C
             };
             println!(
                 "\nQuickSale is running; the shop: http://127.0.0.1:3000/ (API documentation: /docs)\n\
+                 the console: http://127.0.0.1:8080/\n\
                  admin: {email} / {password}\n\nTry:\n  \
                  curl -s http://127.0.0.1:3000/api/sale\n  \
                  curl -s -XPOST http://127.0.0.1:3000/api/auth/register -H 'content-type: application/json' \\\n    \

@@ -4,6 +4,7 @@
 mod api_document;
 mod api_reference;
 mod audit;
+mod console;
 mod dead_letters;
 mod dev;
 mod metrics_reference;
@@ -44,6 +45,8 @@ enum Command {
     Notifier(Files),
     /// Everything in one process on loopback, for development.
     Dev(dev::Options),
+    /// What the sales are doing, and the switches, as pages for administrators.
+    Console(console::Options),
     /// Stands in for a provider of payments, for development.
     Payments(payments::Options),
     /// Checks the books of a sale: ledger, stock, reservations and orders.
@@ -90,6 +93,7 @@ async fn main() -> ExitCode {
         Command::Processor(files) => serve(Role::Processor, files).await,
         Command::Notifier(files) => serve(Role::Notifier, files).await,
         Command::Dev(options) => dev::run(options).await,
+        Command::Console(options) => Box::pin(console::run(options)).await,
         Command::Payments(options) => payments::run(options).await,
         Command::Audit(options) => audit::run(options).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,

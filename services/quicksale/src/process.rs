@@ -3,6 +3,15 @@
 use crate::{api_document, metrics_reference};
 use anyhow::Context;
 use axum::Router;
+use console::{
+    place::{Leads, Place},
+    sales::{
+        Sales,
+        one::{One, Parts},
+    },
+    scrape::Target,
+    session::CookieScope,
+};
 use futures::{FutureExt, future::BoxFuture};
 use platform::{
     admin::{self, ControlEndpoint},
@@ -32,6 +41,7 @@ use std::{
     process::ExitCode,
     sync::{Arc, atomic::AtomicU64},
 };
+use url::Url;
 
 /// A service of a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,6 +284,44 @@ impl Process {
         });
     }
 
+    /// Adds a console of this one sale, with all switches, and binds its port.
+    pub(crate) async fn add_console(&mut self, control_file: &Path, port: u16) -> anyhow::Result<()> {
+        console::metrics();
+        let place = Place::open(self.config.clone(), Leads::read(&backends::environment)?).await?;
+        place.keep();
+        let admin: Url = format!("http://127.0.0.1:{}/metrics", self.config.http.admin_port).parse()?;
+        let one = One::new(Parts {
+            place: Arc::new(place),
+            control: control_file.to_owned(),
+            keys: Some(self.keys.clone()),
+            targets: vec![Target {
+                component: "all services".to_owned(),
+                name: self.instance.clone(),
+                url: admin,
+            }],
+            url: Some(format!("http://127.0.0.1:{}/", ports::GATEWAY)),
+            clock: self.clock.clone(),
+        })?;
+        let service = console::build(console::Dependencies {
+            sales: Sales::One(Arc::new(one)),
+            accounts: self.backends.database(&self.config.data.accounts_database)?,
+            // Auth, in the same process, takes care of that.
+            admin: auth::AdminSource::None,
+            switches: console::Switches::Allowed,
+            cookies: CookieScope::Http,
+            trusted: Vec::new(),
+            clock: self.clock.clone(),
+            health: self.health.clone(),
+            stop: self.tasks.stop_token(),
+        })?;
+        for (name, task) in service.tasks {
+            self.tasks.spawn(name, task);
+        }
+        let server = Server::bind("console", self.config.http.bind, port, service.router).await?;
+        self.tasks.spawn("console", server.run(self.tasks.stop_token()));
+        Ok(())
+    }
+
     /// Adds a service and binds its port.
     pub(crate) async fn add(&mut self, role: Role) -> anyhow::Result<()> {
         let get = &backends::environment;
@@ -429,7 +477,7 @@ impl Process {
 type Built = (Router, Vec<(&'static str, BoxFuture<'static, ()>)>);
 
 /// The administrator from `ADMIN_DIR`, or else from `ADMIN_EMAIL` with `ADMIN_PASSWORD_HASH` or `ADMIN_PASSWORD`.
-fn admin_from_env() -> anyhow::Result<auth::AdminSource> {
+pub(crate) fn admin_from_env() -> anyhow::Result<auth::AdminSource> {
     let value = |name| {
         std::env::var(name)
             .ok()

@@ -38,7 +38,7 @@ use std::sync::LazyLock;
 /// Collection of lanes: how far each is.
 pub const COLLECTION: &str = "lanes";
 /// Collection of leases: who should work, and which workers there are.
-const LEASES: &str = "leases";
+pub const LEASES: &str = "leases";
 
 /// Records that took effect, by group.
 pub static HANDLED: LazyLock<IntCounterVec> = LazyLock::new(|| {

@@ -47,7 +47,7 @@ pub(super) struct One {
 /// A message that was given up on.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct LetterView {
+pub struct LetterView {
     /// What was met, and where.
     #[serde(rename = "_id")]
     id: String,
@@ -73,7 +73,7 @@ pub(super) struct LetterView {
 
 /// What somebody did about a letter.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DeedView {
+pub(crate) struct DeedView {
     /// replayed or discarded.
     what: &'static str,
     /// A user's id.

@@ -1,6 +1,6 @@
 //! The HTTP API of orders.
 
-mod dead_letters;
+pub(crate) mod dead_letters;
 mod decide;
 mod place;
 mod read;

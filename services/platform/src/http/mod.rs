@@ -10,6 +10,7 @@ pub mod https;
 pub mod idempotency;
 mod listen;
 pub mod page;
+pub mod pages;
 mod patience;
 pub mod problem;
 pub mod server;

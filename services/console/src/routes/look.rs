@@ -1,0 +1,365 @@
+//! Sales as one looks at them from outside: the list, one of them, its story, and its last hours in numbers.
+
+use super::SalePath;
+use crate::{
+    Console,
+    deeds::{Deed, Stands, What},
+    history::Part,
+    measure::{Circuit, Line},
+    place::Place,
+    problems::busy,
+    products::{self, ProductView},
+    sales::view::{Condition, Happening, HappeningKind, Steering, Summary},
+    session::Administrator,
+};
+use axum::extract::State;
+use events::dead_letters::DeadLetter;
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::bson::doc;
+use platform::{
+    backends::mongo::{self, MongoError},
+    http::{
+        Json, Path, Query,
+        page::{Page, PageQuery},
+        problem::Problem,
+    },
+};
+use sale::{SaleId, order::Confirmation};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Entries of a story.
+const STORY: usize = 200;
+/// Dead letters and deeds that are part of a story.
+const OF_EACH: i64 = 50;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    search: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SaleList {
+    #[serde(flatten)]
+    page: Page<Summary>,
+    server_time: Timestamp,
+}
+
+/// All sales, what needs attention first.
+pub(super) async fn sales(
+    State(console): State<Console>,
+    _: Administrator,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<SaleList>, Problem> {
+    let paging = PageQuery::new(query.limit, query.cursor);
+    let (limit, after) = (paging.limit()?, paging.after()?);
+    let passed: usize = match after {
+        Some(text) => text
+            .parse()
+            .map_err(|_| Problem::field("cursor", "is not a nextCursor of this list"))?,
+        None => 0,
+    };
+    let search = query.search.unwrap_or_default().to_lowercase();
+    let is_meant = |summary: &Summary| {
+        let name = format!("{}/{}", summary.sale.namespace, summary.sale.name);
+        name.to_lowercase().contains(&search)
+    };
+    let known = console.sales.all().await?;
+    let mut all: Vec<Summary> = known
+        .into_iter()
+        .map(|known| known.summary)
+        .filter(is_meant)
+        .collect();
+    all.sort_by_cached_key(Summary::place_in_list);
+    let next = passed + limit as usize;
+    let rest: Vec<Summary> = all.into_iter().skip(passed).take(limit as usize + 1).collect();
+    Ok(Json(SaleList {
+        page: Page::cut(rest, limit, |_| next.to_string()),
+        server_time: console.clock.now(),
+    }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SaleView {
+    summary: Summary,
+    conditions: Vec<Condition>,
+    products: Vec<ProductView>,
+    currency: Option<String>,
+    confirmation: Option<Confirmation>,
+    hold_seconds: Option<u64>,
+    retain_for: Option<String>,
+    processes: Vec<ProcessView>,
+    circuits: Vec<Circuit>,
+    steering: Steering,
+    /// Why products are missing.
+    problem: Option<String>,
+    server_time: Timestamp,
+}
+
+#[derive(Serialize)]
+struct ProcessView {
+    component: String,
+    name: String,
+    ready: bool,
+    scraped: bool,
+}
+
+/// One sale. Where its data cannot be reached, that is said, and the rest is shown all the same.
+pub(super) async fn sale(
+    State(console): State<Console>,
+    _: Administrator,
+    Path(which): SalePath,
+) -> Result<Json<SaleView>, Problem> {
+    let sale: SaleId = which.into();
+    let known = console.sales.find(&sale).await?;
+    let inside = match console.sales.place(&sale).await {
+        Ok(place) => products_of(&place).await.map(|products| (place, products)),
+        Err(problem) => Err(problem),
+    };
+    let (place, products, problem) = match inside {
+        Ok((place, products)) => (Some(place), products, None),
+        Err(problem) => (None, Vec::new(), Some(problem.detail)),
+    };
+    let process = |process: crate::sales::Process| ProcessView {
+        scraped: process
+            .target
+            .as_ref()
+            .is_some_and(|target| console.watched.has_answered(&sale, target)),
+        component: process.component,
+        name: process.name,
+        ready: process.ready,
+    };
+    let config = place.as_ref().map(|place| &place.config);
+    Ok(Json(SaleView {
+        summary: known.summary,
+        conditions: known.conditions,
+        products,
+        currency: config.map(|config| config.currency.code().to_owned()),
+        confirmation: config.map(|config| config.confirmation),
+        hold_seconds: config.map(|config| config.reservation_ttl_seconds),
+        retain_for: known.retain_for,
+        processes: console.sales.processes(&sale).into_iter().map(process).collect(),
+        circuits: console.watched.circuits(&sale),
+        steering: known.steering,
+        problem,
+        server_time: console.clock.now(),
+    }))
+}
+
+pub(super) async fn products_of(place: &Arc<Place>) -> Result<Vec<ProductView>, Problem> {
+    let looking = Arc::clone(place);
+    let all = mongo::detached(async move { products::all(&looking).await });
+    let all = all.await.map_err(|error| busy(&error))?;
+    Ok(all.iter().map(|product| products::view(product, place)).collect())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Story {
+    items: Vec<Happening>,
+    next_cursor: Option<String>,
+}
+
+/// What has happened so far, the newest first.
+pub(super) async fn story(
+    State(console): State<Console>,
+    _: Administrator,
+    Path(which): SalePath,
+) -> Result<Json<Story>, Problem> {
+    let sale: SaleId = which.into();
+    let mut items = console.sales.happenings(&sale).await?;
+    let deeds = console
+        .deeds
+        .page(&sale, None, OF_EACH)
+        .await
+        .map_err(|error| busy(&error))?;
+    items.extend(deeds.iter().map(told));
+    if let Ok(place) = console.sales.place(&sale).await {
+        items.extend(letters(&place).await.map_err(|error| busy(&error))?);
+    }
+    items.sort_by_key(|happening| std::cmp::Reverse(happening.at));
+    items.truncate(STORY);
+    Ok(Json(Story {
+        items,
+        next_cursor: None,
+    }))
+}
+
+fn told(deed: &Deed) -> Happening {
+    let ended = match deed.outcome {
+        Stands::Done => "",
+        Stands::Refused => " That was refused.",
+        Stands::Failed => " It may not have been done.",
+        Stands::Begun => " Nobody knows whether it was done.",
+    };
+    let text = match deed.what {
+        What::Halt => "The sale was halted.".to_owned(),
+        What::Reopen => "The sale was reopened.".to_owned(),
+        What::ChangeStock => format!("Stock was changed: {}.", deed.detail),
+        What::ReplayDeadLetter => format!("The message {} was sent again.", deed.detail),
+        What::DiscardDeadLetter => format!("The message {} was discarded.", deed.detail),
+        What::Audit => "The books were audited.".to_owned(),
+    };
+    Happening {
+        at: time(deed.at),
+        kind: HappeningKind::Deed,
+        text: format!("{text}{ended}"),
+        who: Some(deed.who.clone()),
+        detail: deed.reason.clone(),
+    }
+}
+
+/// The newest letters: their ids are not in the order of time, so as many are looked at as a page has.
+async fn letters(place: &Arc<Place>) -> Result<Vec<Happening>, MongoError> {
+    let letters = place.database.collection::<DeadLetter>("dead_letters");
+    let found: Vec<DeadLetter> = mongo::detached(async move {
+        let newest = letters.find(doc! {}).sort(doc! {"at": -1}).limit(OF_EACH);
+        Ok::<_, MongoError>(newest.await?.try_collect().await?)
+    })
+    .await?;
+    let happening = |letter: DeadLetter| Happening {
+        at: time(letter.at),
+        kind: HappeningKind::DeadLetter,
+        text: format!(
+            "{} gave up on a message of {}: {}",
+            letter.group,
+            letter.topic.plain_name(),
+            letter.reason
+        ),
+        who: None,
+        detail: Some(letter.id),
+    };
+    Ok(found.into_iter().map(happening).collect())
+}
+
+fn time(at: mongodb::bson::DateTime) -> Timestamp {
+    Timestamp::from_millisecond(at.timestamp_millis()).unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    minutes: Option<i64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HistoryView {
+    step_seconds: i64,
+    from: Timestamp,
+    to: Timestamp,
+    series: BTreeMap<String, Vec<Option<f32>>>,
+    lanes: Vec<LaneHistory>,
+    units: Vec<UnitsHistory>,
+}
+
+#[derive(Serialize)]
+struct LaneHistory {
+    group: String,
+    topic: String,
+    partition: i32,
+    lag: Vec<Option<f32>>,
+}
+
+#[derive(Serialize)]
+struct UnitsHistory {
+    sku: String,
+    available: Vec<Option<f32>>,
+}
+
+/// The last hours in numbers.
+pub(super) async fn history(
+    State(console): State<Console>,
+    _: Administrator,
+    Path(which): SalePath,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<HistoryView>, Problem> {
+    let minutes = query.minutes.unwrap_or(15);
+    if !(1..=720).contains(&minutes) {
+        return Err(Problem::field(
+            "minutes",
+            format!("must be from 1 to 720, not {minutes}"),
+        ));
+    }
+    let sale: SaleId = which.into();
+    console.sales.find(&sale).await?;
+    Ok(Json(history_view(console.watched.history(
+        &sale,
+        minutes,
+        console.clock.now(),
+    ))))
+}
+
+fn history_view(part: Part) -> HistoryView {
+    let mut view = HistoryView {
+        step_seconds: part.step,
+        from: part.from,
+        to: part.to,
+        series: BTreeMap::new(),
+        lanes: Vec::new(),
+        units: Vec::new(),
+    };
+    for (line, points) in part.lines {
+        match line {
+            Line::Sale(name) => {
+                view.series.insert(name, points);
+            }
+            Line::Lane {
+                group,
+                topic,
+                partition,
+            } => view.lanes.push(LaneHistory {
+                group,
+                topic,
+                partition,
+                lag: points,
+            }),
+            Line::Left { sku } => view.units.push(UnitsHistory {
+                sku,
+                available: points,
+            }),
+        }
+    }
+    view
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeedView {
+    at: Timestamp,
+    who: String,
+    what: What,
+    detail: String,
+    reason: Option<String>,
+    outcome: Stands,
+}
+
+/// What administrators have done by the console.
+pub(super) async fn deeds(
+    State(console): State<Console>,
+    _: Administrator,
+    Path(which): SalePath,
+    Query(paging): Query<PageQuery>,
+) -> Result<Json<Page<DeedView>>, Problem> {
+    let sale: SaleId = which.into();
+    let (limit, before) = (paging.limit()?, paging.after()?);
+    let page = console.deeds.page(&sale, before, i64::from(limit) + 1);
+    let found = page.await.map_err(|error| busy(&error))?;
+    let view = |deed: Deed| DeedView {
+        at: time(deed.at),
+        who: deed.who,
+        what: deed.what,
+        detail: deed.detail,
+        reason: deed.reason,
+        outcome: deed.outcome,
+    };
+    Ok(Json(
+        Page::cut(found, limit, |deed: &Deed| deed.id.clone()).map(view),
+    ))
+}

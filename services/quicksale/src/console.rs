@@ -1,0 +1,341 @@
+//! `quicksale console`: what the sales of a cluster are doing, or one sale that goes by files.
+
+use crate::process::admin_from_env;
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use console::{
+    Dependencies, Switches,
+    place::{Leads, Place},
+    sales::{
+        Sales,
+        cluster::Cluster,
+        one::{One, Parts},
+    },
+    scrape::Target,
+    session::CookieScope,
+};
+use crds::PlaintextPasswords;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use platform::{
+    admin,
+    backends::{
+        self, Lookup, PLAINTEXT_PASSWORDS,
+        mongo::{self, MongoUri},
+    },
+    clock::Clock,
+    config::{Config, DEFAULT_ACCOUNTS_DATABASE, ports},
+    event_loop,
+    health::Health,
+    http::{client_address::Network, connections::Bounds, server::Server},
+    metrics,
+    retry::Backoff,
+    tasks::Tasks,
+    telemetry::{self, LogFormat},
+};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// Where the console listens.
+pub(crate) const PORT: u16 = 8_080;
+/// How long the API server has for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Options of `quicksale console`. Without a configuration it shows the sales of the cluster that it runs in, or that `KUBECONFIG` names.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The configuration of the one sale that is shown.
+    #[arg(long, env = "QUICKSALE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Its control document, which halting the sale writes.
+    #[arg(long, env = "QUICKSALE_CONTROL", requires = "config")]
+    control: Option<PathBuf>,
+    /// The directory with its signing key, to change stock with.
+    #[arg(long, env = "QUICKSALE_KEYS", requires = "config")]
+    keys: Option<PathBuf>,
+    /// Where its processes show their metrics: `gateway=http://gateway:9090`, separated by commas.
+    #[arg(
+        long,
+        env = "QUICKSALE_METRICS_TARGETS",
+        value_delimiter = ',',
+        requires = "config"
+    )]
+    metrics_targets: Vec<String>,
+    /// Where its buyers find it.
+    #[arg(long, env = "QUICKSALE_URL", requires = "config")]
+    url: Option<String>,
+    /// The namespaces whose sales are shown; all when there are none.
+    #[arg(long, env = "QUICKSALE_WATCH_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// The Secret with the platform's backends.
+    #[arg(long, env = "QUICKSALE_BACKENDS_SECRET", default_value = "quicksale-backends")]
+    backends_secret: String,
+    /// Its namespace.
+    #[arg(
+        long,
+        env = "QUICKSALE_BACKENDS_SECRET_NAMESPACE",
+        default_value = "quicksale-backends"
+    )]
+    backends_namespace: String,
+    /// Whether passwords may go to them in plain text: Refuse, or Allow.
+    #[arg(
+        long,
+        env = "QUICKSALE_BACKENDS_PLAINTEXT_PASSWORDS",
+        default_value = "Refuse"
+    )]
+    plaintext_passwords: PlaintextPasswords,
+    /// The database of accounts.
+    #[arg(long, env = "QUICKSALE_ACCOUNTS_DATABASE", default_value = DEFAULT_ACCOUNTS_DATABASE)]
+    accounts_database: String,
+    /// Whether administrators may halt sales, change stock, and replay messages here.
+    #[arg(
+        long,
+        env = "QUICKSALE_CONSOLE_SWITCHES",
+        value_enum,
+        default_value = "withhold"
+    )]
+    switches: SwitchesOption,
+    /// Whether the cookie is sent over https only.
+    #[arg(long, env = "QUICKSALE_CONSOLE_COOKIES", value_enum, default_value = "https")]
+    cookies: CookiesOption,
+    /// Networks of proxies whose X-Forwarded-For is believed.
+    #[arg(long, env = "QUICKSALE_TRUSTED_PROXIES", value_delimiter = ',')]
+    trusted_proxies: Vec<String>,
+    /// The address that is listened at.
+    #[arg(long, env = "QUICKSALE_BIND", default_value = "::")]
+    bind: IpAddr,
+    /// The port of the pages.
+    #[arg(long, env = "QUICKSALE_CONSOLE_PORT", default_value_t = PORT)]
+    port: u16,
+    /// Serves `/livez`, `/readyz` and `/metrics` here.
+    #[arg(long, env = "QUICKSALE_ADMIN_PORT", default_value_t = ports::ADMIN)]
+    admin_port: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SwitchesOption {
+    Allow,
+    Withhold,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CookiesOption {
+    Https,
+    Http,
+}
+
+/// Runs it until it is asked to stop.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    telemetry::init(LogFormat::Ecs { service: "console" });
+    let clock = Clock::of_process().context("QUICKSALE_CLOCK_WRONG_BY_MS")?;
+    let mut tasks = Tasks::new();
+    let stop = tasks.stop_token();
+    metrics::of_every_process();
+    mongo::metrics();
+    console::metrics();
+    tasks.spawn("event loop", event_loop::measure(stop.clone()));
+    let health = Health::new(stop.clone());
+    // First, so that a pod that waits for its backends is alive and says what it waits for.
+    let waiting = health.gate("backends");
+    let serving = Server::bind(
+        "admin",
+        options.bind,
+        options.admin_port,
+        admin::routes(health.clone()),
+    )
+    .await?;
+    tasks.spawn("admin", serving.run(stop.clone()));
+    let trusted = networks(&options.trusted_proxies)?;
+    let prepared = tokio::select! {
+        prepared = prepare(&options, &clock, &stop) => prepared?,
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
+    for (name, task) in prepared.tasks {
+        tasks.spawn(name, task);
+    }
+    let service = console::build(Dependencies {
+        sales: prepared.sales,
+        accounts: prepared.accounts.database(&options.accounts_database),
+        admin: admin_from_env()?,
+        switches: match options.switches {
+            SwitchesOption::Allow => Switches::Allowed,
+            SwitchesOption::Withhold => Switches::Withheld,
+        },
+        cookies: match options.cookies {
+            CookiesOption::Https => CookieScope::Https,
+            CookiesOption::Http => CookieScope::Http,
+        },
+        trusted: trusted.clone(),
+        clock,
+        health,
+        stop: stop.clone(),
+    })?;
+    for (name, task) in service.tasks {
+        tasks.spawn(name, task);
+    }
+    let server = Server::bind("console", options.bind, options.port, service.router).await?;
+    tasks.spawn(
+        "console",
+        server.within(Bounds::among_strangers(&trusted)).run(stop),
+    );
+    waiting.release();
+    Ok(tasks.run_until_stopped().await)
+}
+
+/// The sales, and the accounts of those who may look at them.
+struct Prepared {
+    sales: Sales,
+    accounts: mongodb::Client,
+    tasks: Vec<(&'static str, BoxFuture<'static, ()>)>,
+    /// The client looks into it for as long as it lives.
+    _uri: MongoUri,
+}
+
+async fn prepare(options: &Options, clock: &Clock, stop: &CancellationToken) -> anyhow::Result<Prepared> {
+    let Some(config) = &options.config else {
+        return of_cluster(options, stop).await;
+    };
+    let config = Config::read(config)?;
+    let control = options
+        .control
+        .clone()
+        .context("--control is missing: the control document of the sale")?;
+    let targets = targets(&options.metrics_targets)?;
+    let (accounts, uri) = accounts(&backends::environment).await?;
+    let place = Arc::new(Place::open(config, Leads::read(&backends::environment)?).await?);
+    place.keep();
+    let one = One::new(Parts {
+        place,
+        control,
+        keys: options.keys.clone(),
+        targets,
+        url: options.url.clone(),
+        clock: clock.clone(),
+    })?;
+    Ok(Prepared {
+        sales: Sales::One(Arc::new(one)),
+        accounts,
+        tasks: Vec::new(),
+        _uri: uri,
+    })
+}
+
+async fn of_cluster(options: &Options, stop: &CancellationToken) -> anyhow::Result<Prepared> {
+    let client = kube::Client::try_default()
+        .await
+        .context("there is no cluster to look into; run it in one, set KUBECONFIG, or name the configuration of a sale by --config")?;
+    let data = backends_of(&client, options).await;
+    let allows = options.plaintext_passwords == PlaintextPasswords::Allow;
+    let value = |key: &str| data.get(key).filter(|value| !value.is_empty()).cloned();
+    let get = |name: &str| {
+        if name == PLAINTEXT_PASSWORDS {
+            return allows.then(|| "Allow".to_owned());
+        }
+        value(&format!("CONSOLE_{name}")).or_else(|| value(name))
+    };
+    let (accounts, uri) = accounts(&get).await?;
+    let namespaces: Vec<String> = options
+        .namespaces
+        .iter()
+        .filter(|name| !name.is_empty())
+        .cloned()
+        .collect();
+    let (cluster, tasks) = Cluster::watch(&client, &namespaces, options.plaintext_passwords, stop);
+    Ok(Prepared {
+        sales: Sales::Cluster(cluster),
+        accounts,
+        tasks: tasks.into(),
+        _uri: uri,
+    })
+}
+
+/// What leads to the platform's backends, as soon as it is there.
+async fn backends_of(client: &kube::Client, options: &Options) -> BTreeMap<String, String> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &options.backends_namespace);
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    loop {
+        let asked = tokio::time::timeout(PATIENCE, secrets.get_opt(&options.backends_secret)).await;
+        let problem = match asked {
+            Ok(Ok(Some(secret))) => {
+                let text = |(key, value): (String, k8s_openapi::ByteString)| {
+                    Some((key, String::from_utf8(value.0).ok()?))
+                };
+                return secret
+                    .data
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(text)
+                    .collect();
+            }
+            Ok(Ok(None)) => "there is none".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the API server gave no answer".to_owned(),
+        };
+        tracing::warn!(
+            namespace = options.backends_namespace,
+            secret = options.backends_secret,
+            problem,
+            "the backends Secret cannot be read; trying on"
+        );
+        tokio::time::sleep(backoff.next_wait()).await;
+    }
+}
+
+/// The database server with the accounts.
+async fn accounts(get: Lookup<'_>) -> anyhow::Result<(mongodb::Client, MongoUri)> {
+    let uri = backends::mongodb(get)?;
+    backends::keep_secret("MONGODB_URI", uri.transport(), get)?;
+    Ok((mongo::client(&uri).await?, uri))
+}
+
+fn networks(texts: &[String]) -> anyhow::Result<Vec<Network>> {
+    let network = |text: &String| {
+        Network::parse(text).with_context(|| format!("{text:?} is no network such as 10.0.0.0/8"))
+    };
+    texts
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(network)
+        .collect()
+}
+
+fn targets(texts: &[String]) -> anyhow::Result<Vec<Target>> {
+    texts
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(|text| target(text))
+        .collect()
+}
+
+/// Reads `gateway=http://gateway:9090`.
+fn target(text: &str) -> anyhow::Result<Target> {
+    let Some((name, url)) = text.split_once('=') else {
+        bail!("{text:?} is no target of metrics such as gateway=http://gateway:9090");
+    };
+    let url: Url = url.parse().with_context(|| format!("the address of {name}"))?;
+    Ok(Target {
+        component: name
+            .trim_end_matches(|c: char| c == '-' || c.is_ascii_digit())
+            .to_owned(),
+        name: name.to_owned(),
+        url: url.join("/metrics")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_named() {
+        let read = target("order-2=http://order-2:9090").unwrap();
+        assert_eq!(
+            (read.component.as_str(), read.name.as_str()),
+            ("order", "order-2")
+        );
+        assert_eq!(read.url.as_str(), "http://order-2:9090/metrics");
+        assert!(target("http://order:9090").is_err());
+    }
+}
