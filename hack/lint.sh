@@ -16,6 +16,11 @@ charts() {
   helm lint --strict charts/quicksale
   helm lint --strict charts/quicksale --set 'watchNamespaces={one,two},networkPolicy.backendPorts={27018}' --set crds.install=false \
     --set-json 'networkPolicy.monitoringPeers=[{"namespaceSelector": {}}],networkPolicy.backendPeers=[{"ipBlock": {"cidr": "10.0.0.0/8"}}]'
+  # A console that may only look has no right to write anything.
+  helm lint --strict charts/quicksale --set 'console.enabled=true,console.switches=true,console.ingress.host=console.example,watchNamespaces={one}'
+  [ "$(helm template charts/quicksale | grep -c quicksale-console)" = 0 ]
+  [ "$(helm template charts/quicksale --set console.enabled=true | grep -c console-switches)" = 0 ]
+  [ "$(helm template charts/quicksale --set 'console.enabled=true,console.switches=true' | grep -c 'name: .*console-switches$')" = 2 ]
   helm template charts/backends --set "digests.redis=$digest" | grep -q "image: docker.io/library/redis:.*@$digest"
   # By default nobody's word about addresses counts.
   [ "$(helm template charts/quicksale | grep -c QUICKSALE_TRUSTED_PROXIES)" = 0 ]

@@ -25,10 +25,11 @@ install_operator() {
   "$REPO/hack/release.sh" quicksale quicksale-system \
     --set image.repository="${image%:*}" --set-string image.tag="${image#*:}" --set image.pullPolicy=IfNotPresent \
     --set backends.secretName=quicksale-backends --set backends.namespace=quicksale-backends \
+    --set console.enabled=true --set console.switches=true --set console.ingress.host=console.localhost \
     --set 'trustedProxies={10.244.0.0/16}' --set-json "networkPolicy.ingressPeers=[$(namespace_peer traefik)]" \
     --set-json "networkPolicy.backendPeers=[$(namespace_peer quicksale-backends)]" \
     --set-json "networkPolicy.monitoringPeers=[$([ -z "$observe" ] || namespace_peer monitoring)]" ||
-    die "the operator did not get ready: kubectl --context kind-$cluster --namespace quicksale-system get pods"
+    die "the operator or the console did not get ready: kubectl --context kind-$cluster --namespace quicksale-system get pods"
   say "the operator is ready in the namespace quicksale-system"
 }
 
@@ -56,12 +57,11 @@ open_sample_sale() {
   }
 }
 
-# The way from this host to the sale: the ingress controller notices a new sale a moment later than the operator.
-reach_sample_sale() {
-  local deadline=$((SECONDS + 60))
-  until curl --fail --silent --max-time 2 --output /dev/null \
-    --resolve "laptops.localhost:$port:127.0.0.1" "http://laptops.localhost:$port/api/sale"; do
-    [ $SECONDS -lt $deadline ] || die "the sale is Live, and http://laptops.localhost:$port does not lead to it: kubectl --context kind-$cluster --namespace traefik logs deployment/traefik"
+# The way from this host to a page: the ingress controller notices a new one a moment later than the operator.
+reach() {
+  local host=$1 path=$2 deadline=$((SECONDS + 60))
+  until curl --fail --silent --max-time 2 --output /dev/null --resolve "$host:$port:127.0.0.1" "http://$host:$port$path"; do
+    [ $SECONDS -lt $deadline ] || die "http://$host:$port does not lead into the cluster, though everything there is ready: kubectl --context kind-$cluster --namespace traefik logs deployment/traefik"
     sleep 1
   done
 }
@@ -73,6 +73,7 @@ print_what_to_try() {
   cat <<X
 
 The sample sale is open: $url
+The console: http://console.localhost:$port
 Administrator: $(admin email); the password:
   kubectl --context kind-$cluster --namespace quicksale-system get secret quicksale-admin --output go-template='{{.data.password | base64decode}}'
 
@@ -103,5 +104,6 @@ if [ -n "$observe" ]; then
   "$REPO/hack/observe.sh"
 fi
 open_sample_sale "$image"
-reach_sample_sale
+reach laptops.localhost /api/sale
+reach console.localhost /
 print_what_to_try

@@ -19,6 +19,34 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{- define "quicksale.consoleName" -}}
+{{ .Release.Name }}-console
+{{- end }}
+
+{{- define "quicksale.consoleSelector" -}}
+app.kubernetes.io/name: quicksale-console
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "quicksale.consoleLabels" -}}
+{{ include "quicksale.consoleSelector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* What the operator makes network policies from. The console reads metrics, as a Prometheus would. */}}
+{{- define "quicksale.network" -}}
+{{- $network := omit .Values.networkPolicy "apiServerPorts" }}
+{{- if .Values.console.enabled }}
+{{- $console := dict
+  "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace))
+  "podSelector" (dict "matchLabels" (include "quicksale.consoleSelector" . | fromYaml)) }}
+{{- $network = set $network "monitoringPeers" (append $network.monitoringPeers $console) }}
+{{- end }}
+{{- $network | toJson }}
+{{- end }}
+
 {{- define "quicksale.image" -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end }}

@@ -1,9 +1,13 @@
 //! The products of a sale with their accounts.
 
-use crate::place::Place;
+use crate::{place::Place, problems::busy, sales::view::Units};
 use inventory::product::Product;
-use platform::backends::mongo::MongoError;
+use platform::{
+    backends::mongo::{self, MongoError},
+    http::problem::Problem,
+};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// A product on a page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,14 +26,9 @@ pub struct ProductView {
     pub original_price: Option<String>,
     /// Its picture.
     pub image_url: Option<String>,
-    /// All units.
-    pub stock: i64,
-    /// Those that can be ordered.
-    pub available: i64,
-    /// Those held.
-    pub reserved: i64,
-    /// Those of confirmed orders.
-    pub sold: i64,
+    /// Its account.
+    #[serde(flatten)]
+    pub units: Units,
     /// Units that one customer may hold and buy.
     pub limit_per_customer: Option<u32>,
 }
@@ -45,6 +44,27 @@ pub async fn all(place: &Place) -> Result<Vec<Product>, MongoError> {
     Ok(products)
 }
 
+/// Its account.
+pub fn units(product: &Product) -> Units {
+    Units {
+        stock: product.stock,
+        available: product.stock - product.reserved - product.sold,
+        reserved: product.reserved,
+        sold: product.sold,
+    }
+}
+
+/// All of a sale as pages show them.
+///
+/// # Errors
+/// 503.
+pub async fn views(place: &Arc<Place>) -> Result<Vec<ProductView>, Problem> {
+    let looking = Arc::clone(place);
+    let products = mongo::detached(async move { all(&looking).await });
+    let products = products.await.map_err(|error| busy(&error))?;
+    Ok(products.iter().map(|product| view(product, place)).collect())
+}
+
 /// As a page shows it.
 pub fn view(product: &Product, place: &Place) -> ProductView {
     let currency = place.config.currency;
@@ -56,10 +76,7 @@ pub fn view(product: &Product, place: &Place) -> ProductView {
         price: decimal(product.price),
         original_price: product.original_price.map(decimal),
         image_url: product.image_url.as_ref().map(|url| url.as_str().to_owned()),
-        stock: product.stock,
-        available: product.stock - product.reserved - product.sold,
-        reserved: product.reserved,
-        sold: product.sold,
+        units: units(product),
         limit_per_customer: product.limit_per_customer,
     }
 }

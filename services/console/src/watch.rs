@@ -92,7 +92,6 @@ impl Watched {
 
 /// Watches until the process ends.
 pub async fn run(sales: Sales, watched: Watched, scraper: Scraper, clock: Clock, stop: CancellationToken) {
-    #[expect(clippy::cast_sign_loss, reason = "five")]
     let mut rounds = Rounds::every(Duration::from_secs(STEP as u64), &stop);
     while rounds.another().await {
         let asked: Vec<(SaleId, Target)> = sales

@@ -15,8 +15,10 @@ use crate::{
 use axum::extract::State;
 use events::dead_letters::DeadLetter;
 use futures::TryStreamExt;
+use inventory::product::Product;
 use jiff::Timestamp;
 use mongodb::bson::doc;
+use order::tally::Counts;
 use platform::{
     backends::mongo::{self, MongoError},
     http::{
@@ -119,13 +121,23 @@ pub(super) async fn sale(
     let sale: SaleId = which.into();
     let known = console.sales.find(&sale).await?;
     let inside = match console.sales.place(&sale).await {
-        Ok(place) => products_of(&place).await.map(|products| (place, products)),
+        Ok(place) => Inside::look(&place).await.map(|inside| (place, inside)),
         Err(problem) => Err(problem),
     };
+    let mut summary = known.summary;
     let (place, products, problem) = match inside {
-        Ok((place, products)) => (Some(place), products, None),
+        Ok((place, inside)) => {
+            // Newer than what the operator has written down last.
+            summary.orders = Some(inside.orders);
+            summary.units = inside.products.iter().map(products::units).sum();
+            (Some(place), inside.products, None)
+        }
         Err(problem) => (None, Vec::new(), Some(problem.detail)),
     };
+    let products: Vec<ProductView> = place
+        .iter()
+        .flat_map(|place| products.iter().map(|product| products::view(product, place)))
+        .collect();
     let process = |process: crate::sales::Process| ProcessView {
         scraped: process
             .target
@@ -137,7 +149,7 @@ pub(super) async fn sale(
     };
     let config = place.as_ref().map(|place| &place.config);
     Ok(Json(SaleView {
-        summary: known.summary,
+        summary,
         conditions: known.conditions,
         products,
         currency: config.map(|config| config.currency.code().to_owned()),
@@ -152,11 +164,23 @@ pub(super) async fn sale(
     }))
 }
 
-pub(super) async fn products_of(place: &Arc<Place>) -> Result<Vec<ProductView>, Problem> {
-    let looking = Arc::clone(place);
-    let all = mongo::detached(async move { products::all(&looking).await });
-    let all = all.await.map_err(|error| busy(&error))?;
-    Ok(all.iter().map(|product| products::view(product, place)).collect())
+/// What the database of a sale says of it.
+struct Inside {
+    products: Vec<Product>,
+    orders: Counts,
+}
+
+impl Inside {
+    async fn look(place: &Arc<Place>) -> Result<Self, Problem> {
+        let looking = Arc::clone(place);
+        let inside = mongo::detached(async move {
+            Ok::<_, MongoError>(Self {
+                products: products::all(&looking).await?,
+                orders: order::tally::counts(&looking.database).await?,
+            })
+        });
+        inside.await.map_err(|error| busy(&error))
+    }
 }
 
 #[derive(Serialize)]
@@ -192,24 +216,34 @@ pub(super) async fn story(
 }
 
 fn told(deed: &Deed) -> Happening {
-    let ended = match deed.outcome {
-        Stands::Done => "",
-        Stands::Refused => " That was refused.",
-        Stands::Failed => " It may not have been done.",
-        Stands::Begun => " Nobody knows whether it was done.",
+    let (done, tried) = match deed.what {
+        What::Halt => ("The sale was halted".to_owned(), "halt the sale"),
+        What::Reopen => ("The sale was reopened".to_owned(), "reopen the sale"),
+        What::ChangeStock => (
+            format!("The stock of {} was changed", deed.detail),
+            "change stock",
+        ),
+        What::ReplayDeadLetter => (
+            format!("The message {} was sent again", deed.detail),
+            "send a message again",
+        ),
+        What::DiscardDeadLetter => (
+            format!("The message {} was discarded", deed.detail),
+            "discard a message",
+        ),
+        What::Audit => ("An audit of the books was begun".to_owned(), "audit the books"),
     };
-    let text = match deed.what {
-        What::Halt => "The sale was halted.".to_owned(),
-        What::Reopen => "The sale was reopened.".to_owned(),
-        What::ChangeStock => format!("Stock was changed: {}.", deed.detail),
-        What::ReplayDeadLetter => format!("The message {} was sent again.", deed.detail),
-        What::DiscardDeadLetter => format!("The message {} was discarded.", deed.detail),
-        What::Audit => "The books were audited.".to_owned(),
+    let text = match deed.outcome {
+        Stands::Done => format!("{done}."),
+        Stands::Refused => format!("Somebody tried to {tried}, which was refused."),
+        Stands::Failed | Stands::Begun => {
+            format!("Somebody tried to {tried}, and it is not known whether that was done.")
+        }
     };
     Happening {
         at: time(deed.at),
         kind: HappeningKind::Deed,
-        text: format!("{text}{ended}"),
+        text,
         who: Some(deed.who.clone()),
         detail: deed.reason.clone(),
     }

@@ -1,13 +1,16 @@
 //! What administrators change. Each deed is written down before it is done, with a reason, and needs the installation's leave.
 
-use super::{SalePath, inside::Audited, look::products_of};
+use super::{SalePath, inside::Audited};
 use crate::{
     Console, Switches,
     deeds::{Intent, What},
     place::Place,
     problems::busy,
-    products::ProductView,
-    sales::{Doors, StockChange, view::Summary},
+    products::{self, ProductView},
+    sales::{
+        Doors, StockChange,
+        view::{Summary, Units},
+    },
     session::{Administrator, From},
 };
 use axum::{extract::State, http::StatusCode};
@@ -175,7 +178,7 @@ pub(super) async fn change_stock(
         .checked_add(stock.delta)
         .filter(|after| *after >= 0)
         .ok_or_else(|| Problem::field("delta", "leads below 0, or to more than there can be"))?;
-    let bound = product.reserved + product.sold;
+    let bound = product.units.reserved + product.units.sold;
     if after < bound {
         return Err(Problem::new(
             Code::StockCommitted,
@@ -200,16 +203,17 @@ pub(super) async fn change_stock(
             work,
         )
         .await?;
-    let product = ProductView {
+    let units = Units {
         stock: after,
         available: after - bound,
-        ..product
+        ..product.units
     };
+    let product = ProductView { units, ..product };
     Ok(Json(Stocked { product }))
 }
 
 async fn product(place: &Arc<Place>, sku: &str) -> Result<ProductView, Problem> {
-    let products = products_of(place).await?;
+    let products = products::views(place).await?;
     let found = products.into_iter().find(|product| product.sku == sku);
     found.ok_or_else(|| Problem::not_found("product"))
 }

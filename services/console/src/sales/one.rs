@@ -2,7 +2,7 @@
 
 use super::{
     Doors, Process, StockChange, changed_meanwhile,
-    view::{Condition, Happening, Known, ShownPhase, Steering, Summary, Units},
+    view::{Condition, Happening, Known, ShownPhase, Steering, Summary},
 };
 use crate::{place::Place, problems::busy, scrape::Target};
 use inventory::product::Product;
@@ -114,12 +114,6 @@ impl One {
         let attention = conditions
             .iter()
             .filter(|condition| condition.good == Some(false));
-        let account = |product: &Product| Units {
-            stock: product.stock,
-            available: product.stock - product.reserved - product.sold,
-            reserved: product.reserved,
-            sold: product.sold,
-        };
         Ok(Known {
             summary: Summary {
                 sale: self.id().clone(),
@@ -130,7 +124,7 @@ impl One {
                 halted: document.halted,
                 message: sentence(admission).to_owned(),
                 url: self.url.clone(),
-                units: products.iter().map(account).sum(),
+                units: products.iter().map(crate::products::units).sum(),
                 orders: Some(orders),
                 attention: attention.cloned().collect(),
             },
