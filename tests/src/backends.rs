@@ -15,6 +15,7 @@ type Environment = BTreeMap<&'static str, String>;
 /// What the keys of a Secret begin with that are for one reader alone. The inspector may do everything: a test is one.
 const INSPECTOR: &str = "inspector";
 const OPERATOR: &str = "operator";
+const CONSOLE: &str = "console";
 
 /// Kafka, MongoDB and Redis.
 pub struct Backends {
@@ -208,7 +209,7 @@ impl Backends {
                 .iter()
                 .map(|(key, value)| (key.clone(), value.clone())),
         );
-        let readers = SERVICES.into_iter().chain([OPERATOR, INSPECTOR]);
+        let readers = SERVICES.into_iter().chain([OPERATOR, CONSOLE, INSPECTOR]);
         let readers: Vec<String> = readers
             .map(|reader| format!("{}_", reader.to_uppercase()))
             .collect();

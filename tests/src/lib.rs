@@ -4,6 +4,7 @@
 pub mod backends;
 pub mod cluster;
 pub mod confined;
+pub mod console;
 pub mod ecs;
 pub mod orders;
 pub mod ports;

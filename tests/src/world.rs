@@ -294,45 +294,68 @@ impl World {
 
     fn spawn(&mut self, service: &'static str) -> Result<()> {
         let (port, admin_port) = self.ports[service];
+        // The processes end with the thread that started them, also when a test is killed.
+        let mut command = self.confine(service)?;
+        command.args(["setpriv", "--pdeathsig", "KILL"]).arg(executable());
+        self.prepare(&mut command, service)?;
+        command.args([
+            "--port",
+            &port.to_string(),
+            "--admin-port",
+            &admin_port.to_string(),
+        ]);
+        let child = command.spawn().with_context(|| {
+            format!(
+                "cannot start {}; build it with cargo build -p quicksale",
+                executable().display()
+            )
+        })?;
+        self.running.insert(service, child);
+        Ok(())
+    }
+
+    /// What every process of the sale is told, whatever it is.
+    fn prepare(&self, command: &mut Command, name: &str) -> Result<()> {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(self.log(service))?;
-        // The processes end with the thread that started them, also when a test is killed.
-        let mut command = self.confine(service)?;
-        let clock = self.clocks.get(service);
-        let child = command
-            .args(["setpriv", "--pdeathsig", "KILL"])
-            .arg(executable())
-            .arg(service.trim_end_matches(SECOND))
-            .args([
-                "--port",
-                &port.to_string(),
-                "--admin-port",
-                &admin_port.to_string(),
-            ])
+            .open(self.log(name))?;
+        let service = name.trim_end_matches(SECOND);
+        command
+            .arg(service)
             .arg("--config")
-            .arg(self.config_of(service))
+            .arg(self.config_of(name))
             .arg("--control")
             .arg(self.dir.path().join("control.json"))
             .arg("--keys")
             .arg(self.dir.path())
             .env("ADMIN_DIR", self.dir.path().join(ADMIN))
-            .env("INSTANCE", service)
-            .envs(clock.map(|millis| ("QUICKSALE_CLOCK_WRONG_BY_MS", millis.to_string())))
-            .envs(self.backends.environment_of(service.trim_end_matches(SECOND)))
+            .env("INSTANCE", name)
+            .envs(
+                self.clocks
+                    .get(name)
+                    .map(|millis| ("QUICKSALE_CLOCK_WRONG_BY_MS", millis.to_string())),
+            )
+            .envs(self.backends.environment_of(service))
             .stdout(log.try_clone()?)
             .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .with_context(|| {
-                format!(
-                    "cannot start {}; build it with cargo build -p quicksale",
-                    executable().display()
-                )
-            })?;
-        self.running.insert(service, child);
+            .stdin(Stdio::null());
         Ok(())
+    }
+
+    /// A process of the executable beside the services, which ends with the thread that starts it.
+    pub fn command(&self, name: &str) -> Result<Command> {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(executable());
+        self.prepare(&mut command, name)?;
+        Ok(command)
+    }
+
+    /// Where the services show their metrics, as the console is told.
+    pub fn metrics_targets(&self) -> String {
+        let target =
+            |(service, (_, admin)): (&&str, &(u16, u16))| format!("{service}=http://127.0.0.1:{admin}");
+        self.ports.iter().map(target).collect::<Vec<_>>().join(",")
     }
 
     /// A command that becomes another, with no more memory than it may have where control groups can be made.

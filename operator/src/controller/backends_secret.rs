@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What stands before the keys that the operator reads and no service does: its users may make and delete what theirs may not.
 const OPERATOR: &str = "OPERATOR_";
+/// What stands before those that the console alone reads.
+const CONSOLE: &str = "CONSOLE_";
 
 fn text(data: &SecretData, key: &str) -> Option<String> {
     let value = data.get(key)?;
@@ -69,7 +71,8 @@ pub fn operators(data: Option<&SecretData>, consent: PlaintextConsent) -> Result
 
 /// What the pods of a sale may see of it.
 pub fn for_pods(data: &SecretData) -> SecretData {
-    let theirs = data.iter().filter(|(key, _)| !key.starts_with(OPERATOR));
+    let is_theirs = |key: &str| !key.starts_with(OPERATOR) && !key.starts_with(CONSOLE);
+    let theirs = data.iter().filter(|(key, _)| is_theirs(key));
     theirs.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 

@@ -8,7 +8,7 @@ use console::{
     place::{Leads, Place},
     sales::{
         Sales,
-        cluster::Cluster,
+        cluster::{Cluster, Platform, values},
         one::{One, Parts},
     },
     scrape::Target,
@@ -17,11 +17,10 @@ use console::{
 use crds::PlaintextPasswords;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use platform::{
     admin,
     backends::{
-        self, Lookup, PLAINTEXT_PASSWORDS,
+        self, Lookup,
         mongo::{self, MongoUri},
     },
     clock::Clock,
@@ -34,14 +33,12 @@ use platform::{
     tasks::Tasks,
     telemetry::{self, LogFormat},
 };
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// Where the console listens.
 pub(crate) const PORT: u16 = 8_080;
-/// How long the API server has for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Options of `quicksale console`. Without a configuration it shows the sales of the cluster that it runs in, or that `KUBECONFIG` names.
 #[derive(Debug, Args)]
@@ -226,23 +223,20 @@ async fn of_cluster(options: &Options, stop: &CancellationToken) -> anyhow::Resu
     let client = kube::Client::try_default()
         .await
         .context("there is no cluster to look into; run it in one, set KUBECONFIG, or name the configuration of a sale by --config")?;
-    let data = backends_of(&client, options).await;
-    let allows = options.plaintext_passwords == PlaintextPasswords::Allow;
-    let value = |key: &str| data.get(key).filter(|value| !value.is_empty()).cloned();
-    let get = |name: &str| {
-        if name == PLAINTEXT_PASSWORDS {
-            return allows.then(|| "Allow".to_owned());
-        }
-        value(&format!("CONSOLE_{name}")).or_else(|| value(name))
+    let platform = Platform {
+        namespace: options.backends_namespace.clone(),
+        secret: options.backends_secret.clone(),
+        plaintext: options.plaintext_passwords,
     };
-    let (accounts, uri) = accounts(&get).await?;
+    let secret = backends_of(&client, &platform).await;
+    let (accounts, uri) = accounts(&values(&secret, platform.plaintext)).await?;
     let namespaces: Vec<String> = options
         .namespaces
         .iter()
         .filter(|name| !name.is_empty())
         .cloned()
         .collect();
-    let (cluster, tasks) = Cluster::watch(&client, &namespaces, options.plaintext_passwords, stop);
+    let (cluster, tasks) = Cluster::watch(&client, &namespaces, platform, stop);
     Ok(Prepared {
         sales: Sales::Cluster(cluster),
         accounts,
@@ -252,30 +246,20 @@ async fn of_cluster(options: &Options, stop: &CancellationToken) -> anyhow::Resu
 }
 
 /// What leads to the platform's backends, as soon as it is there.
-async fn backends_of(client: &kube::Client, options: &Options) -> BTreeMap<String, String> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &options.backends_namespace);
+async fn backends_of(client: &kube::Client, platform: &Platform) -> Secret {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     loop {
-        let asked = tokio::time::timeout(PATIENCE, secrets.get_opt(&options.backends_secret)).await;
-        let problem = match asked {
-            Ok(Ok(Some(secret))) => {
-                let text = |(key, value): (String, k8s_openapi::ByteString)| {
-                    Some((key, String::from_utf8(value.0).ok()?))
-                };
-                return secret
-                    .data
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(text)
-                    .collect();
-            }
-            Ok(Ok(None)) => "there is none".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the API server gave no answer".to_owned(),
+        let problem = match platform.read(client).await {
+            Ok(Some(secret)) => return secret,
+            Ok(None) => "there is none".to_owned(),
+            Err(problem) => problem.detail,
         };
+        let Platform {
+            namespace, secret, ..
+        } = platform;
         tracing::warn!(
-            namespace = options.backends_namespace,
-            secret = options.backends_secret,
+            namespace,
+            secret,
             problem,
             "the backends Secret cannot be read; trying on"
         );

@@ -1,6 +1,7 @@
 //! The services as processes of their own, on real backends.
 
 mod books;
+mod console;
 mod damage;
 mod decisions;
 mod doors;

@@ -69,7 +69,46 @@ pub struct Cluster {
     sales: Kept<Readable>,
     pods: Kept<Pod>,
     places: Arc<Mutex<HashMap<SaleId, Found>>>,
-    plaintext: PlaintextPasswords,
+    platform: Platform,
+}
+
+/// The platform's own backends, which sales use that name no others.
+#[derive(Debug, Clone)]
+pub struct Platform {
+    /// The namespace of the Secret that leads there.
+    pub namespace: String,
+    /// The Secret's name.
+    pub secret: String,
+    /// Whether passwords may go there in plain text.
+    pub plaintext: PlaintextPasswords,
+}
+
+impl Platform {
+    /// What leads there, if anything does.
+    ///
+    /// # Errors
+    /// 403, or 503 where the API server does not answer.
+    pub async fn read(&self, client: &Client) -> Result<Option<Secret>, Problem> {
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &self.namespace);
+        within(secrets.get_opt(&self.secret)).await
+    }
+}
+
+/// The values of a backends Secret as the console reads them: those for it alone before those for everybody.
+pub fn values(secret: &Secret, plaintext: PlaintextPasswords) -> impl Fn(&str) -> Option<String> {
+    let data = secret.data.clone().unwrap_or_default();
+    let value = move |key: &str| {
+        let value = data.get(key)?;
+        String::from_utf8(value.0.clone())
+            .ok()
+            .filter(|value| !value.is_empty())
+    };
+    move |name| {
+        if name == PLAINTEXT_PASSWORDS {
+            return (plaintext == PlaintextPasswords::Allow).then(|| "Allow".to_owned());
+        }
+        value(&format!("{OWN}{name}")).or_else(|| value(name))
+    }
 }
 
 /// What led to a sale's data.
@@ -81,12 +120,11 @@ struct Found {
 }
 
 impl Cluster {
-    /// Begins to watch the namespaces of those names, or all where there are none. `plaintext` is whether passwords may go to the
-    /// platform's own backends in plain text.
+    /// Begins to watch the namespaces of those names, or all where there are none.
     pub fn watch(
         client: &Client,
         namespaces: &[String],
-        plaintext: PlaintextPasswords,
+        platform: Platform,
         stop: &CancellationToken,
     ) -> (Self, [(&'static str, BoxFuture<'static, ()>); 2]) {
         let of_sales = watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
@@ -97,7 +135,7 @@ impl Cluster {
             sales,
             pods,
             places: Arc::default(),
-            plaintext,
+            platform,
         };
         (cluster, [("sales", following_sales), ("pods", following_pods)])
     }
@@ -192,15 +230,14 @@ impl Cluster {
     async fn leads(&self, sale: &SaleId, object: &FlashSale) -> Result<(ConfigMap, Secret), Problem> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &sale.namespace);
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &sale.namespace);
-        let copy = format!("{}-backends", sale.name);
-        let own = object
-            .spec
-            .backends_secret_ref
-            .as_ref()
-            .map(|secret| secret.name.clone());
-        let secret = own.unwrap_or(copy);
         let map = format!("{}-config", sale.name);
-        let (map, secret) = tokio::join!(within(maps.get_opt(&map)), within(secrets.get_opt(&secret)));
+        let secret = async {
+            match &object.spec.backends_secret_ref {
+                Some(own) => within(secrets.get_opt(&own.name)).await,
+                None => self.platform.read(&self.client).await,
+            }
+        };
+        let (map, secret) = tokio::join!(within(maps.get_opt(&map)), secret);
         let not_yet = || {
             Problem::new(
                 Code::Busy,
@@ -214,7 +251,7 @@ impl Cluster {
         if sale.spec.backends_secret_ref.is_some() {
             sale.spec.plaintext_passwords
         } else {
-            self.plaintext
+            self.platform.plaintext
         }
     }
 
@@ -630,20 +667,7 @@ fn way(map: &ConfigMap, secret: &Secret, plaintext: PlaintextPasswords) -> Resul
     let config: Config = text
         .and_then(|text| serde_json::from_str(text).ok())
         .ok_or_else(|| Problem::new(Code::Busy, "This version cannot read the sale's configuration."))?;
-    let data = secret.data.clone().unwrap_or_default();
-    let value = |key: &str| {
-        let value = data.get(key)?;
-        String::from_utf8(value.0.clone())
-            .ok()
-            .filter(|value| !value.is_empty())
-    };
-    let get = |name: &str| {
-        if name == PLAINTEXT_PASSWORDS {
-            return (plaintext == PlaintextPasswords::Allow).then(|| "Allow".to_owned());
-        }
-        value(&format!("{OWN}{name}")).or_else(|| value(name))
-    };
-    Leads::read(&get)
+    Leads::read(&values(secret, plaintext))
         .map(|leads| (config, leads))
         .map_err(|error| unreached(&error))
 }
