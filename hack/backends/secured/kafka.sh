@@ -29,11 +29,29 @@ allow.everyone.if.no.acl.found=false
 X
 }
 
+# The first ones are made with the data, each in no time.
 kafka_users() {
   local service
   users=()
+  : >"$dir/kafka/users"
   for service in $(services kafka); do
     users+=(--add-scram "SCRAM-SHA-512=[name=$(user "$service"),password=$(password kafka "$service")]")
+    user "$service" >>"$dir/kafka/users"
+  done
+}
+
+# Those that came later, each with a start of Java. What it says goes to the log.
+kafka_later_users() {
+  local service libs
+  libs=$(built_dir "${KAFKA_BUILD[@]}")/libs
+  touch "$dir/kafka/users"
+  for service in $(services kafka); do
+    grep -qx "$(user "$service")" "$dir/kafka/users" && continue
+    java -Xmx128m -XX:TieredStopAtLevel=1 -Dlog4j2.level=ERROR -cp "$libs/*" kafka.admin.ConfigCommand \
+      --bootstrap-server "127.0.0.1:${KAFKA_BROKERS_PORT:-9094}" --alter --entity-type users --entity-name "$(user "$service")" \
+      --add-config "SCRAM-SHA-512=[password=$(password kafka "$service")]" >>"$dir/kafka/log" 2>&1 ||
+      die "Kafka took no user $(user "$service"); its log is $dir/kafka/log"
+    user "$service" >>"$dir/kafka/users"
   done
 }
 
@@ -45,4 +63,5 @@ kafka_settle() {
   local home=$dir/kafka
   kafka_acls >"$home/acls"
   await "$home" 30 'kafka, asked to write ACLs,' kafka_grant "${KAFKA_BROKERS_PORT:-9094}" "$home/acls" "$home/acls.applied"
+  kafka_later_users
 }
