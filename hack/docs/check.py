@@ -89,21 +89,15 @@ def target(page, link):
 def dead_links():
     known = set(files())
     folders = {str(parent) for name in known for parent in pathlib.PurePosixPath(name).parents}
-    texts = {page: (ROOT / page).read_text() for page in pages()}
-    for page, text in texts.items():
-        for number, link in links(text):
+    for page in pages():
+        for number, link in links((ROOT / page).read_text()):
             if is_elsewhere(link):
                 continue
             there, anchor = target(page, link)
             if there not in known and there not in folders:
                 yield f"{page}:{number}: the link {link} leads to {there}, which is not in the repository"
-            elif anchor and there.endswith(".md"):
-                if there not in texts:
-                    texts_there = (ROOT / there).read_text()
-                else:
-                    texts_there = texts[there]
-                if anchor not in anchors(texts_there):
-                    yield f"{page}:{number}: the link {link} names a heading that {there} does not have"
+            elif anchor and there.endswith(".md") and anchor not in anchors((ROOT / there).read_text()):
+                yield f"{page}:{number}: the link {link} names a heading that {there} does not have"
 
 
 def missing_in_contents():
@@ -126,7 +120,7 @@ def speech():
 
 
 def unsaid():
-    spoken = None
+    spoken = ""
     for page in pages():
         for block in re.finditer(r"^( *)```says\n(.*?)^ *```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL):
             spoken = spoken or "\n".join(speech())
