@@ -1,7 +1,7 @@
 #!/bin/bash
 # Everything, from formatting to a sale on a kind cluster: test.sh [STAGE...] (`make test`).
 #
-# Without arguments all stages run, in this order: tools format clippy shell charts alerts workflows dependencies unit
+# Without arguments all stages run, in this order: tools format clippy shell charts alerts workflows docs dependencies unit
 # generated fuzz integration faults apiserver e2e. A stage that fails does not stop the others. A test that fails runs once
 # more, alone, unless it is one of safety (hack/test/books.sh); where it then passes it is called FLAKY, and fails nothing. The
 # last lines are the time of each stage, and the sum of all tests that ran.
@@ -32,10 +32,11 @@ stop_backends() {
 tools() {
   check_safety_list
   hack/docker.sh start
-  hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm chromium
+  hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm chromium axe
 }
 format() { hack/lint.sh rust_format; }
 clippy() { hack/lint.sh rust_lints; }
+docs() { hack/lint.sh docs; }
 generated() { hack/lint.sh generated_files; }
 shell() {
   hack/lint.sh shell_scripts
@@ -59,6 +60,8 @@ integration() {
   stop_backends
   export QUICKSALE_BACKENDS_SECURED=yes QUICKSALE_BACKENDS_DIR=$QUICKSALE_BACKENDS_DIR-secured KAFKA_BROKERS_PORT=19094
   unset MONGODB_URI KAFKA_BROKERS KAFKA_TLS REDIS_URL
+  QUICKSALE_AXE=$(built_dir "${AXE_BUILD[@]}")/axe.min.js
+  export QUICKSALE_AXE
   hack/backends.sh wipe
   hack/backends.sh start
   tests --workspace --test integration --test accounts --test front_door -- --test-threads 2
@@ -131,7 +134,7 @@ case ${1:-} in
   down) down; exit ;;
 esac
 stages=("$@")
-[ $# -gt 0 ] || stages=(tools format clippy shell charts alerts workflows dependencies unit generated fuzz integration faults apiserver e2e)
+[ $# -gt 0 ] || stages=(tools format clippy shell charts alerts workflows docs dependencies unit generated fuzz integration faults apiserver e2e)
 for stage in "${stages[@]}"; do
   declare -F "$stage" >/dev/null || die "no stage is called $stage"
   run "$stage"

@@ -96,6 +96,8 @@ tool() {
     kube-apiserver) command_built kube-apiserver "${KUBE_APISERVER_BUILD[@]}" ;;
     etcd) command_built etcd "${ETCD_BUILD[@]}" ;;
     chromium) have google-chrome || command_of chromium chromium; command_of chromedriver chromium-driver ;;
+    # What looks for pages that keep people out.
+    axe) [ -d "$(built_dir "${AXE_BUILD[@]}")" ] || command_unpacked axe.min.js "${AXE_BUILD[@]}" ;;
     openssl) command_of openssl openssl ;;
     curl) command_of curl curl ;;
     promtool) command_of promtool prometheus ;;

@@ -73,6 +73,9 @@ SAFETY=(
   # the rules themselves; what is generated anew is another test the second time
   'properties::*'
   # nobody let in
+  '*nobody_but_an_administrator_gets_into_the_console'
+  '*a_console_without_the_switches_changes_nothing'
+  '*other_origins_change_nothing_with_an_administrators_cookie'
   '*a_token_of_a_part_of_quicksale_is_refused_at_the_front_door'
   '*the_operator_lends_nobody_its_identity'
   '*the_platforms_backends_are_for_namespaces_that_it_names'

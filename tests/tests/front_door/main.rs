@@ -3,6 +3,8 @@
 
 #[path = "../chromium/mod.rs"]
 mod chromium;
+mod console;
+mod page;
 mod plain_http;
 mod smuggling;
 mod sockets;

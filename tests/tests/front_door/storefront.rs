@@ -1,14 +1,13 @@
 //! The storefront in a real browser, from the first visit to the end of an order.
 
-use super::chromium::{Browser, SHOWN};
-use anyhow::{Context, Result, ensure};
-use fantoccini::{Client, Locator};
+use super::page::{click, is_at_home, is_for_everybody, press, shown, shows, watch_policy, with_browser};
+use anyhow::{Result, ensure};
+use fantoccini::Client;
 use quicksale_tests::{
     scenarios::SETTLED,
     world::{World, eventually},
 };
 use sale::order::Confirmation;
-use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How soon a page can be used, on a machine that does much else besides.
@@ -44,6 +43,7 @@ async fn a_buyer_registers_buys_and_hears_how_it_ended() -> Result<()> {
         shows(page, r#".product[data-sku="LAPTOP"] .left[data-left="2"]"#).await?;
         shows(page, ".notification").await?;
         is_at_home(page).await?;
+        is_for_everybody(page).await?;
         // It stays logged in, and knows the order.
         page.refresh().await?;
         shows(page, r#".order[data-status="CONFIRMED"]"#).await?;
@@ -111,13 +111,6 @@ async fn a_buyer_without_a_mouse_buys_on_a_narrow_phone() -> Result<()> {
     .await
 }
 
-async fn with_browser(story: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
-    let browser = Browser::open().await?;
-    let told = story(&browser.page).await;
-    browser.close().await?;
-    told
-}
-
 async fn visit(world: &World, page: &Client) -> Result<()> {
     page.goto(&world.shop.url("/")).await?;
     let begun = tokio::time::Instant::now();
@@ -151,49 +144,4 @@ async fn buy(page: &Client, sku: &str) -> Result<()> {
         &format!(r#".product[data-sku="{sku}"] button:not([aria-disabled=true])"#),
     )
     .await
-}
-
-async fn shown(page: &Client, what: &str) -> Result<fantoccini::elements::Element> {
-    let wait = page.wait().at_most(SHOWN).for_element(Locator::Css(what)).await;
-    match wait {
-        Ok(element) => Ok(element),
-        Err(error) => {
-            let text = page.execute("return document.body.innerText", vec![]).await?;
-            Err(error).with_context(|| format!("{what} is not there: {text}"))
-        }
-    }
-}
-
-async fn shows(page: &Client, what: &str) -> Result<()> {
-    shown(page, what).await.map(drop)
-}
-
-async fn click(page: &Client, what: &str) -> Result<()> {
-    shown(page, what).await?.click().await?;
-    Ok(())
-}
-
-/// Focuses something and presses Enter.
-async fn press(page: &Client, what: &str) -> Result<()> {
-    shown(page, what).await?.send_keys("\u{e007}").await?;
-    Ok(())
-}
-
-/// Notes what the page's policy forbids from here on.
-async fn watch_policy(page: &Client) -> Result<()> {
-    let watch = r"window.broken = [];
-        document.addEventListener('securitypolicyviolation', event => window.broken.push(event.blockedURI))";
-    page.execute(watch, vec![]).await?;
-    Ok(())
-}
-
-/// Nothing was loaded from anywhere else, and no policy was broken.
-async fn is_at_home(page: &Client) -> Result<()> {
-    let elsewhere = r"return performance.getEntriesByType('resource').map(entry => entry.name)
-        .filter(name => new URL(name).host !== location.host)";
-    let elsewhere: Value = page.execute(elsewhere, vec![]).await?;
-    ensure!(elsewhere == json!([]), "{elsewhere}");
-    let broken: Value = page.execute("return window.broken", vec![]).await?;
-    ensure!(broken == json!([]), "{broken}");
-    Ok(())
 }

@@ -263,10 +263,14 @@ async fn the_charts_show_what_the_processes_count() -> Result<()> {
         Ok(world.shop.shown("P").await?["sold"] == 3)
     })
     .await?;
-    eventually(SETTLED, "whoever comes late is told that all are sold", async || {
-        let late = world.shop.order("late", "k", "P", 1).await?;
-        Ok(late.json["code"] == "sold_out")
-    })
+    eventually(
+        SETTLED,
+        "whoever comes late is told that all are sold",
+        async || {
+            let late = world.shop.order("late", "k", "P", 1).await?;
+            Ok(late.json["code"] == "sold_out")
+        },
+    )
     .await?;
     eventually(
         SETTLED,

@@ -1,0 +1,155 @@
+//! The console in a real browser: from the login to the messages of an order, and the switches, without a mouse.
+
+use super::{
+    chromium::SHOWN,
+    page::{fits, is_at_home, is_for_everybody, press, shown, shows, watch_policy, with_browser},
+};
+use anyhow::{Context, Result, ensure};
+use fantoccini::{Client, Locator, elements::Element};
+use quicksale_tests::{
+    console::{Console, Switches},
+    scenarios::SETTLED,
+    world::{ADMIN_EMAIL, ADMIN_PASSWORD, World, eventually},
+};
+use serde_json::Value;
+
+/// Enter.
+const ENTER: &str = "\u{e007}";
+/// The narrowest phone.
+const NARROW: u32 = 320;
+/// A window on a desk.
+const WIDE: u32 = 1_280;
+
+/// Somebody who has only a keyboard logs in, looks at a sale, finds an order's messages, halts the sale and reopens it.
+#[tokio::test]
+async fn an_administrator_without_a_mouse_finds_an_order_and_halts_the_sale() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("LAPTOP", 5, None).await?;
+    let console = Console::of(&world, Switches::Allow).await?;
+    let placed = world.shop.order("ada", "k", "LAPTOP", 2).await?;
+    let order = placed.expect(201)?.json["order"]["_id"]
+        .as_str()
+        .context("no id")?
+        .to_owned();
+    eventually(SETTLED, "it is sold", async || {
+        Ok(world.shop.shown("LAPTOP").await?["sold"] == 2)
+    })
+    .await?;
+    with_browser(async |page| {
+        page.set_window_size(WIDE, 900).await?;
+        page.goto(&console.url("/")).await?;
+        shows(page, "#login-dialog[open]").await?;
+        is_for_everybody(page).await?;
+        shown(page, "#login-dialog[open] #login-email")
+            .await?
+            .send_keys(ADMIN_EMAIL)
+            .await?;
+        shown(page, "#login-password")
+            .await?
+            .send_keys(&format!("{ADMIN_PASSWORD}{ENTER}"))
+            .await?;
+        watch_policy(page).await?;
+        let name = &world.config.sale.name;
+        let sale = format!("#/sale/{}/{name}", world.config.sale.namespace);
+        look_around(page, &sale, &order).await?;
+        switch(page, &world).await?;
+        is_at_home(page).await?;
+        // A reload comes back to the same place, and asks for no password.
+        page.refresh().await?;
+        shows(page, ".story").await?;
+        press(page, "#logout").await?;
+        shows(page, "#login-dialog[open]").await
+    })
+    .await?;
+    ensure!(console.get(&console.sale).await?.status == 401);
+    world.check_conservation().await
+}
+
+/// Every view, in a wide window and on a phone.
+async fn look_around(page: &Client, sale: &str, order: &str) -> Result<()> {
+    press(page, &format!(r##"main a[href^="{sale}"]"##)).await?;
+    shows(page, ".charts .plot").await?;
+    shows(page, "table .sold, .sold").await?;
+    is_for_everybody(page).await?;
+    fits(page, NARROW).await?;
+    page.set_window_size(WIDE, 900).await?;
+    press(page, &format!(r##".tabs a[href="{sale}/orders"]"##)).await?;
+    press(
+        page,
+        &format!(r##"td a[href="{sale}/orders/{order}"], th a[href="{sale}/orders/{order}"]"##),
+    )
+    .await?;
+    shows(page, ".facts").await?;
+    is_for_everybody(page).await?;
+    button(page, "Look for its messages in the topics")
+        .await?
+        .send_keys(ENTER)
+        .await?;
+    eventually(SETTLED, "its three messages are found", async || {
+        let found: Value = page
+            .execute("return [...document.querySelectorAll('.messages .message')].map(one => one.innerText).join()", vec![])
+            .await?;
+        let found = found.as_str().unwrap_or_default();
+        let topics = ["order.created", "inventory.result", "order.status"];
+        Ok(topics.iter().all(|topic| found.contains(topic)))
+    })
+    .await?;
+    is_for_everybody(page).await?;
+    fits(page, NARROW).await?;
+    page.set_window_size(WIDE, 900).await?;
+    for (tab, what) in [
+        ("topics", "table td"),
+        ("lanes", "table td"),
+        ("dead-letters", ".tab-body"),
+        ("ledger", "table td"),
+        ("log", ".tab-body"),
+    ] {
+        press(page, &format!(r##".tabs a[href="{sale}/{tab}"]"##)).await?;
+        shows(
+            page,
+            &format!(r##".tabs a[href="{sale}/{tab}"][aria-current="page"]"##),
+        )
+        .await?;
+        shows(page, what).await?;
+        is_for_everybody(page).await.with_context(|| tab.to_owned())?;
+        fits(page, NARROW).await.with_context(|| tab.to_owned())?;
+        page.set_window_size(WIDE, 900).await?;
+    }
+    press(page, r#".tabs a[href$="/overview"]"#).await
+}
+
+/// The button that says this.
+async fn button(page: &Client, says: &str) -> Result<Element> {
+    let path = format!("//main//button[normalize-space()='{says}']");
+    let wait = page.wait().at_most(SHOWN).for_element(Locator::XPath(&path));
+    wait.await.with_context(|| format!("no button says {says}"))
+}
+
+/// Halts the sale and reopens it, and sees both told.
+async fn switch(page: &Client, world: &World) -> Result<()> {
+    for (says, is_halted) in [("Halt sale", true), ("Reopen sale", false)] {
+        button(page, says).await?.send_keys(ENTER).await?;
+        shows(page, "dialog[open] .what p").await?;
+        if is_halted {
+            is_for_everybody(page).await?;
+        }
+        shown(page, "dialog[open] textarea")
+            .await?
+            .send_keys("a rehearsal")
+            .await?;
+        press(page, "dialog[open] button[type=submit]").await?;
+        eventually(SETTLED, "the switch is in force", async || {
+            Ok(world.current_control()?.halted == is_halted)
+        })
+        .await?;
+        shows(page, "body:not(:has(dialog[open]))").await?;
+    }
+    eventually(SETTLED, "both are part of the story", async || {
+        let text: Value = page
+            .execute("return document.querySelector('main').innerText", vec![])
+            .await?;
+        let text = text.as_str().unwrap_or_default();
+        Ok(text.contains("The sale was halted.") && text.contains("The sale was reopened."))
+    })
+    .await
+}

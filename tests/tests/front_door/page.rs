@@ -1,0 +1,95 @@
+//! What one does with a page in a real browser, and what is to be true of every page.
+
+use super::chromium::{Browser, SHOWN};
+use anyhow::{Context, Result, ensure};
+use fantoccini::{Client, Locator};
+use serde_json::{Value, json};
+
+/// Where axe-core is (`hack/tools.sh axe`).
+const AXE: &str = "QUICKSALE_AXE";
+/// Looks for what keeps people out who see, hear or move otherwise, by the rules of WCAG 2.2 A and AA and by good practice, and names what
+/// is serious.
+const LOOK: &str = r#"
+    const done = arguments[0];
+    axe.run(document, {resultTypes: ["violations"]}).then(
+        ({violations}) => done(violations.filter(({impact}) => impact === "serious" || impact === "critical")
+            .map(({id, nodes}) => `${id}: ${nodes.map(({target}) => target.join(" ")).join(", ")}`)),
+        error => done([String(error)]));
+"#;
+
+pub(crate) async fn with_browser(story: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
+    let browser = Browser::open().await?;
+    let told = story(&browser.page).await;
+    browser.close().await?;
+    told
+}
+
+pub(crate) async fn shown(page: &Client, what: &str) -> Result<fantoccini::elements::Element> {
+    let wait = page.wait().at_most(SHOWN).for_element(Locator::Css(what)).await;
+    match wait {
+        Ok(element) => Ok(element),
+        Err(error) => {
+            let text = page.execute("return document.body.innerText", vec![]).await?;
+            Err(error).with_context(|| format!("{what} is not there: {text}"))
+        }
+    }
+}
+
+pub(crate) async fn shows(page: &Client, what: &str) -> Result<()> {
+    shown(page, what).await.map(drop)
+}
+
+pub(crate) async fn click(page: &Client, what: &str) -> Result<()> {
+    shown(page, what).await?.click().await?;
+    Ok(())
+}
+
+/// Focuses something and presses Enter.
+pub(crate) async fn press(page: &Client, what: &str) -> Result<()> {
+    shown(page, what).await?.send_keys("\u{e007}").await?;
+    Ok(())
+}
+
+/// Notes what the page's policy forbids from here on.
+pub(crate) async fn watch_policy(page: &Client) -> Result<()> {
+    let watch = r"window.broken = [];
+        document.addEventListener('securitypolicyviolation', event => window.broken.push(event.blockedURI))";
+    page.execute(watch, vec![]).await?;
+    Ok(())
+}
+
+/// Nothing was loaded from anywhere else, and no policy was broken.
+pub(crate) async fn is_at_home(page: &Client) -> Result<()> {
+    let elsewhere = r"return performance.getEntriesByType('resource').map(entry => entry.name)
+        .filter(name => new URL(name).host !== location.host)";
+    let elsewhere: Value = page.execute(elsewhere, vec![]).await?;
+    ensure!(elsewhere == json!([]), "{elsewhere}");
+    let broken: Value = page.execute("return window.broken", vec![]).await?;
+    ensure!(broken == json!([]), "{broken}");
+    Ok(())
+}
+
+/// Nothing on the page keeps anybody out.
+pub(crate) async fn is_for_everybody(page: &Client) -> Result<()> {
+    let file = std::env::var(AXE)
+        .context("QUICKSALE_AXE must name axe.min.js: hack/tools.sh axe, and see hack/test.sh")?;
+    let axe = std::fs::read_to_string(&file).with_context(|| file)?;
+    // As the driver's own script, which no policy of the page is about.
+    page.execute(&axe, vec![]).await?;
+    let found: Value = page.execute_async(LOOK, vec![]).await?;
+    let at: Value = page.execute("return location.href", vec![]).await?;
+    ensure!(found == json!([]), "{at}: {found}");
+    Ok(())
+}
+
+/// The page fits into a window of this width.
+pub(crate) async fn fits(page: &Client, width: u32) -> Result<()> {
+    page.set_window_size(width, 640).await?;
+    let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    let overflow: Value = page.execute(overflow, vec![]).await?;
+    ensure!(
+        overflow == 0,
+        "the page is {overflow} px wider than its window of {width}"
+    );
+    Ok(())
+}
