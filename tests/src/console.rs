@@ -7,6 +7,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use reqwest::{Method, header};
+use sale::SaleId;
 use serde_json::{Value, json};
 use std::{
     process::{Child, Stdio},
@@ -30,9 +31,11 @@ pub enum Switches {
 
 /// A running console, and somebody who is logged in or not.
 pub struct Console {
-    process: Child,
+    /// Its process, where it is the test's own.
+    process: Option<Child>,
     http: reqwest::Client,
-    port: u16,
+    /// Where it is.
+    base: String,
     /// Path of the sale in its API.
     pub sale: String,
     cookie: Mutex<Option<String>>,
@@ -64,12 +67,11 @@ impl Console {
             .stdin(Stdio::null());
         let process = command.spawn().context("the console cannot be started")?;
         let http = reqwest::Client::builder().timeout(DEADLINE).build()?;
-        let sale = &world.config.sale;
         let console = Self {
-            process,
+            process: Some(process),
             http,
-            port,
-            sale: format!("/api/sales/{}/{}", sale.namespace, sale.name),
+            base: format!("http://127.0.0.1:{port}"),
+            sale: path(&world.config.sale),
             cookie: Mutex::default(),
         };
         let ready = format!("http://127.0.0.1:{admin_port}/readyz");
@@ -83,9 +85,24 @@ impl Console {
         Ok(console)
     }
 
+    /// One that answers at a port on loopback to the name `host`, and shows a sale.
+    pub fn at(host: &str, port: u16, sale: &SaleId) -> Result<Self> {
+        let address = ([127, 0, 0, 1], port).into();
+        let http = reqwest::Client::builder()
+            .timeout(DEADLINE)
+            .resolve(host, address);
+        Ok(Self {
+            process: None,
+            http: http.build()?,
+            base: format!("http://{host}:{port}"),
+            sale: path(sale),
+            cookie: Mutex::default(),
+        })
+    }
+
     /// The address of a path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("{}{path}", self.base)
     }
 
     /// Tries to log in, and keeps the cookie where that goes well.
@@ -129,9 +146,15 @@ impl Console {
     }
 }
 
+fn path(sale: &SaleId) -> String {
+    format!("/api/sales/{}/{}", sale.namespace, sale.name)
+}
+
 impl Drop for Console {
     fn drop(&mut self) {
-        if let Err(error) = self.process.kill().and_then(|()| self.process.wait()) {
+        if let Some(process) = &mut self.process
+            && let Err(error) = process.kill().and_then(|()| process.wait())
+        {
             eprintln!("the console did not end: {error}");
         }
     }

@@ -170,6 +170,10 @@ impl Meter {
                 }
             }
         }
+        // A status that was never answered has no series.
+        if numbers.contains_key(&Line::sale("requests")) {
+            numbers.entry(Line::sale("errors")).or_insert(0.0);
+        }
         for (name, buckets, part) in [
             ("orderP50", &orders, 0.5),
             ("orderP90", &orders, 0.9),
@@ -382,6 +386,24 @@ mod tests {
             5.0,
         );
         assert_eq!(number(&third, "accepted"), Some(0.0));
+    }
+
+    #[test]
+    fn where_requests_are_counted_no_errors_are_none() {
+        let mut meter = Meter::default();
+        let requests =
+            |status, value| sample(HTTP_COUNT, &[("service", "gateway"), ("status", status)], value);
+        meter.measure(&[(target("a"), vec![requests("200", 1.0)])], 5.0);
+        let good = meter.measure(&[(target("a"), vec![requests("200", 6.0)])], 5.0);
+        assert_eq!(
+            (number(&good, "requests"), number(&good, "errors")),
+            (Some(1.0), Some(0.0))
+        );
+        let bad = meter.measure(
+            &[(target("a"), vec![requests("200", 6.0), requests("503", 5.0)])],
+            5.0,
+        );
+        assert_eq!(number(&bad, "errors"), Some(1.0));
     }
 
     #[test]

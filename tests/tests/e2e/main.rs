@@ -6,6 +6,7 @@
 mod browser;
 #[path = "../chromium/mod.rs"]
 mod chromium;
+mod console;
 mod monitoring;
 mod neighbour;
 mod sale;

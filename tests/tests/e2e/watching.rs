@@ -1,5 +1,6 @@
 //! What a platform team sees of a sale, and can change while it runs.
 
+use super::console;
 use super::sale::OpenSale;
 use anyhow::{Result, ensure};
 use k8s_openapi::api::{
@@ -42,6 +43,7 @@ where
 async fn a_sale_is_seen_changed_repaired_and_deleted() -> Result<()> {
     let sale = OpenSale::open("watched").await?;
     it_is_seen(&sale).await?;
+    console::shows_and_steers(&sale).await?;
     a_limit_is_in_force_within_two_seconds(&sale).await?;
     replicas_roll_out(&sale).await?;
     what_is_deleted_comes_back(&sale).await?;

@@ -2,8 +2,10 @@
 
 use super::chromium::{Browser, SHOWN};
 use anyhow::{Context, Result, ensure};
-use fantoccini::{Client, Locator};
+use fantoccini::{Client, Locator, wd::WebDriverCompatibleCommand};
+use reqwest::Method;
 use serde_json::{Value, json};
+use url::Url;
 
 /// Where axe-core is (`hack/tools.sh axe`).
 const AXE: &str = "QUICKSALE_AXE";
@@ -82,14 +84,44 @@ pub(crate) async fn is_for_everybody(page: &Client) -> Result<()> {
     Ok(())
 }
 
-/// The page fits into a window of this width.
+/// The page fits into a screen of this width.
 pub(crate) async fn fits(page: &Client, width: u32) -> Result<()> {
-    page.set_window_size(width, 640).await?;
-    let overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    let overflow: Value = page.execute(overflow, vec![]).await?;
+    // A window cannot be as narrow as a phone, the screen that the page believes in can.
+    screen(
+        page,
+        "setDeviceMetricsOverride",
+        json!({"width": width, "height": 640, "deviceScaleFactor": 1, "mobile": false}),
+    )
+    .await?;
+    let widths = "return [document.documentElement.scrollWidth, window.innerWidth]";
+    let widths: Value = page.execute(widths, vec![]).await?;
+    screen(page, "clearDeviceMetricsOverride", json!({})).await?;
     ensure!(
-        overflow == 0,
-        "the page is {overflow} px wider than its window of {width}"
+        widths == json!([width, width]),
+        "on a screen of {width} px: {widths}"
     );
     Ok(())
+}
+
+async fn screen(page: &Client, method: &str, parameters: Value) -> Result<()> {
+    let command = Emulation(json!({"cmd": format!("Emulation.{method}"), "params": parameters}));
+    page.issue_cmd(command).await?;
+    Ok(())
+}
+
+/// A command of Chromium's own protocol, as its driver hands it on.
+#[derive(Debug)]
+struct Emulation(Value);
+
+impl WebDriverCompatibleCommand for Emulation {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!(
+            "session/{}/goog/cdp/execute",
+            session.unwrap_or_default()
+        ))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.0.to_string()))
+    }
 }

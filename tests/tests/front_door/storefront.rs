@@ -1,6 +1,8 @@
 //! The storefront in a real browser, from the first visit to the end of an order.
 
-use super::page::{click, is_at_home, is_for_everybody, press, shown, shows, watch_policy, with_browser};
+use super::page::{
+    click, fits, is_at_home, is_for_everybody, press, shown, shows, watch_policy, with_browser,
+};
 use anyhow::{Result, ensure};
 use fantoccini::Client;
 use quicksale_tests::{
@@ -87,7 +89,6 @@ async fn a_buyer_without_a_mouse_buys_on_a_narrow_phone() -> Result<()> {
     let world = World::start().await?;
     world.shop.product("SMALL", 3, None).await?;
     with_browser(async |page| {
-        page.set_window_size(320, 640).await?;
         visit(&world, page).await?;
         shows(page, r#".product[data-sku="SMALL"]"#).await?;
         press(page, "#register-open").await?;
@@ -100,11 +101,7 @@ async fn a_buyer_without_a_mouse_buys_on_a_narrow_phone() -> Result<()> {
             .send_keys("\u{e007}")
             .await?;
         shows(page, "#logged-in:not([hidden])").await?;
-        let overflow = "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
-        ensure!(
-            page.execute(overflow, vec![]).await? == false,
-            "the page is wider than the phone"
-        );
+        fits(page, 320).await?;
         press(page, r#".product[data-sku="SMALL"] button"#).await?;
         shows(page, r#".order[data-status="CONFIRMED"]"#).await
     })
