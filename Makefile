@@ -1,6 +1,6 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: help up down dev test faults bench bench-audit lint generate docs image sbom
+.PHONY: screenshots help up down dev test faults bench bench-audit lint generate docs image sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: ## format, lints, scripts, charts, alerts, documentation, workflows, depen
 
 docs: ## build the documentation as a book to read in a browser, and check its links
 	@hack/docs.sh
+
+screenshots: ## take the pictures of the pages that the documentation shows
+	@hack/screenshots.sh
 
 generate: ## write the files that are generated from the Rust types, and the dashboards
 	@hack/generate.sh

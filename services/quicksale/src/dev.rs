@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// How long units are held for a payment, in seconds.
     #[arg(long, env = "QUICKSALE_DEV_HOLD_SECONDS", default_value_t = 600)]
     hold_seconds: u64,
+    /// Where the console listens.
+    #[arg(long, env = "QUICKSALE_CONSOLE_PORT", default_value_t = crate::console::PORT)]
+    console_port: u16,
 }
 
 /// How orders are confirmed.
@@ -84,12 +87,18 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     for role in Role::ALL {
         process.add(role).await?;
     }
-    process.add_console(&control, crate::console::PORT).await?;
+    process.add_console(&control, options.console_port).await?;
     if options.confirmation == Confirm::Payment {
         let admin = (email.clone(), password.clone());
         process.spawn("payments", stand_in(dir.clone(), admin));
     }
-    process.spawn("welcome", welcome(keys, email, password, options.confirmation));
+    let welcoming = Welcome {
+        email,
+        password,
+        confirmation: options.confirmation,
+        console_port: options.console_port,
+    };
+    process.spawn("welcome", welcome(keys, welcoming));
     process.run().await
 }
 
@@ -183,8 +192,22 @@ async fn create_topics(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is said when everything is there.
+struct Welcome {
+    email: String,
+    password: String,
+    confirmation: Confirm,
+    console_port: u16,
+}
+
 /// Puts a product on sale and says what to try, then lasts as long as the process.
-async fn welcome(keys: PathBuf, email: String, password: String, confirmation: Confirm) {
+async fn welcome(keys: PathBuf, welcome: Welcome) {
+    let Welcome {
+        email,
+        password,
+        confirmation,
+        console_port,
+    } = welcome;
     match seed_product(&keys).await {
         Ok(()) => {
             let payments = match confirmation {
@@ -197,7 +220,7 @@ async fn welcome(keys: PathBuf, email: String, password: String, confirmation: C
             };
             println!(
                 "\nQuickSale is running; the shop: http://127.0.0.1:3000/ (API documentation: /docs)\n\
-                 the console: http://127.0.0.1:8080/\n\
+                 the console: http://127.0.0.1:{console_port}/\n\
                  admin: {email} / {password}\n\nTry:\n  \
                  curl -s http://127.0.0.1:3000/api/sale\n  \
                  curl -s -XPOST http://127.0.0.1:3000/api/auth/register -H 'content-type: application/json' \\\n    \

@@ -38,12 +38,12 @@ fn parts() -> Vec<Part> {
     let mut parts = vec![
         part(
             "Every process",
-            "All services and the operator; those with `service` are of the server that it names, `admin` among them.",
+            "All services, the operator and the console; those with `service` are of the server that it names, `admin` among them.",
             metrics::of_every_process(),
         ),
         part(
             "Database",
-            "Auth, inventory, order, processor, notifier and the operator.",
+            "Auth, inventory, order, processor, notifier, the operator and the console.",
             mongo::metrics(),
         ),
         part(
@@ -61,7 +61,7 @@ fn parts() -> Vec<Part> {
         (
             Role::Auth,
             "Audit trail",
-            "Auth, the gateway, order and the operator.",
+            "Auth, the gateway, order, the operator and the console.",
         ),
         (Role::Gateway, "Gateway", "The front door."),
         (Role::Order, "Order", "Orders from their acceptance to their end."),
