@@ -6,8 +6,10 @@ mod api_reference;
 mod audit;
 mod dead_letters;
 mod dev;
+mod healthy;
 mod metrics_reference;
 mod payments;
+mod prepare;
 mod private;
 mod process;
 mod sale_database;
@@ -44,6 +46,13 @@ enum Command {
     Notifier(Files),
     /// Everything in one process on loopback, for development.
     Dev(dev::Options),
+    /// Makes what the processes of a sale need before they start: keys, the control document, topics. For places without an
+    /// operator.
+    Prepare(prepare::Options),
+    /// Puts products on sale that are not there yet, once inventory answers. For places without an operator.
+    Catalogue(prepare::CatalogueOptions),
+    /// Whether the process that runs in this container is ready.
+    Healthy(healthy::Options),
     /// Stands in for a provider of payments, for development.
     Payments(payments::Options),
     /// Checks the books of a sale: ledger, stock, reservations and orders.
@@ -90,6 +99,9 @@ async fn main() -> ExitCode {
         Command::Processor(files) => serve(Role::Processor, files).await,
         Command::Notifier(files) => serve(Role::Notifier, files).await,
         Command::Dev(options) => dev::run(options).await,
+        Command::Prepare(options) => prepare::run(options).await,
+        Command::Catalogue(options) => prepare::run_catalogue(options).await,
+        Command::Healthy(options) => healthy::run(options).await,
         Command::Payments(options) => payments::run(options).await,
         Command::Audit(options) => audit::run(options).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
