@@ -56,6 +56,7 @@ TRAEFIK_BUILD=(traefik "$TRAEFIK_VERSION")
 PROMETHEUS_BUILD=(prometheus "$PROMETHEUS_VERSION")
 NETWORK_POLICIES_BUILD=(network-policies "$NETWORK_POLICIES_VERSION")
 KIND_BUILD=(go-command sigs.k8s.io/kind "$KIND_VERSION")
+COMPOSE_BUILD=(compose "$COMPOSE_VERSION")
 HELM_BUILD=(go-command helm.sh/helm/v4/cmd/helm "$HELM_VERSION")
 SECANTUS_BUILD=(secantusd "$SECANTUS_VERSION")
 KAFKA_BUILD=(kafka "$KAFKA_VERSION" "$LOG4J_VERSION")
@@ -66,5 +67,6 @@ ACTIONLINT_BUILD=(go-command github.com/rhysd/actionlint/cmd/actionlint "$ACTION
 PATH=$PATH:/usr/sbin:/sbin
 PATH=$PATH:$(built_dir "${KUBECTL_BUILD[@]}"):$(built_dir "${KUBE_APISERVER_BUILD[@]}"):$(built_dir "${ETCD_BUILD[@]}")
 PATH=$PATH:$(built_dir "${KIND_BUILD[@]}"):$(built_dir "${HELM_BUILD[@]}"):$(built_dir "${SECANTUS_BUILD[@]}")
+PATH=$PATH:$(built_dir "${COMPOSE_BUILD[@]}")
 PATH=$PATH:$(built_dir "${CARGO_DENY_BUILD[@]}"):$(built_dir "${ZIZMOR_BUILD[@]}"):$(built_dir "${ACTIONLINT_BUILD[@]}")
 export PATH
