@@ -29,12 +29,18 @@ allow.everyone.if.no.acl.found=false
 X
 }
 
-kafka_users() {
+# A line for each user, as the storage tool reads it.
+kafka_logins() {
   local service
-  users=()
   for service in $(services kafka); do
-    users+=(--add-scram "SCRAM-SHA-512=[name=$(user "$service"),password=$(password kafka "$service")]")
+    printf 'SCRAM-SHA-512=[name=%s,password=%s]\n' "$(user "$service")" "$(password kafka "$service")"
   done
+}
+
+kafka_users() {
+  local login
+  users=()
+  while read -r login; do users+=(--add-scram "$login"); done < <(kafka_logins)
 }
 
 # Topics are named by sale, so the rights are on topics of any name.
