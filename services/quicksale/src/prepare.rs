@@ -56,9 +56,9 @@ pub(crate) struct Options {
     /// From when on no order is taken any more; no end where nothing is said.
     #[arg(long, env = "QUICKSALE_CLOSES_AT", default_value = "")]
     closes_at: String,
-    /// Whether new orders are refused for now: true or false.
-    #[arg(long, env = "QUICKSALE_HALTED", default_value_t = false, action = clap::ArgAction::Set)]
-    halted: bool,
+    /// Whether new orders are refused for now: true or false; as it was before where nothing is said.
+    #[arg(long, env = "QUICKSALE_HALTED", default_value = "")]
+    halted: String,
 }
 
 /// Options of `quicksale catalogue`.
@@ -87,7 +87,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     let wanted = Wanted {
         opens_at: time("--opens-at", &options.opens_at)?,
         closes_at: time("--closes-at", &options.closes_at)?,
-        is_halted: options.halted,
+        is_halted: truth("--halted", &options.halted)?,
     };
     private::directory(&options.keys)?;
     keys(&options.keys)?;
@@ -120,6 +120,15 @@ fn time(name: &str, text: &str) -> Result<Option<Timestamp>> {
         .with_context(|| format!("{name} is {text:?}; write a time such as 2026-12-01T12:00:00Z"))
 }
 
+fn truth(name: &str, text: &str) -> Result<Option<bool>> {
+    match text {
+        "" => Ok(None),
+        "true" => Ok(Some(true)),
+        "false" => Ok(Some(false)),
+        _ => bail!("{name} is {text:?}; write true or false"),
+    }
+}
+
 /// Makes a signing key with its public key, unless there is one.
 pub(crate) fn keys(dir: &Path) -> Result<()> {
     let key_file = dir.join(paths::SIGNING_KEY_FILE);
@@ -146,7 +155,7 @@ fn publish(keys: &Path, public: &Path) -> Result<()> {
 struct Wanted {
     opens_at: Option<Timestamp>,
     closes_at: Option<Timestamp>,
-    is_halted: bool,
+    is_halted: Option<bool>,
 }
 
 /// Writes the control document, with a higher version where something has changed: running processes follow the file.
@@ -167,7 +176,7 @@ fn control(file: &Path, sale: &SaleId, wanted: &Wanted, now: Timestamp) -> Resul
     );
     document.opens_at = wanted.opens_at.or(document.opens_at);
     document.closes_at = wanted.closes_at;
-    document.halted = wanted.is_halted;
+    document.halted = wanted.is_halted.unwrap_or(document.halted);
     if let (Some(opens), Some(closes)) = (document.opens_at, document.closes_at) {
         ensure!(
             opens < closes,
@@ -189,9 +198,9 @@ pub(crate) async fn topics(config: &Config, patience: Duration) -> Result<()> {
     let credentials = backends::kafka(get)?;
     backends::keep_secret("KAFKA_BROKERS", credentials.transport(), get)?;
     let deadline = Instant::now() + patience;
-    let missing = loop {
+    let cut_otherwise = loop {
         match create_missing(config, &credentials).await {
-            Ok(cut_otherwise) => break cut_otherwise,
+            Ok(found) => break found,
             Err(error) if Instant::now() >= deadline => {
                 return Err(error.context("the topics cannot be made"));
             }
@@ -200,11 +209,11 @@ pub(crate) async fn topics(config: &Config, patience: Duration) -> Result<()> {
         sleep(PAUSE).await;
     };
     ensure!(
-        missing.is_empty(),
+        cut_otherwise.is_empty(),
         "topics that are there have another number of partitions than kafka.partitions in the configuration, {}: {}; name \
          another kafka.topicPrefix, or write the number that they have",
         config.kafka.partitions,
-        missing.join(", ")
+        cut_otherwise.join(", ")
     );
     Ok(())
 }
@@ -358,7 +367,7 @@ mod tests {
         let mut wanted = Wanted {
             opens_at: None,
             closes_at: None,
-            is_halted: false,
+            is_halted: None,
         };
         let write = |wanted: &Wanted, now| {
             control(&file, &sale("laptops"), wanted, at(now))?;
@@ -367,7 +376,7 @@ mod tests {
         let first = write(&wanted, 100).unwrap();
         assert_eq!(first.opens_at, Some(at(100)), "open from the first run on");
         assert_eq!(write(&wanted, 200).unwrap(), first);
-        wanted.is_halted = true;
+        wanted.is_halted = Some(true);
         wanted.closes_at = Some(at(500));
         let halted = write(&wanted, 50).unwrap();
         assert!(
@@ -377,6 +386,12 @@ mod tests {
         assert_eq!(
             (halted.opens_at, halted.closes_at),
             (Some(at(100)), Some(at(500)))
+        );
+        wanted.is_halted = None;
+        assert_eq!(
+            write(&wanted, 250).unwrap(),
+            halted,
+            "who is silent changes nothing"
         );
         wanted.closes_at = Some(at(99));
         assert!(write(&wanted, 300).is_err(), "an end before the beginning");
@@ -389,6 +404,12 @@ mod tests {
         let said = time("--opens-at", "tomorrow").unwrap_err().to_string();
         assert!(said.contains("--opens-at") && said.contains("tomorrow"), "{said}");
         assert_eq!(time("--opens-at", "").unwrap(), None);
+        assert!(
+            truth("--halted", "yes")
+                .unwrap_err()
+                .to_string()
+                .contains("--halted")
+        );
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("products.json");
         for (text, word) in [
