@@ -63,8 +63,9 @@ ask() {
 ready() {
   local port
   for port in "${ports[@]}"; do
-    curl --fail --silent --max-time 2 "http://127.0.0.1:$port/api/inventory/products" 2>/dev/null |
-      jq -e --arg sku $SKU '.items | any(.sku == $sku)' >/dev/null 2>&1 || return 1
+    # Asking for the sale is not counted, however often.
+    curl --fail --silent --max-time 2 "http://127.0.0.1:$port/api/sale" 2>/dev/null |
+      jq -e --arg sku $SKU '.products | any(.sku == $sku)' >/dev/null 2>&1 || return 1
   done
 }
 
