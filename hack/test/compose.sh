@@ -2,7 +2,8 @@
 # Starts a sale with Docker Compose, sells it out through its gateways, and takes it down again: compose.sh dev|prod
 #
 # What an earlier run has left is removed first. It has a project, ports and secrets of its own, on loopback, and meets nobody
-# else's. It fails where an accepted order is not confirmed, or where more or less is sold than there was.
+# else's. Of prod a replica of order and one of inventory are killed as the buyers begin. It fails where an accepted order is
+# not confirmed, or where more or less is sold than there was.
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/../env.sh"
@@ -80,7 +81,7 @@ register() {
 listen() {
   local ticket
   ticket=$(ask "$1" /api/ws-ticket --fail --request POST --header "authorization: Bearer $(<"$dir/token-$1")" | jq -er .ticket)
-  ask "$1" "/ws?ticket=$ticket" --include --no-buffer --http1.1 --max-time 60 --header 'connection: upgrade' \
+  ask "$1" "/ws?ticket=$ticket" --include --no-buffer --http1.1 --max-time 150 --header 'connection: upgrade' \
     --header 'upgrade: websocket' --header 'sec-websocket-version: 13' --header 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==' \
     >"$dir/socket-$1" 2>/dev/null &
   sockets+=($!)
@@ -123,9 +124,14 @@ all_sold() {
     '.items[] | select(.sku == $sku) | .stock == $stock and .sold == $stock and .available == 0 and .reserved == 0' >/dev/null
 }
 
+# replica SERVICE: its first one.
+replica() { of_project ps --all --filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.container-number=1; }
+is_healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$1")" = healthy ]; }
+
 sell_out() {
   local buyer buyers=() accepted=0 ordered=0 buying
   for ((buyer = 0; buyer < BUYERS; buyer++)); do register "$buyer"; listen "$buyer"; done
+  [ "$kind" != prod ] || docker kill "$(replica order)" "$(replica inventory)" >/dev/null
   for ((buyer = 0; buyer < BUYERS; buyer++)); do buy "$buyer" & buyers+=($!); done
   for buying in "${buyers[@]}"; do wait "$buying" || die "a buyer gave up"; done
   for ((buyer = 0; buyer < BUYERS; buyer++)); do
@@ -240,7 +246,15 @@ say "$kind: the sale is open after $SECONDS s"
 sell_out
 look_into_the_books
 check_confinement
-if [ "$kind" = prod ]; then check_prod; else halt; fi
+if [ "$kind" = prod ]; then
+  for killed in "$(replica order)" "$(replica inventory)"; do
+    docker start "$killed" >/dev/null
+    within 60 "a replica that was killed does not come back" is_healthy "$killed"
+  done
+  check_prod
+else
+  halt
+fi
 compose down --volumes --timeout 20
 [ -z "$(of_project ps --all)$(of_project network ls)$(of_project volume ls)" ] || die "something is left after down"
 say "$kind: done in $SECONDS s"
