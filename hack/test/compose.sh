@@ -47,12 +47,12 @@ choose_ports() {
   for first in 13000 13010 13020 13030 13040 13050; do
     ports=("$first")
     [ "$kind" = dev ] || ports+=($((first + 1)))
-    if ! listening "$first" && ! listening $((first + 1)); then
-      export QUICKSALE_PORT=$first QUICKSALE_PORTS=$first-$((first + 1))
+    if ! listening "$first" && ! listening $((first + 1)) && ! listening $((first + 2)); then
+      export QUICKSALE_CONSOLE_PORT=$((first + 2)) QUICKSALE_PORT=$first QUICKSALE_PORTS=$first-$((first + 1))
       return
     fi
   done
-  die "ports from 13000 to 13051 are taken"
+  die "ports from 13000 to 13052 are taken"
 }
 
 # ask BUYER PATH ARGUMENT...: asks a gateway, each buyer another one, from an address of the buyer's own.
@@ -169,10 +169,11 @@ published() {
   of_project ps | xargs docker inspect | jq -r '.[].NetworkSettings.Ports[] | arrays[] | "\(.HostIp):\(.HostPort)"' | sort -u
 }
 
-# What dev and prod have in common: nothing that may more than it must, and no way in but the gateways'.
+# What dev and prod have in common: nothing that may more than it must, and no way in but the gateways', and the console's in dev.
 check_confinement() {
   local wanted
   wanted=$(printf '127.0.0.1:%s\n' "${ports[@]}")
+  [ "$kind" = prod ] || wanted+=$'\n'127.0.0.1:$QUICKSALE_CONSOLE_PORT
   [ "$(published)" = "$wanted" ] || die "these ports are published: $(published)"
   of_project ps | xargs docker inspect | jq -e 'all(
     .HostConfig.ReadonlyRootfs and .HostConfig.CapDrop == ["ALL"] and .HostConfig.CapAdd == null and .Config.User == "65532:65532"
