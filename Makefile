@@ -1,6 +1,6 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: screenshots help up down dev test faults bench bench-audit lint generate docs image sbom
+.PHONY: help up down dev compose compose-down test faults bench bench-audit lint screenshots generate docs image sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -14,7 +14,13 @@ down: ## remove that cluster
 dev: ## all services in one process, with real backends on loopback; Ctrl-C stops them
 	@hack/dev.sh
 
-test: ## everything: format, lints, unit, integration, API server, kind and browser tests
+compose: ## the services and their backends in containers, with Docker Compose (docs/compose.md)
+	@hack/compose.sh dev up --detach
+
+compose-down: ## remove these containers and their data
+	@hack/compose.sh dev down --volumes
+
+test: ## everything: format, lints, unit, integration, API server, Compose, kind and browser tests
 	@hack/test.sh
 
 faults: ## a storm of faults: make faults SEED=7 SECONDS=60

@@ -7,7 +7,9 @@ cd "$REPO"
 
 rust_format() { cargo fmt --all --check; }
 rust_lints() { cargo clippy --workspace --all-targets --locked -- --deny warnings; }
-shell_scripts() { git ls-files -z 'hack/*.sh' 'charts/*.sh' 'tests/*.sh' hack/docker/runc-bounded .ci/run | xargs -0 shellcheck; }
+shell_scripts() { git ls-files -z 'hack/*.sh' 'charts/*.sh' 'deploy/*.sh' 'tests/*.sh' hack/docker/runc-bounded .ci/run | xargs -0 shellcheck; }
+# The images of backends that the files of Compose name.
+compose_images() { sed -n 's/^ *image: \${[A-Z]*_IMAGE:-\(docker\.io.*\)}$/\1/p' docker-compose.yml docker-compose.prod.yml | sort -u; }
 charts() {
   local digest
   digest=sha256:$(printf '%064d' 0)
@@ -22,6 +24,8 @@ charts() {
   [ "$(helm template charts/quicksale --set console.enabled=true | grep -c console-switches)" = 0 ]
   [ "$(helm template charts/quicksale --set 'console.enabled=true,console.switches=true' | grep -c 'name: .*console-switches$')" = 2 ]
   helm template charts/backends --set "digests.redis=$digest" | grep -q "image: docker.io/library/redis:.*@$digest"
+  # Compose runs the images of the chart.
+  diff <(sed -n 's/^  \(kafka\|mongodb\|redis\): \(docker\.io.*\)$/\2/p' charts/backends/values.yaml | sort) <(compose_images)
   # By default nobody's word about addresses counts.
   [ "$(helm template charts/quicksale | grep -c QUICKSALE_TRUSTED_PROXIES)" = 0 ]
   helm template charts/quicksale --set 'trustedProxies={10.0.0.0/8,fd00::/8}' | grep -q 'QUICKSALE_TRUSTED_PROXIES, value: "10.0.0.0/8,fd00::/8"'

@@ -2,7 +2,7 @@
 # Everything, from formatting to a sale on a kind cluster: test.sh [STAGE...] (`make test`).
 #
 # Without arguments all stages run, in this order: tools format clippy shell charts alerts workflows docs dependencies unit
-# generated fuzz integration faults apiserver e2e. A stage that fails does not stop the others. A test that fails runs once
+# generated fuzz integration faults apiserver compose e2e. A stage that fails does not stop the others. A test that fails runs once
 # more, alone, unless it is one of safety (hack/test/books.sh); where it then passes it is called FLAKY, and fails nothing. The
 # last lines are the time of each stage, and the sum of all tests that ran.
 # `test.sh down` removes the cluster that the e2e stage leaves for the next run.
@@ -32,7 +32,7 @@ stop_backends() {
 tools() {
   check_safety_list
   hack/docker.sh start
-  hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm chromium axe
+  hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm compose chromium axe
 }
 format() { hack/lint.sh rust_format; }
 clippy() { hack/lint.sh rust_lints; }
@@ -86,6 +86,22 @@ apiserver() {
   KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig tests --workspace --test apiserver
   hack/apiserver.sh stop
 }
+# Both files of Docker Compose, each of which starts, sells out and goes. That is about safety: there is no second try.
+compose() {
+  local kind result=0
+  stop_backends
+  cargo build --locked --workspace --all-targets
+  for kind in dev prod; do
+    if QUICKSALE_IMAGE_FROM=$executables hack/test/compose.sh $kind; then
+      note passed 1
+    else
+      note failed 1
+      note lost "docker-compose, $kind"
+      result=1
+    fi
+  done
+  return $result
+}
 # On a cluster of its own; it stays for the next run, and `hack/test.sh down` removes it.
 e2e() {
   stop_backends
@@ -134,7 +150,7 @@ case ${1:-} in
   down) down; exit ;;
 esac
 stages=("$@")
-[ $# -gt 0 ] || stages=(tools format clippy shell charts alerts workflows docs dependencies unit generated fuzz integration faults apiserver e2e)
+[ $# -gt 0 ] || stages=(tools format clippy shell charts alerts workflows docs dependencies unit generated fuzz integration faults apiserver compose e2e)
 for stage in "${stages[@]}"; do
   declare -F "$stage" >/dev/null || die "no stage is called $stage"
   run "$stage"

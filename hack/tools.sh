@@ -92,6 +92,7 @@ tool() {
     debootstrap) command_of debootstrap debootstrap; command_of jq jq; command_of gcc gcc libc6-dev ;;
     kind) command_built kind "${KIND_BUILD[@]}" ;;
     helm) command_built helm "${HELM_BUILD[@]}" ;;
+    compose) docker compose version >/dev/null 2>&1 || command_built docker-compose "${COMPOSE_BUILD[@]}" ;;
     kubectl) command_built kubectl "${KUBECTL_BUILD[@]}" ;;
     kube-apiserver) command_built kube-apiserver "${KUBE_APISERVER_BUILD[@]}" ;;
     etcd) command_built etcd "${ETCD_BUILD[@]}" ;;

@@ -29,15 +29,20 @@ allow.everyone.if.no.acl.found=false
 X
 }
 
+# A line for each user, as the storage tool reads it.
+kafka_logins() {
+  local service
+  for service in $(services kafka); do
+    printf 'SCRAM-SHA-512=[name=%s,password=%s]\n' "$(user "$service")" "$(password kafka "$service")"
+  done
+}
+
 # The first ones are made with the data, each in no time.
 kafka_users() {
-  local service
+  local login service
   users=()
-  : >"$dir/kafka/users"
-  for service in $(services kafka); do
-    users+=(--add-scram "SCRAM-SHA-512=[name=$(user "$service"),password=$(password kafka "$service")]")
-    user "$service" >>"$dir/kafka/users"
-  done
+  while read -r login; do users+=(--add-scram "$login"); done < <(kafka_logins)
+  for service in $(services kafka); do user "$service"; done >"$dir/kafka/users"
 }
 
 # Those that came later, each with a start of Java. What it says goes to the log.

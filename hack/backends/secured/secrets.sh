@@ -18,11 +18,16 @@ certificate() {
   rm "$tls/$1.csr"
 }
 
+# authority NAME: the one that certificates are signed by from here on.
+authority() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$tls/ca.key" -out "$tls/ca.crt" -days 3650 \
+    -subj "/CN=$1" -addext 'keyUsage=critical,keyCertSign,cRLSign'
+}
+
 certificates() {
   # Written last: without it, the making was interrupted.
   [ ! -f "$tls/client.pem" ] || return 0
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$tls/ca.key" -out "$tls/ca.crt" -days 3650 \
-    -subj '/CN=QuickSale test backends' -addext 'keyUsage=critical,keyCertSign,cRLSign'
+  authority 'QuickSale test backends'
   certificate server 'extendedKeyUsage=serverAuth,clientAuth' 'subjectAltName=DNS:localhost,IP:127.0.0.1'
   certificate client 'extendedKeyUsage=clientAuth'
 }
@@ -39,15 +44,24 @@ services() { jq -r --arg backend "$1" 'to_entries[] | select(.value[$backend]).k
 user() { jq -r --arg service "$1" '.[$service].user' "$grants"; }
 password() { cat "$passwords/$1/$2"; }
 
+# Without the end of a line, which whoever reads the file might take for a part of it.
+random_password() { printf %s "$(openssl rand -hex 12)"; }
+
 generate_passwords() {
   local backend service
   for backend in kafka mongodb redis; do
     mkdir -p "$passwords/$backend"
     for service in $(services "$backend"); do
-      [ -s "$passwords/$backend/$service" ] || openssl rand -hex 12 >"$passwords/$backend/$service"
+      [ -s "$passwords/$backend/$service" ] || random_password >"$passwords/$backend/$service"
     done
   done
 }
+
+# mongodb_uri SERVICE ADDRESS, redis_url SERVICE ADDRESS: how a service gets in there.
+mongodb_uri() {
+  printf 'mongodb://%s:%s@%s/?authSource=admin&directConnection=true&tls=true' "$(user "$1")" "$(password mongodb "$1")" "$2"
+}
+redis_url() { printf 'rediss://%s:%s@%s' "$(user "$1")" "$(password redis "$1")" "$2"; }
 
 # key NAME: writes what is on standard input as a key of the Secret.
 key() { cat >"$dir/secret.new/$1"; }
@@ -69,12 +83,10 @@ write_secret() {
     printf %s "$(password kafka "$service")" | key "${service^^}_KAFKA_SASL_PASSWORD"
   done
   for service in $(services mongodb); do
-    printf 'mongodb://%s:%s@127.0.0.1:%s/?authSource=admin&directConnection=true&tls=true' \
-      "$(user "$service")" "$(password mongodb "$service")" "${MONGODB_PORT:-27017}" | key "${service^^}_MONGODB_URI"
+    mongodb_uri "$service" "127.0.0.1:${MONGODB_PORT:-27017}" | key "${service^^}_MONGODB_URI"
   done
   for service in $(services redis); do
-    printf 'rediss://%s:%s@127.0.0.1:%s' "$(user "$service")" "$(password redis "$service")" "${REDIS_PORT:-6379}" |
-      key "${service^^}_REDIS_URL"
+    redis_url "$service" "127.0.0.1:${REDIS_PORT:-6379}" | key "${service^^}_REDIS_URL"
   done
   rm -rf "$dir/secret"
   mv "$dir/secret.new" "$dir/secret"

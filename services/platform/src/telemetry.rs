@@ -79,9 +79,9 @@ fn ecs(service: &str) -> ECSLayerBuilder {
         .with_attribute_mapper(Fields)
 }
 
-/// The pod, as the operator tells the services and the chart tells the operator.
-fn instance() -> String {
-    let told = ["INSTANCE", "POD_NAME"]
+/// Which replica this is: the pod, as the operator tells the services and the chart tells the operator, or else the container.
+pub fn instance() -> String {
+    let told = ["INSTANCE", "POD_NAME", "HOSTNAME"]
         .map(std::env::var)
         .into_iter()
         .find_map(Result::ok);

@@ -2,16 +2,14 @@
 
 use crate::{
     payments::{self, ServiceAccount, Shop},
-    private,
+    prepare, private,
     process::{Overrides, Process, Role},
 };
 use anyhow::{Context, bail};
 use clap::Args;
 use platform::{
-    backends::{Credentials, kafka},
-    config::{Config, DEFAULT_ACCOUNTS_DATABASE, Data, Http, Kafka, Upstreams, paths, ports},
+    config::{Config, DEFAULT_ACCOUNTS_DATABASE, Data, Http, Kafka, Upstreams, ports},
     telemetry::{self, LogFormat},
-    tokens::{KeyPair, Signer},
 };
 use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
 use serde::{Deserialize, Serialize};
@@ -67,7 +65,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let keys = dir.join("keys");
     private::directory(&dir)?;
     private::directory(&keys)?;
-    prepare_keys(&keys)?;
+    prepare::keys(&keys)?;
     let (email, password) = prepare_admin(&dir)?;
     let mut config = config()?;
     if options.confirmation == Confirm::Payment {
@@ -78,7 +76,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let control = dir.join("control.json");
     let document = ControlDocument::open_now(config.sale.clone(), jiff::Timestamp::now());
     private::write(&control, &serde_json::to_vec_pretty(&document)?)?;
-    create_topics(&config).await?;
+    prepare::topics(&config, Duration::ZERO)
+        .await
+        .context("is Kafka running? hack/backends.sh start")?;
+    let inventory = config.upstreams.inventory.clone();
     let mut process = Process::new(config, &control, keys.clone(), Overrides::default()).await?;
     process.set_admin(auth::Admin {
         email: email.clone(),
@@ -98,7 +99,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         confirmation: options.confirmation,
         console_port: options.console_port,
     };
-    process.spawn("welcome", welcome(keys, welcoming));
+    process.spawn("welcome", welcome(inventory, keys, welcoming));
     process.run().await
 }
 
@@ -142,16 +143,6 @@ pub(crate) fn config() -> anyhow::Result<Config> {
     })
 }
 
-fn prepare_keys(keys: &Path) -> anyhow::Result<()> {
-    let key_file = keys.join(paths::SIGNING_KEY_FILE);
-    if !key_file.exists() {
-        let pair = KeyPair::generate()?;
-        private::write(&key_file, pair.private_pem.as_bytes())?;
-        private::write(&keys.join(paths::JWKS_FILE), pair.jwks_json.as_bytes())?;
-    }
-    Ok(())
-}
-
 /// The admin's address and password: made once, kept in `accounts.json`.
 fn prepare_admin(dir: &Path) -> anyhow::Result<(String, String)> {
     let file = dir.join("accounts.json");
@@ -169,29 +160,6 @@ fn prepare_admin(dir: &Path) -> anyhow::Result<(String, String)> {
     Ok((email, password))
 }
 
-/// What the operator does in a cluster.
-async fn create_topics(config: &Config) -> anyhow::Result<()> {
-    let credentials = Credentials::from_env()?;
-    let client = credentials
-        .kafka
-        .connect()
-        .await
-        .context("is Kafka running? hack/backends.sh start")?;
-    let there = kafka::topics(&client).await?;
-    let controller = client.controller_client()?;
-    for topic in events::topics::all_names(&config.kafka.topic_prefix) {
-        if there.contains_key(&topic) {
-            continue;
-        }
-        let creating = controller.create_topic(&topic, PARTITIONS, 1, 5_000);
-        match kafka::within(kafka::CALL_DEADLINE, creating).await {
-            Err(error) if !error.is_topic_exists() => return Err(error.into()),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// What is said when everything is there.
 struct Welcome {
     email: String,
@@ -201,14 +169,14 @@ struct Welcome {
 }
 
 /// Puts a product on sale and says what to try, then lasts as long as the process.
-async fn welcome(keys: PathBuf, welcome: Welcome) {
+async fn welcome(inventory: Url, keys: PathBuf, welcome: Welcome) {
     let Welcome {
         email,
         password,
         confirmation,
         console_port,
     } = welcome;
-    match seed_product(&keys).await {
+    match seed_product(&inventory, &keys).await {
         Ok(()) => {
             let payments = match confirmation {
                 Confirm::Automatic => "",
@@ -306,29 +274,10 @@ async fn make_account(gateway: &Url, (email, password): &(String, String)) -> an
         .await?)
 }
 
-async fn seed_product(keys: &Path) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(5))
-        .build()?;
+async fn seed_product(inventory: &Url, keys: &Path) -> anyhow::Result<()> {
     let product = serde_json::json!({
         "sku": "FLASH-LAPTOP-001", "name": "Flash Sale Laptop", "description": "Limited time offer",
         "category": "Electronics", "price": 799.99, "originalPrice": 1299.99, "stock": 50,
     });
-    for _attempt in 0..60 {
-        let token = Signer::read(keys)?.service_token("dev", jiff::Timestamp::now())?;
-        let sent = client
-            .post(format!(
-                "http://127.0.0.1:{}/api/inventory/products",
-                ports::INVENTORY
-            ))
-            .bearer_auth(token)
-            .json(&product)
-            .send()
-            .await;
-        match sent.map(|response| response.status().as_u16()) {
-            Ok(201 | 409) => return Ok(()),
-            _ => tokio::time::sleep(Duration::from_millis(500)).await,
-        }
-    }
-    bail!("inventory did not take it within 30 s; look at the log above")
+    prepare::products(inventory, keys, &[product], Duration::from_secs(30)).await
 }

@@ -7,8 +7,10 @@ mod audit;
 mod console;
 mod dead_letters;
 mod dev;
+mod healthy;
 mod metrics_reference;
 mod payments;
+mod prepare;
 mod private;
 mod process;
 mod sale_database;
@@ -47,6 +49,13 @@ enum Command {
     Dev(dev::Options),
     /// What the sales are doing, and the switches, as pages for administrators.
     Console(console::Options),
+    /// Makes what the processes of a sale need before they start: keys, the control document, topics. For places without an
+    /// operator.
+    Prepare(prepare::Options),
+    /// Puts products on sale that are not there yet, once inventory answers. For places without an operator.
+    Catalogue(prepare::CatalogueOptions),
+    /// Whether the process that runs in this container is ready.
+    Healthy(healthy::Options),
     /// Stands in for a provider of payments, for development.
     Payments(payments::Options),
     /// Checks the books of a sale: ledger, stock, reservations and orders.
@@ -94,6 +103,9 @@ async fn main() -> ExitCode {
         Command::Notifier(files) => serve(Role::Notifier, files).await,
         Command::Dev(options) => dev::run(options).await,
         Command::Console(options) => Box::pin(console::run(options)).await,
+        Command::Prepare(options) => prepare::run(options).await,
+        Command::Catalogue(options) => prepare::run_catalogue(options).await,
+        Command::Healthy(options) => healthy::run(options).await,
         Command::Payments(options) => payments::run(options).await,
         Command::Audit(options) => audit::run(options).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,

@@ -23,34 +23,37 @@ pub(crate) fn directory(path: &Path) -> Result<()> {
     let found = path.symlink_metadata().with_context(what)?;
     ensure!(
         found.is_dir() && found.uid() == rustix::process::geteuid().as_raw(),
-        "{} is not a directory of yours; name another one with --data-dir",
+        "{} is not a directory of yours; name another one",
         what()
     );
     ensure!(
         found.mode() & 0o022 == 0,
-        "others may write into {}; name another directory with --data-dir, or take that right from them",
+        "others may write into {}; name another directory, or take that right from them",
         what()
     );
     Ok(())
 }
 
-/// Writes a file that nobody else can read.
+/// Writes a file that nobody else can read. Whoever reads it meanwhile finds the old content or the new one, whole.
 ///
 /// # Errors
 /// Where it cannot be written.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
     let what = || format!("cannot write {}", path.display());
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(true)
         .write(true)
         .mode(0o600)
-        .open(path)
+        .open(&name)
         .with_context(what)?;
-    // One that was there keeps the mode it had.
+    // One that an interrupted run has left keeps the mode it had.
     file.set_permissions(Permissions::from_mode(0o600))
         .with_context(what)?;
-    file.write_all(content).with_context(what)
+    file.write_all(content).with_context(what)?;
+    std::fs::rename(&name, path).with_context(what)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use platform::{
     },
     metrics,
     tasks::Tasks,
+    telemetry,
     tokens::{Signer, Verifier},
 };
 use std::{
@@ -248,7 +249,7 @@ impl Process {
         metrics::of_every_process();
         tasks.spawn("event loop", event_loop::measure(tasks.stop_token()));
         let health = Health::new(tasks.stop_token());
-        let name = std::env::var("INSTANCE").unwrap_or_else(|_| "local".to_owned());
+        let name = telemetry::instance();
         // Unique also when a container is restarted under its old name: the lease of the dead one is not ours.
         let instance = format!("{name}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         Ok(Self {

@@ -5,6 +5,7 @@
 mod chromium;
 mod console;
 mod page;
+mod pictures;
 mod plain_http;
 mod smuggling;
 mod sockets;

@@ -50,11 +50,16 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// or most secret is not put into an environment. An empty value counts as missing.
 pub fn environment(name: &str) -> Option<String> {
     let variable = std::env::var(name).ok();
-    let mounted = || std::fs::read_to_string(Path::new(paths::BACKENDS).join(name)).ok();
     variable
         .filter(|value| !value.is_empty())
-        .or_else(mounted)
-        .filter(|value| !value.is_empty())
+        .or_else(|| mounted(Path::new(paths::BACKENDS), name))
+}
+
+/// A value that is a file. The end of its last line is not part of it: editors write one.
+fn mounted(dir: &Path, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(dir.join(name)).ok()?;
+    let value = text.trim_end_matches(['\r', '\n']);
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// How a backend is reached: whether what goes there can be read on the way, and whether a password is among it.
@@ -159,6 +164,24 @@ impl Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_a_value_without_the_end_of_its_last_line() {
+        let dir = std::env::temp_dir().join(format!("quicksale-mounted-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&dir).unwrap();
+        for (text, value) in [
+            ("secret", Some("secret")),
+            ("secret\r\n", Some("secret")),
+            ("one\ntwo\n", Some("one\ntwo")),
+            (" a ", Some(" a ")),
+            ("\n", None),
+        ] {
+            std::fs::write(dir.join("NAME"), text).unwrap();
+            assert_eq!(mounted(&dir, "NAME").as_deref(), value, "{text:?}");
+        }
+        assert_eq!(mounted(&dir, "OTHER"), None);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn a_password_goes_in_plain_text_by_an_explicit_word_only() {
