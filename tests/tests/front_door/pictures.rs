@@ -1,6 +1,6 @@
 //! Takes the pictures of the pages that the documentation shows: `make screenshots`.
 
-use super::page::{click, press, shown, shows, with_browser};
+use super::page::{click, on_screen, press, shown, shows, with_browser};
 use anyhow::{Context, Result};
 use fantoccini::{Client, Locator};
 use platform::tokens::Role;
@@ -16,13 +16,17 @@ use std::{path::PathBuf, time::Duration};
 /// Where they go.
 const DIRECTORY: &str = "QUICKSALE_SCREENSHOTS";
 /// Buyers who come while the charts are watched.
-const BUYERS: u32 = 260;
+const BUYERS: u32 = 600;
+/// Pixels of the pictures.
+const WIDTH: u32 = 1_200;
 /// From one to the next.
-const PAUSE: Duration = Duration::from_millis(150);
+const PAUSE: Duration = Duration::from_millis(250);
 
 async fn take(page: &Client, name: &str) -> Result<()> {
     let directory =
         std::env::var(DIRECTORY).context("QUICKSALE_SCREENSHOTS must name a directory: make screenshots")?;
+    // What was announced is gone after a while.
+    shows(page, "#announcements:empty").await?;
     let picture = page.screenshot().await?;
     Ok(std::fs::write(
         PathBuf::from(directory).join(format!("{name}.png")),
@@ -33,9 +37,9 @@ async fn take(page: &Client, name: &str) -> Result<()> {
 async fn stock(world: &World) -> Result<()> {
     let admin = world.shop.token("the-shop", Role::Admin)?;
     for (sku, name, price, was, units) in [
-        ("FLASH-LAPTOP-001", "Flash Sale Laptop", 799.99, 1_299.99, 120),
-        ("FLASH-PHONE-002", "Flash Sale Phone", 349.0, 599.0, 80),
-        ("FLASH-HEADPHONES-003", "Flash Sale Headphones", 59.9, 129.0, 40),
+        ("FLASH-LAPTOP-001", "Flash Sale Laptop", 799.99, 1_299.99, 250),
+        ("FLASH-PHONE-002", "Flash Sale Phone", 349.0, 599.0, 150),
+        ("FLASH-HEADPHONES-003", "Flash Sale Headphones", 59.9, 129.0, 90),
     ] {
         let product = json!({"sku": sku, "name": name, "description": "Limited time offer", "category": "Electronics",
             "price": price, "originalPrice": was, "stock": units});
@@ -60,7 +64,7 @@ async fn of_the_storefront_and_the_console() -> Result<()> {
     stock(&world).await?;
     let console = Console::of(&world, Switches::Allow).await?;
     with_browser(async |page| {
-        page.set_window_size(1_280, 860).await?;
+        on_screen(page, WIDTH, 900).await?;
         storefront(&world, page).await?;
         sell(&world).await?;
         look(&world, &console, page).await
@@ -122,11 +126,7 @@ async fn look(world: &World, console: &Console, page: &Client) -> Result<()> {
     take(page, "console-sales").await?;
     page.goto(&console.url(&format!("/{sale}/overview"))).await?;
     shows(page, ".charts .plot").await?;
-    page.execute(
-        "document.querySelector('.charts').scrollIntoView({block: 'center'}); window.scrollBy(0, -260)",
-        vec![],
-    )
-    .await?;
+    on_screen(page, WIDTH, 1_800).await?;
     take(page, "console-sale").await?;
     page.goto(&console.url(&format!("/{sale}/orders"))).await?;
     press(page, "main td a, main th a").await?;
