@@ -154,6 +154,26 @@ look_into_the_books() {
   [ "$(orders 9 | jq '.items | length')" = $STOCK ] || die "the administrator sees other orders than were made"
 }
 
+# seen PATH FILTER: asks the console, as the administrator who has logged in.
+seen() {
+  curl --fail --silent --show-error --max-time 15 --cookie "$dir/cookies" "http://127.0.0.1:$QUICKSALE_CONSOLE_PORT$1" |
+    jq -e --argjson stock $STOCK "$2" >/dev/null
+}
+
+# The console of dev shows what was sold, every process, and the messages in Kafka.
+# shellcheck disable=SC2016 # $stock is a name of jq's
+look_into_the_console() {
+  local sale
+  curl --fail --silent --show-error --max-time 15 --cookie-jar "$dir/cookies" "http://127.0.0.1:$QUICKSALE_CONSOLE_PORT/api/login" \
+    --json "{\"email\": \"$ADMIN_EMAIL\", \"password\": \"$ADMIN_PASSWORD\"}" | jq -e .switches >/dev/null ||
+    die "the administrator does not get into the console"
+  sale=/api/sales/$(jq -r '.sale | "\(.namespace)/\(.name)"' "$REPO/deploy/compose/config.json")
+  within 30 "the console does not show what was sold" seen "$sale" '.summary.sold == $stock and .summary.orders.confirmed == $stock'
+  within 30 "the console does not see every process" seen "$sale" '(.processes | length) == 6 and (.processes | all(.scraped))'
+  seen "$sale/topics" '[.items[] | select(.topic == "order.created").partitions[].records] | add >= $stock' ||
+    die "the console does not find the orders in Kafka"
+}
+
 # A second start with another word changes that, and nothing else.
 halt() {
   local before
@@ -254,6 +274,7 @@ if [ "$kind" = prod ]; then
   done
   check_prod
 else
+  look_into_the_console
   halt
 fi
 compose down --volumes --timeout 20

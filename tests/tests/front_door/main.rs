@@ -4,6 +4,7 @@
 #[path = "../chromium/mod.rs"]
 mod chromium;
 mod console;
+mod markup;
 mod page;
 mod pictures;
 mod plain_http;
