@@ -30,6 +30,12 @@ charts() {
   [ "$(helm template charts/quicksale | grep -c QUICKSALE_TRUSTED_PROXIES)" = 0 ]
   helm template charts/quicksale --set 'trustedProxies={10.0.0.0/8,fd00::/8}' | grep -q 'QUICKSALE_TRUSTED_PROXIES, value: "10.0.0.0/8,fd00::/8"'
   [ "$(helm template charts/quicksale --set "image.digest=$digest" | grep -c "quicksale:.*@$digest")" = 2 ]
+  # Whoever has a right in MongoDB is a user of the locked compose file's.
+  diff <(jq -r 'to_entries[] | select(.value.mongodb) | .key' charts/backends/files/grants.json | sort) \
+    <(sed -n 's|.*source: mongodb-[a-z]*, target: /passwords/\([a-z]*\)}|\1|p' docker-compose.prod.yml | sort) || {
+    echo "docker-compose.prod.yml mounts other passwords into mongodb (/passwords/…) than grants.json has users" >&2
+    return 1
+  }
 }
 # What the chart gives to Prometheus and Grafana, against the files that say what is expected of it.
 alerts() { hack/alerts.sh; }

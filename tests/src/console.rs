@@ -63,7 +63,6 @@ impl Console {
                     "withhold"
                 },
             ])
-            .args(["--accounts-database", &world.config.data.accounts_database])
             .stdin(Stdio::null());
         let process = command.spawn().context("the console cannot be started")?;
         let http = reqwest::Client::builder().timeout(DEADLINE).build()?;
@@ -114,6 +113,11 @@ impl Console {
             *self.cookie.lock().await = Some(pair.to_owned());
         }
         Answer::of(sent).await
+    }
+
+    /// Goes on as whoever has this session.
+    pub async fn take_over(&self, session: &str) {
+        *self.cookie.lock().await = Some(format!("quicksale-console={session}"));
     }
 
     /// Reads a path.

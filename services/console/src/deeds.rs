@@ -81,7 +81,7 @@ pub enum Stands {
     /// It was not.
     Refused,
     /// It may have been done.
-    Failed,
+    Unknown,
 }
 
 /// A deed.
@@ -111,15 +111,15 @@ pub struct Deed {
 
 /// What is about to be done.
 #[derive(Debug, Clone)]
-pub struct Intent<'a> {
+pub struct Intent {
     /// To which sale.
-    pub sale: &'a SaleId,
+    pub sale: SaleId,
     /// By whom.
-    pub who: &'a Administrator,
+    pub who: Administrator,
     /// From where.
     pub from: IpAddr,
     /// In which request.
-    pub request_id: Option<&'a str>,
+    pub request_id: Option<String>,
     /// What.
     pub what: What,
     /// To what, for people.
@@ -153,7 +153,7 @@ impl Deeds {
     /// Those of the work, or of the database where it cannot be written down: then nothing is done.
     pub async fn carry_out<T>(
         &self,
-        intent: Intent<'_>,
+        intent: Intent,
         now: Timestamp,
         work: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
@@ -180,19 +180,19 @@ impl Deeds {
             Ok(_) => Stands::Done,
             // Whoever says 4xx has done nothing.
             Err(problem) if problem.status < 500 => Stands::Refused,
-            Err(_) => Stands::Failed,
+            Err(_) => Stands::Unknown,
         };
         audit::record(Event {
             action: intent.what.action(),
             outcome: match outcome {
                 Stands::Done => Outcome::Done,
                 Stands::Refused => Outcome::Refused,
-                Stands::Failed | Stands::Begun => Outcome::Failed,
+                Stands::Unknown | Stands::Begun => Outcome::Failed,
             },
             who: intent.who.id.as_str(),
             whose: &deed.sale,
             from: Some(intent.from),
-            request_id: intent.request_id,
+            request_id: intent.request_id.as_deref(),
         });
         if let Err(error) = self.note(&deed.id, outcome).await {
             tracing::warn!(%error, deed = deed.id, "how a deed ended could not be written down");

@@ -14,12 +14,14 @@ use sale::{
     ledger::{Cause, Place as Where},
 };
 use serde::Serialize;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Orders of an entry that are shown.
 const LINES: usize = 50;
-/// Entries of a product that are looked through for those of one order.
-const LOOKED_THROUGH: i64 = 2_000;
+/// Entries of one order and product: it is held, and then sold or released.
+const MOST: i64 = 20;
+/// How long the database may look for those of one order.
+const LOOKS_FOR: Duration = Duration::from_secs(3);
 
 /// An entry as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,27 +100,32 @@ pub async fn page(
     Ok(Page::cut(found, limit, |entry| entry.id.clone()).map(|entry| view(entry, None)))
 }
 
-/// The entries that moved units of one order, as far as they are found among those that its products had from then on. There is no index by
-/// order: an entry has thousands of them.
-pub(crate) async fn of_order(place: &Place, order: &Order) -> Result<Vec<EntryView>, MongoError> {
+/// The entries that moved units of one order. There is no index by order, so the entries of its products are looked through from its
+/// acceptance on, within bounds.
+///
+/// # Errors
+/// 503, or where it takes too long.
+pub(crate) async fn of_order(place: &Arc<Place>, order: &Order) -> Result<Vec<EntryView>, MongoError> {
     let entries = place.database.collection::<Entry>(inventory::ledger::COLLECTION);
-    let products: BTreeSet<&ProductId> = order.items.iter().map(|item| &item.product_id).collect();
-    let mut found = Vec::new();
-    for product in products {
-        let of_product = doc! {
-            "_id": {"$gt": id_of(product, 0), "$lt": id_of(product, i64::MAX)},
-            "at": {"$gte": order.created_at},
-        };
-        let of_product = entries
-            .find(of_product)
-            .sort(doc! {"_id": 1})
-            .limit(LOOKED_THROUGH);
-        let mut all = of_product.await?;
-        while let Some(entry) = all.try_next().await? {
-            if entry.lines.iter().any(|line| line.order == order.id) {
-                found.push(view(entry, Some(order)));
-            }
+    let order = order.clone();
+    mongo::detached(async move {
+        let products: BTreeSet<&ProductId> = order.items.iter().map(|item| &item.product_id).collect();
+        let mut found = Vec::new();
+        for product in products {
+            let with_order = doc! {
+                "_id": {"$gt": id_of(product, 0), "$lt": id_of(product, i64::MAX)},
+                "at": {"$gte": order.created_at},
+                "lines.order": order.id.as_str(),
+            };
+            let with_order = entries
+                .find(with_order)
+                .sort(doc! {"_id": 1})
+                .limit(MOST)
+                .max_time(LOOKS_FOR);
+            let all: Vec<Entry> = with_order.await?.try_collect().await?;
+            found.extend(all.into_iter().map(|entry| view(entry, Some(&order))));
         }
-    }
-    Ok(found)
+        Ok(found)
+    })
+    .await
 }

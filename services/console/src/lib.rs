@@ -44,6 +44,7 @@ use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
 };
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use watch::Watched;
 
@@ -95,9 +96,12 @@ pub struct Console {
     pub(crate) cookies: CookieScope,
     pub(crate) trusted: Arc<Vec<Network>>,
     pub(crate) clock: Clock,
-    /// Sales whose books are being audited here.
+    /// Sales whose books are being audited here, or are to be.
     pub(crate) auditing: Arc<Mutex<HashSet<SaleId>>>,
-    pub(crate) audits: TaskTracker,
+    /// For one of them at a time.
+    pub(crate) one_audit: Arc<Semaphore>,
+    /// Deeds and audits that go on though nobody waits for them.
+    pub(crate) under_way: TaskTracker,
 }
 
 /// The routes of the console and the tasks that must run beside them.
@@ -128,7 +132,8 @@ pub fn build(deps: Dependencies) -> Result<Service, reqwest::Error> {
         trusted: Arc::new(deps.trusted),
         clock: deps.clock.clone(),
         auditing: Arc::default(),
-        audits: TaskTracker::new(),
+        one_audit: Arc::new(Semaphore::new(1)),
+        under_way: TaskTracker::new(),
     };
     let watching = watch::run(
         deps.sales,
@@ -142,17 +147,17 @@ pub fn build(deps: Dependencies) -> Result<Service, reqwest::Error> {
         deps.health.gate("deeds"),
         deps.stop.clone(),
     );
-    let audits = console.audits.clone();
+    let under_way = console.under_way.clone();
     let stop = deps.stop.clone();
     let finish = async move {
         stop.cancelled().await;
-        audits.close();
-        audits.wait().await;
+        under_way.close();
+        under_way.wait().await;
     };
     let mut tasks = vec![
         ("console watch", watching.boxed()),
         ("console deeds", prepare.boxed()),
-        ("console audits", finish.boxed()),
+        ("console deeds under way", finish.boxed()),
     ];
     if !matches!(deps.admin, auth::AdminSource::None) {
         let seeder = Seeder {

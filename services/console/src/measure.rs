@@ -1,10 +1,15 @@
 //! What the metrics of a sale's processes come to: rates, percentiles and levels, one number for the sale each.
 
-use crate::scrape::{Sample, Target};
-use std::collections::{BTreeMap, HashMap};
+use crate::scrape::{Sample, Target, Wanted};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
 
-/// The most lanes and products that have a line of their own.
-const MOST_LINES: usize = 64;
+/// The most lanes, and the most products, that have a line of their own: those with the most lag, and units.
+const MOST_OF_A_KIND: usize = 64;
+/// How long a process that does not answer is remembered.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// What a line in a chart is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,32 +90,47 @@ const LAG: &str = "quicksale_lane_lag";
 const UNITS: &str = "quicksale_units";
 const CIRCUIT: &str = "quicksale_gateway_circuit_open";
 
-/// Whether a series is looked at here.
-pub fn is_wanted(name: &str) -> bool {
-    [
-        HTTP_BUCKET,
-        HTTP_COUNT,
-        LOOP_BUCKET,
-        ACCEPTED,
-        ENDED,
-        REFUSED,
-        PENDING,
-        SOCKETS,
-        OUTBOX,
-        OLDEST,
-        RELAYING,
-        LAG,
-        UNITS,
-        CIRCUIT,
-    ]
-    .contains(&name)
+/// The series that are looked at here.
+pub const WANTED: Wanted = Wanted {
+    name: |name| {
+        [
+            HTTP_BUCKET,
+            HTTP_COUNT,
+            LOOP_BUCKET,
+            ACCEPTED,
+            ENDED,
+            REFUSED,
+            PENDING,
+            SOCKETS,
+            OUTBOX,
+            OLDEST,
+            RELAYING,
+            LAG,
+            UNITS,
+            CIRCUIT,
+        ]
+        .contains(&name)
+    },
+    // Every service counts its requests, and those of the gateway are what buyers see.
+    sample: |sample| match sample.name.as_str() {
+        HTTP_COUNT => sample.label("service") == "gateway",
+        HTTP_BUCKET => is_of_orders(sample),
+        _ => true,
+    },
+};
+
+/// Whether a series is about the answers to orders at the gateway.
+fn is_of_orders(sample: &Sample) -> bool {
+    sample.label("service") == "gateway"
+        && sample.label("method") == "POST"
+        && sample.label("route") == "/api/orders"
 }
 
 /// Follows the metrics of a sale's processes from scrape to scrape.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// Where the counters stood, by process.
-    counters: HashMap<Target, HashMap<Count, f64>>,
+    /// Where the counters of each process stood when it answered last.
+    counters: HashMap<Target, (Instant, HashMap<Count, f64>)>,
 }
 
 /// What counters are added up for.
@@ -134,13 +154,17 @@ pub struct Measured {
 }
 
 impl Meter {
-    /// What these scrapes come to, so many seconds after the ones before. Of a process that was not there then only levels are known.
-    pub fn measure(&mut self, scrapes: &[(Target, Vec<Sample>)], seconds: f64) -> Measured {
+    /// What these scrapes come to. Of a process that has not answered for a minute, and of a new one, only levels are known; one that has
+    /// missed a look is counted over the time since it answered last.
+    pub fn measure(&mut self, scrapes: &[(Target, Vec<Sample>)], now: Instant) -> Measured {
+        self.counters
+            .retain(|_, (at, _)| now.duration_since(*at) < FORGOTTEN);
         let mut grown: HashMap<Count, f64> = HashMap::new();
-        let mut now = HashMap::new();
+        let mut rates: HashMap<String, f64> = HashMap::new();
         for (target, samples) in scrapes {
             let counters = counters(samples);
-            if let Some(before) = self.counters.get(target) {
+            if let Some((at, before)) = self.counters.get(target) {
+                let seconds = now.duration_since(*at).as_secs_f64().max(0.001);
                 for (count, value) in &counters {
                     // One that has begun anew counts from zero.
                     let from = before
@@ -148,27 +172,24 @@ impl Meter {
                         .copied()
                         .filter(|from| from <= value)
                         .unwrap_or(0.0);
-                    *grown.entry(count.clone()).or_default() += value - from;
+                    let by = value - from;
+                    match count {
+                        Count::Rate(name) => *rates.entry(name.clone()).or_default() += by / seconds,
+                        bucket => *grown.entry(bucket.clone()).or_default() += by,
+                    }
                 }
             }
-            now.insert(target.clone(), counters);
+            self.counters.insert(target.clone(), (now, counters));
         }
-        self.counters = now;
         let mut numbers = levels(scrapes);
-        let mut orders = BTreeMap::new();
-        let mut delays = BTreeMap::new();
+        numbers.extend(rates.into_iter().map(|(name, rate)| (Line::Sale(name), rate)));
+        let (mut orders, mut delays) = (BTreeMap::new(), BTreeMap::new());
         for (count, by) in grown {
             match count {
-                Count::Rate(name) => {
-                    numbers.insert(Line::Sale(name), by / seconds);
-                }
-                Count::Order(bound) => {
-                    orders.insert(bound, by);
-                }
-                Count::Loop(bound) => {
-                    delays.insert(bound, by);
-                }
-            }
+                Count::Order(bound) => orders.insert(bound, by),
+                Count::Loop(bound) => delays.insert(bound, by),
+                Count::Rate(_) => None,
+            };
         }
         // A status that was never answered has no series.
         if numbers.contains_key(&Line::sale("requests")) {
@@ -215,13 +236,7 @@ fn counts(sample: &Sample) -> Vec<Count> {
             }
             rates
         }
-        HTTP_BUCKET
-            if sample.label("service") == "gateway"
-                && sample.label("method") == "POST"
-                && sample.label("route") == "/api/orders" =>
-        {
-            bound(sample).map(Count::Order).into_iter().collect()
-        }
+        HTTP_BUCKET if is_of_orders(sample) => bound(sample).map(Count::Order).into_iter().collect(),
         LOOP_BUCKET => bound(sample).map(Count::Loop).into_iter().collect(),
         _ => Vec::new(),
     }
@@ -317,9 +332,16 @@ fn levels(scrapes: &[(Target, Vec<Sample>)]) -> Numbers {
     if !lanes.is_empty() {
         numbers.insert(Line::sale("lag"), lanes.values().sum());
     }
-    numbers.extend(lanes.into_iter().take(MOST_LINES));
-    numbers.extend(left.into_iter().take(MOST_LINES));
+    numbers.extend(highest(lanes));
+    numbers.extend(highest(left));
     numbers
+}
+
+/// Those of the highest values.
+fn highest(numbers: Numbers) -> impl Iterator<Item = (Line, f64)> {
+    let mut numbers: Vec<_> = numbers.into_iter().collect();
+    numbers.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    numbers.into_iter().take(MOST_OF_A_KIND)
 }
 
 fn circuits(scrapes: &[(Target, Vec<Sample>)]) -> Vec<Circuit> {
@@ -347,6 +369,12 @@ mod tests {
         }
     }
 
+    /// So many seconds after some moment.
+    fn after(seconds: u64) -> Instant {
+        static BEGIN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+        *BEGIN + Duration::from_secs(seconds)
+    }
+
     fn sample(name: &str, labels: &[(&str, &str)], value: f64) -> Sample {
         let labels = labels
             .iter()
@@ -368,22 +396,30 @@ mod tests {
         let accepted = |value| vec![sample(ACCEPTED, &[], value)];
         let first = meter.measure(
             &[(target("a"), accepted(100.0)), (target("b"), accepted(50.0))],
-            5.0,
+            after(5),
         );
         assert_eq!(number(&first, "accepted"), None, "nobody knows since when");
         let second = meter.measure(
             &[(target("a"), accepted(110.0)), (target("b"), accepted(5.0))],
-            5.0,
+            after(10),
         );
         assert_eq!(
             number(&second, "accepted"),
             Some(3.0),
             "10 and, from zero, 5 in 5 s"
         );
+        // What a process has counted while it did not answer is spread over that time.
+        let alone = meter.measure(&[(target("b"), accepted(5.0))], after(15));
+        assert_eq!(number(&alone, "accepted"), Some(0.0));
+        let back = meter.measure(
+            &[(target("a"), accepted(130.0)), (target("b"), accepted(5.0))],
+            after(20),
+        );
+        assert_eq!(number(&back, "accepted"), Some(2.0), "20 in 10 s");
         // One that is new counts from the next look on, one that is gone no more.
         let third = meter.measure(
             &[(target("a"), accepted(110.0)), (target("c"), accepted(1_000.0))],
-            5.0,
+            after(15),
         );
         assert_eq!(number(&third, "accepted"), Some(0.0));
     }
@@ -393,15 +429,15 @@ mod tests {
         let mut meter = Meter::default();
         let requests =
             |status, value| sample(HTTP_COUNT, &[("service", "gateway"), ("status", status)], value);
-        meter.measure(&[(target("a"), vec![requests("200", 1.0)])], 5.0);
-        let good = meter.measure(&[(target("a"), vec![requests("200", 6.0)])], 5.0);
+        meter.measure(&[(target("a"), vec![requests("200", 1.0)])], after(5));
+        let good = meter.measure(&[(target("a"), vec![requests("200", 6.0)])], after(10));
         assert_eq!(
             (number(&good, "requests"), number(&good, "errors")),
             (Some(1.0), Some(0.0))
         );
         let bad = meter.measure(
             &[(target("a"), vec![requests("200", 6.0), requests("503", 5.0)])],
-            5.0,
+            after(15),
         );
         assert_eq!(number(&bad, "errors"), Some(1.0));
     }
@@ -424,11 +460,11 @@ mod tests {
                 sample(HTTP_BUCKET, &labels("+Inf"), fast + slow),
             ]
         };
-        meter.measure(&[(target("a"), page(1_000.0, 0.0))], 5.0);
-        let measured = meter.measure(&[(target("a"), page(1_000.0, 100.0))], 5.0);
+        meter.measure(&[(target("a"), page(1_000.0, 0.0))], after(5));
+        let measured = meter.measure(&[(target("a"), page(1_000.0, 100.0))], after(10));
         let p50 = number(&measured, "orderP50").unwrap();
         assert!((p50 - 0.055).abs() < 1e-9, "{p50}: half-way from 10 to 100 ms");
-        let idle = meter.measure(&[(target("a"), page(1_000.0, 100.0))], 5.0);
+        let idle = meter.measure(&[(target("a"), page(1_000.0, 100.0))], after(15));
         assert_eq!(
             number(&idle, "orderP99"),
             None,
@@ -451,7 +487,7 @@ mod tests {
         };
         let old = vec![sample(RELAYING, &[], 0.0), sample(OUTBOX, &[], 900.0), lag(70.0)];
         let new = vec![sample(RELAYING, &[], 1.0), sample(OUTBOX, &[], 2.0), lag(7.0)];
-        let measured = Meter::default().measure(&[(target("old"), old), (target("new"), new)], 5.0);
+        let measured = Meter::default().measure(&[(target("old"), old), (target("new"), new)], after(5));
         assert_eq!(number(&measured, "outboxEntries"), Some(2.0));
         assert_eq!(number(&measured, "lag"), Some(7.0));
         let lane = Line::Lane {
@@ -473,7 +509,7 @@ mod tests {
             circuit(0.0),
         ];
         let measured =
-            Meter::default().measure(&[(target("a"), one), (target("b"), vec![circuit(1.0)])], 5.0);
+            Meter::default().measure(&[(target("a"), one), (target("b"), vec![circuit(1.0)])], after(5));
         assert_eq!(number(&measured, "available"), Some(7.0));
         assert_eq!(number(&measured, "sold"), Some(1.0));
         assert_eq!(

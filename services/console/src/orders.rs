@@ -1,6 +1,9 @@
 //! Orders of a sale, for people who look for some.
 
-use crate::{place::Place, problems::busy};
+use crate::{
+    place::Place,
+    problems::{busy, gave_up},
+};
 use auth::account::Email;
 use events::topics::{Topic, partition_of};
 use futures::TryStreamExt;
@@ -28,10 +31,10 @@ use std::{sync::Arc, time::Duration};
 
 /// How long the database may look through orders for which there is no index.
 const LOOKS_FOR: Duration = Duration::from_secs(4);
+/// How long for each of the two kinds of orders that have not ended, which have indexes.
+const LOOKS_FOR_PENDING: Duration = Duration::from_secs(2);
 /// How far back one may page through all orders: there is no index by time, so each page begins at the newest again.
 const FURTHEST: u64 = 10_000;
-/// MaxTimeMSExpired.
-const TOOK_TOO_LONG: i32 = 50;
 /// Notifications of one order.
 const MOST_NOTIFICATIONS: i64 = 50;
 /// How much earlier than its acceptance the messages of an order are looked for: clocks differ.
@@ -67,6 +70,8 @@ pub struct Whole {
     reservation: Option<ReservationView>,
     notifications: Vec<NotificationView>,
     ledger: Vec<crate::ledger::EntryView>,
+    /// Why entries of the ledger are missing: they were not found in time.
+    ledger_problem: Option<String>,
     places: Vec<MessagePlace>,
 }
 
@@ -201,7 +206,7 @@ async fn pending(place: &Arc<Place>, limit: u32) -> Result<Page<Order>, Problem>
                 .find(waits)
                 .sort(by)
                 .limit(i64::from(limit))
-                .max_time(LOOKS_FOR);
+                .max_time(LOOKS_FOR_PENDING);
             found.extend(some.await?.try_collect::<Vec<_>>().await?);
         }
         Ok::<_, MongoError>(found)
@@ -251,14 +256,10 @@ async fn newest(
 
 /// The database gave up, or no answer.
 fn unlooked(error: &MongoError) -> Problem {
-    use mongodb::error::ErrorKind;
-    let gave_up = matches!(error, MongoError::Deadline(_))
-        || matches!(error, MongoError::Driver(error)
-            if matches!(error.kind.as_ref(), ErrorKind::Command(command) if command.code == TOOK_TOO_LONG));
-    if gave_up {
+    if gave_up(error) {
         return Problem::new(
             Code::InvalidRequest,
-            "There are too many orders to look through for this. Look for an id, a user, or a user and a key.",
+            "There are too many to look through for this. Look for an id, a user, or a user and a key.",
         );
     }
     busy(error)
@@ -274,7 +275,13 @@ pub async fn whole(place: &Arc<Place>, id: OrderId) -> Result<Whole, Problem> {
         .ok_or_else(|| Problem::not_found("order"))?;
     let (looking, about) = (Arc::clone(place), order.clone());
     let beside = mongo::detached(async move { Beside::read(&looking, &about).await });
-    let beside = beside.await.map_err(|error| busy(&error))?;
+    let (beside, ledger) = tokio::join!(beside, crate::ledger::of_order(place, &order));
+    let beside = beside.map_err(|error| busy(&error))?;
+    // The rest is worth showing all the same.
+    let (ledger, ledger_problem) = match ledger {
+        Ok(ledger) => (ledger, None),
+        Err(error) => (Vec::new(), Some(unlooked(&error).detail)),
+    };
     let time = |at: mongodb::bson::DateTime| at.try_to_rfc3339_string().unwrap_or_default();
     let reservation = beside.reservation.map(|reservation| ReservationView {
         status: reservation.state.as_str(),
@@ -301,7 +308,8 @@ pub async fn whole(place: &Arc<Place>, id: OrderId) -> Result<Whole, Problem> {
         }),
         reservation,
         notifications: beside.notifications.into_iter().map(notification).collect(),
-        ledger: beside.ledger,
+        ledger,
+        ledger_problem,
         order: order.view(place.config.currency),
     })
 }
@@ -311,7 +319,6 @@ struct Beside {
     user: Option<auth::store::User>,
     reservation: Option<Reservation>,
     notifications: Vec<Notification>,
-    ledger: Vec<crate::ledger::EntryView>,
 }
 
 impl Beside {
@@ -328,7 +335,6 @@ impl Beside {
         let reservation = reservations.find_one(doc! {"_id": order.id.as_str()}).await?;
         Ok(Self {
             user: users.user(&order.user_id).await?,
-            ledger: crate::ledger::of_order(place, order).await?,
             reservation,
             notifications: told.await?.try_collect().await?,
         })

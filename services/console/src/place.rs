@@ -4,7 +4,7 @@ use mongodb::{Client, Database};
 use platform::{
     backends::{
         self, EnvironmentError, Lookup,
-        kafka::{KafkaCredentials, KafkaError},
+        kafka::{CALL_DEADLINE, KafkaCredentials, KafkaError},
         mongo::{self, MongoError, MongoUri, Transactions},
     },
     config::Config,
@@ -20,18 +20,29 @@ use tokio_util::sync::CancellationToken;
 /// How long a connection to Kafka is used: it may lead to a broker that is gone.
 const KAFKA_LASTS: Duration = Duration::from_secs(60);
 
+/// How long after a try that failed nobody tries again: those who wait would each wait for it in turn.
+const KAFKA_RESTS: Duration = Duration::from_secs(2);
+
+/// The connection to Kafka.
+#[derive(Default)]
+enum Connected {
+    #[default]
+    NotYet,
+    Since(Instant, Arc<KafkaClient>),
+    FailedAt(Instant),
+}
+
 /// The database and the topics of a sale.
 pub struct Place {
     /// The sale's configuration.
     pub config: Config,
     /// Its database.
     pub database: Database,
-    /// Transactions on it.
+    /// Transactions on it; see [`Self::change`].
     pub transactions: Transactions,
     /// Where Kafka is.
     pub kafka: KafkaCredentials,
-    connected: Mutex<Option<(Instant, Arc<KafkaClient>)>>,
-    stop: CancellationToken,
+    connected: Mutex<Connected>,
     client: Client,
     /// The client looks into it for as long as it lives.
     _uri: MongoUri,
@@ -53,15 +64,9 @@ impl Place {
             database,
             kafka,
             connected: Mutex::default(),
-            stop: CancellationToken::new(),
             client,
             _uri: uri,
         })
-    }
-
-    /// Begins what must run beside transactions, until the place is dropped.
-    pub fn keep(&self) {
-        tokio::spawn(self.transactions.clone().keep(self.stop.clone()));
     }
 
     /// The accounts that the sale's buyers have.
@@ -69,31 +74,50 @@ impl Place {
         self.client.database(&self.config.data.accounts_database)
     }
 
-    /// A connection to Kafka, which looks into one share.
+    /// Does something that takes transactions. Only for so long are they noted in the sale's database: whoever but looks leaves no trace
+    /// there, and brings no database back that was wiped.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn change<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let stop = CancellationToken::new();
+        let noted = tokio::spawn(self.transactions.clone().keep(stop.clone()));
+        let done = work.await;
+        stop.cancel();
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "the transactions of this process were not noted");
+        }
+        done
+    }
+
+    /// A connection to Kafka, which looks into one share. Where none was made a moment ago, none is tried again at once.
     ///
     /// # Errors
     /// [`KafkaError`].
     pub async fn kafka(&self) -> Result<Arc<KafkaClient>, KafkaError> {
         let mut connected = self.connected.lock().await;
-        if let Some((at, client)) = &*connected
-            && at.elapsed() < KAFKA_LASTS
-        {
-            return Ok(Arc::clone(client));
+        match &*connected {
+            Connected::Since(at, client) if at.elapsed() < KAFKA_LASTS => return Ok(Arc::clone(client)),
+            Connected::FailedAt(at) if at.elapsed() < KAFKA_RESTS => {
+                return Err(KafkaError::Deadline(CALL_DEADLINE));
+            }
+            _ => {}
         }
-        let client = self.kafka.connect().await?;
-        *connected = Some((Instant::now(), Arc::clone(&client)));
-        Ok(client)
+        match self.kafka.connect().await {
+            Ok(client) => {
+                *connected = Connected::Since(Instant::now(), Arc::clone(&client));
+                Ok(client)
+            }
+            Err(error) => {
+                *connected = Connected::FailedAt(Instant::now());
+                Err(error)
+            }
+        }
     }
 
     /// Forgets the connection to Kafka: something went wrong with it.
     pub async fn disconnect(&self) {
-        *self.connected.lock().await = None;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.stop.cancel();
+        *self.connected.lock().await = Connected::NotYet;
     }
 }
 

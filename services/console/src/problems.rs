@@ -1,10 +1,19 @@
 //! What people are told where a backend gives no answer.
 
-use events::lag::LagError;
 use platform::{
     backends::{kafka::KafkaError, mongo::MongoError},
     http::problem::{Code, Problem},
 };
+
+/// MaxTimeMSExpired.
+const TOOK_TOO_LONG: i32 = 50;
+
+/// Whether the database has given up in the time that it was given, though it is well.
+pub fn gave_up(error: &MongoError) -> bool {
+    use mongodb::error::ErrorKind;
+    matches!(error, MongoError::Driver(error)
+        if matches!(error.kind.as_ref(), ErrorKind::Command(command) if command.code == TOOK_TOO_LONG))
+}
 
 /// The database gave no answer.
 pub fn busy(error: &MongoError) -> Problem {
@@ -27,13 +36,4 @@ pub fn no_kafka(error: &KafkaError) -> Problem {
         "The sale's Kafka gives no answer, or refuses; the console's log says why.",
     )
     .retry_after(2)
-}
-
-/// One of them gave none.
-pub fn no_lag(error: &LagError) -> Problem {
-    match error {
-        LagError::Kafka(error) => no_kafka(error),
-        LagError::Mongo(error) => busy(error),
-        LagError::Deadline(_) => Problem::busy(),
-    }
 }

@@ -7,7 +7,7 @@ use platform::{
     http::problem::Problem,
 };
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A product on a page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,6 +29,9 @@ pub struct ProductView {
     /// Its account.
     #[serde(flatten)]
     pub units: Units,
+    /// The stock as the FlashSale declares it, which is what a switch changes. Where units came or went by other ways it is another
+    /// number; without an operator it is the stock.
+    pub declared_stock: i64,
     /// Units that one customer may hold and buy.
     pub limit_per_customer: Option<u32>,
 }
@@ -58,15 +61,21 @@ pub fn units(product: &Product) -> Units {
 ///
 /// # Errors
 /// 503.
-pub async fn views(place: &Arc<Place>) -> Result<Vec<ProductView>, Problem> {
+pub async fn views(
+    place: &Arc<Place>,
+    declared: &BTreeMap<String, i64>,
+) -> Result<Vec<ProductView>, Problem> {
     let looking = Arc::clone(place);
     let products = mongo::detached(async move { all(&looking).await });
     let products = products.await.map_err(|error| busy(&error))?;
-    Ok(products.iter().map(|product| view(product, place)).collect())
+    Ok(products
+        .iter()
+        .map(|product| view(product, place, declared))
+        .collect())
 }
 
 /// As a page shows it.
-pub fn view(product: &Product, place: &Place) -> ProductView {
+pub fn view(product: &Product, place: &Place, declared: &BTreeMap<String, i64>) -> ProductView {
     let currency = place.config.currency;
     let decimal = |money: sale::Money| money.decimal(currency);
     ProductView {
@@ -77,6 +86,10 @@ pub fn view(product: &Product, place: &Place) -> ProductView {
         original_price: product.original_price.map(decimal),
         image_url: product.image_url.as_ref().map(|url| url.as_str().to_owned()),
         units: units(product),
+        declared_stock: declared
+            .get(product.sku.as_str())
+            .copied()
+            .unwrap_or(product.stock),
         limit_per_customer: product.limit_per_customer,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{place::Place, problems::no_kafka};
 use events::topics::Topic;
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use platform::{
     backends::kafka::{self, CALL_DEADLINE, KafkaError, within},
@@ -9,12 +10,16 @@ use platform::{
 };
 use rskafka::{
     chrono::DateTime,
-    client::partition::{OffsetAt, PartitionClient},
+    client::{
+        Client,
+        partition::{OffsetAt, PartitionClient},
+    },
     record::Record,
 };
 use serde::Serialize;
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +31,10 @@ const WAIT: i32 = 100;
 const LOOKS_FOR: Duration = Duration::from_secs(3);
 /// The most records that are looked at for those of a key.
 const MOST_LOOKED_AT: usize = 50_000;
+/// How long a look at all partitions may take, and a read of one.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Partitions that are asked at the same time.
+const CONCURRENCY: usize = 8;
 /// The most of a value that is shown, in bytes.
 const SHOWN: usize = 64 * 1024;
 
@@ -57,7 +66,7 @@ struct PartitionView {
 
 /// Where one begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum Start {
     /// So many before the end.
     Last(i64),
     /// At an offset, or the first one behind it that is there.
@@ -117,39 +126,54 @@ pub fn known(name: &str) -> Option<&'static str> {
 /// # Errors
 /// 503 where Kafka does not answer. A partition that does not says so in its place.
 pub async fn topics(place: &Place) -> Result<Vec<TopicView>, Problem> {
-    let client = place.kafka().await.map_err(|error| no_kafka(&error))?;
-    let there = match kafka::topics(&client).await {
-        Ok(there) => there,
-        Err(error) => {
-            place.disconnect().await;
-            return Err(no_kafka(&error));
+    connected(place, async |client| {
+        let there = kafka::topics(&client).await?;
+        let mut topics = Vec::new();
+        for topic in Topic::ALL {
+            for (name, kind) in [
+                (topic.plain_name(), Kind::Work),
+                (topic.dead_letter_name(), Kind::DeadLetters),
+            ] {
+                let full = format!("{}{name}", place.config.kafka.topic_prefix);
+                let partitions = there.get(&full).cloned().unwrap_or_default();
+                let look = |partition| look_at(Arc::clone(&client), full.clone(), partition);
+                let looks: Vec<_> = partitions.into_iter().map(look).collect();
+                topics.push(TopicView {
+                    topic: name,
+                    kind,
+                    partitions: stream::iter(looks).buffered(CONCURRENCY).collect().await,
+                });
+            }
         }
+        Ok(topics)
+    })
+    .await
+    .map_err(|error| no_kafka(&error))
+}
+
+async fn look_at(client: Arc<Client>, topic: String, partition: i32) -> PartitionView {
+    let ends = async {
+        let log = kafka::partition(&client, &topic, partition).await?;
+        ends(&log).await
     };
-    let mut topics = Vec::new();
-    for topic in Topic::ALL {
-        for (name, kind) in [
-            (topic.plain_name(), Kind::Work),
-            (topic.dead_letter_name(), Kind::DeadLetters),
-        ] {
-            let full = format!("{}{name}", place.config.kafka.topic_prefix);
-            let looks = there.get(&full).into_iter().flatten().map(|partition| {
-                let (client, full) = (&client, &full);
-                async move {
-                    let ends = async {
-                        let log = kafka::partition(client, full, *partition).await?;
-                        ends(&log).await
-                    };
-                    partition_view(*partition, ends.await)
-                }
-            });
-            topics.push(TopicView {
-                topic: name,
-                kind,
-                partitions: futures::future::join_all(looks).await,
-            });
-        }
+    partition_view(partition, ends.await)
+}
+
+/// Does something with the connection to Kafka, within bounds. Where that fails, the next one begins with a new connection.
+async fn connected<T>(
+    place: &Place,
+    work: impl AsyncFnOnce(Arc<Client>) -> Result<T, KafkaError>,
+) -> Result<T, KafkaError> {
+    let working = async {
+        let client = place.kafka().await?;
+        work(client).await
+    };
+    let done = tokio::time::timeout(PATIENCE, working).await;
+    let done = done.unwrap_or(Err(KafkaError::Deadline(PATIENCE)));
+    if done.is_err() {
+        place.disconnect().await;
     }
-    Ok(topics)
+    done
 }
 
 fn partition_view(partition: i32, ends: Result<(i64, i64), KafkaError>) -> PartitionView {
@@ -176,24 +200,30 @@ fn partition_view(partition: i32, ends: Result<(i64, i64), KafkaError>) -> Parti
 /// # Errors
 /// [`KafkaError`]: what is not known is not zero.
 pub async fn ends_of(place: &Place, topics: &[Topic]) -> Result<HashMap<(Topic, i32), i64>, KafkaError> {
-    let looking = async {
-        let client = place.kafka().await?;
+    connected(place, async |client| {
         let there = kafka::topics(&client).await?;
-        let mut ends = HashMap::new();
+        let mut looks = Vec::new();
         for topic in topics {
             let full = format!("{}{}", place.config.kafka.topic_prefix, topic.plain_name());
-            for partition in there.get(&full).into_iter().flatten() {
-                let log = kafka::partition(&client, &full, *partition).await?;
-                ends.insert((*topic, *partition), kafka::log_end(&log).await?);
+            for partition in there.get(&full).cloned().unwrap_or_default() {
+                looks.push(end_of(Arc::clone(&client), full.clone(), (*topic, partition)));
             }
         }
-        Ok(ends)
-    };
-    let ends = looking.await;
-    if ends.is_err() {
-        place.disconnect().await;
-    }
-    ends
+        stream::iter(looks)
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await
+    })
+    .await
+}
+
+async fn end_of(
+    client: Arc<Client>,
+    full: String,
+    (topic, partition): (Topic, i32),
+) -> Result<((Topic, i32), i64), KafkaError> {
+    let log = kafka::partition(&client, &full, partition).await?;
+    Ok(((topic, partition), kafka::log_end(&log).await?))
 }
 
 async fn ends(log: &PartitionClient) -> Result<(i64, i64), KafkaError> {
@@ -209,44 +239,36 @@ pub async fn read(
     place: &Place,
     topic: &str,
     partition: i32,
-    from: From,
+    from: Start,
     key: Option<&str>,
     limit: usize,
 ) -> Result<Records, Problem> {
     let full = format!("{}{topic}", place.config.kafka.topic_prefix);
-    let client = place.kafka().await.map_err(|error| no_kafka(&error))?;
-    let there = kafka::topics(&client).await;
-    let there = match there {
-        Ok(there) => there,
-        Err(error) => {
-            place.disconnect().await;
-            return Err(no_kafka(&error));
+    let found = connected(place, async |client| {
+        let there = kafka::topics(&client).await?;
+        if !there
+            .get(&full)
+            .is_some_and(|partitions| partitions.contains(&partition))
+        {
+            return Ok(None);
         }
-    };
-    if !there
-        .get(&full)
-        .is_some_and(|partitions| partitions.contains(&partition))
-    {
-        return Err(Problem::not_found("partition"));
-    }
-    let reading = async {
         let log = kafka::partition(&client, &full, partition).await?;
         let (earliest, end) = ends(&log).await?;
+        // A topic that is made anew in between ends before it began.
+        let end = end.max(earliest);
         let start = start(&log, from, earliest, end).await?;
-        collect(&log, start.clamp(earliest, end), key, limit, (earliest, end)).await
-    };
-    let read = reading.await;
-    if read.is_err() {
-        place.disconnect().await;
-    }
-    read.map_err(|error| no_kafka(&error))
+        let found = collect(&log, start.clamp(earliest, end), key, limit, (earliest, end)).await?;
+        Ok(Some(found))
+    });
+    let found = found.await.map_err(|error| no_kafka(&error))?;
+    found.ok_or_else(|| Problem::not_found("partition"))
 }
 
-async fn start(log: &PartitionClient, from: From, earliest: i64, end: i64) -> Result<i64, KafkaError> {
+async fn start(log: &PartitionClient, from: Start, earliest: i64, end: i64) -> Result<i64, KafkaError> {
     match from {
-        From::Last(records) => Ok((end - records).max(earliest)),
-        From::Offset(offset) => Ok(offset),
-        From::Time(time) => {
+        Start::Last(records) => Ok((end - records).max(earliest)),
+        Start::Offset(offset) => Ok(offset),
+        Start::Time(time) => {
             let Some(time) = DateTime::from_timestamp_millis(time.as_millisecond()) else {
                 return Ok(earliest);
             };

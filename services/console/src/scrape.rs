@@ -7,6 +7,8 @@ use url::Url;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The most that is read of one, in bytes.
 const MOST: usize = 4 * 1024 * 1024;
+/// The most samples that are kept of one: some hundred are wanted.
+const MOST_SAMPLES: usize = 5_000;
 
 /// Where the metrics of a process are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,6 +39,15 @@ impl Sample {
     }
 }
 
+/// Which series are kept: by their names, which is quick, and then by their labels.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Whether series of a name are looked at.
+    pub name: fn(&str) -> bool,
+    /// Whether one of them is kept.
+    pub sample: fn(&Sample) -> bool,
+}
+
 /// Why there are none.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
@@ -58,7 +69,8 @@ impl Scraper {
     /// # Errors
     /// When there can be no HTTP client.
     pub fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder().timeout(PATIENCE);
+        // A proxy that leads out knows no pods.
+        let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy();
         Ok(Self(client.redirect(reqwest::redirect::Policy::none()).build()?))
     }
 
@@ -66,11 +78,7 @@ impl Scraper {
     ///
     /// # Errors
     /// [`ScrapeError`].
-    pub async fn scrape(
-        &self,
-        target: &Target,
-        wanted: fn(&str) -> bool,
-    ) -> Result<Vec<Sample>, ScrapeError> {
+    pub async fn scrape(&self, target: &Target, wanted: Wanted) -> Result<Vec<Sample>, ScrapeError> {
         let mut answer = self.0.get(target.url.clone()).send().await?.error_for_status()?;
         let mut text = Vec::new();
         while let Some(part) = answer.chunk().await? {
@@ -80,15 +88,16 @@ impl Scraper {
             }
         }
         let text = String::from_utf8_lossy(&text);
-        Ok(text.lines().filter_map(|line| sample(line, wanted)).collect())
+        let samples = text.lines().filter_map(|line| sample(line, wanted));
+        Ok(samples.take(MOST_SAMPLES).collect())
     }
 }
 
 /// Reads a line; `None` for a comment, what is not wanted, and what is no sample.
-fn sample(line: &str, wanted: fn(&str) -> bool) -> Option<Sample> {
+fn sample(line: &str, wanted: Wanted) -> Option<Sample> {
     let end = line.find(['{', ' '])?;
     let (name, rest) = line.split_at(end);
-    if name.starts_with('#') || !wanted(name) {
+    if name.starts_with('#') || !(wanted.name)(name) {
         return None;
     }
     let (labels, rest) = match rest.strip_prefix('{') {
@@ -96,11 +105,12 @@ fn sample(line: &str, wanted: fn(&str) -> bool) -> Option<Sample> {
         None => (HashMap::new(), rest),
     };
     let value = rest.split_ascii_whitespace().next()?.parse().ok()?;
-    Some(Sample {
+    let sample = Sample {
         name: name.to_owned(),
         labels,
         value,
-    })
+    };
+    (wanted.sample)(&sample).then_some(sample)
 }
 
 /// Reads labels up to their closing brace, and returns what is behind it.
@@ -141,7 +151,10 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_prometheus_writes_them() {
-        let all = |_: &str| true;
+        let all = Wanted {
+            name: |_| true,
+            sample: |_| true,
+        };
         let read = sample(r#"a_total{x="1",y="say \"hi\", {a}\\\n"} 2.5 1700000000"#, all).unwrap();
         assert_eq!((read.name.as_str(), read.value), ("a_total", 2.5));
         assert_eq!((read.label("x"), read.label("y")), ("1", "say \"hi\", {a}\\\n"));
@@ -151,6 +164,15 @@ mod tests {
         for nothing in ["# HELP up Whether", "", "up", r#"a{x="1" 2"#, "up one"] {
             assert!(sample(nothing, all).is_none(), "{nothing}");
         }
-        assert!(sample("up 1", |name| name != "up").is_none());
+        let others = Wanted {
+            name: |name| name != "up",
+            ..all
+        };
+        assert!(sample("up 1", others).is_none());
+        let labelled = Wanted {
+            sample: |sample| sample.label("x") == "1",
+            ..all
+        };
+        assert!(sample(r#"a{x="1"} 2"#, labelled).is_some() && sample(r#"a{x="2"} 2"#, labelled).is_none());
     }
 }

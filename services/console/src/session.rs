@@ -7,8 +7,10 @@ use auth::{
     store::{Store, User},
 };
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, Request, State},
     http::{HeaderMap, HeaderValue, header, request::Parts},
+    middleware::Next,
+    response::Response,
 };
 use jiff::{SignedDuration, Timestamp};
 use platform::{
@@ -26,6 +28,8 @@ use std::{
 
 /// The cookie's name.
 const COOKIE: &str = "quicksale-console";
+/// Its name over HTTPS: with this prefix no other host of the domain can set it.
+const HOST_COOKIE: &str = "__Host-quicksale-console";
 /// How long a session lasts at the most.
 const LONGEST: SignedDuration = SignedDuration::from_hours(12);
 /// How long it lasts while nobody uses it: a page that is open asks all the time.
@@ -179,7 +183,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
         .filter_map(|cookies| cookies.to_str().ok())
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|cookie| cookie.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+        .find_map(|(name, value)| (name == COOKIE || name == HOST_COOKIE).then_some(value))
 }
 
 /// Whether a browser may send the cookie over plain HTTP.
@@ -193,34 +197,48 @@ pub enum CookieScope {
 
 /// The header that sets the cookie, or takes it away where there is no secret.
 pub fn set_cookie(secret: Option<&str>, scope: CookieScope) -> HeaderValue {
-    let secure = match scope {
-        CookieScope::Https => "; Secure",
-        CookieScope::Http => "",
+    let (name, secure) = match scope {
+        CookieScope::Https => (HOST_COOKIE, "; Secure"),
+        CookieScope::Http => (COOKIE, ""),
     };
     let lasts = if secret.is_some() { LONGEST.as_secs() } else { 0 };
     let text = format!(
-        "{COOKIE}={}; Path=/; Max-Age={lasts}; HttpOnly; SameSite=Strict{secure}",
+        "{name}={}; Path=/; Max-Age={lasts}; HttpOnly; SameSite=Strict{secure}",
         secret.unwrap_or_default()
     );
     // Hex digits and what stands here.
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
-impl FromRequestParts<Console> for Administrator {
+/// Lets administrators pass, and tells the routes behind it who they are.
+pub(crate) async fn administrators_only(
+    State(console): State<Console>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let who = console
+        .sessions
+        .identify(request.headers(), console.clock.now())
+        .await?;
+    request.extensions_mut().insert(who);
+    Ok(next.run(request).await)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Administrator {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
-        console
-            .sessions
-            .identify(&parts.headers, console.clock.now())
-            .await
+    /// Who has passed [`administrators_only`]; nobody has elsewhere.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let who = parts.extensions.get::<Self>().cloned();
+        who.ok_or_else(|| Problem::unauthenticated("Log in as an administrator."))
     }
 }
 
 /// Where a request came from, as far as proxies are believed.
-pub struct From(pub Client);
+#[derive(Debug, Clone)]
+pub struct Sender(pub Client);
 
-impl FromRequestParts<Console> for From {
+impl FromRequestParts<Console> for Sender {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {

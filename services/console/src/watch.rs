@@ -2,11 +2,11 @@
 
 use crate::{
     history::{History, Part, STEP},
-    measure::{self, Circuit, Meter},
-    sales::{Process, Sales},
+    measure::{Circuit, Meter, WANTED},
+    sales::Sales,
     scrape::{Sample, Scraper, Target},
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use jiff::Timestamp;
 use platform::{clock::Clock, rounds::Rounds};
 use sale::SaleId;
@@ -15,10 +15,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// Processes that are asked at the same time.
-const CONCURRENCY: usize = 32;
+/// Processes that are asked at the same time: many of those that do not answer may be among them.
+const CONCURRENCY: usize = 128;
+/// The most processes of a sale that are asked.
+const MOST_PROCESSES: usize = 200;
 /// How long what is known of a sale is kept that does not run any more, in seconds: as long as the charts go back.
 const KEPT: i64 = 12 * 3_600;
 
@@ -32,7 +35,7 @@ struct Sale {
     history: History,
     circuits: Vec<Circuit>,
     answered: HashSet<Target>,
-    looked: Option<(Instant, Timestamp)>,
+    looked: Option<Timestamp>,
 }
 
 impl Watched {
@@ -64,23 +67,18 @@ impl Watched {
     fn add(&self, sale: SaleId, scrapes: &[(Target, Vec<Sample>)], now: (Instant, Timestamp)) {
         let mut sales = self.sales();
         let known = sales.entry(sale).or_default();
-        #[expect(clippy::cast_precision_loss, reason = "five")]
-        let usual = STEP as f64;
-        let seconds = known
-            .looked
-            .map_or(usual, |(before, _)| now.0.duration_since(before).as_secs_f64());
-        let measured = known.meter.measure(scrapes, seconds.max(0.001));
+        let measured = known.meter.measure(scrapes, now.0);
         known.history.add(now.1, &measured.numbers);
         known.circuits = measured.circuits;
         known.answered = scrapes.iter().map(|(target, _)| target.clone()).collect();
-        known.looked = Some(now);
+        known.looked = Some(now.1);
     }
 
     fn forget_old(&self, now: Timestamp) {
         let is_kept = |known: &Sale| {
             known
                 .looked
-                .is_some_and(|(_, at)| now.as_second() - at.as_second() < KEPT)
+                .is_some_and(|at| now.as_second() - at.as_second() < KEPT)
         };
         self.sales().retain(|_, known| is_kept(known));
     }
@@ -90,44 +88,55 @@ impl Watched {
     }
 }
 
-/// Watches until the process ends.
+/// Watches until the process ends. Each sale is looked at by itself, so that one whose processes do not answer delays no other.
 pub async fn run(sales: Sales, watched: Watched, scraper: Scraper, clock: Clock, stop: CancellationToken) {
     let mut rounds = Rounds::every(Duration::from_secs(STEP as u64), &stop);
-    while rounds.another().await {
-        let asked: Vec<(SaleId, Target)> = sales
-            .running()
-            .into_iter()
-            .flat_map(|sale| {
-                let targets = sales
-                    .processes(&sale)
-                    .into_iter()
-                    .filter_map(|process: Process| process.target);
-                targets
-                    .map(move |target| (sale.clone(), target))
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        let mut answers: HashMap<SaleId, Vec<(Target, Vec<Sample>)>> = HashMap::new();
-        let mut asking = stream::iter(asked)
-            .map(|(sale, target)| {
-                let scraper = scraper.clone();
-                async move {
-                    let answer = scraper.scrape(&target, measure::is_wanted).await;
-                    (sale, target, answer)
+    let (mut looks, mut looked_at) = (FuturesUnordered::new(), HashSet::new());
+    let places = Arc::new(Semaphore::new(CONCURRENCY));
+    loop {
+        tokio::select! {
+            another = rounds.another() => {
+                if !another {
+                    return;
                 }
-            })
-            .buffer_unordered(CONCURRENCY);
-        while let Some((sale, target, answer)) = asking.next().await {
-            let answers = answers.entry(sale).or_default();
-            match answer {
-                Ok(samples) => answers.push((target, samples)),
-                Err(error) => tracing::debug!(process = target.name, %error, "no metrics"),
+                for sale in sales.running() {
+                    if looked_at.insert(sale.clone()) {
+                        let targets = sales.processes(&sale).into_iter().filter_map(|process| process.target);
+                        let targets = targets.take(MOST_PROCESSES).collect();
+                        looks.push(look(sale, targets, scraper.clone(), Arc::clone(&places)));
+                    }
+                }
+                watched.forget_old(clock.now());
+            }
+            Some((sale, scrapes)) = looks.next() => {
+                looked_at.remove(&sale);
+                watched.add(sale, &scrapes, (Instant::now(), clock.now()));
             }
         }
-        let now = (Instant::now(), clock.now());
-        for (sale, scrapes) in answers {
-            watched.add(sale, &scrapes, now);
-        }
-        watched.forget_old(now.1);
     }
+}
+
+/// Asks the processes of a sale.
+async fn look(
+    sale: SaleId,
+    targets: Vec<Target>,
+    scraper: Scraper,
+    places: Arc<Semaphore>,
+) -> (SaleId, Vec<(Target, Vec<Sample>)>) {
+    let asking = targets.into_iter().map(|target| {
+        let (scraper, places) = (scraper.clone(), Arc::clone(&places));
+        async move {
+            // It is never closed.
+            let _place = places.acquire().await;
+            match scraper.scrape(&target, WANTED).await {
+                Ok(samples) => Some((target, samples)),
+                Err(error) => {
+                    tracing::debug!(process = target.name, %error, "no metrics");
+                    None
+                }
+            }
+        }
+    });
+    let answers = join_all(asking).await;
+    (sale, answers.into_iter().flatten().collect())
 }

@@ -17,6 +17,7 @@ pub mod health;
 pub mod http;
 pub mod metrics;
 pub mod mounted;
+pub mod private;
 pub mod pulse;
 pub mod retry;
 pub mod rounds;

@@ -15,7 +15,7 @@ use console::{
     session::CookieScope,
 };
 use crds::PlaintextPasswords;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::Secret;
 use platform::{
     admin,
@@ -30,6 +30,7 @@ use platform::{
     http::{client_address::Network, connections::Bounds, server::Server},
     metrics,
     retry::Backoff,
+    rounds::Rounds,
     tasks::Tasks,
     telemetry::{self, LogFormat},
 };
@@ -39,6 +40,10 @@ use url::Url;
 
 /// Where the console listens.
 pub(crate) const PORT: u16 = 8_080;
+/// How often it is looked whether the backends Secret has changed.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How long the console is not ready for want of a word from the API server.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Options of `quicksale console`. Without a configuration it shows the sales of the cluster that it runs in, or that `KUBECONFIG` names.
 #[derive(Debug, Args)]
@@ -83,8 +88,8 @@ pub(crate) struct Options {
         default_value = "Refuse"
     )]
     plaintext_passwords: PlaintextPasswords,
-    /// The database of accounts.
-    #[arg(long, env = "QUICKSALE_ACCOUNTS_DATABASE", default_value = DEFAULT_ACCOUNTS_DATABASE)]
+    /// The database of accounts, for the sales of a cluster; the configuration of one sale names its own.
+    #[arg(long, env = "QUICKSALE_ACCOUNTS_DATABASE", default_value = DEFAULT_ACCOUNTS_DATABASE, conflicts_with = "config")]
     accounts_database: String,
     /// Whether administrators may halt sales, change stock, and replay messages here.
     #[arg(
@@ -146,7 +151,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     tasks.spawn("admin", serving.run(stop.clone()));
     let trusted = networks(&options.trusted_proxies)?;
     let prepared = tokio::select! {
-        prepared = prepare(&options, &clock, &stop) => prepared?,
+        prepared = prepare(&options, &health, &clock, &stop) => prepared?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     for (name, task) in prepared.tasks {
@@ -154,7 +159,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let service = console::build(Dependencies {
         sales: prepared.sales,
-        accounts: prepared.accounts.database(&options.accounts_database),
+        accounts: prepared.accounts,
         admin: admin_from_env()?,
         switches: match options.switches {
             SwitchesOption::Allow => Switches::Allowed,
@@ -184,15 +189,20 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 /// The sales, and the accounts of those who may look at them.
 struct Prepared {
     sales: Sales,
-    accounts: mongodb::Client,
+    accounts: mongodb::Database,
     tasks: Vec<(&'static str, BoxFuture<'static, ()>)>,
     /// The client looks into it for as long as it lives.
     _uri: MongoUri,
 }
 
-async fn prepare(options: &Options, clock: &Clock, stop: &CancellationToken) -> anyhow::Result<Prepared> {
+async fn prepare(
+    options: &Options,
+    health: &Health,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> anyhow::Result<Prepared> {
     let Some(config) = &options.config else {
-        return of_cluster(options, stop).await;
+        return of_cluster(options, health, clock, stop).await;
     };
     let config = Config::read(config)?;
     let control = options
@@ -200,9 +210,9 @@ async fn prepare(options: &Options, clock: &Clock, stop: &CancellationToken) -> 
         .clone()
         .context("--control is missing: the control document of the sale")?;
     let targets = targets(&options.metrics_targets)?;
-    let (accounts, uri) = accounts(&backends::environment).await?;
+    let (client, uri) = accounts(&backends::environment).await?;
+    let accounts = client.database(&config.data.accounts_database);
     let place = Arc::new(Place::open(config, Leads::read(&backends::environment)?).await?);
-    place.keep();
     let one = One::new(Parts {
         place,
         control,
@@ -219,7 +229,12 @@ async fn prepare(options: &Options, clock: &Clock, stop: &CancellationToken) -> 
     })
 }
 
-async fn of_cluster(options: &Options, stop: &CancellationToken) -> anyhow::Result<Prepared> {
+async fn of_cluster(
+    options: &Options,
+    health: &Health,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> anyhow::Result<Prepared> {
     let client = kube::Client::try_default()
         .await
         .context("there is no cluster to look into; run it in one, set KUBECONFIG, or name the configuration of a sale by --config")?;
@@ -230,17 +245,31 @@ async fn of_cluster(options: &Options, stop: &CancellationToken) -> anyhow::Resu
     };
     let secret = backends_of(&client, &platform).await;
     let (accounts, uri) = accounts(&values(&secret, platform.plaintext)).await?;
+    let accounts = accounts.database(&options.accounts_database);
     let namespaces: Vec<String> = options
         .namespaces
         .iter()
         .filter(|name| !name.is_empty())
         .cloned()
         .collect();
-    let (cluster, tasks) = Cluster::watch(&client, &namespaces, platform, stop);
+    let (cluster, tasks) = Cluster::watch(&client, &namespaces, platform.clone(), clock.clone(), stop);
+    let mut tasks: Vec<(&'static str, BoxFuture<'static, ()>)> = tasks.into();
+    let changes = until_it_changes(client, platform, secret, stop.clone());
+    tasks.push(("backends Secret", changes.boxed()));
+    let known = health.gate("sales");
+    let (ready, stop) = (cluster.is_ready(), stop.clone());
+    let waiting = async move {
+        // One namespace that cannot be read must not keep the others from being shown.
+        if known.release_within(PATIENCE, ready).await.is_none() {
+            tracing::warn!("the API server has not said what sales there are in every namespace; trying on");
+        }
+        stop.cancelled().await;
+    };
+    tasks.push(("sales known", waiting.boxed()));
     Ok(Prepared {
-        sales: Sales::Cluster(cluster),
+        sales: Sales::Cluster(Arc::new(cluster)),
         accounts,
-        tasks: tasks.into(),
+        tasks,
         _uri: uri,
     })
 }
@@ -264,6 +293,20 @@ async fn backends_of(client: &kube::Client, platform: &Platform) -> Secret {
             "the backends Secret cannot be read; trying on"
         );
         tokio::time::sleep(backoff.next_wait()).await;
+    }
+}
+
+/// Ends when what leads to the platform's backends has changed, and with it the process: the next one logs in as it says then.
+async fn until_it_changes(client: kube::Client, platform: Platform, before: Secret, stop: CancellationToken) {
+    let mut rounds = Rounds::every(LOOK_EVERY, &stop);
+    while rounds.another().await {
+        // Without an answer what is known stands.
+        if let Ok(Some(now)) = platform.read(&client).await
+            && now.data != before.data
+        {
+            tracing::info!("the backends Secret has changed: beginning anew with what it says now");
+            return;
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::{
     payments::{self, ServiceAccount, Shop},
-    prepare, private,
+    prepare,
     process::{Overrides, Process, Role},
 };
 use anyhow::{Context, bail};
 use clap::Args;
 use platform::{
     config::{Config, DEFAULT_ACCOUNTS_DATABASE, Data, Http, Kafka, Upstreams, ports},
+    private,
     telemetry::{self, LogFormat},
 };
 use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};

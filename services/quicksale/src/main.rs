@@ -11,7 +11,6 @@ mod healthy;
 mod metrics_reference;
 mod payments;
 mod prepare;
-mod private;
 mod process;
 mod sale_database;
 

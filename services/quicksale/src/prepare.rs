@@ -1,7 +1,6 @@
 //! What the operator does for a sale, where there is none: `quicksale prepare` before the services start, and
 //! `quicksale catalogue` once inventory answers. Both may run again: what is there stays. `quicksale dev` does the same.
 
-use crate::private;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use jiff::Timestamp;
@@ -11,6 +10,7 @@ use platform::{
         kafka::{self, KafkaCredentials},
     },
     config::{Config, paths},
+    private,
     telemetry::{self, LogFormat},
     tokens::{KeyPair, Signer},
 };

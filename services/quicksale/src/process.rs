@@ -289,7 +289,6 @@ impl Process {
     pub(crate) async fn add_console(&mut self, control_file: &Path, port: u16) -> anyhow::Result<()> {
         console::metrics();
         let place = Place::open(self.config.clone(), Leads::read(&backends::environment)?).await?;
-        place.keep();
         let admin: Url = format!("http://127.0.0.1:{}/metrics", self.config.http.admin_port).parse()?;
         let one = One::new(Parts {
             place: Arc::new(place),

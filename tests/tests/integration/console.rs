@@ -3,6 +3,7 @@
 use super::messages::produce;
 use anyhow::{Context, Result, ensure};
 use events::topics::Topic;
+use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use quicksale_tests::{
     console::{Console, Switches},
@@ -10,6 +11,7 @@ use quicksale_tests::{
     world::{ADMIN_EMAIL, ADMIN_PASSWORD, World, eventually},
 };
 use reqwest::Method;
+use sale::order::Confirmation;
 use serde_json::{Value, json};
 
 async fn logged_in(world: &World, switches: Switches) -> Result<Console> {
@@ -145,6 +147,16 @@ async fn other_origins_change_nothing_with_an_administrators_cookie() -> Result<
         ensure!(sent.status() == 403, "{name}: {value}");
     }
     ensure!(!world.current_control()?.halted);
+    // The same from its own page is done.
+    let halt = http
+        .post(console.url(&format!("{}/halt", console.sale)))
+        .header("cookie", pair);
+    let sent = halt
+        .header("sec-fetch-site", "same-origin")
+        .json(&json!({"reason": "try"}))
+        .send()
+        .await?;
+    ensure!(sent.status() == 200 && world.current_control()?.halted);
     Ok(())
 }
 
@@ -415,5 +427,67 @@ async fn a_dead_letter_is_replayed_and_discarded() -> Result<()> {
     .await?;
     let every = console.look("/dead-letters?all=true&limit=1").await?;
     ensure!(every["nextCursor"].is_string(), "{every}");
+    Ok(())
+}
+
+/// What waits for its payment is what people look for in an incident.
+#[tokio::test]
+async fn orders_that_have_not_ended_are_found_and_all_can_be_paged_through() -> Result<()> {
+    let world = World::start_with(Confirmation::Payment).await?;
+    world.shop.product("P", 5, None).await?;
+    let console = logged_in(&world, Switches::Withhold).await?;
+    let mut placed = Vec::new();
+    for buyer in ["ada", "grace", "joan"] {
+        let order = world.shop.order(buyer, "k", "P", 1).await?;
+        placed.push(order.expect(201)?.json["order"]["_id"].clone());
+    }
+    eventually(SETTLED, "the holds are shown", async || {
+        let found = console.look("/orders?status=PENDING").await?;
+        let held = found["items"].as_array().cloned().unwrap_or_default();
+        Ok(held.len() == 3 && held.iter().all(|order| order["holdExpiresAt"].is_string()))
+    })
+    .await?;
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = console.look(&format!("/orders?limit=1{cursor}")).await?;
+        seen.extend(
+            page["items"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|order| order["_id"].clone()),
+        );
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    placed.reverse();
+    ensure!(seen == placed, "{seen:?}");
+    for topic in [
+        "?last=1",
+        "?offset=0",
+        "?offset=1000000",
+        "?time=2030-01-01T00:00:00Z",
+    ] {
+        let found = console.look(&format!("/topics/order.created/0{topic}")).await?;
+        ensure!(
+            found["next"].as_i64() <= found["end"].as_i64(),
+            "{topic}: {found}"
+        );
+    }
+    for wrong in ["?last=-1", "?last=1&offset=1", "?time=soon", "?limit=0"] {
+        let path = format!("{}/topics/order.created/0{wrong}", console.sale);
+        console.get(&path).await?.expect_problem(400, "invalid_request")?;
+    }
+    for nothing in ["order.created/99", "__consumer_offsets/0"] {
+        let path = format!("{}/topics/{nothing}", console.sale);
+        console.get(&path).await?.expect_problem(404, "not_found")?;
+    }
+    // Who only looks is not noted as somebody who writes: that would bring the database of a sale back that was wiped.
+    let sessions = world.database.collection::<Document>("sessions");
+    let noted: Vec<Document> = sessions.find(doc! {}).await?.try_collect().await?;
+    ensure!(!format!("{noted:?}").contains("console-"), "{noted:?}");
     Ok(())
 }

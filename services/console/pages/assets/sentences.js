@@ -46,9 +46,11 @@ const phases = {
   Unreadable: "Cannot be read",
 };
 
-export function phase({ phase: name, halted }) {
-  const word = phases[name] ?? name;
-  return halted && name !== "Ended" ? `${word}, paused` : word;
+export const isHalted = ({ halt, phase: name }) => halt !== "No" && name !== "Ended";
+
+export function phase(summary) {
+  const word = phases[summary.phase] ?? summary.phase;
+  return isHalted(summary) ? `${word}, halted` : word;
 }
 
 const phaseMeanings = {
@@ -60,8 +62,14 @@ const phaseMeanings = {
   Unreadable: "The console cannot read it; the conditions say why.",
 };
 
+const halts = {
+  OnRequest: "New orders are refused on request: buyers read “The sale is paused”. Accepted ones go on.",
+  BooksDiffer:
+    "New orders are refused, because ledger, stock and orders do not agree: buyers read “The sale is paused”. It goes on by itself once they do; see Ledger and audit.",
+};
+
 export function phaseMeaning(summary) {
-  if (summary.halted && summary.phase === "Live") return "New orders are refused with “The sale is paused”. Accepted ones go on.";
+  if (isHalted(summary) && summary.phase === "Live") return halts[summary.halt];
   return phaseMeanings[summary.phase] ?? "";
 }
 
@@ -80,7 +88,7 @@ const conditions = {
   WorkloadsReady: ["Every service is rolled out.", "Not every service is rolled out."],
   CatalogReady: ["The products are loaded.", "The products are not loaded."],
   StockConserved: ["The ledger adds up to the stock.", "The ledger does not add up to the stock."],
-  Halted: ["The sale is paused.", "The sale is not paused."],
+  Halted: ["The sale is halted.", "The sale is not halted."],
   Degraded: ["Something that should work does not.", "Nothing is degraded."],
 };
 

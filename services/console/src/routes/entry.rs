@@ -2,7 +2,7 @@
 
 use crate::{
     Console, Switches,
-    session::{Administrator, From, set_cookie},
+    session::{Administrator, Sender, set_cookie},
 };
 use auth::{account::Email, proof::Purpose};
 use axum::{
@@ -49,7 +49,7 @@ fn view(console: &Console, user: Administrator) -> Json<Me> {
 /// Lets an administrator in. Tries are counted together with those of the sales' services.
 pub(super) async fn login(
     State(console): State<Console>,
-    From(client): From,
+    Sender(client): Sender,
     Json(login): Json<Login>,
 ) -> Result<Response, Problem> {
     let email = Email::parse(&login.email)?;
@@ -84,7 +84,7 @@ pub(super) async fn login(
 /// Ends the session, if there is one.
 pub(super) async fn logout(
     State(console): State<Console>,
-    From(client): From,
+    Sender(client): Sender,
     headers: HeaderMap,
 ) -> impl IntoResponse {
     if let Some(who) = console.sessions.end(&headers) {

@@ -1,17 +1,15 @@
 //! What is in a sale's database and topics.
 
-use super::{SalePath, Which};
+use super::SalePath;
 use crate::{
     Console, lanes, ledger,
     ledger::EntryView,
     orders::{self, Search, Whole},
     problems::busy,
-    records::{self, From, Records, TopicView},
-    session::Administrator,
+    records::{self, Records, Start, TopicView},
 };
 use axum::extract::State;
 use events::dead_letters::{DeadLetter, DeadLetters};
-use inventory::audit::full::Record;
 use jiff::Timestamp;
 use order::document::OrderView;
 use platform::{
@@ -87,7 +85,6 @@ fn status_of(text: &str) -> Result<OrderStatus, Problem> {
 /// Orders that are looked for, or the newest.
 pub(super) async fn orders(
     State(console): State<Console>,
-    _: Administrator,
     Path(which): SalePath,
     Query(query): Query<OrdersQuery>,
 ) -> Result<Json<Page<OrderView>>, Problem> {
@@ -108,7 +105,6 @@ pub(super) struct OneOrder {
 /// Everything about one order.
 pub(super) async fn order(
     State(console): State<Console>,
-    _: Administrator,
     Path(OneOrder { namespace, name, id }): Path<OneOrder>,
 ) -> Result<Json<Whole>, Problem> {
     let place = console.sales.place(&SaleId { namespace, name }).await?;
@@ -125,7 +121,6 @@ pub(super) struct TopicList {
 /// The topics and their partitions.
 pub(super) async fn topics(
     State(console): State<Console>,
-    _: Administrator,
     Path(which): SalePath,
 ) -> Result<Json<TopicList>, Problem> {
     let place = console.sales.place(&which.into()).await?;
@@ -154,15 +149,15 @@ pub(super) struct RecordsQuery {
 }
 
 impl RecordsQuery {
-    fn from(&self) -> Result<From, Problem> {
+    fn from(&self) -> Result<Start, Problem> {
         match (self.last, self.offset, &self.time) {
-            (Some(last), None, None) if last >= 0 => Ok(From::Last(last)),
-            (None, Some(offset), None) => Ok(From::Offset(offset)),
+            (Some(last), None, None) if last >= 0 => Ok(Start::Last(last)),
+            (None, Some(offset), None) => Ok(Start::Offset(offset)),
             (None, None, Some(time)) => time
                 .parse::<Timestamp>()
-                .map(From::Time)
+                .map(Start::Time)
                 .map_err(|_| Problem::field("time", "is no time such as 2026-12-01T12:00:00Z")),
-            (None, None, None) => Ok(From::Last(i64::try_from(RECORDS).unwrap_or(i64::MAX))),
+            (None, None, None) => Ok(Start::Last(i64::try_from(RECORDS).unwrap_or(i64::MAX))),
             _ => Err(Problem::field(
                 "last",
                 "must not be below 0, and stands without offset and time",
@@ -184,7 +179,6 @@ impl RecordsQuery {
 /// Records of one partition.
 pub(super) async fn records(
     State(console): State<Console>,
-    _: Administrator,
     Path(at): Path<OnePartition>,
     Query(query): Query<RecordsQuery>,
 ) -> Result<Json<Records>, Problem> {
@@ -204,7 +198,6 @@ pub(super) async fn records(
 /// The lanes.
 pub(super) async fn lanes(
     State(console): State<Console>,
-    _: Administrator,
     Path(which): SalePath,
 ) -> Result<Json<lanes::Lanes>, Problem> {
     let place = console.sales.place(&which.into()).await?;
@@ -223,7 +216,6 @@ pub(super) struct LettersQuery {
 /// Messages that were given up on.
 pub(super) async fn dead_letters(
     State(console): State<Console>,
-    _: Administrator,
     Path(which): SalePath,
     Query(query): Query<LettersQuery>,
 ) -> Result<Json<Page<order::LetterView>>, Problem> {
@@ -251,7 +243,6 @@ pub(super) struct LedgerQuery {
 /// Entries of a product's ledger.
 pub(super) async fn ledger(
     State(console): State<Console>,
-    _: Administrator,
     Path(which): SalePath,
     Query(query): Query<LedgerQuery>,
 ) -> Result<Json<Page<EntryView>>, Problem> {
@@ -261,68 +252,6 @@ pub(super) async fn ledger(
     ledger::page(&place, ProductId::new(query.product), before, limit)
         .await
         .map(Json)
-}
-
-/// The last audit of a sale's books.
-#[derive(Serialize)]
-pub(super) struct Audited {
-    last: Option<AuditView>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AuditView {
-    started_at: String,
-    finished_at: Option<String>,
-    failure: Option<String>,
-    products: u64,
-    entries: u64,
-    orders: u64,
-    reservations: u64,
-    moving: u64,
-    agrees: Option<bool>,
-    differences: Vec<String>,
-    more: bool,
-}
-
-impl std::convert::From<Record> for AuditView {
-    fn from(record: Record) -> Self {
-        let text = |at: mongodb::bson::DateTime| at.try_to_rfc3339_string().unwrap_or_default();
-        let agrees = record.audit.as_ref().map(inventory::audit::Audit::agrees);
-        let audit = record.audit.unwrap_or_default();
-        Self {
-            started_at: text(record.started_at),
-            finished_at: record.finished_at.map(text),
-            failure: record.failure,
-            products: audit.products,
-            entries: audit.entries,
-            orders: audit.orders,
-            reservations: audit.reservations,
-            moving: audit.moving,
-            agrees,
-            differences: audit.differences.iter().map(ToString::to_string).collect(),
-            more: audit.more,
-        }
-    }
-}
-
-impl Audited {
-    pub(super) fn of(last: Option<Record>) -> Self {
-        Self {
-            last: last.map(AuditView::from),
-        }
-    }
-}
-
-/// The last audit.
-pub(super) async fn audit(
-    State(console): State<Console>,
-    _: Administrator,
-    Path(which): Path<Which>,
-) -> Result<Json<Audited>, Problem> {
-    let place = console.sales.place(&which.into()).await?;
-    let last = super::switches::audits(&place, &console.clock).last().await;
-    Ok(Json(Audited::of(last.map_err(|error| busy(&error))?)))
 }
 
 #[cfg(test)]

@@ -7,17 +7,15 @@ use crate::{
     history::Part,
     measure::{Circuit, Line},
     place::Place,
-    problems::busy,
+    problems::{busy, gave_up},
     products::{self, ProductView},
     sales::view::{Condition, Happening, HappeningKind, Steering, Summary},
-    session::Administrator,
 };
 use axum::extract::State;
-use events::dead_letters::DeadLetter;
 use futures::TryStreamExt;
 use inventory::product::Product;
 use jiff::Timestamp;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use order::tally::Counts;
 use platform::{
     backends::mongo::{self, MongoError},
@@ -29,10 +27,12 @@ use platform::{
 };
 use sale::{SaleId, order::Confirmation};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Entries of a story.
 const STORY: usize = 200;
+/// How long the database may look for dead letters.
+const LOOKS_FOR: Duration = Duration::from_secs(3);
 /// Dead letters and deeds that are part of a story.
 const OF_EACH: i64 = 50;
 
@@ -55,7 +55,6 @@ pub(super) struct SaleList {
 /// All sales, what needs attention first.
 pub(super) async fn sales(
     State(console): State<Console>,
-    _: Administrator,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<SaleList>, Problem> {
     let paging = PageQuery::new(query.limit, query.cursor);
@@ -115,7 +114,6 @@ struct ProcessView {
 /// One sale. Where its data cannot be reached, that is said, and the rest is shown all the same.
 pub(super) async fn sale(
     State(console): State<Console>,
-    _: Administrator,
     Path(which): SalePath,
 ) -> Result<Json<SaleView>, Problem> {
     let sale: SaleId = which.into();
@@ -136,7 +134,11 @@ pub(super) async fn sale(
     };
     let products: Vec<ProductView> = place
         .iter()
-        .flat_map(|place| products.iter().map(|product| products::view(product, place)))
+        .flat_map(|place| {
+            products
+                .iter()
+                .map(|product| products::view(product, place, &known.declared_stock))
+        })
         .collect();
     let process = |process: crate::sales::Process| ProcessView {
         scraped: process
@@ -193,7 +195,6 @@ pub(super) struct Story {
 /// What has happened so far, the newest first.
 pub(super) async fn story(
     State(console): State<Console>,
-    _: Administrator,
     Path(which): SalePath,
 ) -> Result<Json<Story>, Problem> {
     let sale: SaleId = which.into();
@@ -205,7 +206,7 @@ pub(super) async fn story(
         .map_err(|error| busy(&error))?;
     items.extend(deeds.iter().map(told));
     if let Ok(place) = console.sales.place(&sale).await {
-        items.extend(letters(&place).await.map_err(|error| busy(&error))?);
+        items.extend(letters(&place, console.clock.now()).await?);
     }
     items.sort_by_key(|happening| std::cmp::Reverse(happening.at));
     items.truncate(STORY);
@@ -236,7 +237,7 @@ fn told(deed: &Deed) -> Happening {
     let text = match deed.outcome {
         Stands::Done => format!("{done}."),
         Stands::Refused => format!("Somebody tried to {tried}, which was refused."),
-        Stands::Failed | Stands::Begun => {
+        Stands::Unknown | Stands::Begun => {
             format!("Somebody tried to {tried}, and it is not known whether that was done.")
         }
     };
@@ -249,27 +250,45 @@ fn told(deed: &Deed) -> Happening {
     }
 }
 
-/// The newest letters: their ids are not in the order of time, so as many are looked at as a page has.
-async fn letters(place: &Arc<Place>) -> Result<Vec<Happening>, MongoError> {
-    let letters = place.database.collection::<DeadLetter>("dead_letters");
-    let found: Vec<DeadLetter> = mongo::detached(async move {
-        let newest = letters.find(doc! {}).sort(doc! {"at": -1}).limit(OF_EACH);
-        Ok::<_, MongoError>(newest.await?.try_collect().await?)
+/// The newest letters, without what they say. There is no index by time: where there are too many to look through, the story goes
+/// without them, and says so.
+async fn letters(place: &Arc<Place>, now: Timestamp) -> Result<Vec<Happening>, Problem> {
+    let letters = place.database.collection::<Document>("dead_letters");
+    let found: Result<Vec<Document>, MongoError> = mongo::detached(async move {
+        let newest = letters
+            .find(doc! {})
+            .sort(doc! {"at": -1})
+            .limit(OF_EACH)
+            .max_time(LOOKS_FOR);
+        let parts = doc! {"group": 1, "topic": 1, "reason": 1, "at": 1};
+        Ok(newest.projection(parts).await?.try_collect().await?)
     })
-    .await?;
-    let happening = |letter: DeadLetter| Happening {
-        at: time(letter.at),
+    .await;
+    let text = |letter: &Document, name: &str| letter.get_str(name).unwrap_or_default().to_owned();
+    let happening = |letter: &Document| Happening {
+        at: letter.get_datetime("at").map_or(now, |at| time(*at)),
         kind: HappeningKind::DeadLetter,
         text: format!(
             "{} gave up on a message of {}: {}",
-            letter.group,
-            letter.topic.plain_name(),
-            letter.reason
+            text(letter, "group"),
+            text(letter, "topic"),
+            text(letter, "reason")
         ),
         who: None,
-        detail: Some(letter.id),
+        detail: Some(text(letter, "_id")),
     };
-    Ok(found.into_iter().map(happening).collect())
+    match found {
+        Ok(found) => Ok(found.iter().map(happening).collect()),
+        Err(error) if gave_up(&error) => Ok(vec![Happening {
+            at: now,
+            kind: HappeningKind::DeadLetter,
+            text: "There are too many dead letters to be part of this story; see the page of dead letters."
+                .to_owned(),
+            who: None,
+            detail: None,
+        }]),
+        Err(error) => Err(busy(&error)),
+    }
 }
 
 fn time(at: mongodb::bson::DateTime) -> Timestamp {
@@ -310,7 +329,6 @@ struct UnitsHistory {
 /// The last hours in numbers.
 pub(super) async fn history(
     State(console): State<Console>,
-    _: Administrator,
     Path(which): SalePath,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<HistoryView>, Problem> {
@@ -377,7 +395,6 @@ pub(super) struct DeedView {
 /// What administrators have done by the console.
 pub(super) async fn deeds(
     State(console): State<Console>,
-    _: Administrator,
     Path(which): SalePath,
     Query(paging): Query<PageQuery>,
 ) -> Result<Json<Page<DeedView>>, Problem> {

@@ -1,12 +1,13 @@
 //! The HTTP API of the console's pages: [`entry`] lets administrators in, [`look`] shows sales, [`inside`] what is in their databases and
-//! topics, and [`switches`] changes something. Every route but the first needs an administrator.
+//! topics, [`audit`] has their books audited, and [`switches`] changes something. What is not [`open_to_everybody`] is for administrators.
 
+mod audit;
 mod entry;
 mod inside;
 mod look;
 mod switches;
 
-use crate::Console;
+use crate::{Console, session::administrators_only};
 use axum::{
     Router,
     extract::Request,
@@ -25,15 +26,26 @@ use serde::Deserialize;
 
 /// The routes.
 pub(crate) fn router(console: Console) -> Router {
-    Router::new()
-        .route("/api/login", post(entry::login))
-        .route("/api/logout", post(entry::logout))
+    let guarded = Router::new()
         .route("/api/me", get(entry::me))
         .route("/api/sales", get(look::sales))
         .nest("/api/sales/{namespace}/{name}", of_sale())
+        .route_layer(middleware::from_fn_with_state(
+            console.clone(),
+            administrators_only,
+        ));
+    open_to_everybody()
+        .merge(guarded)
         .method_not_allowed_fallback(server::method_not_allowed)
         .layer(middleware::map_response(not_kept))
         .with_state(console)
+}
+
+/// The way in, and out.
+fn open_to_everybody() -> Router<Console> {
+    Router::new()
+        .route("/api/login", post(entry::login))
+        .route("/api/logout", post(entry::logout))
 }
 
 fn of_sale() -> Router<Console> {
@@ -49,7 +61,7 @@ fn of_sale() -> Router<Console> {
         .route("/lanes", get(inside::lanes))
         .route("/dead-letters", get(inside::dead_letters))
         .route("/ledger", get(inside::ledger))
-        .route("/audit", get(inside::audit).post(switches::audit))
+        .route("/audit", get(audit::last).post(audit::begin))
         .route("/dead-letters/replay", post(switches::replay))
         .route("/dead-letters/discard", post(switches::discard))
         .route("/halt", post(switches::halt))

@@ -1,6 +1,6 @@
 //! What administrators change. Each deed is written down before it is done, with a reason, and needs the installation's leave.
 
-use super::{SalePath, inside::Audited};
+use super::SalePath;
 use crate::{
     Console, Switches,
     deeds::{Intent, What},
@@ -9,21 +9,19 @@ use crate::{
     products::{self, ProductView},
     sales::{
         Doors, StockChange,
-        view::{Summary, Units},
+        view::{Halt, Summary, Units},
     },
-    session::{Administrator, From},
+    session::{Administrator, Sender},
 };
-use axum::{extract::State, http::StatusCode};
+use axum::extract::State;
 use events::{
     dead_letters::{Action, DeadLetters, Undone},
     outbox::Outbox,
 };
 use futures::FutureExt;
-use inventory::{audit::full::Audits, on_the_way::OnTheWay};
 use mongodb::bson::DateTime;
 use platform::{
-    backends::mongo::{self, MongoError},
-    clock::Clock,
+    backends::mongo,
     http::{
         Json, Path,
         problem::{Code, Problem},
@@ -31,8 +29,10 @@ use platform::{
 };
 use sale::SaleId;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, PoisonError};
+use std::{collections::BTreeMap, sync::Arc};
 
+/// The longest id of a letter: its parts are names and numbers.
+const LONGEST_ID: usize = 200;
 /// The longest reason.
 const LONGEST_REASON: usize = 500;
 
@@ -59,7 +59,7 @@ fn checked(reason: &str) -> Result<String, Problem> {
 }
 
 impl Console {
-    fn may_switch(&self) -> Result<(), Problem> {
+    pub(super) fn may_switch(&self) -> Result<(), Problem> {
         match self.switches {
             Switches::Allowed => Ok(()),
             Switches::Withheld => Err(Problem::new(
@@ -69,24 +69,29 @@ impl Console {
         }
     }
 
-    /// Does something to a sale, and writes it down.
-    async fn carry_out<T>(
+    /// Does something to a sale, and writes it down. It goes on where whoever asked does not wait for it: a deed has an end, and a line in the
+    /// audit trail.
+    pub(super) async fn carry_out<T: Send + 'static>(
         &self,
-        (sale, who, from): (&SaleId, &Administrator, &From),
+        (sale, who, from): (&SaleId, Administrator, Sender),
         (what, detail, reason): (What, String, Option<String>),
-        work: impl Future<Output = Result<T, Problem>>,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
         self.may_switch()?;
         let intent = Intent {
-            sale,
+            sale: sale.clone(),
             who,
             from: from.0.address,
-            request_id: from.0.request_id.as_deref(),
+            request_id: from.0.request_id,
             what,
             detail,
             reason,
         };
-        self.deeds.carry_out(intent, self.clock.now(), work).await
+        let (deeds, now) = (self.deeds.clone(), self.clock.now());
+        let done = self
+            .under_way
+            .spawn(async move { deeds.carry_out(intent, now, work).await });
+        done.await.map_err(|error| Problem::internal(&error))?
     }
 }
 
@@ -99,7 +104,7 @@ pub(super) struct Switched {
 pub(super) async fn halt(
     console: State<Console>,
     who: Administrator,
-    from: From,
+    from: Sender,
     which: SalePath,
     reason: Json<Reason>,
 ) -> Result<Json<Switched>, Problem> {
@@ -110,7 +115,7 @@ pub(super) async fn halt(
 pub(super) async fn reopen(
     console: State<Console>,
     who: Administrator,
-    from: From,
+    from: Sender,
     which: SalePath,
     reason: Json<Reason>,
 ) -> Result<Json<Switched>, Problem> {
@@ -120,25 +125,32 @@ pub(super) async fn reopen(
 async fn set_doors(
     State(console): State<Console>,
     who: Administrator,
-    from: From,
+    from: Sender,
     Path(which): SalePath,
     Json(reason): Json<Reason>,
     doors: Doors,
 ) -> Result<Json<Switched>, Problem> {
     let (sale, reason): (SaleId, _) = (which.into(), checked(&reason.reason)?);
     console.may_switch()?;
-    let known = console.sales.find(&sale).await?;
     let what = match doors {
         Doors::Halted => What::Halt,
         Doors::Open => What::Reopen,
     };
-    let work = console.sales.set_doors(&sale, doors);
+    let (sales, of) = (console.sales.clone(), sale.clone());
+    let work = async move { sales.set_doors(&of, doors).await };
     console
-        .carry_out((&sale, &who, &from), (what, String::new(), Some(reason)), work)
+        .carry_out((&sale, who, from), (what, String::new(), Some(reason)), work)
         .await?;
+    let known = console.sales.find(&sale).await?;
+    let halted_before = known.summary.halt;
     // A watch may be a moment behind what was just changed.
     let summary = Summary {
-        halted: doors == Doors::Halted,
+        halt_requested: doors == Doors::Halted,
+        halt: match (doors, halted_before) {
+            (_, Halt::BooksDiffer) => Halt::BooksDiffer,
+            (Doors::Halted, _) => Halt::OnRequest,
+            (Doors::Open, _) => Halt::No,
+        },
         ..known.summary
     };
     Ok(Json(Switched { summary }))
@@ -162,7 +174,7 @@ pub(super) struct Stocked {
 pub(super) async fn change_stock(
     State(console): State<Console>,
     who: Administrator,
-    from: From,
+    from: Sender,
     Path(which): SalePath,
     Json(stock): Json<Stock>,
 ) -> Result<Json<Stocked>, Problem> {
@@ -171,13 +183,15 @@ pub(super) async fn change_stock(
     if stock.delta == 0 {
         return Err(Problem::field("delta", "is 0, which changes nothing"));
     }
+    let known = console.sales.find(&sale).await?;
     let place = console.sales.place(&sale).await?;
-    let product = product(&place, &stock.sku).await?;
-    let after = stock
-        .expected
-        .checked_add(stock.delta)
-        .filter(|after| *after >= 0)
-        .ok_or_else(|| Problem::field("delta", "leads below 0, or to more than there can be"))?;
+    let product = product(&place, &stock.sku, &known.declared_stock).await?;
+    let changed = |from: i64| {
+        from.checked_add(stock.delta)
+            .filter(|to| *to >= 0)
+            .ok_or_else(|| Problem::field("delta", "leads below 0, or to more than there can be"))
+    };
+    let (after, declared) = (changed(product.units.stock)?, changed(stock.expected)?);
     let bound = product.units.reserved + product.units.sold;
     if after < bound {
         return Err(Problem::new(
@@ -194,11 +208,12 @@ pub(super) async fn change_stock(
         delta: stock.delta,
         key: uuid::Uuid::new_v4().to_string(),
     };
-    let detail = format!("{} from {} to {after}", stock.sku, stock.expected);
-    let work = console.sales.change_stock(&sale, &change);
+    let detail = format!("{} from {} to {after}", stock.sku, product.units.stock);
+    let (sales, of) = (console.sales.clone(), sale.clone());
+    let work = async move { sales.change_stock(&of, &change).await };
     console
         .carry_out(
-            (&sale, &who, &from),
+            (&sale, who, from),
             (What::ChangeStock, detail, Some(reason)),
             work,
         )
@@ -208,12 +223,21 @@ pub(super) async fn change_stock(
         available: after - bound,
         ..product.units
     };
-    let product = ProductView { units, ..product };
-    Ok(Json(Stocked { product }))
+    Ok(Json(Stocked {
+        product: ProductView {
+            units,
+            declared_stock: declared,
+            ..product
+        },
+    }))
 }
 
-async fn product(place: &Arc<Place>, sku: &str) -> Result<ProductView, Problem> {
-    let products = products::views(place).await?;
+async fn product(
+    place: &Arc<Place>,
+    sku: &str,
+    declared: &BTreeMap<String, i64>,
+) -> Result<ProductView, Problem> {
+    let products = products::views(place, declared).await?;
     let found = products.into_iter().find(|product| product.sku == sku);
     found.ok_or_else(|| Problem::not_found("product"))
 }
@@ -228,7 +252,7 @@ pub(super) struct Letter {
 pub(super) async fn replay(
     console: State<Console>,
     who: Administrator,
-    from: From,
+    from: Sender,
     which: SalePath,
     letter: Json<Letter>,
 ) -> Result<Json<order::LetterView>, Problem> {
@@ -239,7 +263,7 @@ pub(super) async fn replay(
 pub(super) async fn discard(
     console: State<Console>,
     who: Administrator,
-    from: From,
+    from: Sender,
     which: SalePath,
     letter: Json<Letter>,
 ) -> Result<Json<order::LetterView>, Problem> {
@@ -249,7 +273,7 @@ pub(super) async fn discard(
 async fn act(
     State(console): State<Console>,
     who: Administrator,
-    from: From,
+    from: Sender,
     Path(which): SalePath,
     Json(Letter { id }): Json<Letter>,
     action: Action,
@@ -261,23 +285,25 @@ async fn act(
         Action::Replayed => What::ReplayDeadLetter,
         Action::Discarded => What::DiscardDeadLetter,
     };
+    if id.len() > LONGEST_ID {
+        return Err(Problem::not_found("dead letter"));
+    }
     let at = DateTime::from_millis(console.clock.now().as_millisecond());
-    let (letters, outbox) = (DeadLetters::new(&place.database), Outbox::new(&place.database));
-    let (transactions, by, one) = (place.transactions.clone(), who.id.clone(), id.clone());
+    let (by, one) = (who.id.clone(), id.clone());
     let work = async move {
-        let acted = mongo::detached(async move {
-            transactions
-                .run(|session| {
-                    let (letters, outbox, id, by) =
-                        (letters.clone(), outbox.clone(), one.clone(), by.clone());
-                    async move { letters.act(session, &outbox, &id, action, by.as_str(), at).await }.boxed()
-                })
-                .await
+        let (letters, outbox) = (DeadLetters::new(&place.database), Outbox::new(&place.database));
+        let acting = mongo::detached(async move {
+            let transactions = &place.transactions;
+            let acted = transactions.run(|session| {
+                let (letters, outbox, id, by) = (letters.clone(), outbox.clone(), one.clone(), by.clone());
+                async move { letters.act(session, &outbox, &id, action, by.as_str(), at).await }.boxed()
+            });
+            place.change(acted).await
         });
-        acted.await.map_err(undone)
+        acting.await.map_err(undone)
     };
     let letter = console
-        .carry_out((&sale, &who, &from), (what, id, None), work)
+        .carry_out((&sale, who, from), (what, id, None), work)
         .await?;
     Ok(Json(order::LetterView::from(letter)))
 }
@@ -287,63 +313,6 @@ fn undone(error: Undone) -> Problem {
         Undone::Unknown => Problem::not_found("dead letter"),
         Undone::NoText | Undone::TooLarge(_) => Problem::field("id", error.to_string()),
         Undone::Mongo(error) => busy(&error),
-    }
-}
-
-/// The audits of a sale.
-pub(super) fn audits(place: &Place, clock: &Clock) -> Audits {
-    let store = inventory::store::Store::new(&place.database, place.transactions.clone());
-    let on_the_way = OnTheWay::new(&place.database, place.kafka.clone(), &place.config);
-    Audits::new(store, &place.database, on_the_way, clock.clone())
-}
-
-/// Begins an audit of a sale's books. It goes on after the answer, one at a time for each sale.
-pub(super) async fn audit(
-    State(console): State<Console>,
-    who: Administrator,
-    from: From,
-    Path(which): SalePath,
-) -> Result<(StatusCode, Json<Audited>), Problem> {
-    let sale: SaleId = which.into();
-    console.may_switch()?;
-    let place = console.sales.place(&sale).await?;
-    let audits = audits(&place, &console.clock);
-    let begins = {
-        let mut auditing = console.auditing.lock().unwrap_or_else(PoisonError::into_inner);
-        auditing.insert(sale.clone())
-    };
-    if !begins {
-        let last = audits.last().await.map_err(|error| busy(&error))?;
-        return Ok((StatusCode::ACCEPTED, Json(Audited::of(last))));
-    }
-    let auditing = Arc::clone(&console.auditing);
-    let ends = Ends {
-        auditing,
-        sale: sale.clone(),
-    };
-    let asked = async { audits.ask().await.map_err(|error: MongoError| busy(&error)) };
-    let record = console
-        .carry_out((&sale, &who, &from), (What::Audit, String::new(), None), asked)
-        .await?;
-    console.audits.spawn(async move {
-        if let Err(error) = audits.audit_and_keep().await {
-            tracing::warn!(%error, "what an audit has found could not be kept; ask for another one");
-        }
-        drop((ends, place));
-    });
-    Ok((StatusCode::ACCEPTED, Json(Audited::of(Some(record)))))
-}
-
-/// Lets the next audit of a sale begin, whatever became of this one.
-struct Ends {
-    auditing: Arc<std::sync::Mutex<std::collections::HashSet<SaleId>>>,
-    sale: SaleId,
-}
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let mut auditing = self.auditing.lock().unwrap_or_else(PoisonError::into_inner);
-        auditing.remove(&self.sale);
     }
 }
 

@@ -14,7 +14,7 @@ use view::{Happening, Known};
 #[derive(Clone)]
 pub enum Sales {
     /// Those of a cluster.
-    Cluster(cluster::Cluster),
+    Cluster(Arc<cluster::Cluster>),
     /// One without an operator.
     One(Arc<one::One>),
 }

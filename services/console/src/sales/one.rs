@@ -2,7 +2,7 @@
 
 use super::{
     Doors, Process, StockChange, changed_meanwhile,
-    view::{Condition, Happening, Known, ShownPhase, Steering, Summary},
+    view::{Condition, Halt, Happening, Known, ShownPhase, Steering, Summary},
 };
 use crate::{place::Place, problems::busy, scrape::Target};
 use inventory::product::Product;
@@ -10,6 +10,7 @@ use platform::{
     backends::mongo::{self, MongoError},
     clock::Clock,
     http::problem::{Code, Problem},
+    private,
     tokens::Signer,
 };
 use sale::{
@@ -19,6 +20,7 @@ use sale::{
 };
 use serde_json::json;
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -38,7 +40,7 @@ pub struct One {
     url: Option<String>,
     clock: Clock,
     http: reqwest::Client,
-    /// Whoever changes the control document.
+    /// Whoever changes the control document, or stock.
     writing: Mutex<()>,
 }
 
@@ -71,7 +73,11 @@ impl One {
             targets: parts.targets,
             url: parts.url,
             clock: parts.clock,
-            http: reqwest::Client::builder().timeout(PATIENCE).build()?,
+            http: reqwest::Client::builder()
+                .timeout(PATIENCE)
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()?,
             writing: Mutex::default(),
         })
     }
@@ -103,14 +109,20 @@ impl One {
     pub(super) async fn known(&self) -> Result<Known, Problem> {
         let document = self.document().await?;
         let place = Arc::clone(&self.place);
-        let (products, orders) = mongo::detached(async move {
+        let inside = mongo::detached(async move {
             let products = crate::products::all(&place).await?;
             Ok::<_, MongoError>((products, order::tally::counts(&place.database).await?))
-        })
-        .await
-        .map_err(|error| busy(&error))?;
+        });
+        // Whether it is open is known without the database, and so is how to halt it.
+        let (products, orders, answers) = match inside.await {
+            Ok((products, orders)) => (products, Some(orders), true),
+            Err(error) => {
+                tracing::warn!(%error, "the database gave no answer");
+                (Vec::new(), None, false)
+            }
+        };
         let admission = document.admission(self.clock.now());
-        let conditions = conditions(&document, admission, &products);
+        let conditions = conditions(&document, admission, answers.then_some(&products));
         let attention = conditions
             .iter()
             .filter(|condition| condition.good == Some(false));
@@ -121,14 +133,20 @@ impl One {
                 mode: "Sale",
                 opens_at: document.opens_at,
                 closes_at: document.closes_at,
-                halted: document.halted,
+                halt: if document.halted {
+                    Halt::OnRequest
+                } else {
+                    Halt::No
+                },
+                halt_requested: document.halted,
                 message: sentence(admission).to_owned(),
                 url: self.url.clone(),
                 units: products.iter().map(crate::products::units).sum(),
-                orders: Some(orders),
+                orders,
                 attention: attention.cloned().collect(),
             },
             conditions,
+            declared_stock: BTreeMap::new(),
             retain_for: None,
             steering: Steering::File,
         })
@@ -140,12 +158,16 @@ impl One {
         document.halted = doors == Doors::Halted;
         document.version += 1;
         let text = serde_json::to_vec_pretty(&document).map_err(|error| Problem::internal(&error))?;
-        replace(&self.control, &text)
-            .await
+        let file = self.control.clone();
+        let written = tokio::task::spawn_blocking(move || private::write(&file, &text)).await;
+        written
+            .map_err(|error| Problem::internal(&error))?
             .map_err(|error| no_file(&self.control, &error))
     }
 
     pub(super) async fn change_stock(&self, change: &StockChange) -> Result<(), Problem> {
+        // What it is now is compared with what it was for whoever asks, and nobody here changes it in between.
+        let _alone = self.writing.lock().await;
         let keys = self.keys.as_ref().ok_or_else(|| {
             Problem::new(
                 Code::Forbidden,
@@ -182,10 +204,18 @@ impl One {
                 "Inventory did not answer, so it is not known whether the stock was changed; look at it before you try again.",
             )
         })?;
-        if answer.status().is_success() {
-            return Ok(());
+        match answer.status().as_u16() {
+            200..=299 => Ok(()),
+            // Whoever has logged in here is not who is refused there.
+            status @ (401 | 403) => {
+                tracing::error!(status, "inventory does not take the console's token");
+                Err(Problem::new(
+                    Code::Busy,
+                    "Inventory does not take the console's key; the stock was not changed. Look at the keys that both were given.",
+                ))
+            }
+            _ => Err(answer.json::<Problem>().await.unwrap_or_else(|_| Problem::busy())),
         }
-        Err(answer.json::<Problem>().await.unwrap_or_else(|_| Problem::busy()))
     }
 
     fn inventory(&self, path: &str) -> Result<Url, Problem> {
@@ -199,13 +229,6 @@ impl One {
             .map_err(|error| no_file(&self.control, &error))?;
         serde_json::from_slice(&text).map_err(|error| no_file(&self.control, &error))
     }
-}
-
-/// Puts another file in the place of one at once: who reads it meanwhile sees either.
-async fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
-    let next = file.with_extension("next");
-    tokio::fs::write(&next, text).await?;
-    tokio::fs::rename(&next, file).await
 }
 
 fn no_file(file: &Path, error: &dyn std::fmt::Display) -> Problem {
@@ -234,38 +257,67 @@ fn sentence(admission: Admission) -> &'static str {
     }
 }
 
-/// What an operator would say, as far as one can know without.
-fn conditions(document: &ControlDocument, admission: Admission, products: &[Product]) -> Vec<Condition> {
-    let condition = |kind: &str, holds: bool, reason: &str, message: &str, good: Option<bool>| Condition {
-        kind: kind.to_owned(),
-        status: if holds { "True" } else { "False" }.to_owned(),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        since: None,
-        good,
+/// What an operator would say, as far as one can know without. There are no products where the database gives no answer.
+fn conditions(
+    document: &ControlDocument,
+    admission: Admission,
+    products: Option<&Vec<Product>>,
+) -> Vec<Condition> {
+    let halted = if document.halted {
+        "OnRequest"
+    } else {
+        "NotRequested"
+    };
+    let mut conditions = vec![condition(
+        "Halted",
+        document.halted,
+        halted,
+        sentence(admission),
+        None,
+    )];
+    let Some(products) = products else {
+        let sentence = "The sale's database gives no answer, so units and orders are not known; the console's log says why.";
+        conditions.push(condition(
+            "BackendsReachable",
+            false,
+            "NoAnswer",
+            sentence,
+            Some(false),
+        ));
+        return conditions;
     };
     let broken: Vec<&str> = products
         .iter()
         .filter(|product| product.account().is_err())
         .map(|product| product.sku.as_str())
         .collect();
-    let books = if broken.is_empty() {
-        "Stock is what is available, reserved and sold, for every product.".to_owned()
+    let (reason, sentence) = if broken.is_empty() {
+        let agrees = "Stock is what is available, reserved and sold, for every product.";
+        ("Agrees", agrees.to_owned())
     } else {
-        format!(
-            "The accounts of these products are broken: {}.",
-            broken.join(", ")
+        let products = broken.join(", ");
+        (
+            "Broken",
+            format!("The accounts of these products are broken: {products}."),
         )
     };
-    let halted = if document.halted { "OnRequest" } else { "NotHalted" };
-    vec![
-        condition("Halted", document.halted, halted, sentence(admission), None),
-        condition(
-            "StockConserved",
-            broken.is_empty(),
-            if broken.is_empty() { "Agrees" } else { "Broken" },
-            &books,
-            Some(broken.is_empty()),
-        ),
-    ]
+    conditions.push(condition(
+        "StockConserved",
+        broken.is_empty(),
+        reason,
+        &sentence,
+        Some(broken.is_empty()),
+    ));
+    conditions
+}
+
+fn condition(kind: &str, holds: bool, reason: &str, message: &str, good: Option<bool>) -> Condition {
+    Condition {
+        kind: kind.to_owned(),
+        status: if holds { "True" } else { "False" }.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        since: None,
+        good,
+    }
 }

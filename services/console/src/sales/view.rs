@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use order::tally::Counts;
 use sale::{SaleId, phase::Phase};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A sale in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,8 +21,10 @@ pub struct Summary {
     pub opens_at: Option<Timestamp>,
     /// When it closes or closed.
     pub closes_at: Option<Timestamp>,
-    /// Whether new orders are refused on request.
-    pub halted: bool,
+    /// Whether new orders are refused, and why.
+    pub halt: Halt,
+    /// Whether somebody has asked for that; it can be asked for and not be in force yet, and the other way round.
+    pub halt_requested: bool,
     /// One sentence on where it stands.
     pub message: String,
     /// Where buyers find it.
@@ -33,6 +36,17 @@ pub struct Summary {
     pub orders: Option<Counts>,
     /// What is wrong, or may be.
     pub attention: Vec<Condition>,
+}
+
+/// Whether new orders are refused while a sale is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Halt {
+    /// They are not.
+    No,
+    /// On request: whoever asked can take that back.
+    OnRequest,
+    /// Because ledger, stock and orders do not agree; until they do.
+    BooksDiffer,
 }
 
 /// A phase, or that the object cannot be read.
@@ -125,6 +139,8 @@ pub struct Known {
     pub summary: Summary,
     /// All that is known.
     pub conditions: Vec<Condition>,
+    /// The stock of each product as the FlashSale declares it, by SKU; empty where there is none.
+    pub declared_stock: BTreeMap<String, i64>,
     /// How long buyers can read their orders after the end.
     pub retain_for: Option<String>,
     /// What a switch changes.
@@ -171,8 +187,6 @@ pub enum HappeningKind {
     Event,
     /// Somebody did something in the console.
     Deed,
-    /// The books were audited.
-    Audit,
     /// A message was given up on.
     DeadLetter,
 }

@@ -49,7 +49,7 @@ export function charts(route, life, sale) {
 }
 
 function titled() {
-  const title = heading(3, "As it goes");
+  const title = heading(3, "Charts");
   title.id = "charts-title";
   return title;
 }

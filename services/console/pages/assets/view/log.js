@@ -12,7 +12,7 @@ export function show(place, route, life, { sale }) {
   const again = button("Look again", () => busy(again, pages.read));
   replace(
     place,
-    note("Every switch is kept here, also those that were refused."),
+    note("What was begun here is kept, with how it ended. What was refused before it began is not."),
     el("div", { class: "choices" }, again),
     log.node,
     pages.node,
@@ -20,12 +20,17 @@ export function show(place, route, life, { sale }) {
   void pages.read();
 }
 
-const kinds = { done: "good", refused: "bad", failed: "bad" };
+const outcomes = {
+  done: ["done", "good"],
+  refused: ["refused", "bad"],
+  unknown: ["not known: look whether it was done", "bad"],
+  begun: ["begun, and not ended: look whether it was done", "bad"],
+};
 
 const columns = [
   { head: "At", cell: ({ at }) => moment(at) },
   { head: "Who", cell: ({ who }) => who },
   { head: "What", cell: ({ what, detail }) => `${words(what)}${detail ? `: ${detail}` : ""}` },
   { head: "Reason", cell: ({ reason }) => reason ?? "–" },
-  { head: "Outcome", cell: ({ outcome }) => badge(outcome, kinds[outcome]) },
+  { head: "Outcome", cell: ({ outcome }) => badge(...(outcomes[outcome] ?? [outcome])) },
 ];

@@ -39,7 +39,7 @@ export function show(place, route, life, { sale }) {
 }
 
 function draw(body, found, sale, life) {
-  const { order, ledger, notifications } = found;
+  const { order, ledger, ledgerProblem, notifications } = found;
   const told = table({
     caption: "Notifications of the order",
     columns: noticeColumns,
@@ -49,7 +49,7 @@ function draw(body, found, sale, life) {
   const moved = entries({
     caption: "Entries of the ledger with the order",
     sale,
-    none: "No units were moved for it.",
+    none: ledgerProblem ?? "No units were moved for it.",
     of: order._id,
   });
   told.draw(notifications);

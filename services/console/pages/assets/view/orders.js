@@ -32,7 +32,7 @@ export function show(place, route, life, { sale }) {
     caption: "Orders, newest first",
     columns: columns(sale),
     keyOf: ({ _id }) => _id,
-    none: "No order fits.",
+    none: "There is no such order.",
   });
   const pages = paged(life, { path: () => `${sale.path}/orders`, query: () => query, draw: orders.draw });
   const again = button("Look again", () => busy(again, pages.read));

@@ -127,7 +127,7 @@ function columns(sale) {
       number: true,
       cell: ({ limitPerCustomer }) => (limitPerCustomer === null ? "no limit" : count(limitPerCustomer)),
     },
-    { head: "Switch", cell: act },
+    { head: "Change", cell: act },
   ];
 }
 
@@ -135,7 +135,7 @@ const processColumns = [
   { head: "Process", cell: ({ name }) => name },
   { head: "Component", cell: ({ component }) => component },
   { head: "Ready", cell: ({ ready }) => (ready ? badge("ready", "good") : badge("not ready", "bad")) },
-  { head: "Figures", cell: ({ scraped }) => (scraped ? "are read" : badge("cannot be read", "bad")) },
+  { head: "Metrics", cell: ({ scraped }) => (scraped ? "are read" : badge("cannot be read", "bad")) },
 ];
 
 // An open circuit: a service is not asked for a while, because it has not answered.

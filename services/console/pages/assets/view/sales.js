@@ -3,7 +3,7 @@ import { withQuery } from "../api.js";
 import { now } from "../clock.js";
 import { count, counted } from "../format.js";
 import { keep, toSale, toSales } from "../route.js";
-import { condition, nextTime, phase, whyNot } from "../sentences.js";
+import { condition, isHalted, nextTime, phase, whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { countingTo } from "./countdown.js";
 import { el, replace, textIfAny, text } from "./dom.js";
@@ -26,7 +26,7 @@ export function show(place, route, life) {
     caption: "All sales",
     columns,
     keyOf: ({ namespace, name }) => `${namespace}/${name}`,
-    none: "No sale fits.",
+    none: "There is no sale, or none of that name.",
     isQuiet: true,
   });
   const more = button("Show more", () => {
@@ -117,7 +117,7 @@ function named(sale) {
 }
 
 export function phaseOf(sale) {
-  const kind = sale.halted || sale.phase === "Unreadable" ? "bad" : sale.phase === "Live" ? "good" : "none";
+  const kind = isHalted(sale) || sale.phase === "Unreadable" ? "bad" : sale.phase === "Live" ? "good" : "none";
   const parts = [badge(phase(sale), kind)];
   if (sale.mode === "Rehearsal") parts.push(" ", badge("Rehearsal"));
   return el("span", {}, ...parts);

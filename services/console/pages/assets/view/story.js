@@ -1,12 +1,10 @@
 // The story of a sale so far, newest first.
-import { withQuery } from "../api.js";
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { el, list, put, textIfAny } from "./dom.js";
 import { badge, distinct, heading, moment } from "./parts.js";
 
 const EVERY = 5_000;
-const MOST = 100;
 
 const kinds = {
   created: "Made",
@@ -14,7 +12,6 @@ const kinds = {
   condition: "Condition",
   event: "Event",
   deed: "Deed",
-  audit: "Audit",
   deadLetter: "Dead letter",
 };
 
@@ -33,7 +30,7 @@ export function storyOf(life, sale) {
       (node, one) => put(node, told(one)),
     );
   };
-  const read = () => session.read(withQuery(`${sale.path}/story`, { limit: MOST }));
+  const read = () => session.read(`${sale.path}/story`);
   life.every(EVERY, read, draw, (refusal) => textIfAny(error, whyNot(refusal)));
   const region = el("div", { class: "scrolls tall", role: "region", "aria-label": "The story so far", tabindex: "0" }, items);
   return el("section", { class: "part" }, heading(3, "The story so far"), error, none, region);

@@ -16,7 +16,7 @@ function way({ latest, namespace, name }, what) {
 
 // One button for both ways, so that it keeps the focus.
 export function haltSwitch(sale) {
-  const isHalted = () => sale.latest.summary.halted;
+  const isHalted = () => sale.latest.summary.haltRequested;
   const node = button("", () => (isHalted() ? reopen(sale) : halt(sale)));
   return {
     node,
@@ -37,16 +37,21 @@ function halt(sale) {
     ],
     confirm: "Halt the sale",
     isDanger: true,
-    act: (reason) => steer(sale, "halt", { reason }, `The sale ${sale.name} is halted.`),
+    act: (reason) => steer(sale, "halt", { reason }, `The sale ${sale.name} refuses new orders within 2 seconds.`),
   });
 }
 
 function reopen(sale) {
   ask({
     title: `Reopen the sale ${sale.name}?`,
-    sentences: () => ["New orders are taken again within 2 seconds, for as long as the sale is open.", way(sale, "spec.halted")],
+    sentences: () => [
+      sale.latest.summary.halt === "BooksDiffer"
+        ? "It stays halted until its books agree, which they do not now; then new orders are taken again, for as long as the sale is open."
+        : "New orders are taken again within 2 seconds, for as long as the sale is open.",
+      way(sale, "spec.halted"),
+    ],
     confirm: "Reopen the sale",
-    act: (reason) => steer(sale, "reopen", { reason }, `The sale ${sale.name} takes orders again.`),
+    act: (reason) => steer(sale, "reopen", { reason }, `The sale ${sale.name} is no longer halted on request.`),
   });
 }
 
@@ -106,8 +111,8 @@ function outcome(product, by) {
   ];
 }
 
-async function restock(sale, { sku, stock }, delta, reason) {
-  const { product } = await session.send(`${sale.path}/stock`, { sku, delta, expected: stock, reason });
+async function restock(sale, { sku, declaredStock }, delta, reason) {
+  const { product } = await session.send(`${sale.path}/stock`, { sku, delta, expected: declaredStock, reason });
   const products = sale.latest.products.map((one) => (one.sku === sku ? product : one));
   sale.take({ products });
   sale.again();

@@ -1,36 +1,47 @@
 //! Files on a host that has other users: what is written here is for this user alone.
 
-use anyhow::{Context, Result, ensure};
 use std::{
+    fmt,
     fs::{DirBuilder, OpenOptions, Permissions},
     io::Write,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
+/// Why a file or a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(String);
+
+/// Adds what was to be done, to what.
+fn because<E: fmt::Display>(what: &str, path: &Path) -> impl Fn(E) -> Unusable {
+    move |error| Unusable(format!("cannot {what} {}: {error}", path.display()))
+}
+
 /// Makes a directory that nobody else can look into, or takes one that is there and this user's.
 ///
 /// # Errors
 /// Where it cannot be made, or somebody else has made it: what is in it might be theirs.
-pub(crate) fn directory(path: &Path) -> Result<()> {
-    let what = || path.display().to_string();
+pub fn directory(path: &Path) -> Result<(), Unusable> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .with_context(|| format!("cannot create {}", what()))?;
+        .map_err(because("create", path))?;
     // Not where a link leads to: who made the link could lead it elsewhere.
-    let found = path.symlink_metadata().with_context(what)?;
-    ensure!(
-        found.is_dir() && found.uid() == rustix::process::geteuid().as_raw(),
-        "{} is not a directory of yours; name another one",
-        what()
-    );
-    ensure!(
-        found.mode() & 0o022 == 0,
-        "others may write into {}; name another directory, or take that right from them",
-        what()
-    );
+    let found = path.symlink_metadata().map_err(because("look at", path))?;
+    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+        let path = path.display();
+        return Err(Unusable(format!(
+            "{path} is not a directory of yours; name another one"
+        )));
+    }
+    if found.mode() & 0o022 != 0 {
+        let path = path.display();
+        return Err(Unusable(format!(
+            "others may write into {path}; name another directory, or take that right from them"
+        )));
+    }
     Ok(())
 }
 
@@ -38,8 +49,7 @@ pub(crate) fn directory(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Where it cannot be written.
-pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let what = || format!("cannot write {}", path.display());
+pub fn write(path: &Path, content: &[u8]) -> Result<(), Unusable> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let mut file = OpenOptions::new()
@@ -48,12 +58,12 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
         .write(true)
         .mode(0o600)
         .open(&name)
-        .with_context(what)?;
+        .map_err(because("write", path))?;
     // One that an interrupted run has left keeps the mode it had.
     file.set_permissions(Permissions::from_mode(0o600))
-        .with_context(what)?;
-    file.write_all(content).with_context(what)?;
-    std::fs::rename(&name, path).with_context(what)
+        .map_err(because("write", path))?;
+    file.write_all(content).map_err(because("write", path))?;
+    std::fs::rename(&name, path).map_err(because("write", path))
 }
 
 #[cfg(test)]
