@@ -4,7 +4,8 @@
 # dev is docker-compose.yml, prod is docker-compose.prod.yml. Before something starts, what is missing is made: a Docker
 # daemon that answers, the compose command, the images (those of the cluster: from a registry, or built here), and for prod
 # the secrets. From the environment, where something else is meant: QUICKSALE_IMAGE, KAFKA_IMAGE, MONGODB_IMAGE,
-# REDIS_IMAGE, QUICKSALE_SECRETS, COMPOSE_PROJECT_NAME, and what .env.example names.
+# REDIS_IMAGE, QUICKSALE_SECRETS, COMPOSE_PROJECT_NAME. What .env says of images and secrets is for `docker compose` without this script;
+# everything else in it counts here as well.
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"

@@ -6,8 +6,8 @@
 //! - [`session`] knows who is logged in, [`deeds`] writes down what they do;
 //! - [`routes`] is the HTTP API of the pages, which are in `services/console/pages`.
 //!
-//! What it shows it has looked at, and what it changes it changes where everybody else does: in the FlashSale, or in the control
-//! document of a sale without an operator. It is no part of the way of an order: without it sales go on.
+//! What it shows it has looked at. Halting and stock it changes where everybody else does: in the FlashSale, or in the control document of
+//! a sale without an operator; dead letters and audits it writes as the order service and inventory do. It is no part of the way of an order: without it sales go on.
 
 pub mod deeds;
 pub mod history;

@@ -109,7 +109,7 @@ pub(crate) struct Options {
     #[arg(long, env = "QUICKSALE_BIND", default_value = "::")]
     bind: IpAddr,
     /// The port of the pages.
-    #[arg(long, env = "QUICKSALE_CONSOLE_PORT", default_value_t = PORT)]
+    #[arg(long, default_value_t = PORT)]
     port: u16,
     /// Serves `/livez`, `/readyz` and `/metrics` here.
     #[arg(long, env = "QUICKSALE_ADMIN_PORT", default_value_t = ports::ADMIN)]

@@ -215,7 +215,7 @@ mod tests {
             found,
             [
                 "gone.js is not in the folder",
-                "gone.js leads to ://elsewhere.example'); new WebSocket('wss",
+                "gone.js leads to ://elsewhere.example'); new WebSocket('w",
                 "index.html has a script of its own",
                 "index.html has style=\"",
                 "left.js is not served",
