@@ -42,7 +42,7 @@ trap 'exit 130' INT TERM
 rm -rf "${services:?}"/*
 # Each waiting buyer is a connection at both ends.
 ulimit -n "$(ulimit -Hn)"
-RUST_LOG=${RUST_LOG:-warn} launch "$services" "$binaries/quicksale" dev --data-dir "$services"
+RUST_LOG=${RUST_LOG:-warn} launch "$services" "$binaries/quicksale" dev --no-console --data-dir "$services"
 await "$services" 60 quicksale curl --fail --silent --max-time 2 http://127.0.0.1:9090/readyz
 
 pids=("--process=quicksale=$(running "$services")")

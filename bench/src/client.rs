@@ -106,6 +106,30 @@ impl Client {
         }
     }
 
+    /// Looks at the sale as a storefront does, which has seen what is called `tag`; returns what it has seen now.
+    pub(crate) async fn look_at_sale(&self, tag: Option<&str>) -> anyhow::Result<Option<String>> {
+        let mut request = Request::get(format!("http://{}/api/sale", self.gateway));
+        if let Some(tag) = tag {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
+        let sending = self.pool.request(request.body(Full::default())?);
+        let answer = tokio::time::timeout(DEADLINE, sending).await??;
+        let status = answer.status();
+        if status != StatusCode::OK && status != StatusCode::NOT_MODIFIED {
+            bail!("answered {status}");
+        }
+        let tag = answer
+            .headers()
+            .get(header::ETAG)
+            .and_then(|tag| tag.to_str().ok());
+        let tag = tag.map(str::to_owned);
+        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect();
+        tokio::time::timeout(DEADLINE, body)
+            .await?
+            .map_err(|error| anyhow::anyhow!(error))?;
+        Ok(tag)
+    }
+
     /// Places a buyer's order of one unit.
     pub(crate) async fn order(&self, buyer: &Buyer, product: &str) -> Verdict {
         let body = format!(r#"{{"items":[{{"productId":"{product}","quantity":1}}]}}"#);

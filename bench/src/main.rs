@@ -3,6 +3,7 @@
 //! - [`scenario`] names what is measured and with how much load;
 //! - [`buyers`] mints a token for each buyer, so that password hashing is no part of what is measured;
 //! - [`load`] fires the orders, in the open loop by a schedule that was fixed in advance;
+//! - [`pages`] are storefronts that are open meanwhile;
 //! - [`sample`] listens on the WebSocket of some of the buyers for the end of their orders;
 //! - [`settle`] follows the product until every accepted order has its units, and checks the account;
 //! - [`processes`] reads CPU and memory of every process from `/proc`;
@@ -16,6 +17,7 @@ mod client;
 mod environment;
 mod load;
 mod options;
+mod pages;
 mod processes;
 mod report;
 mod run;

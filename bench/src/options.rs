@@ -44,7 +44,7 @@ pub(crate) struct Options {
     /// Orders of sold-out.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1_000..=200_000))]
     pub(crate) sold_out_orders: u32,
-    /// Every so many-th buyer waits on a WebSocket, 1,000 of them at the most.
+    /// Every so many-th buyer waits on a WebSocket, 2,000 of them at the most; of the storefronts each one does.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) sample_every: u32,
     /// Orders that go ahead of the first scenario and are not measured.

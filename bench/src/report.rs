@@ -252,6 +252,7 @@ mod tests {
                     in_flight: 1,
                     orders: 3,
                 },
+                pages: 0,
             },
             shots: &shots,
             ends: &HashMap::from([(1, at(700)), (2, at(5_000))]),

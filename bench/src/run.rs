@@ -6,6 +6,7 @@ use crate::{
     environment::Environment,
     load::{Crowd, Shot},
     options::Options,
+    pages::Pages,
     processes::{self, Watched},
     report::{self, Figures, Observed},
     sample::Sample,
@@ -85,7 +86,13 @@ impl Bench<'_> {
         let books_before = settle::closed_books(&self.client, &self.mint).await?;
         let product = self.product(&run, scenario.stock).await?;
         let buyers = self.mint.buyers(&run, scenario.load.orders())?;
-        let sample = Sample::connect(self.options.notifier, &buyers, self.options.sample_every).await?;
+        let every = if scenario.pages > 0 {
+            1
+        } else {
+            self.options.sample_every
+        };
+        let sample = Sample::connect(self.options.notifier, &buyers, every).await?;
+        let pages = Pages::open(&self.client, scenario.pages);
         let crowd = Arc::new(Crowd {
             buyers,
             product: product.clone(),
@@ -96,6 +103,10 @@ impl Bench<'_> {
         let (expect, expected) = watch::channel(None);
         let follower = tokio::spawn(settle::follow(self.client.clone(), product, stock, expected));
         let shots = scenario.load.fire(&crowd).await;
+        let seen = pages.close().await;
+        if scenario.pages > 0 {
+            println!("{}: {}", scenario.label, seen.line()?);
+        }
         let tally = Tally::of(&shots);
         expect.send_replace(Some(tally.accepted.min(stock)));
         let course = follower.await?;

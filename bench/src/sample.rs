@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 
 /// Sockets at the most.
-const MOST: usize = 1_000;
+const MOST: usize = 2_000;
 /// Sockets that are opened at a time.
 const OPENED_AT_A_TIME: usize = 32;
 /// How long a socket may take to open.

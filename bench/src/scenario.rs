@@ -9,6 +9,11 @@ const PLENTY: u32 = 10_000_000;
 /// Units of the product that sells out.
 const FEW: u32 = 500;
 
+/// Storefronts that are open.
+const PAGES: u32 = 2_000;
+/// How long they are: as many buyers order in each second as there are pages for.
+const PAGES_SECONDS: u32 = 40;
+
 /// A scenario by the name it has in the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -25,6 +30,8 @@ pub(crate) enum Name {
     Burst256,
     /// Far more orders than units.
     SoldOut,
+    /// 2,000 storefronts are open, each with a socket and looking at the sale, and each of their buyers orders once.
+    Storefronts,
 }
 
 /// A scenario with its numbers.
@@ -36,6 +43,8 @@ pub(crate) struct Scenario {
     pub(crate) stock: u32,
     /// How orders come.
     pub(crate) load: Load,
+    /// Storefronts that are open meanwhile, each of a buyer who listens.
+    pub(crate) pages: u32,
 }
 
 impl Name {
@@ -45,6 +54,7 @@ impl Name {
             Self::Burst64 => "burst-64",
             Self::Burst256 => "burst-256",
             Self::SoldOut => "sold-out",
+            Self::Storefronts => "storefronts",
         }
     }
 
@@ -71,11 +81,19 @@ impl Name {
                     orders: options.sold_out_orders,
                 },
             ),
+            Self::Storefronts => (
+                PLENTY,
+                Load::Open {
+                    per_second: PAGES / PAGES_SECONDS,
+                    seconds: PAGES_SECONDS,
+                },
+            ),
         };
         Scenario {
             label: self.label(),
             stock,
             load,
+            pages: if self == Self::Storefronts { PAGES } else { 0 },
         }
     }
 }
@@ -90,5 +108,6 @@ pub(crate) fn warm_up(options: &Options) -> Scenario {
         label: "warm-up",
         stock: PLENTY,
         load,
+        pages: 0,
     }
 }

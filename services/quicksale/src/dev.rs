@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// Where the console listens.
     #[arg(long, env = "QUICKSALE_CONSOLE_PORT", default_value_t = crate::console::PORT)]
     console_port: u16,
+    /// Without a console: for measuring.
+    #[arg(long)]
+    no_console: bool,
 }
 
 /// How orders are confirmed.
@@ -89,7 +92,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     for role in Role::ALL {
         process.add(role).await?;
     }
-    process.add_console(&control, options.console_port).await?;
+    if !options.no_console {
+        process.add_console(&control, options.console_port).await?;
+    }
     if options.confirmation == Confirm::Payment {
         let admin = (email.clone(), password.clone());
         process.spawn("payments", stand_in(dir.clone(), admin));
