@@ -1,5 +1,5 @@
 // One request to the console's API: JSON both ways, a deadline, and every failure as a `Refusal`.
-import { learn } from "./clock.js";
+import { learn } from "./shared/clock.js";
 
 const DEADLINE = 20_000;
 

@@ -1,5 +1,5 @@
 // Puts the console together: who is logged in, where they are, and the view that belongs there.
-import { everySecond } from "./clock.js";
+import { everySecond } from "./shared/clock.js";
 import { life } from "./life.js";
 import { parse } from "./route.js";
 import * as session from "./session.js";
@@ -7,7 +7,7 @@ import * as account from "./view/account.js";
 import { dismiss } from "./view/ask.js";
 import * as banner from "./view/banner.js";
 import { tick } from "./view/countdown.js";
-import { byId, el, replace } from "./view/dom.js";
+import { byId, el, replace } from "./shared/dom.js";
 import { failure, heading } from "./view/parts.js";
 import * as sale from "./view/sale.js";
 import * as sales from "./view/sales.js";

@@ -1,6 +1,6 @@
 // Who is logged in. Whatever is answered 401 asks for a login; what was being read goes on after it.
 import { call } from "./api.js";
-import { topic } from "./topic.js";
+import { topic } from "./shared/topic.js";
 
 export const changes = topic();
 

@@ -1,5 +1,5 @@
 // What could not be read again, and since when: what is on show is older then.
-import { topic } from "./topic.js";
+import { topic } from "./shared/topic.js";
 
 export const changes = topic();
 

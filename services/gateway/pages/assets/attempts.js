@@ -7,7 +7,7 @@ import * as orders from "./orders.js";
 import * as sale from "./sale.js";
 import * as session from "./session.js";
 import { names, onOtherTab, read, remove, write } from "./storage.js";
-import { topic } from "./topic.js";
+import { topic } from "./shared/topic.js";
 import { alarm, backoff, seen } from "./wait.js";
 
 // A minute after a try without an answer the shop is not at work on it any more; a little is added for the way.

@@ -5,7 +5,7 @@ import * as orders from "./orders.js";
 import * as sale from "./sale.js";
 import * as session from "./session.js";
 import * as socket from "./socket.js";
-import { byId, textIfAny } from "./view/dom.js";
+import { byId, textIfAny } from "./shared/dom.js";
 import * as accountView from "./view/account.js";
 import * as notificationsView from "./view/notifications.js";
 import * as ordersView from "./view/orders.js";

@@ -1,7 +1,7 @@
 // The buyer's notifications, and how many are unread.
 import * as session from "./session.js";
 import { onOtherTab, write } from "./storage.js";
-import { topic } from "./topic.js";
+import { topic } from "./shared/topic.js";
 import { patiently, sleep } from "./wait.js";
 
 // Told when the list has changed, or reading it has failed.

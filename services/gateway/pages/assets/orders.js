@@ -1,7 +1,7 @@
 // The buyer's orders: read from the shop, and moved on by the updates that come.
-import * as clock from "./clock.js";
+import * as clock from "./shared/clock.js";
 import * as session from "./session.js";
-import { topic } from "./topic.js";
+import { topic } from "./shared/topic.js";
 import { isSeen, patiently } from "./wait.js";
 
 // Until orders that are not known are looked up.

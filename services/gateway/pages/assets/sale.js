@@ -1,8 +1,8 @@
 // The sale as the shop shows it: its times and products, read again and again while the page is seen.
 import { Refusal, call } from "./api.js";
-import * as clock from "./clock.js";
+import * as clock from "./shared/clock.js";
 import * as session from "./session.js";
-import { topic } from "./topic.js";
+import { topic } from "./shared/topic.js";
 import { about, alarm, backoff, seen, sleep } from "./wait.js";
 
 // Told after each look: `{refusal}`, which says why there is nothing new, or is null.

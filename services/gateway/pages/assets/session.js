@@ -2,7 +2,7 @@
 import { Refusal, call as plainCall } from "./api.js";
 import { exclusive } from "./lock.js";
 import { onOtherTab, read, remove, write } from "./storage.js";
-import { topic } from "./topic.js";
+import { topic } from "./shared/topic.js";
 import { backoff, sleep } from "./wait.js";
 
 const NAME = "session";

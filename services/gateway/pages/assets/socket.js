@@ -1,6 +1,6 @@
 // The WebSocket that tells what becomes of orders: one connection, opened with a ticket, and opened again where it ends.
 import * as session from "./session.js";
-import { topic } from "./topic.js";
+import { topic } from "./shared/topic.js";
 import { alarm, backoff, isSeen, seen, sleep } from "./wait.js";
 
 // Each update: `{id, data}`.

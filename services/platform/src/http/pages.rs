@@ -20,6 +20,13 @@ const INDEX: &str = "index.html";
 /// The files of a folder by their paths below it, which begin with `assets/` but for `index.html`.
 pub type Files = &'static [(&'static str, &'static str)];
 
+/// Modules that the pages of several processes share. Each process serves them beside its own files.
+pub const SHARED: Files = &[
+    ("assets/shared/clock.js", include_str!("../../pages/clock.js")),
+    ("assets/shared/dom.js", include_str!("../../pages/dom.js")),
+    ("assets/shared/topic.js", include_str!("../../pages/topic.js")),
+];
+
 /// A file as it is sent.
 #[derive(Debug, Clone)]
 struct Page {
@@ -28,17 +35,20 @@ struct Page {
     tag: HeaderValue,
 }
 
-/// Serves files, each as `fill` makes it from what is in the source.
+/// Serves files, each as `fill` makes it from what is in the source, and those that are [`SHARED`].
 pub fn router(files: Files, fill: impl Fn(&str) -> String) -> Router {
-    files.iter().fold(Router::new(), |router, (name, text)| {
-        let path = if *name == INDEX {
-            "/".to_owned()
-        } else {
-            format!("/{name}")
-        };
-        let page = Page::new(name, fill(text));
-        router.route(&path, get(async move |headers: HeaderMap| page.answer(&headers)))
-    })
+    files
+        .iter()
+        .chain(SHARED)
+        .fold(Router::new(), |router, (name, text)| {
+            let path = if *name == INDEX {
+                "/".to_owned()
+            } else {
+                format!("/{name}")
+            };
+            let page = Page::new(name, fill(text));
+            router.route(&path, get(async move |headers: HeaderMap| page.answer(&headers)))
+        })
 }
 
 impl Page {
@@ -118,19 +128,26 @@ pub fn faults(files: Files, folder: &std::path::Path) -> std::io::Result<Vec<Str
         if kind(name) == "application/octet-stream" {
             faults.push(format!("{name} is of no kind that is known"));
         }
-        faults.extend(
-            FORBIDDEN
-                .iter()
-                .filter(|what| text.contains(*what))
-                .map(|what| format!("{name} has {what}")),
-        );
-        faults.extend(addresses(text).map(|address| format!("{name} leads to {address}")));
-        let mut scripts = text.match_indices("<script");
-        if scripts.any(|(at, _)| !text[at..].split('>').next().unwrap_or_default().contains("src=")) {
-            faults.push(format!("{name} has a script of its own"));
-        }
+        faults.extend(inside(name, text));
     }
     Ok(faults)
+}
+
+/// What must not be in a file.
+fn inside(name: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    faults.extend(
+        FORBIDDEN
+            .iter()
+            .filter(|what| text.contains(*what))
+            .map(|what| format!("{name} has {what}")),
+    );
+    faults.extend(addresses(text).map(|address| format!("{name} leads to {address}")));
+    let mut scripts = text.match_indices("<script");
+    if scripts.any(|(at, _)| !text[at..].split('>').next().unwrap_or_default().contains("src=")) {
+        faults.push(format!("{name} has a script of its own"));
+    }
+    faults
 }
 
 /// What is inline, and what makes markup of text.
@@ -184,6 +201,21 @@ mod tests {
         assert_eq!(ask(tag), StatusCode::NOT_MODIFIED);
         assert_eq!(ask(&format!("\"other\", W/{tag}")), StatusCode::NOT_MODIFIED);
         assert_eq!(ask("\"other\""), StatusCode::OK);
+    }
+
+    #[test]
+    fn what_is_shared_keeps_to_the_same_rules() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pages");
+        let mut there: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| format!("assets/shared/{}", file.unwrap().file_name().display()))
+            .collect();
+        there.sort();
+        let served: Vec<&str> = SHARED.iter().map(|(name, _)| *name).collect();
+        assert_eq!(there, served);
+        for (name, text) in SHARED {
+            assert_eq!(inside(name, text), [""; 0]);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { announce } from "./announce.js";
-import { attribute, busy, byId, isFocusLost, text, textIfAny } from "./dom.js";
+import { attribute, busy, byId, isFocusLost, text, textIfAny } from "../shared/dom.js";
 
 export function show() {
   const dialog = byId("login-dialog");

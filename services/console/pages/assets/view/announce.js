@@ -1,5 +1,5 @@
 // What happens, for everybody: shown for a while at the edge of the page, and read out by screen readers.
-import { byId, el } from "./dom.js";
+import { byId, el } from "../shared/dom.js";
 
 const SHOWN = 10_000;
 const MOST = 2;

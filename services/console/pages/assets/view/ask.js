@@ -1,7 +1,7 @@
 // A dialog that says what will happen, asks for a reason, and has it done once.
 import { whyNotDone } from "../sentences.js";
 import { announce } from "./announce.js";
-import { busy, byId, el, isFocusLost, replace, textIfAny } from "./dom.js";
+import { busy, byId, el, isFocusLost, replace, textIfAny } from "../shared/dom.js";
 import { button, field } from "./parts.js";
 
 const LONGEST_REASON = 500;

@@ -1,7 +1,7 @@
 // The last audit of the books in words, and the button for another one.
 import { audit as sentences, whyNot, whyNotDone } from "../sentences.js";
 import * as session from "../session.js";
-import { busy, el, put, textIfAny } from "./dom.js";
+import { busy, el, put, textIfAny } from "../shared/dom.js";
 import { button, mark, part } from "./parts.js";
 
 const EVERY = 2_000;

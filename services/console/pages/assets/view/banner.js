@@ -2,7 +2,7 @@
 import { time } from "../format.js";
 import { whyNot } from "../sentences.js";
 import * as stale from "../stale.js";
-import { byId, textIfAny } from "./dom.js";
+import { byId, textIfAny } from "../shared/dom.js";
 
 export function show() {
   stale.changes.listen((oldest) => {

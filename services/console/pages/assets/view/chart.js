@@ -1,6 +1,6 @@
 // A chart: its picture, its legend, what it says at a time that is pointed at, and the same as a table.
 import { counted, time } from "../format.js";
-import { el, list, put, replace, svg, text, textIfAny } from "./dom.js";
+import { el, list, put, replace, svg, text, textIfAny } from "../shared/dom.js";
 import { heading, moment } from "./parts.js";
 import { cursor, plot, scales, shape, styleOf } from "./plot.js";
 import { table } from "./table.js";

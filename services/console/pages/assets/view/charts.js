@@ -5,7 +5,7 @@ import { toSale } from "../route.js";
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { chart } from "./chart.js";
-import { attribute, el, textIfAny } from "./dom.js";
+import { attribute, el, textIfAny } from "../shared/dom.js";
 import { heading, link } from "./parts.js";
 
 const EVERY = 5_000;

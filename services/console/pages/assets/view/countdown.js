@@ -1,7 +1,7 @@
 // Countdowns by the server's clock. All of them go on together, once a second.
-import { now } from "../clock.js";
+import { now } from "../shared/clock.js";
 import { countdown } from "../format.js";
-import { el, text } from "./dom.js";
+import { el, text } from "../shared/dom.js";
 
 const left = (at) => countdown(Date.parse(at) - now());
 

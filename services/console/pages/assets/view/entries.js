@@ -2,7 +2,7 @@
 import { count, counted } from "../format.js";
 import { toSale } from "../route.js";
 import { words } from "../sentences.js";
-import { el } from "./dom.js";
+import { el } from "../shared/dom.js";
 import { code, link, moment } from "./parts.js";
 import { table } from "./table.js";
 

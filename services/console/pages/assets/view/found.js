@@ -3,7 +3,7 @@ import { withQuery } from "../api.js";
 import { counted } from "../format.js";
 import { toSale } from "../route.js";
 import * as session from "../session.js";
-import { busy, el, replace, text } from "./dom.js";
+import { busy, el, replace, text } from "../shared/dom.js";
 import { messageNode } from "./message.js";
 import { button, failure, heading, link, moment } from "./parts.js";
 

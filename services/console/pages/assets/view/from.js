@@ -1,5 +1,5 @@
 // The form that says from where on messages are read, and of which key.
-import { el } from "./dom.js";
+import { el } from "../shared/dom.js";
 import { choice, field } from "./parts.js";
 
 const NEWEST = "50";

@@ -2,7 +2,7 @@
 import { count, counted } from "../format.js";
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
-import { el, replace, text, textIfAny } from "./dom.js";
+import { el, replace, text, textIfAny } from "../shared/dom.js";
 import { table } from "./table.js";
 
 const EVERY = 2_000;

@@ -1,7 +1,7 @@
 // The ledger of a product, and the audit of the books.
 import { go, toSale } from "../route.js";
 import { auditOf } from "./audit.js";
-import { busy, el, replace } from "./dom.js";
+import { busy, el, replace } from "../shared/dom.js";
 import { entries } from "./entries.js";
 import { paged } from "./paging.js";
 import { button, field, part } from "./parts.js";

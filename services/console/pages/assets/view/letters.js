@@ -3,7 +3,7 @@ import { pretty } from "../format.js";
 import { toSale } from "../route.js";
 import * as session from "../session.js";
 import { ask } from "./ask.js";
-import { attribute, busy, el, list, put, replace } from "./dom.js";
+import { attribute, busy, el, list, put, replace } from "../shared/dom.js";
 import { paged } from "./paging.js";
 import { button, code, facts, heading, link, moment } from "./parts.js";
 

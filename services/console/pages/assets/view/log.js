@@ -1,6 +1,6 @@
 // The log of a sale: who did what through this console, and why.
 import { words } from "../sentences.js";
-import { busy, el, replace } from "./dom.js";
+import { busy, el, replace } from "../shared/dom.js";
 import { paged } from "./paging.js";
 import { badge, button, distinct, moment, note } from "./parts.js";
 import { table } from "./table.js";

@@ -1,6 +1,6 @@
 // A message of a topic: one line that opens to its headers and its value.
 import { bytes, count, pretty } from "../format.js";
-import { el, replace } from "./dom.js";
+import { el, replace } from "../shared/dom.js";
 import { code, facts, moment } from "./parts.js";
 
 const PREVIEW = 160;

@@ -4,7 +4,7 @@ import { count, counted } from "../format.js";
 import { go, toSale } from "../route.js";
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
-import { busy, el, list, replace, text, textIfAny } from "./dom.js";
+import { busy, el, list, replace, text, textIfAny } from "../shared/dom.js";
 import { formOf, queryOf } from "./from.js";
 import { messageNode } from "./message.js";
 import { button, heading, link } from "./parts.js";

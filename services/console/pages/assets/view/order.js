@@ -4,7 +4,7 @@ import { toSale } from "../route.js";
 import { words, whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { announce } from "./announce.js";
-import { busy, el, replace, textIfAny } from "./dom.js";
+import { busy, el, replace, textIfAny } from "../shared/dom.js";
 import { entries } from "./entries.js";
 import { messagesOf } from "./found.js";
 import { itemsOf } from "./orders.js";

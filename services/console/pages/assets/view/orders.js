@@ -2,7 +2,7 @@
 import { count, money } from "../format.js";
 import { go, toSale } from "../route.js";
 import { orderStatus } from "../sentences.js";
-import { busy, el, replace } from "./dom.js";
+import { busy, el, replace } from "../shared/dom.js";
 import { paged } from "./paging.js";
 import { button, choice, code, field, link, moment, statusBadge } from "./parts.js";
 import { table } from "./table.js";

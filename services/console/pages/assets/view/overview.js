@@ -3,7 +3,7 @@ import { counted, money, count } from "../format.js";
 import { condition, words } from "../sentences.js";
 import * as session from "../session.js";
 import { charts } from "./charts.js";
-import { el, list, put, replace, textIfAny } from "./dom.js";
+import { el, list, put, replace, textIfAny } from "../shared/dom.js";
 import { badge, facts, heading, mark, moment, note, part } from "./parts.js";
 import { storyOf } from "./story.js";
 import { haltSwitch, maySteer, stockButton } from "./switches.js";

@@ -2,7 +2,7 @@
 import { withQuery } from "../api.js";
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
-import { busy, textIfAny, el } from "./dom.js";
+import { busy, textIfAny, el } from "../shared/dom.js";
 import { button } from "./parts.js";
 
 // `path()` with `query()` is read; `draw(items)` shows all that was read so far.

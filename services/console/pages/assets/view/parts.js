@@ -1,7 +1,7 @@
 // Small parts that many views are made of.
 import { count, time, utc } from "../format.js";
 import { judgement, whyNot, words } from "../sentences.js";
-import { el } from "./dom.js";
+import { el } from "../shared/dom.js";
 
 export const heading = (level, ...children) => el(`h${level}`, { tabindex: "-1" }, ...children);
 

@@ -1,7 +1,7 @@
 // Draws the lines of a chart with its axes into an SVG.
 import { clockTime } from "../format.js";
 import { numberTicks, timeTicks } from "../ticks.js";
-import { replace, svg } from "./dom.js";
+import { replace, svg } from "../shared/dom.js";
 
 const HEIGHT = 200;
 const MARGIN = { top: 10, right: 12, bottom: 24 };

@@ -1,12 +1,12 @@
 // All sales: how each of them stands, and what needs attention.
 import { withQuery } from "../api.js";
-import { now } from "../clock.js";
+import { now } from "../shared/clock.js";
 import { count, counted } from "../format.js";
 import { keep, toSale, toSales } from "../route.js";
 import { condition, isHalted, nextTime, phase, whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { countingTo } from "./countdown.js";
-import { el, replace, textIfAny, text } from "./dom.js";
+import { el, replace, textIfAny, text } from "../shared/dom.js";
 import { badge, button, field, heading, link, mark, moment, soldBar } from "./parts.js";
 import { table } from "./table.js";
 

@@ -1,7 +1,7 @@
 // The story of a sale so far, newest first.
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
-import { el, list, put, textIfAny } from "./dom.js";
+import { el, list, put, textIfAny } from "../shared/dom.js";
 import { badge, distinct, heading, moment } from "./parts.js";
 
 const EVERY = 5_000;

@@ -2,7 +2,7 @@
 import { change, count, counted } from "../format.js";
 import * as session from "../session.js";
 import { ask } from "./ask.js";
-import { attribute, el, text } from "./dom.js";
+import { attribute, el, text } from "../shared/dom.js";
 import { button, field } from "./parts.js";
 
 export const maySteer = ({ latest }) => session.maySwitch() && latest !== null && latest.steering !== "None";

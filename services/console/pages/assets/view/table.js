@@ -1,5 +1,5 @@
 // A table that scrolls inside of its own region. A row that stays keeps its element.
-import { el, list, put } from "./dom.js";
+import { el, list, put } from "../shared/dom.js";
 
 // `columns` are `{head, cell(row), number?}`; the first one heads its row. `draw(rows)` shows them.
 export function table({ caption, columns, keyOf, none = "There is nothing to show.", isQuiet = false }) {

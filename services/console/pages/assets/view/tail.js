@@ -4,7 +4,7 @@ import { count, time } from "../format.js";
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { isSeen, pauseAfter, sleep } from "../wait.js";
-import { el, text } from "./dom.js";
+import { el, text } from "../shared/dom.js";
 import { button } from "./parts.js";
 
 const EVERY = 1_000;

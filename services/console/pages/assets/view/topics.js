@@ -3,7 +3,7 @@ import { count } from "../format.js";
 import { toSale } from "../route.js";
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
-import { el, list, replace, textIfAny } from "./dom.js";
+import { el, list, replace, textIfAny } from "../shared/dom.js";
 import { badge, heading, link } from "./parts.js";
 import { table } from "./table.js";
 

@@ -2,7 +2,7 @@
 import * as session from "../session.js";
 import { whyNot } from "../sentences.js";
 import { announce } from "./announce.js";
-import { attribute, busy, byId, text, textIfAny } from "./dom.js";
+import { attribute, busy, byId, text, textIfAny } from "../shared/dom.js";
 
 const forms = {
   login: { title: "Log in", id: "login-form", send: ({ email, password }) => session.logIn(email, password) },

@@ -5,7 +5,7 @@ import * as orders from "../orders.js";
 import * as sale from "../sale.js";
 import { standing, whyNot } from "../sentences.js";
 import { announce } from "./announce.js";
-import { attribute, busy, byId, el, list, text, textIfAny } from "./dom.js";
+import { attribute, busy, byId, el, list, text, textIfAny } from "../shared/dom.js";
 
 export function show() {
   notifications.changes.listen(draw);
@@ -20,7 +20,11 @@ export function show() {
     const button = target.closest(".mark-read");
     if (!button) return;
     const { id } = button.closest(".notification").dataset;
-    void tryTo(button, () => notifications.markRead(id), () => byId("notifications-title").focus());
+    void tryTo(
+      button,
+      () => notifications.markRead(id),
+      () => byId("notifications-title").focus(),
+    );
   });
 }
 

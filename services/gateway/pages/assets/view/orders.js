@@ -1,12 +1,12 @@
 // The buyer's orders: where each stands, and what there is to do while its units are held.
-import { everySecond, now } from "../clock.js";
+import { everySecond, now } from "../shared/clock.js";
 import { count, countdown, money, time } from "../format.js";
 import * as orders from "../orders.js";
 import * as sale from "../sale.js";
 import { meaning, standing, status, whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { announce } from "./announce.js";
-import { attribute, busy, byId, el, list, text, textIfAny } from "./dom.js";
+import { attribute, busy, byId, el, list, text, textIfAny } from "../shared/dom.js";
 
 // An order that has no answer after this time may be cancelled before its units are held.
 const LONG = 15_000;
@@ -37,8 +37,7 @@ export function show() {
   byId("orders-older").addEventListener("click", ({ currentTarget }) => more(currentTarget));
 }
 
-const more = (button) =>
-  busy(button, () => orders.loadOlder().catch((refusal) => announce(whyNot(refusal))));
+const more = (button) => busy(button, () => orders.loadOlder().catch((refusal) => announce(whyNot(refusal))));
 
 // Where the shop takes payments: the address that the page was served with, or null where there is none.
 function paymentAddress(orderId) {

@@ -1,5 +1,5 @@
 // A product's picture, or one drawn from its SKU where there is none.
-import { el, svg } from "./dom.js";
+import { el, svg } from "../shared/dom.js";
 
 // The address of a picture that the page may load, or null.
 function address(imageUrl) {

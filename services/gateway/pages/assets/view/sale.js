@@ -1,6 +1,6 @@
 // The sale's countdown, and its products with what is left of them.
 import * as attempts from "../attempts.js";
-import { everySecond } from "../clock.js";
+import { everySecond } from "../shared/clock.js";
 import { count, countdown, money, time, wait } from "../format.js";
 import * as orders from "../orders.js";
 import * as sale from "../sale.js";
@@ -8,7 +8,7 @@ import { standing, whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { openAccount } from "./account.js";
 import { announce } from "./announce.js";
-import { attribute, byId, el, list, text, textIfAny } from "./dom.js";
+import { attribute, byId, el, list, text, textIfAny } from "../shared/dom.js";
 import { picture } from "./picture.js";
 
 const headings = {
@@ -189,7 +189,9 @@ function saying(attempt) {
     case "asking":
       return { sentence: "Asking the shop what became of your last try…" };
     case "unknown":
-      return { sentence: "It is not known yet whether your order was accepted. The shop is asked again; it is never made twice." };
+      return {
+        sentence: "It is not known yet whether your order was accepted. The shop is asked again; it is never made twice.",
+      };
     case "refused":
       return { sentence: whyNot(attempt.refusal, { doing: "order", nameOf: sale.nameOf }), kind: "bad" };
     case "accepted": {
