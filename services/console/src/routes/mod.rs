@@ -1,11 +1,17 @@
-//! The HTTP API of the console's pages: [`entry`] lets administrators in, [`look`] shows sales, [`inside`] what is in their databases and
-//! topics, [`audit`] has their books audited, and [`switches`] changes something. What is not [`open_to_everybody`] is for administrators.
+//! The HTTP API of the console's pages, a file for each part of its addresses: [`login`] lets administrators in, [`switches`] changes
+//! something, the others show. What is not [`open_to_everybody`] is for administrators.
 
 mod audit;
-mod entry;
-mod inside;
-mod look;
+mod dead_letters;
+mod history;
+mod lanes;
+mod ledger;
+mod login;
+mod orders;
+mod sales;
+mod story;
 mod switches;
+mod topics;
 
 use crate::{Console, session::administrators_only};
 use axum::{
@@ -27,8 +33,8 @@ use serde::Deserialize;
 /// The routes.
 pub(crate) fn router(console: Console) -> Router {
     let guarded = Router::new()
-        .route("/api/me", get(entry::me))
-        .route("/api/sales", get(look::sales))
+        .route("/api/me", get(login::me))
+        .route("/api/sales", get(sales::list))
         .nest("/api/sales/{namespace}/{name}", of_sale())
         .route_layer(middleware::from_fn_with_state(
             console.clone(),
@@ -44,23 +50,23 @@ pub(crate) fn router(console: Console) -> Router {
 /// The way in, and out.
 fn open_to_everybody() -> Router<Console> {
     Router::new()
-        .route("/api/login", post(entry::login))
-        .route("/api/logout", post(entry::logout))
+        .route("/api/login", post(login::login))
+        .route("/api/logout", post(login::logout))
 }
 
 fn of_sale() -> Router<Console> {
     Router::new()
-        .route("/", get(look::sale))
-        .route("/story", get(look::story))
-        .route("/history", get(look::history))
-        .route("/deeds", get(look::deeds))
-        .route("/orders", get(inside::orders))
-        .route("/orders/{id}", get(inside::order))
-        .route("/topics", get(inside::topics))
-        .route("/topics/{topic}/{partition}", get(inside::records))
-        .route("/lanes", get(inside::lanes))
-        .route("/dead-letters", get(inside::dead_letters))
-        .route("/ledger", get(inside::ledger))
+        .route("/", get(sales::one))
+        .route("/story", get(story::story))
+        .route("/history", get(history::show))
+        .route("/deeds", get(story::deeds))
+        .route("/orders", get(orders::list))
+        .route("/orders/{id}", get(orders::one))
+        .route("/topics", get(topics::list))
+        .route("/topics/{topic}/{partition}", get(topics::read))
+        .route("/lanes", get(lanes::list))
+        .route("/dead-letters", get(dead_letters::list))
+        .route("/ledger", get(ledger::list))
         .route("/audit", get(audit::last).post(audit::begin))
         .route("/dead-letters/replay", post(switches::replay))
         .route("/dead-letters/discard", post(switches::discard))
