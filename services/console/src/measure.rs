@@ -418,8 +418,8 @@ mod tests {
         assert_eq!(number(&back, "accepted"), Some(2.0), "20 in 10 s");
         // One that is new counts from the next look on, one that is gone no more.
         let third = meter.measure(
-            &[(target("a"), accepted(110.0)), (target("c"), accepted(1_000.0))],
-            after(15),
+            &[(target("a"), accepted(130.0)), (target("c"), accepted(1_000.0))],
+            after(25),
         );
         assert_eq!(number(&third, "accepted"), Some(0.0));
     }
