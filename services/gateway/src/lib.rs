@@ -148,7 +148,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         standstill: standstill.clone(),
     });
     let limited = Router::new()
-        .route("/api/orders", post(orders::place).fallback(proxy::forward))
+        .route("/api/orders", get(proxy::forward).post(orders::place))
         .route("/api/orders/{*rest}", any(proxy::forward))
         .route("/api/dead-letters", any(proxy::forward))
         .route("/api/dead-letters/{*rest}", any(proxy::forward))

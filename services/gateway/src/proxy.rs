@@ -127,8 +127,12 @@ impl Proxy {
     /// [`NoAnswer`].
     pub async fn send(&self, mut request: Request, client: IpAddr) -> Result<Response, NoAnswer> {
         // No route has one of them, and a request that never reaches a service must not count as one without an answer.
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        if *request.method() == Method::CONNECT {
             return Err(NoAnswer::NotSent(server::method_not_allowed().await.into()));
+        }
+        // Asked by another method that no route has, the service refuses it and names those that there are.
+        if *request.method() == Method::TRACE {
+            *request.method_mut() = Method::OPTIONS;
         }
         let path = request.uri().path();
         let upstream = self

@@ -104,6 +104,7 @@ struct ConnectQuery {
     /// The access token, where there is no ticket. Whatever stands between may write it into its log.
     token: Option<String>,
     /// The id of the last update seen: all later ones are sent first.
+    #[param(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
     last_event_id: Option<String>,
 }
 
@@ -234,7 +235,9 @@ struct Issued {
 
 /// A ticket that opens one WebSocket as you, for browsers: an access token in an address ends up in logs.
 #[utoipa::path(post, path = "/api/ws-ticket", tag = "notifications", security(("bearer" = [])),
-    responses((status = 201, body = Issued, description = "The ticket")))]
+    responses((status = 201, body = Issued, description = "The ticket",
+               links(("socket" = (operation_id = "notifications_connect",
+                                  parameters(("ticket" = "$response.body#/ticket")), description = "The WebSocket"))))))]
 async fn ticket(
     State(notifier): State<Notifier>,
     caller: Caller,

@@ -3,10 +3,12 @@
 use crate::{api_reference, process::Role};
 use anyhow::Context;
 use axum::{Router, body::Bytes, http::header, routing::get};
+use sale::order::{InventoryStatus, OrderStatus, ReservationState};
 use std::process::ExitCode;
 use utoipa::openapi::{
     Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
-    path::{Operation, Parameter, ParameterIn, PathItem},
+    path::{Operation, PathItem},
+    schema::{Object, Schema},
     security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     tag::TagBuilder,
 };
@@ -43,14 +45,14 @@ pub(crate) fn document() -> OpenApi {
         .build();
     let tags = TAGS.map(|(name, what)| TagBuilder::new().name(name).description(Some(what)).build());
     let mut document = OpenApiBuilder::new().info(info).tags(Some(tags)).build();
-    document.merge(complete(gateway::openapi(), &[]));
+    document.merge(complete(gateway::openapi(), &[INTERNAL]));
     for service in [
         auth::routes::openapi(),
         inventory::routes::openapi(),
         order::routes::openapi(),
         notifier::routes::openapi(),
     ] {
-        document.merge(complete(service, &[RATE_LIMITED, BUSY]));
+        document.merge(complete(service, &[RATE_LIMITED, INTERNAL, BUSY]));
     }
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -65,7 +67,58 @@ pub(crate) fn document() -> OpenApi {
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
     components.add_security_scheme("token", SecurityScheme::ApiKey(ApiKey::Query(token)));
+    for (name, field, values) in names() {
+        if let Some(object) = field_of(&mut document, name, field) {
+            object.enum_values = Some(values.into_iter().map(Into::into).collect());
+        }
+    }
     document
+}
+
+/// The fields of answers that hold one of a few names.
+fn names() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
+    let mut statuses = vec![OrderStatus::Pending.as_str()];
+    statuses.extend(OrderStatus::ENDS.map(OrderStatus::as_str));
+    let units = [
+        InventoryStatus::Pending,
+        InventoryStatus::Reserved,
+        InventoryStatus::Rejected,
+        InventoryStatus::Released,
+    ];
+    let held = [
+        ReservationState::Held,
+        ReservationState::Confirmed,
+        ReservationState::Released,
+    ];
+    vec![
+        ("OrderView", "status", statuses.clone()),
+        (
+            "OrderView",
+            "inventoryStatus",
+            units.map(InventoryStatus::as_str).into(),
+        ),
+        ("NotificationView", "status", statuses),
+        ("Standing", "state", held.map(ReservationState::as_str).into()),
+        ("UserView", "role", vec!["buyer", "admin"]),
+        ("DeedView", "what", vec!["replayed", "discarded"]),
+        (
+            "SaleView",
+            "phase",
+            vec!["Pending", "Warming", "Live", "Draining", "Ended"],
+        ),
+    ]
+}
+
+/// A field of an object of the document.
+fn field_of<'a>(document: &'a mut OpenApi, name: &str, field: &str) -> Option<&'a mut Object> {
+    let schemas = &mut document.components.as_mut()?.schemas;
+    let RefOr::T(Schema::Object(object)) = schemas.get_mut(name)? else {
+        return None;
+    };
+    match object.properties.get_mut(field)? {
+        RefOr::T(Schema::Object(field)) => Some(field),
+        _ => None,
+    }
 }
 
 /// The routes that a service says to have, each with its method and the status of its success. The gateway passes on those of the others.
@@ -103,6 +156,8 @@ type Refusal = (&'static str, &'static str);
 const RATE_LIMITED: Refusal = ("429", "rate_limited");
 /// The gateway may not reach the service, nor the service its backends.
 const BUSY: Refusal = ("503", "busy");
+/// What any route answers when the fault is ours.
+const INTERNAL: Refusal = ("500", "internal");
 const INVALID_REQUEST: Refusal = ("400", "invalid_request");
 const UNAUTHENTICATED: Refusal = ("401", "unauthenticated");
 const FORBIDDEN: Refusal = ("403", "forbidden");
@@ -123,7 +178,7 @@ fn complete(mut part: OpenApi, always: &[Refusal]) -> OpenApi {
                 .unwrap_or_default();
             let name = operation.operation_id.take().unwrap_or_default();
             // The names of handlers are unique in their service only.
-            operation.operation_id = Some(format!("{tag}_{name}"));
+            operation.operation_id = Some(format!("{}_{name}", tag.replace(' ', "_")));
             for (status, code) in refusals(operation).into_iter().chain(always.iter().copied()) {
                 operation
                     .responses
@@ -158,11 +213,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 /// What follows from a route's parameters, body and security.
 fn refusals(operation: &Operation) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    let is_checked = |parameter: &RefOr<Parameter>| match parameter {
-        RefOr::T(parameter) => parameter.parameter_in != ParameterIn::Path,
-        RefOr::Ref(_) => true,
-    };
-    if operation.parameters.iter().flatten().any(is_checked) {
+    // Those in a path too: what is escaped there must be text.
+    if operation.parameters.iter().flatten().next().is_some() {
         refusals.push(INVALID_REQUEST);
     }
     if operation.request_body.is_some() {
@@ -195,4 +247,168 @@ pub(crate) fn print(markdown: bool) -> anyhow::Result<ExitCode> {
         println!("{}", document.to_pretty_json()?);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use auth::account::{LONGEST_EMAIL, NAME, PASSWORD};
+    use inventory::routes::{LONGEST_ORDER_ID, LONGEST_TEXT, MOST_STOCK};
+    use platform::http::{idempotency, page};
+    use sale::{
+        Money, Quantity, Sku,
+        image_url::LONGEST_IMAGE_URL,
+        order::{LONGEST_IDEMPOTENCY_KEY, MOST_ITEMS},
+    };
+    use serde_json::{Value, json};
+
+    fn parameter<'a>(document: &'a Value, method: &str, path: &str, name: &str) -> &'a Value {
+        let parameters = document["paths"][path][method]["parameters"].as_array().unwrap();
+        let found = parameters.iter().find(|parameter| parameter["name"] == name);
+        &found.unwrap_or_else(|| panic!("{method} {path} has no {name}"))["schema"]
+    }
+
+    fn assert_bounds(what: &str, schema: &Value, bounds: &Value) {
+        for (bound, expected) in bounds.as_object().unwrap() {
+            let found = &schema[bound];
+            // Numbers by their value: 100 and 100.0 are one bound.
+            let is_same = found == expected || found.is_number() && found.as_f64() == expected.as_f64();
+            assert!(is_same, "{what}: {bound} is {found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn every_bound_of_a_body_is_in_the_document() {
+        let document = serde_json::to_value(document()).unwrap();
+        let letters = |least: usize, most: usize| json!({"minLength": least, "maxLength": most});
+        let text = json!({"maxLength": LONGEST_TEXT});
+        let price = json!({"minimum": 0, "maximum": Money::MAX_MINOR});
+        let stock = json!({"minimum": 0, "maximum": MOST_STOCK});
+        let limit = json!({"minimum": 1, "maximum": u32::MAX});
+        let quantity = json!({"minimum": 1, "maximum": Quantity::MOST});
+        let items = json!({"minItems": 1, "maxItems": MOST_ITEMS});
+        let name = letters(*NAME.start(), *NAME.end());
+        let password = letters(*PASSWORD.start(), *PASSWORD.end());
+        for (object, field, bounds) in [
+            ("Registration", "email", json!({"maxLength": LONGEST_EMAIL})),
+            ("Registration", "password", password.clone()),
+            ("Registration", "firstName", name.clone()),
+            ("Registration", "lastName", name.clone()),
+            ("Login", "email", json!({"maxLength": LONGEST_EMAIL})),
+            ("PasswordChange", "newPassword", password),
+            ("NewServiceAccount", "name", name),
+            ("NewOrder", "items", items.clone()),
+            ("Reserve", "items", items),
+            ("Reserve", "orderId", letters(1, LONGEST_ORDER_ID)),
+            ("Which", "orderId", letters(1, LONGEST_ORDER_ID)),
+            ("LineById", "quantity", quantity.clone()),
+            ("LineBySku", "quantity", quantity),
+            ("LineBySku", "sku", letters(1, Sku::LONGEST)),
+            ("NewProduct", "sku", letters(1, Sku::LONGEST)),
+            ("NewProduct", "name", letters(1, LONGEST_TEXT)),
+            ("NewProduct", "description", text.clone()),
+            ("NewProduct", "category", text.clone()),
+            ("NewProduct", "price", price.clone()),
+            ("NewProduct", "originalPrice", price.clone()),
+            ("NewProduct", "imageUrl", json!({"maxLength": LONGEST_IMAGE_URL})),
+            ("NewProduct", "stock", stock.clone()),
+            ("NewProduct", "limitPerCustomer", limit.clone()),
+            ("Edit", "name", letters(1, LONGEST_TEXT)),
+            ("Edit", "description", text.clone()),
+            ("Edit", "category", text),
+            ("Edit", "price", price.clone()),
+            ("Edit", "originalPrice", price),
+            ("Edit", "imageUrl", json!({"maxLength": LONGEST_IMAGE_URL})),
+            ("Edit", "stock", stock),
+            ("Edit", "limitPerCustomer", limit),
+            (
+                "Delta",
+                "delta",
+                json!({"minimum": -MOST_STOCK, "maximum": MOST_STOCK}),
+            ),
+            (
+                "OrderView",
+                "status",
+                json!({"enum": ["PENDING", "CONFIRMED", "FAILED", "CANCELLED", "EXPIRED"]}),
+            ),
+        ] {
+            let schema = &document["components"]["schemas"][object]["properties"][field];
+            assert_bounds(&format!("{object}.{field}"), schema, &bounds);
+        }
+        // A line has a product by its id or by its SKU, and not both.
+        for (object, field) in [("LineById", "productId"), ("LineBySku", "sku")] {
+            let line = &document["components"]["schemas"][object];
+            assert_eq!(line["required"], json!([field, "quantity"]), "{object}");
+            assert_eq!(line["additionalProperties"], false, "{object}");
+        }
+        let choices = &document["components"]["schemas"]["Line"]["oneOf"];
+        assert_eq!(choices.as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn every_bound_of_a_parameter_is_in_the_document() {
+        let document = serde_json::to_value(document()).unwrap();
+        let limit = json!({"minimum": 1, "maximum": page::MOST});
+        let key =
+            json!({"minLength": 1, "maxLength": LONGEST_IDEMPOTENCY_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"});
+        let stock = "/api/inventory/products/{id}/stock";
+        for (method, path, name, bounds) in [
+            ("get", "/api/orders", "limit", limit.clone()),
+            ("get", "/api/inventory/products", "limit", limit.clone()),
+            ("get", "/api/notifications", "limit", limit.clone()),
+            ("get", "/api/dead-letters", "limit", limit),
+            ("post", "/api/orders", idempotency::HEADER, key.clone()),
+            ("post", stock, idempotency::HEADER, key),
+        ] {
+            assert_bounds(
+                &format!("{method} {path} {name}"),
+                parameter(&document, method, path, name),
+                &bounds,
+            );
+        }
+    }
+
+    #[test]
+    fn every_link_leads_to_an_operation_and_gives_it_a_parameter_that_it_has() {
+        let document = serde_json::to_value(document()).unwrap();
+        let operations: Vec<&Value> = document["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .flat_map(|item| item.as_object().unwrap().values())
+            .collect();
+        let names: std::collections::BTreeSet<_> = operations
+            .iter()
+            .map(|operation| operation["operationId"].as_str())
+            .collect();
+        assert_eq!(names.len(), operations.len(), "operations of one name");
+        let mut seen = 0;
+        for operation in &operations {
+            for response in operation["responses"].as_object().unwrap().values() {
+                for link in response["links"]
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|links| links.values())
+                {
+                    let target = operations
+                        .iter()
+                        .find(|other| other["operationId"] == link["operationId"]);
+                    let target = target.unwrap_or_else(|| panic!("{link} leads nowhere"));
+                    for name in link["parameters"]
+                        .as_object()
+                        .into_iter()
+                        .flat_map(|given| given.keys())
+                    {
+                        let parameters = target["parameters"].as_array().unwrap();
+                        assert!(
+                            parameters.iter().any(|parameter| parameter["name"] == *name),
+                            "{link}"
+                        );
+                    }
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen >= 8, "{seen} links");
+    }
 }

@@ -104,6 +104,10 @@ impl Reference {
         let (mut out, mut errors) = ("\n".to_owned(), Vec::new());
         for (status, response) in responses.as_object().into_iter().flatten() {
             let when = response["description"].as_str().unwrap_or_default();
+            // The head says it once for all.
+            if status == "500" {
+                continue;
+            }
             if status.as_str() >= "400" {
                 let (codes, why) = when.split_once(": ").unwrap_or((when, ""));
                 let codes: Vec<_> = codes.split(", ").map(|code| format!("`{code}`")).collect();
@@ -133,7 +137,7 @@ impl Reference {
                 Some("array") => (self.resolve(&inner["items"]), "[]"),
                 _ => (inner, ""),
             };
-            let is_object = target["type"] == "object";
+            let is_object = target["type"] == "object" || target["oneOf"].is_array();
             let type_ = match (is_object, suffix) {
                 (true, "[]") => "list of objects".to_owned(),
                 (true, _) => "object".to_owned(),
@@ -181,6 +185,19 @@ impl Reference {
         let schema = self.resolve(schema);
         let parts = schema["allOf"].as_array().into_iter().flatten();
         let mut fields: Vec<_> = parts.flat_map(|part| self.fields(part)).collect();
+        // One of several objects: each field once, and required where all of them require it.
+        let choices: Vec<_> = schema["oneOf"].as_array().into_iter().flatten().collect();
+        for choice in &choices {
+            for mut field in self.fields(choice) {
+                if !fields.iter().any(|known| known.name == field.name) {
+                    field.is_required = choices.iter().all(|choice| {
+                        let mut others = self.fields(choice).into_iter();
+                        others.any(|other| other.name == field.name && other.is_required)
+                    });
+                    fields.push(field);
+                }
+            }
+        }
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let required = schema["required"].as_array().into_iter().flatten();
             fields.push(Field {

@@ -81,6 +81,9 @@ impl OrderId {
 pub struct Sku(String);
 
 impl Sku {
+    /// The longest SKU, in characters.
+    pub const LONGEST: usize = 64;
+
     /// Checks and wraps a SKU.
     ///
     /// # Errors
@@ -90,7 +93,7 @@ impl Sku {
         let rest_ok = text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
-        if first_ok && rest_ok && text.len() <= 64 {
+        if first_ok && rest_ok && text.len() <= Self::LONGEST {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidId {

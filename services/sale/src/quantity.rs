@@ -13,13 +13,16 @@ pub struct Quantity(u32);
 pub struct InvalidQuantity(i64);
 
 impl Quantity {
+    /// The most units of a line.
+    pub const MOST: u32 = 100;
+
     /// Checks and wraps a number of units.
     ///
     /// # Errors
     /// [`InvalidQuantity`] outside 1 to 100.
     pub fn new(units: i64) -> Result<Self, InvalidQuantity> {
         match u32::try_from(units) {
-            Ok(n @ 1..=100) => Ok(Self(n)),
+            Ok(n @ 1..=Self::MOST) => Ok(Self(n)),
             _ => Err(InvalidQuantity(units)),
         }
     }

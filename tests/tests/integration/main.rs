@@ -4,6 +4,7 @@ mod books;
 mod console;
 mod damage;
 mod decisions;
+mod document;
 mod doors;
 mod gate;
 mod holds;

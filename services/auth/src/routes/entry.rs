@@ -25,14 +25,28 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Registration {
     /// Names the account; upper and lower case are the same.
-    #[schema(example = "ada@example.com")]
+    #[schema(
+        example = "ada@example.com",
+        max_length = 254,
+        pattern = r"^[!-?A-~]{1,64}@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
+    )]
     email: String,
     /// 8 to 128 characters; none of the most common ones, nor little more than the name or the address.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, min_length = 8, max_length = 128)]
     password: SecretString,
     /// 1 to 100 characters.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     first_name: String,
     /// 1 to 100 characters.
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     last_name: String,
 }
 
@@ -40,7 +54,11 @@ pub(super) struct Registration {
 #[serde(deny_unknown_fields)]
 pub(super) struct Login {
     /// The account's address.
-    #[schema(example = "ada@example.com")]
+    #[schema(
+        example = "ada@example.com",
+        max_length = 254,
+        pattern = r"^[!-?A-~]{1,64}@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
+    )]
     email: String,
     /// The account's password.
     #[schema(value_type = String)]
@@ -49,7 +67,8 @@ pub(super) struct Login {
 
 /// Makes a buyer's account.
 #[utoipa::path(post, path = "/api/auth/register", tag = "auth", request_body = Registration,
-    responses((status = 201, body = LoggedIn, description = "The account is made, and its buyer is logged in"),
+    responses((status = 201, body = LoggedIn, description = "The account is made, and its buyer is logged in",
+               links(("account" = (operation_id = "auth_show", description = "The account, with the access token")))),
               (status = 409, body = Problem, description = "email_taken")))]
 pub(super) async fn register(
     State(auth): State<Auth>,

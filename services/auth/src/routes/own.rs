@@ -26,7 +26,7 @@ pub(super) struct PasswordChange {
     #[schema(value_type = String)]
     current_password: SecretString,
     /// 8 to 128 characters; none of the most common ones, nor little more than the name or the address.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, min_length = 8, max_length = 128)]
     new_password: SecretString,
 }
 

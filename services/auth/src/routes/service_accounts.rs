@@ -27,7 +27,12 @@ pub(super) const VERSION: i64 = 0;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewServiceAccount {
     /// What it is called, 1 to 100 characters; unique.
-    #[schema(example = "payments")]
+    #[schema(
+        example = "payments",
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: String,
 }
 
@@ -92,7 +97,10 @@ pub(super) struct ServiceToken {
 /// Makes an account for a program of the shop, such as the one that takes payments.
 #[utoipa::path(post, path = "/api/auth/service-accounts", tag = "auth", request_body = NewServiceAccount,
     security(("bearer" = ["admin"])),
-    responses((status = 201, body = Created, description = "The account, with its secret"),
+    responses((status = 201, body = Created, description = "The account, with its secret",
+               links(("all" = (operation_id = "auth_service_accounts", description = "All accounts, this one among them")),
+                     ("end" = (operation_id = "auth_end_service_account",
+                               parameters(("id" = "$response.body#/clientId")), description = "Ends it")))),
               (status = 409, body = Problem, description = "name_taken, too_many")))]
 pub(super) async fn create(
     State(auth): State<Auth>,
@@ -133,7 +141,7 @@ pub(super) async fn create(
 }
 
 /// The accounts of the shop's programs.
-#[utoipa::path(get, path = "/api/auth/service-accounts", tag = "auth", security(("bearer" = ["admin"])),
+#[utoipa::path(get, operation_id = "service_accounts", path = "/api/auth/service-accounts", tag = "auth", security(("bearer" = ["admin"])),
     responses((status = 200, body = ServiceAccountList, description = "All of them, by name")))]
 pub(super) async fn list(
     State(auth): State<Auth>,
@@ -157,7 +165,7 @@ pub(super) async fn list(
 }
 
 /// Ends the account of a program. Its tokens are good for nothing a second later.
-#[utoipa::path(delete, path = "/api/auth/service-accounts/{id}", tag = "auth", security(("bearer" = ["admin"])),
+#[utoipa::path(delete, operation_id = "end_service_account", path = "/api/auth/service-accounts/{id}", tag = "auth", security(("bearer" = ["admin"])),
     params(("id" = String, Path, description = "The account's client id")),
     responses((status = 204, description = "It has ended"),
               (status = 404, body = Problem, description = "not_found")))]

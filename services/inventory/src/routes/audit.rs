@@ -63,7 +63,7 @@ pub(super) struct Full {
 }
 
 /// Whether the books agree: what moved, what is held and sold, and what became of the orders.
-#[utoipa::path(get, path = "/api/inventory/audit", tag = "inventory", security(("bearer" = ["admin", "service"])),
+#[utoipa::path(get, operation_id = "books", path = "/api/inventory/audit", tag = "inventory", security(("bearer" = ["admin", "service"])),
     responses((status = 200, body = Books, description = "What the last looks have found")))]
 pub(super) async fn show(State(inventory): State<Inventory>, caller: Caller) -> Result<Json<Books>, Problem> {
     caller.require(&[Role::Admin, Role::Service])?;
@@ -80,7 +80,8 @@ pub(super) async fn show(State(inventory): State<Inventory>, caller: Caller) -> 
 /// a `finishedAt` and `startedAt` is not before the answer's. Where that has not come after ten minutes, the process that audited has
 /// gone: ask again.
 #[utoipa::path(post, path = "/api/inventory/audit", tag = "inventory", security(("bearer" = ["admin", "service"])),
-    responses((status = 202, body = Full, description = "It is under way")))]
+    responses((status = 202, body = Full, description = "It is under way",
+               links(("found" = (operation_id = "inventory_books", description = "What it has found"))))))]
 pub(super) async fn begin(
     State(inventory): State<Inventory>,
     caller: Caller,

@@ -5,6 +5,9 @@ mod products;
 mod reservations;
 mod stock;
 
+pub use products::{LONGEST_TEXT, MOST_STOCK};
+pub use reservations::LONGEST_ORDER_ID;
+
 use crate::{
     audit::{full::Audits, watch::Watch},
     gate::Gate,

@@ -29,38 +29,49 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// The most units of a product: well inside of what JSON readers hold exactly.
-pub(super) const MOST_STOCK: i64 = 1_000_000_000;
+pub const MOST_STOCK: i64 = 1_000_000_000;
+/// The longest text about a product, in characters.
+pub const LONGEST_TEXT: usize = 500;
 
 /// A product to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewProduct {
     /// 1 to 64 letters, digits, '.', '_' or '-'.
-    #[schema(value_type = String, example = "FLASH-LAPTOP-001")]
+    #[schema(value_type = String, example = "FLASH-LAPTOP-001", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     sku: Sku,
     /// The name that buyers see, 1 to 500 characters.
+    #[schema(min_length = 1, max_length = 500)]
     name: String,
     /// At most 500 characters.
     #[serde(default)]
+    #[schema(max_length = 500)]
     description: String,
     /// At most 500 characters.
     #[serde(default)]
+    #[schema(max_length = 500)]
     category: String,
     /// Price of a unit, with no more digits than the currency has.
-    #[schema(value_type = f64, example = 799.99)]
+    #[schema(value_type = f64, example = 799.99, minimum = 0, maximum = 9_999_999_999.0)]
     price: JsonDecimal,
     /// Price before the sale.
     #[serde(default)]
-    #[schema(value_type = Option<f64>, example = 1299.99)]
+    #[schema(value_type = Option<f64>, example = 1299.99, minimum = 0, maximum = 9_999_999_999.0)]
     original_price: Option<JsonDecimal>,
     /// Address of a picture, https and at most 1,000 characters.
     #[serde(default)]
-    #[schema(example = "https://cdn.example/laptop.webp")]
+    #[schema(
+        example = "https://cdn.example/laptop.webp",
+        max_length = 1000,
+        pattern = r"^https://[A-Za-z0-9][A-Za-z0-9.:-]*([/?#][-A-Za-z0-9._~:/?#@!$&()*+,;=%]*)?$"
+    )]
     image_url: Option<String>,
     /// Units for sale, 0 to 1,000,000,000.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
     stock: i64,
     /// Units a customer may buy, from 1; left out for any number.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 4_294_967_295_u32)]
     limit_per_customer: Option<u32>,
 }
 
@@ -71,27 +82,31 @@ pub(super) struct Edit {
     /// The version that the edit was made from.
     version: i64,
     /// 1 to 500 characters.
+    #[schema(min_length = 1, max_length = 500)]
     name: Option<String>,
     /// At most 500 characters.
+    #[schema(max_length = 500)]
     description: Option<String>,
     /// At most 500 characters.
+    #[schema(max_length = 500)]
     category: Option<String>,
     /// Price of a unit.
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 9_999_999_999.0)]
     price: Option<JsonDecimal>,
     /// Price before the sale; null takes it away.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 9_999_999_999.0)]
     original_price: Option<Option<JsonDecimal>>,
     /// Address of a picture; null takes it away.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 1000, pattern = r"^https://[A-Za-z0-9][A-Za-z0-9.:-]*([/?#][-A-Za-z0-9._~:/?#@!$&()*+,;=%]*)?$")]
     image_url: Option<Option<String>>,
     /// Units for sale; not less than those held and sold.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
     stock: Option<i64>,
     /// Units a customer may buy, from 1; null for any number.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<u32>)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 4_294_967_295_u32)]
     limit_per_customer: Option<Option<u32>>,
 }
 
@@ -158,7 +173,11 @@ pub(super) async fn find(store: &Store, id: ProductId) -> Result<Product, Proble
 /// Creates a product.
 #[utoipa::path(post, path = "/api/inventory/products", tag = "inventory", request_body = NewProduct,
     security(("bearer" = ["admin", "service"])),
-    responses((status = 201, body = Changed, description = "The product"),
+    responses((status = 201, body = Changed, description = "The product",
+               links(("product" = (operation_id = "inventory_show", parameters(("id" = "$response.body#/product/_id")),
+                                   description = "The product")),
+                     ("edit" = (operation_id = "inventory_edit", parameters(("id" = "$response.body#/product/_id")),
+                                description = "Edits it")))),
               (status = 409, body = Problem, description = "sku_taken")))]
 pub(super) async fn create(
     State(inventory): State<Inventory>,
@@ -445,12 +464,12 @@ fn image_url(text: &str) -> Result<ImageUrl, Problem> {
 
 fn check_text(field: &str, text: &str, least: usize) -> Result<(), Problem> {
     let length = text.chars().count();
-    if (least..=500).contains(&length) {
+    if (least..=LONGEST_TEXT).contains(&length) {
         Ok(())
     } else {
         Err(Problem::field(
             field,
-            format!("must have from {least} to 500 characters, not {length}"),
+            format!("must have from {least} to {LONGEST_TEXT} characters, not {length}"),
         ))
     }
 }

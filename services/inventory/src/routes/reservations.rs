@@ -17,6 +17,7 @@ use platform::{
     http::{
         Json,
         authorization::Caller,
+        line::Line,
         problem::{Code, Problem},
     },
     tokens::Role,
@@ -30,27 +31,27 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
+/// The longest id of a reservation, in characters.
+pub const LONGEST_ORDER_ID: usize = 128;
+
 /// What to reserve, and under which id.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Reserve {
     /// Names the reservation; reserving the same twice under one id reserves once.
+    #[schema(min_length = 1, max_length = 128)]
     order_id: String,
     /// 1 to 100 lines.
+    #[schema(value_type = Vec<Line>, min_items = 1, max_items = 100)]
     items: Vec<Item>,
 }
 
-/// One line.
-#[derive(Debug, Deserialize, ToSchema)]
+/// One line, as [`Line`] describes it.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Item {
-    /// Or `sku`.
     product_id: Option<String>,
-    /// Or `productId`.
-    #[schema(value_type = Option<String>)]
     sku: Option<Sku>,
-    /// 1 to 100.
-    #[schema(value_type = i64)]
     quantity: Quantity,
 }
 
@@ -59,6 +60,7 @@ struct Item {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Which {
     /// The id that the units are held under.
+    #[schema(min_length = 1, max_length = 128)]
     order_id: String,
 }
 
@@ -334,10 +336,13 @@ async fn confirm_in(
 }
 
 fn named(id: &str) -> Result<OrderId, Problem> {
-    if (1..=128).contains(&id.len()) {
+    if (1..=LONGEST_ORDER_ID).contains(&id.chars().count()) {
         Ok(OrderId::new(id))
     } else {
-        Err(Problem::field("orderId", "must have from 1 to 128 characters"))
+        Err(Problem::field(
+            "orderId",
+            format!("must have from 1 to {LONGEST_ORDER_ID} characters"),
+        ))
     }
 }
 

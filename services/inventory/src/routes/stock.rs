@@ -40,6 +40,7 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(super) struct Delta {
     /// Units to add, or with a minus to take away.
+    #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000)]
     delta: i64,
 }
 
@@ -48,7 +49,8 @@ pub(super) struct Delta {
 #[utoipa::path(post, path = "/api/inventory/products/{id}/stock", tag = "inventory", request_body = Delta,
     security(("bearer" = ["admin", "service"])),
     params(("id" = String, Path, description = "The product's _id"),
-           ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters; makes a repeat harmless")),
+           ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$",
+            description = "1 to 255 printable characters; makes a repeat harmless")),
     responses((status = 200, body = Changed, description = "The product as it is now; for a repeat, with Idempotency-Replayed: true"),
               (status = 404, body = Problem, description = "not_found"),
               (status = 409, body = Problem, description = "stock_committed"),

@@ -28,8 +28,10 @@ pub(super) const ACTIONS: [&str; 2] = ["dead_letter_replay", "dead_letter_discar
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Items wanted, 1 to 100; 20 when left out.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `nextCursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
     /// Also those that something was done about.
     #[serde(default)]

@@ -15,6 +15,7 @@ use platform::http::{
     Json,
     authorization::Caller,
     idempotency,
+    line::Line,
     problem::{Code, Problem},
 };
 use sale::{
@@ -31,20 +32,16 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(super) struct NewOrder {
     /// 1 to 100 lines, each of another product.
+    #[schema(value_type = Vec<Line>, min_items = 1, max_items = 100)]
     items: Vec<NewItem>,
 }
 
-/// One line: a product by id or by SKU, and how many units.
-#[derive(Debug, Deserialize, ToSchema)]
+/// One line: a product by id or by SKU, and how many units. [`Line`] describes it.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewItem {
-    /// Or `sku`.
     product_id: Option<String>,
-    /// Or `productId`.
-    #[schema(value_type = Option<String>, example = "FLASH-LAPTOP-001")]
     sku: Option<Sku>,
-    /// 1 to 100.
-    #[schema(value_type = i64, example = 1)]
     quantity: Quantity,
 }
 
@@ -59,8 +56,16 @@ pub(super) struct Placed {
 
 /// Places an order. 201 means that it is accepted and will come to an end that you can read and are told of.
 #[utoipa::path(post, path = "/api/orders", tag = "orders", request_body = NewOrder, security(("bearer" = [])),
-    params(("Idempotency-Key" = String, Header, description = "1 to 255 printable characters; one key makes one order")),
-    responses((status = 201, body = Placed, description = "Accepted; Location is the order's address. For a repeat, with Idempotency-Replayed: true"),
+    params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$",
+            description = "1 to 255 printable characters; one key makes one order")),
+    responses((status = 201, body = Placed, description = "Accepted; Location is the order's address. For a repeat, with Idempotency-Replayed: true",
+            links(("order" = (operation_id = "orders_show", parameters(("id" = "$response.body#/order/_id")),
+                              description = "What became of it")),
+                  ("by-key" = (operation_id = "orders_list",
+                               parameters(("idempotencyKey" = "$request.header.Idempotency-Key")),
+                               description = "The order of this key, for who has lost the answer")),
+                  ("cancel" = (operation_id = "orders_cancel", parameters(("id" = "$response.body#/order/_id")),
+                               description = "Calls it off while it is PENDING")))),
         (status = 409, body = Problem, description = "sold_out, units_held, sale_not_open, sale_closed, sale_halted, customer_limit"),
         (status = 422, body = Problem, description = "idempotency_key_reused")))]
 pub(super) async fn place(

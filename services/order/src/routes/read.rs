@@ -27,8 +27,10 @@ use utoipa::IntoParams;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Items wanted, 1 to 100; 20 when left out.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `nextCursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
     /// The one order of yours that was placed with this key, if there is one.
     idempotency_key: Option<String>,
@@ -43,11 +45,11 @@ pub(super) async fn list(
     caller: Caller,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Page<OrderView>>, Problem> {
+    let query = PageQuery::new(wanted.limit, wanted.cursor);
+    let limit = query.limit()?;
     if let Some(key) = wanted.idempotency_key {
         return made_with(&orders, &caller.0.user, &key).await;
     }
-    let query = PageQuery::new(wanted.limit, wanted.cursor);
-    let limit = query.limit()?;
     let after = match query.after()? {
         None => None,
         Some(key) => Some(

@@ -8,6 +8,7 @@ mod extract;
 pub mod handshake;
 pub mod https;
 pub mod idempotency;
+pub mod line;
 mod listen;
 pub mod page;
 pub mod pages;

@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 /// Items of a page when the caller does not say.
 const DEFAULT_LIMIT: u32 = 20;
 /// The most items of a page.
-const MOST: u32 = 100;
+pub const MOST: u32 = 100;
 
 /// What the caller may say about a page.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// Items wanted, 1 to 100; 20 when left out.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `nextCursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]*$")]
     cursor: Option<String>,
 }
 
