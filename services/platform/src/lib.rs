@@ -9,6 +9,7 @@ pub mod admin;
 pub mod audit;
 pub mod backends;
 pub mod clock;
+pub mod command_line;
 pub mod config;
 pub mod control;
 pub mod event_loop;

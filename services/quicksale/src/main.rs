@@ -14,8 +14,9 @@ mod prepare;
 mod process;
 mod sale_database;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use platform::{
+    command_line::{self, Page, Shell},
     config::{Config, paths},
     telemetry::{self, LogFormat},
 };
@@ -70,6 +71,13 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Prints what completes this command in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Prints a page for `man`.
+    Man(Page),
 }
 
 #[derive(Debug, Args)]
@@ -110,11 +118,27 @@ async fn main() -> ExitCode {
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Metrics => metrics_reference::print(),
         Command::Openapi { markdown } => api_document::print(markdown),
+        Command::Completions { shell } => {
+            print!("{}", command_line::completions(named(), shell));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(page) => command_line::man(named(), &page).map_or_else(
+            |error| Err(error.into()),
+            |page| {
+                print!("{page}");
+                Ok(ExitCode::SUCCESS)
+            },
+        ),
     };
     done.unwrap_or_else(|error| {
         eprintln!("quicksale: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// The command line under the name that the executable has.
+fn named() -> clap::Command {
+    Cli::command().name("quicksale")
 }
 
 async fn serve(role: Role, files: Files) -> anyhow::Result<ExitCode> {
@@ -146,5 +170,30 @@ fn raise_open_files() {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => tracing::info!(from = current, to = maximum, "open files"),
         Err(error) => tracing::warn!(%error, allowed = current, "cannot ask for more open files"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn completions_and_the_page_have_every_subcommand() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = command_line::completions(named(), shell);
+            for subcommand in named().get_subcommands() {
+                assert!(
+                    script.contains(subcommand.get_name()),
+                    "{shell:?}: {}",
+                    subcommand.get_name()
+                );
+            }
+        }
+        let page = command_line::man(named(), &Page::default()).unwrap();
+        for subcommand in named().get_subcommands() {
+            // roff writes a hyphen as \-.
+            let name = subcommand.get_name().replace('-', "\\-");
+            assert!(page.contains(&name), "{name}");
+        }
     }
 }
