@@ -47,15 +47,15 @@ pub(super) async fn list(
 ) -> Result<Json<Page<OrderView>>, Problem> {
     let query = PageQuery::new(wanted.limit, wanted.cursor);
     let limit = query.limit()?;
-    if let Some(key) = wanted.idempotency_key {
-        return made_with(&orders, &caller.0.user, &key).await;
-    }
     let after = match query.after()? {
         None => None,
         Some(key) => Some(
             After::parse(&key).ok_or_else(|| Problem::field("cursor", "is not a nextCursor of this list"))?,
         ),
     };
+    if let Some(key) = wanted.idempotency_key {
+        return made_with(&orders, &caller.0.user, &key).await;
+    }
     let (store, user) = (orders.store.clone(), owner(&caller));
     let found = mongo::detached(async move {
         store
