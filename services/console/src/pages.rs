@@ -53,7 +53,6 @@ const FILES: Files = files![
     "assets/view/table.js",
     "assets/view/tail.js",
     "assets/view/topics.js",
-    "assets/wait.js",
     "index.html",
 ];
 

@@ -38,7 +38,6 @@ const FILES: Files = files![
     "assets/view/orders.js",
     "assets/view/picture.js",
     "assets/view/sale.js",
-    "assets/wait.js",
     "index.html",
 ];
 

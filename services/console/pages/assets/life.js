@@ -1,6 +1,6 @@
 // The life of a view: what it reads again and again, until somebody leaves it.
 import * as stale from "./stale.js";
-import { alarm, pauseAfter, seen } from "./wait.js";
+import { alarm, pauseAfter, seen } from "./shared/wait.js";
 
 export function life() {
   const ends = [];

@@ -8,7 +8,7 @@ import * as sale from "./sale.js";
 import * as session from "./session.js";
 import { names, onOtherTab, read, remove, write } from "./storage.js";
 import { topic } from "./shared/topic.js";
-import { alarm, backoff, seen } from "./wait.js";
+import { alarm, backoff, seen } from "./shared/wait.js";
 
 // A minute after a try without an answer the shop is not at work on it any more; a little is added for the way.
 const QUIET = 70_000;

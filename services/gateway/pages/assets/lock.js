@@ -1,7 +1,7 @@
 // Work that one tab does at a time.
 import { uuid } from "./ids.js";
 import { read, remove, write } from "./storage.js";
-import { sleep } from "./wait.js";
+import { sleep } from "./shared/wait.js";
 
 // A tab that was put to sleep must not stop the others for longer than this.
 const PATIENCE = 15_000;

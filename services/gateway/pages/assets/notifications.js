@@ -2,7 +2,7 @@
 import * as session from "./session.js";
 import { onOtherTab, write } from "./storage.js";
 import { topic } from "./shared/topic.js";
-import { patiently, sleep } from "./wait.js";
+import { patiently, sleep } from "./shared/wait.js";
 
 // Told when the list has changed, or reading it has failed.
 export const changes = topic();

@@ -2,7 +2,7 @@
 import * as clock from "./shared/clock.js";
 import * as session from "./session.js";
 import { topic } from "./shared/topic.js";
-import { isSeen, patiently } from "./wait.js";
+import { isSeen, patiently } from "./shared/wait.js";
 
 // Until orders that are not known are looked up.
 const SOON = 500;

@@ -3,7 +3,7 @@ import { Refusal, call } from "./api.js";
 import * as clock from "./shared/clock.js";
 import * as session from "./session.js";
 import { topic } from "./shared/topic.js";
-import { about, alarm, backoff, seen, sleep } from "./wait.js";
+import { about, alarm, backoff, seen, sleep } from "./shared/wait.js";
 
 // Told after each look: `{refusal}`, which says why there is nothing new, or is null.
 export const looks = topic();

@@ -3,7 +3,7 @@ import { Refusal, call as plainCall } from "./api.js";
 import { exclusive } from "./lock.js";
 import { onOtherTab, read, remove, write } from "./storage.js";
 import { topic } from "./shared/topic.js";
-import { backoff, sleep } from "./wait.js";
+import { backoff, sleep } from "./shared/wait.js";
 
 const NAME = "session";
 // An access token is exchanged this long before it expires.

@@ -1,7 +1,7 @@
 // The WebSocket that tells what becomes of orders: one connection, opened with a ticket, and opened again where it ends.
 import * as session from "./session.js";
 import { topic } from "./shared/topic.js";
-import { alarm, backoff, isSeen, seen, sleep } from "./wait.js";
+import { alarm, backoff, isSeen, seen, sleep } from "./shared/wait.js";
 
 // Each update: `{id, data}`.
 export const updates = topic();

@@ -25,6 +25,7 @@ pub const SHARED: Files = &[
     ("assets/shared/clock.js", include_str!("../../pages/clock.js")),
     ("assets/shared/dom.js", include_str!("../../pages/dom.js")),
     ("assets/shared/topic.js", include_str!("../../pages/topic.js")),
+    ("assets/shared/wait.js", include_str!("../../pages/wait.js")),
 ];
 
 /// A file as it is sent.

@@ -3,7 +3,7 @@ import { withQuery } from "../api.js";
 import { count, time } from "../format.js";
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
-import { isSeen, pauseAfter, sleep } from "../wait.js";
+import { isSeen, pauseAfter, sleep } from "../shared/wait.js";
 import { el, text } from "../shared/dom.js";
 import { button } from "./parts.js";
 
