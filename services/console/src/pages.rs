@@ -3,14 +3,8 @@
 use axum::Router;
 use platform::http::pages::{self, Files};
 
-macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../pages/", $name)))),*]
-    };
-}
-
 /// The files, by their paths below `pages`.
-const FILES: Files = files![
+const FILES: Files = platform::page_files![
     "assets/api.js",
     "assets/console.css",
     "assets/figures.js",
@@ -24,7 +18,6 @@ const FILES: Files = files![
     "assets/stale.js",
     "assets/ticks.js",
     "assets/view/account.js",
-    "assets/view/announce.js",
     "assets/view/ask.js",
     "assets/view/audit.js",
     "assets/view/banner.js",

@@ -9,14 +9,8 @@ use platform::http::pages::{self, Files, escaped};
 /// Where the page says to which address a buyer goes to pay.
 const PAYMENT_URL: &str = "{{payment_url}}";
 
-macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../pages/", $name)))),*]
-    };
-}
-
 /// The files, by their paths below `pages`.
-const FILES: Files = files![
+const FILES: Files = platform::page_files![
     "assets/api.js",
     "assets/attempts.js",
     "assets/format.js",
@@ -33,7 +27,6 @@ const FILES: Files = files![
     "assets/socket.js",
     "assets/storage.js",
     "assets/view/account.js",
-    "assets/view/announce.js",
     "assets/view/notifications.js",
     "assets/view/orders.js",
     "assets/view/picture.js",

@@ -2,19 +2,19 @@
 
 use super::{
     chromium::SHOWN,
-    page::{fits, is_at_home, is_for_everybody, press, shown, shows, watch_policy, with_browser},
+    page::{
+        ENTER, fits, is_at_home, is_for_everybody, log_in, press, shown, shows, watch_policy, with_browser,
+    },
 };
 use anyhow::{Context, Result, ensure};
 use fantoccini::{Client, Locator, elements::Element};
 use quicksale_tests::{
     console::{Console, Switches},
     scenarios::SETTLED,
-    world::{ADMIN_EMAIL, ADMIN_PASSWORD, World, eventually},
+    world::{World, eventually},
 };
 use serde_json::Value;
 
-/// Enter.
-const ENTER: &str = "\u{e007}";
 /// The narrowest phone.
 const NARROW: u32 = 320;
 /// A window on a desk.
@@ -40,14 +40,7 @@ async fn an_administrator_without_a_mouse_finds_an_order_and_halts_the_sale() ->
         page.goto(&console.url("/")).await?;
         shows(page, "#login-dialog[open]").await?;
         is_for_everybody(page).await?;
-        shown(page, "#login-dialog[open] #login-email")
-            .await?
-            .send_keys(ADMIN_EMAIL)
-            .await?;
-        shown(page, "#login-password")
-            .await?
-            .send_keys(&format!("{ADMIN_PASSWORD}{ENTER}"))
-            .await?;
+        log_in(page).await?;
         watch_policy(page).await?;
         let name = &world.config.sale.name;
         let sale = format!("#/sale/{}/{name}", world.config.sale.namespace);

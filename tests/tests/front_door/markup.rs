@@ -1,13 +1,13 @@
 //! What people write stays text on every page, whatever it looks like.
 
-use super::page::{shown, shows, watch_policy, with_browser};
+use super::page::{log_in, shows, watch_policy, with_browser};
 use anyhow::{Result, ensure};
 use fantoccini::Client;
 use platform::tokens::Role;
 use quicksale_tests::{
     console::{Console, Switches},
     scenarios::SETTLED,
-    world::{ADMIN_EMAIL, ADMIN_PASSWORD, World, eventually},
+    world::{World, eventually},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -54,14 +54,7 @@ async fn a_name_that_looks_like_markup_is_shown_as_it_is_written() -> Result<()>
         is_text(page, NAME).await?;
         page.goto(&console.url("/")).await?;
         watch_policy(page).await?;
-        shown(page, "#login-dialog[open] #login-email")
-            .await?
-            .send_keys(ADMIN_EMAIL)
-            .await?;
-        shown(page, "#login-password")
-            .await?
-            .send_keys(&format!("{ADMIN_PASSWORD}\u{e007}"))
-            .await?;
+        log_in(page).await?;
         shows(page, "main table td").await?;
         let sale = format!(
             "#/sale/{}/{}",

@@ -3,10 +3,13 @@
 use super::chromium::{Browser, SHOWN};
 use anyhow::{Context, Result, ensure};
 use fantoccini::{Client, Locator, wd::WebDriverCompatibleCommand};
+use quicksale_tests::world::{ADMIN_EMAIL, ADMIN_PASSWORD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
 
+/// The key, as WebDriver names it.
+pub(crate) const ENTER: &str = "\u{e007}";
 /// Where axe-core is (`hack/tools.sh axe`).
 const AXE: &str = "QUICKSALE_AXE";
 /// Looks for what keeps people out who see, hear or move otherwise, by the rules of WCAG 2.2 A and AA and by good practice, and names what
@@ -35,6 +38,14 @@ pub(crate) async fn shown(page: &Client, what: &str) -> Result<fantoccini::eleme
             Err(error).with_context(|| format!("{what} is not there: {text}"))
         }
     }
+}
+
+/// Logs the administrator in, where the console asks for it.
+pub(crate) async fn log_in(page: &Client) -> Result<()> {
+    let email = shown(page, "#login-dialog[open] #login-email").await?;
+    email.send_keys(ADMIN_EMAIL).await?;
+    let password = shown(page, "#login-password").await?;
+    Ok(password.send_keys(&format!("{ADMIN_PASSWORD}{ENTER}")).await?)
 }
 
 pub(crate) async fn shows(page: &Client, what: &str) -> Result<()> {

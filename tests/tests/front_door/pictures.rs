@@ -1,13 +1,13 @@
 //! Takes the pictures of the pages that the documentation shows: `make screenshots`.
 
-use super::page::{click, on_screen, press, shown, shows, with_browser};
+use super::page::{click, log_in, on_screen, press, shown, shows, with_browser};
 use anyhow::{Context, Result};
 use fantoccini::{Client, Locator};
 use platform::tokens::Role;
 use quicksale_tests::{
     console::{Console, Switches},
     scenarios::SETTLED,
-    world::{ADMIN_EMAIL, ADMIN_PASSWORD, World, eventually},
+    world::{World, eventually},
 };
 use reqwest::Method;
 use serde_json::json;
@@ -114,14 +114,7 @@ async fn look(world: &World, console: &Console, page: &Client) -> Result<()> {
         world.config.sale.namespace, world.config.sale.name
     );
     page.goto(&console.url("/")).await?;
-    shown(page, "#login-dialog[open] #login-email")
-        .await?
-        .send_keys(ADMIN_EMAIL)
-        .await?;
-    shown(page, "#login-password")
-        .await?
-        .send_keys(&format!("{ADMIN_PASSWORD}\u{e007}"))
-        .await?;
+    log_in(page).await?;
     shows(page, "main table td").await?;
     take(page, "console-sales").await?;
     page.goto(&console.url(&format!("/{sale}/overview"))).await?;

@@ -1,6 +1,6 @@
 // Tries to buy. Each has a key that is made once and kept in the storage until the shop has said what became of it, so that
 // neither a reload nor the back button, a lost answer or a second tab makes a second order of it.
-import { Refusal } from "./api.js";
+import { Refusal } from "./shared/request.js";
 import { uuid } from "./ids.js";
 import { exclusive } from "./lock.js";
 import * as orders from "./orders.js";

@@ -1,5 +1,6 @@
 // The sale as the shop shows it: its times and products, read again and again while the page is seen.
-import { Refusal, call } from "./api.js";
+import { call } from "./api.js";
+import { Refusal } from "./shared/request.js";
 import * as clock from "./shared/clock.js";
 import * as session from "./session.js";
 import { topic } from "./shared/topic.js";

@@ -1,5 +1,6 @@
 // Who is logged in, for all tabs: the tokens, their exchange in one place, and requests in the buyer's name.
-import { Refusal, call as plainCall } from "./api.js";
+import { call as plainCall } from "./api.js";
+import { Refusal } from "./shared/request.js";
 import { exclusive } from "./lock.js";
 import { onOtherTab, read, remove, write } from "./storage.js";
 import { topic } from "./shared/topic.js";

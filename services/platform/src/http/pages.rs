@@ -20,10 +20,24 @@ const INDEX: &str = "index.html";
 /// The files of a folder by their paths below it, which begin with `assets/` but for `index.html`.
 pub type Files = &'static [(&'static str, &'static str)];
 
+/// [`Files`] of the folder `pages` beside the caller's `src`, by their paths below it. For a file right in `src`.
+#[macro_export]
+macro_rules! page_files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../pages/", $name)))),*]
+    };
+}
+
 /// Modules that the pages of several processes share. Each process serves them beside its own files.
 pub const SHARED: Files = &[
+    (
+        "assets/shared/announce.js",
+        include_str!("../../pages/announce.js"),
+    ),
     ("assets/shared/clock.js", include_str!("../../pages/clock.js")),
     ("assets/shared/dom.js", include_str!("../../pages/dom.js")),
+    ("assets/shared/format.js", include_str!("../../pages/format.js")),
+    ("assets/shared/request.js", include_str!("../../pages/request.js")),
     ("assets/shared/topic.js", include_str!("../../pages/topic.js")),
     ("assets/shared/wait.js", include_str!("../../pages/wait.js")),
 ];

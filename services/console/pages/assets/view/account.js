@@ -1,7 +1,7 @@
 // Who is logged in, and the form to log in, which stands over whatever was on show.
 import { whyNot } from "../sentences.js";
 import * as session from "../session.js";
-import { announce } from "./announce.js";
+import { announce } from "../shared/announce.js";
 import { attribute, busy, byId, isFocusLost, text, textIfAny } from "../shared/dom.js";
 
 export function show() {

@@ -1,6 +1,6 @@
 // A dialog that says what will happen, asks for a reason, and has it done once.
 import { whyNotDone } from "../sentences.js";
-import { announce } from "./announce.js";
+import { announce } from "../shared/announce.js";
 import { busy, byId, el, isFocusLost, replace, textIfAny } from "../shared/dom.js";
 import { button, field } from "./parts.js";
 

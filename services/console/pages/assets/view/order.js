@@ -3,7 +3,7 @@ import { money } from "../format.js";
 import { toSale } from "../route.js";
 import { words, whyNot } from "../sentences.js";
 import * as session from "../session.js";
-import { announce } from "./announce.js";
+import { announce } from "../shared/announce.js";
 import { busy, el, replace, textIfAny } from "../shared/dom.js";
 import { entries } from "./entries.js";
 import { messagesOf } from "./found.js";

@@ -1,7 +1,7 @@
 // Who is logged in, and the dialog to log in and to register.
 import * as session from "../session.js";
 import { whyNot } from "../sentences.js";
-import { announce } from "./announce.js";
+import { announce } from "../shared/announce.js";
 import { attribute, busy, byId, text, textIfAny } from "../shared/dom.js";
 
 const forms = {

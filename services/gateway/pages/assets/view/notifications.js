@@ -4,7 +4,7 @@ import * as notifications from "../notifications.js";
 import * as orders from "../orders.js";
 import * as sale from "../sale.js";
 import { standing, whyNot } from "../sentences.js";
-import { announce } from "./announce.js";
+import { announce } from "../shared/announce.js";
 import { attribute, busy, byId, el, list, text, textIfAny } from "../shared/dom.js";
 
 export function show() {

@@ -5,7 +5,7 @@ import * as orders from "../orders.js";
 import * as sale from "../sale.js";
 import { meaning, standing, status, whyNot } from "../sentences.js";
 import * as session from "../session.js";
-import { announce } from "./announce.js";
+import { announce } from "../shared/announce.js";
 import { attribute, busy, byId, el, list, text, textIfAny } from "../shared/dom.js";
 
 // An order that has no answer after this time may be cancelled before its units are held.

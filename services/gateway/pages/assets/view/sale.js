@@ -7,7 +7,7 @@ import * as sale from "../sale.js";
 import { standing, whyNot } from "../sentences.js";
 import * as session from "../session.js";
 import { openAccount } from "./account.js";
-import { announce } from "./announce.js";
+import { announce } from "../shared/announce.js";
 import { attribute, byId, el, list, text, textIfAny } from "../shared/dom.js";
 import { picture } from "./picture.js";
 
