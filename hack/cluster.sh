@@ -47,11 +47,23 @@ create() {
   }
 }
 
+# forget_images REPOSITORY: removes the node's images of that name that nothing in the cluster runs or could start; each
+# build would leave one more.
+forget_images() {
+  local used
+  used=$(kubectl_here get pods,deployments,replicasets,statefulsets,daemonsets,jobs --all-namespaces --output 'jsonpath={..image}') ||
+    return 0
+  docker exec "$node" ctr --namespace k8s.io images ls --quiet "name~=^$1:" |
+    grep -vxF "$(tr ' ' '\n' <<<"$used" | sed 's|^[^/]*$|docker.io/library/&|')" |
+    xargs --no-run-if-empty docker exec "$node" crictl rmi >/dev/null 2>&1 || true
+}
+
 # load IMAGE: unless the node has an image of this name already; a name stands for one content here.
 load() {
   local name=$1
   case $name in */*) ;; *) name=docker.io/library/$name ;; esac
   [ -z "$(docker exec "$node" ctr --namespace k8s.io images ls --quiet "name==$name" 2>/dev/null)" ] || return 0
+  forget_images "${name%:*}"
   kind load docker-image --name "$cluster" "$1" >>"$CACHE/logs/kind-$cluster.log" 2>&1 ||
     die "the image $1 could not be loaded into the cluster; see $CACHE/logs/kind-$cluster.log"
 }

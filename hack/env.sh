@@ -36,7 +36,9 @@ built() {
       rm -rf "$dir.partial"
       mkdir -p "$dir.partial"
       say "$("$REPO/hack/build/$1.sh" --describe "${@:2}"), once; cached in $dir"
-      if ! "$REPO/hack/build/$1.sh" "$dir.partial" "${@:2}" >"$log" 2>&1 9>&-; then
+      exec 7>"$CACHE/locks/go-build"
+      flock --shared 7
+      if ! GOCACHE=$CACHE/go-build "$REPO/hack/build/$1.sh" "$dir.partial" "${@:2}" >"$log" 2>&1 9>&-; then
         tail -n 30 "$log" >&2
         die "hack/build/$1.sh failed; its whole output is in $log"
       fi
@@ -44,6 +46,20 @@ built() {
     ) 9>"$CACHE/locks/$(basename "$dir")" || return 1
   fi
   printf '%s\n' "$dir"
+}
+
+# forget_go_build: removes what Go kept of the builds above, some 10 GB, unless one of them is going on.
+forget_go_build() {
+  [ -d "$CACHE/go-build" ] || return 0
+  (! flock --exclusive --nonblock 7 || rm -rf "$CACHE/go-build") 7>"$CACHE/locks/go-build"
+}
+
+# needs_room GB FOR: fails where the disk under the repository has less left.
+needs_room() {
+  local left
+  left=$(($(df --output=avail --block-size=1M "$REPO" | tail -n 1) / 1024))
+  [ "$left" -ge "$1" ] ||
+    die "$2 needs $1 GB, and the disk under $REPO has $left GB left. Make room: cargo clean (here, $(du -sh "${CARGO_TARGET_DIR:-$REPO/target}" 2>/dev/null | cut -f1 || echo 0)), hack/test.sh down (the test cluster), docker system prune, go clean -cache; then run this again"
 }
 
 # What each cached tool is built from; tools.sh builds them, the PATH below finds them.

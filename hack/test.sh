@@ -31,6 +31,7 @@ stop_backends() {
 
 tools() {
   check_safety_list
+  needs_room "$([ -d "$executables" ] && echo 3 || echo 12)" "make test"
   hack/docker.sh start
   hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm compose chromium axe schemathesis
 }
@@ -125,6 +126,7 @@ down() { CLUSTER=quicksale-e2e KUBECONFIG=$CACHE/e2e-kubeconfig hack/down.sh; }
 cleanup() {
   stop_backends || true
   hack/apiserver.sh stop || true
+  forget_go_build
   rm -rf "$books"
 }
 trap cleanup EXIT

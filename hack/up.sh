@@ -87,6 +87,7 @@ X
   [ -z "$observe" ] || printf 'Prometheus, with the alerts of the chart: http://prometheus.localhost:%s\n' "$port"
 }
 
+needs_room 3 "make up"
 "$REPO/hack/docker.sh" start
 "$REPO/hack/tools.sh" kind helm kubectl
 case ${OBSERVE:-0} in 0 | '') ;; *) observe=yes ;; esac
@@ -106,4 +107,5 @@ fi
 open_sample_sale "$image"
 reach laptops.localhost /api/sale
 reach console.localhost /
+forget_go_build
 print_what_to_try
