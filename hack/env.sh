@@ -56,10 +56,11 @@ forget_go_build() {
 
 # needs_room GB FOR: fails where the disk under the repository has less left.
 needs_room() {
-  local left
+  local left built
   left=$(($(df --output=avail --block-size=1M "$REPO" | tail -n 1) / 1024))
-  [ "$left" -ge "$1" ] ||
-    die "$2 needs $1 GB, and the disk under $REPO has $left GB left. Make room: cargo clean (here, $(du -sh "${CARGO_TARGET_DIR:-$REPO/target}" 2>/dev/null | cut -f1 || echo 0)), hack/test.sh down (the test cluster), docker system prune, go clean -cache; then run this again"
+  [ "$left" -lt "$1" ] || return 0
+  built=$(du -sh "${CARGO_TARGET_DIR:-$REPO/target}" 2>/dev/null | cut -f1)
+  die "$2 needs $1 GB, and the disk under $REPO has $left GB left. Make room: cargo clean${built:+ ($built here)}, hack/test.sh down (the test cluster), docker system prune, go clean -cache; then run this again"
 }
 
 # What each cached tool is built from; tools.sh builds them, the PATH below finds them.
