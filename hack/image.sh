@@ -36,7 +36,7 @@ if ! docker image inspect "$tag" >/dev/null 2>&1; then
 fi
 docker tag "$tag" quicksale:dev
 # One in use stays: Docker refuses.
-docker image ls --format '{{.Repository}}:{{.Tag}}' quicksale | grep -vxF -e "$tag" -e quicksale:dev | tail -n +3 |
+docker image ls --format '{{.Repository}}:{{.Tag}}' quicksale | grep -xE 'quicksale:[0-9a-f]{12}' | grep -vxF -e "$tag" | tail -n +3 |
   xargs --no-run-if-empty docker image rm >/dev/null 2>&1 || true
 say "image $tag, $(($(docker image inspect --format '{{.Size}}' "$tag") / 1000000)) MB"
 echo "$tag"

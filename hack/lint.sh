@@ -30,6 +30,13 @@ charts() {
   [ "$(helm template charts/quicksale | grep -c QUICKSALE_TRUSTED_PROXIES)" = 0 ]
   helm template charts/quicksale --set 'trustedProxies={10.0.0.0/8,fd00::/8}' | grep -q 'QUICKSALE_TRUSTED_PROXIES, value: "10.0.0.0/8,fd00::/8"'
   [ "$(helm template charts/quicksale --set "image.digest=$digest" | grep -c "quicksale:.*@$digest")" = 2 ]
+  # Values of a release from before there were traces, as --reuse-values brings them.
+  [ "$(helm template charts/quicksale --set tracing=null,networkPolicy.collectorPeers=null | grep -c 'TRACE\|collectorPeers')" = 0 ]
+  [ "$(helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=null | grep -c 'QUICKSALE_TRACED_PART')" = 0 ]
+  helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=0.5 | grep -q 'QUICKSALE_TRACED_PART, value: "0.5"'
+  helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=0 | grep -q 'QUICKSALE_TRACED_PART, value: "0"'
+  ! helm template charts/quicksale --set tracing.part=1.5 >/dev/null 2>&1
+  ! helm template charts/quicksale --set tracing.endpoint=http://:4318 >/dev/null 2>&1
   # Whoever has a right in MongoDB is a user of the locked compose file's.
   diff <(jq -r 'to_entries[] | select(.value.mongodb) | .key' charts/backends/files/grants.json | sort) \
     <(sed -n 's|.*source: mongodb-[a-z]*, target: /passwords/\([a-z]*\)}|\1|p' docker-compose.prod.yml | sort) || {

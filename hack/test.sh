@@ -33,7 +33,7 @@ tools() {
   check_safety_list
   needs_room "$([ -d "$executables" ] && echo 3 || echo 12)" "make test"
   hack/docker.sh start
-  hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm compose chromium axe schemathesis
+  hack/tools.sh rust-build lint redis kafka mongodb openssl curl etcd kube-apiserver kind kubectl helm compose chromium axe rotel schemathesis
 }
 format() { hack/lint.sh rust_format; }
 clippy() { hack/lint.sh rust_lints; }
@@ -64,6 +64,8 @@ integration() {
   unset MONGODB_URI KAFKA_BROKERS KAFKA_TLS REDIS_URL
   QUICKSALE_AXE=$(built_dir "${AXE_BUILD[@]}")/axe.min.js
   export QUICKSALE_AXE
+  QUICKSALE_ROTEL=$(built_dir "${ROTEL_BUILD[@]}")/rotel-agent
+  export QUICKSALE_ROTEL
   QUICKSALE_SCHEMATHESIS=$(built_dir "${SCHEMATHESIS_BUILD[@]}")/schemathesis
   export QUICKSALE_SCHEMATHESIS
   hack/backends.sh wipe

@@ -99,6 +99,8 @@ tool() {
     chromium) have google-chrome || command_of chromium chromium; command_of chromedriver chromium-driver ;;
     # What looks for pages that keep people out.
     axe) [ -d "$(built_dir "${AXE_BUILD[@]}")" ] || command_unpacked axe.min.js "${AXE_BUILD[@]}" ;;
+    # What takes spans, as the collectors of those do who look at them.
+    rotel) [ -d "$(built_dir "${ROTEL_BUILD[@]}")" ] || command_unpacked rotel-agent "${ROTEL_BUILD[@]}" ;;
     # What calls every route with what its document allows and does not allow.
     schemathesis)
       command_of python3 python3

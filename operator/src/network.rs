@@ -17,6 +17,10 @@ pub struct Network {
     pub backend_peers: Vec<NetworkPolicyPeer>,
     /// Ports of theirs that their addresses do not show.
     pub backend_ports: BTreeSet<u16>,
+    /// Where the collector of traces is; anywhere but at link-local addresses when empty.
+    pub collector_peers: Vec<NetworkPolicyPeer>,
+    /// Ports of its pods that the collector's address does not show.
+    pub collector_ports: BTreeSet<u16>,
     /// Whether what goes out is restricted at all.
     pub restrict_egress: bool,
 }
@@ -28,6 +32,8 @@ impl Default for Network {
             monitoring_peers: Vec::new(),
             backend_peers: Vec::new(),
             backend_ports: BTreeSet::new(),
+            collector_peers: Vec::new(),
+            collector_ports: BTreeSet::new(),
             restrict_egress: true,
         }
     }

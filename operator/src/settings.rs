@@ -7,7 +7,11 @@ use crate::{
 use clap::Parser;
 use crds::PlaintextPasswords;
 use jiff::SignedDuration;
-use platform::config::{DEFAULT_ACCOUNTS_DATABASE, ports};
+use platform::{
+    config::{DEFAULT_ACCOUNTS_DATABASE, ports},
+    traces::Tracing,
+};
+use url::Url;
 
 /// Runs flash sales.
 #[derive(Debug, Clone, Parser)]
@@ -70,6 +74,12 @@ pub struct Settings {
     /// Whether the gateways write a log line for each request.
     #[arg(long, env = "QUICKSALE_ACCESS_LOG", default_value_t = true, action = clap::ArgAction::Set)]
     pub access_log: bool,
+    /// The collector that the services send their traces to, by OTLP over HTTP; none are made when left out.
+    #[arg(long, env = "QUICKSALE_TRACES_ENDPOINT", value_parser = endpoint)]
+    pub traces_endpoint: Option<Url>,
+    /// The part of all requests that is traced, from 0 to 1.
+    #[arg(long, env = "QUICKSALE_TRACED_PART", default_value_t = 0.01, value_parser = part)]
+    pub traced_part: f64,
     /// Days until another signing key takes the place of a sale's.
     #[arg(long, env = "QUICKSALE_SIGNING_KEY_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
     pub signing_key_days: u16,
@@ -87,7 +97,30 @@ pub struct Settings {
     pub admin_port: u16,
 }
 
+/// Rounded to what JSON carries there and back: the configuration of an open sale must stay the same to the letter.
+fn part(text: &str) -> Result<f64, String> {
+    let part: Option<f64> = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
+    let part = part.ok_or_else(|| "is no number from 0 to 1".to_owned())?;
+    Ok((part * 1e6).round() / 1e6)
+}
+
+fn endpoint(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err("is no address of the form http://collector:4318".to_owned()),
+    }
+}
+
 impl Settings {
+    /// Where new sales send their traces.
+    pub fn tracing(&self) -> Option<Tracing> {
+        self.traces_endpoint.clone().map(|endpoint| Tracing {
+            endpoint,
+            part: self.traced_part,
+        })
+    }
+
     /// When signing keys change.
     pub fn key_pace(&self) -> Pace {
         Pace {

@@ -3,6 +3,7 @@
 
 pub mod backends;
 pub mod cluster;
+pub mod collector;
 pub mod confined;
 pub mod console;
 pub mod ecs;

@@ -21,6 +21,7 @@ use platform::{
     backends::{Credentials, kafka, mongo},
     config::{Config, Data, Http, Kafka, Upstreams, paths},
     tokens::KeyPair,
+    traces::Tracing,
 };
 use rskafka::client::partition::OffsetAt;
 use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
@@ -71,6 +72,7 @@ pub struct World {
     /// After the processes, which must be gone before.
     confined: BTreeMap<&'static str, Confined>,
     memory: Option<u64>,
+    environment: Vec<(&'static str, String)>,
     ports: BTreeMap<&'static str, (u16, u16)>,
     /// How far the clock of a process is wrong when it starts the next time, in milliseconds.
     clocks: BTreeMap<&'static str, i64>,
@@ -92,6 +94,10 @@ pub struct Setup {
     pub memory: Option<u64>,
     /// How long an order may wait for its payment.
     pub reservation_ttl_seconds: u64,
+    /// Where its traces go.
+    pub tracing: Option<Tracing>,
+    /// What all its processes have in their environment.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Default for Setup {
@@ -104,6 +110,8 @@ impl Default for Setup {
             accounts: None,
             memory: None,
             reservation_ttl_seconds: 600,
+            tracing: None,
+            environment: Vec::new(),
         }
     }
 }
@@ -132,6 +140,7 @@ impl World {
         config.reservation_ttl_seconds = setup.reservation_ttl_seconds;
         config.http.trusted_proxies = setup.trusted_proxies;
         config.http.https_host = setup.https_host;
+        config.tracing = setup.tracing;
         if let Some(accounts) = setup.accounts {
             config.data.accounts_database = accounts;
         }
@@ -151,6 +160,7 @@ impl World {
             running: BTreeMap::new(),
             confined: BTreeMap::new(),
             memory: setup.memory,
+            environment: setup.environment,
             backends,
             config,
             dir,
@@ -337,6 +347,7 @@ impl World {
                     .map(|millis| ("QUICKSALE_CLOCK_WRONG_BY_MS", millis.to_string())),
             )
             .envs(self.backends.environment_of(service))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(log.try_clone()?)
             .stderr(log)
             .stdin(Stdio::null());
@@ -784,6 +795,7 @@ fn config(
             payment_url: None,
         },
         sale,
+        tracing: None,
     })
 }
 

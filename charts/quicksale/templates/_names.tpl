@@ -38,6 +38,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{/* What the operator makes network policies from. The console reads metrics, as a Prometheus would. */}}
 {{- define "quicksale.network" -}}
 {{- $network := omit .Values.networkPolicy "apiServerPorts" }}
+{{- /* What is not said is left out: an image that is older than the chart would not know of it. */ -}}
+{{- range list "collectorPeers" "collectorPorts" }}
+{{- if not (index $network .) }}{{ $network = omit $network . }}{{ end }}
+{{- end }}
 {{- if .Values.console.enabled }}
 {{- $console := dict
   "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace))

@@ -276,6 +276,12 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, doors: Doors, observed
             .unwrap_or(&ours)
             .clone()
     };
+    let tracing = match &kept_config {
+        Some(kept) => kept.tracing.clone(),
+        // What an open sale runs may be too old to know of it.
+        None if kept_images.values().any(|kept| kept.name != settings.image) => None,
+        None => settings.tracing(),
+    };
     let (bind, trusted_proxies, cors_origins, access_log, https_host, accounts_database) = kept_config
         .map_or_else(
             || {
@@ -318,6 +324,7 @@ fn platform<'a>(settings: &'a Settings, sale: &ValidSale, doors: Doors, observed
         cors_origins,
         access_log,
         https_host,
+        tracing,
         pod_shapes: Component::ALL
             .into_iter()
             .map(|component| (component, kept_shapes.get(&component).copied().unwrap_or(oldest)))
@@ -416,6 +423,49 @@ mod tests {
         };
         assert_eq!(image(Doors::OpenByClock), "quicksale:0");
         assert_eq!(image(Doors::NotYet), "quicksale:1");
+    }
+
+    /// A change of the chart reaches the sales that are not open yet; the pods of an open one would start anew for it.
+    #[test]
+    fn an_open_sale_goes_on_sending_its_traces_where_it_did() {
+        let set = |endpoint: Option<&str>| Settings {
+            traces_endpoint: endpoint.map(|endpoint| endpoint.parse().unwrap()),
+            traced_part: part("0.09090909090909091"),
+            ..settings()
+        };
+        let url = "http://a.svc:1";
+        let mut config = json!({
+            "sale": {"namespace": "shop", "name": "laptops"},
+            "currency": "USD", "confirmation": "Automatic", "reservationTtlSeconds": 600,
+            "data": {"database": "d", "accountsDatabase": "a"},
+            "kafka": {"topicPrefix": "t.", "partitions": 4, "replicationFactor": 1},
+            "redisPrefix": "r:",
+            "upstreams": {"auth": url, "inventory": url, "order": url, "notifier": url},
+            "http": {"bind": "::", "adminPort": 9090},
+        });
+        let of = |config: Option<&Value>| {
+            let map = |config: &Value| json!({"data": {"config.json": config.to_string()}});
+            let map = config.map(|config| (Kind::ConfigMap, object("laptops-config", &map(config))));
+            observed(map.into_iter().collect())
+        };
+        let tracing = |settings: &Settings, doors, observed: &Observed| {
+            platform(settings, &sale(), doors, observed).tracing
+        };
+        let (new, none) = (set(Some("http://new:4318")), set(None));
+        assert_eq!(tracing(&new, Doors::Open, &of(Some(&config))), None);
+        assert_eq!(tracing(&new, Doors::NotYet, &of(Some(&config))), new.tracing());
+        config["tracing"] = json!(set(Some("http://old:4318")).tracing());
+        let kept = set(Some("http://old:4318")).tracing();
+        assert_eq!(tracing(&none, Doors::Open, &of(Some(&config))), kept);
+        assert_eq!(tracing(&new, Doors::OpenByClock, &of(Some(&config))), kept);
+        assert_eq!(tracing(&none, Doors::NotYet, &of(Some(&config))), None);
+        // Deleted by hand: with the same images, what is set is the best guess of what it was.
+        assert_eq!(tracing(&new, Doors::Open, &of(None)), new.tracing());
+    }
+
+    fn part(text: &str) -> f64 {
+        let arguments = ["quicksale-operator", "--image", "i", "--traced-part", text];
+        Settings::parse_from(arguments).traced_part
     }
 
     /// A word that pods do not need would start those of every open sale anew.

@@ -299,7 +299,7 @@ pub async fn whole(place: &Arc<Place>, id: OrderId) -> Result<Whole, Problem> {
         trace_id: order
             .traceparent
             .as_deref()
-            .and_then(platform::http::trace_id)
+            .and_then(platform::traces::context::trace_id)
             .map(str::to_owned),
         places: places(&order, place.config.kafka.partitions),
         user: beside.user.map(|user| Buyer {

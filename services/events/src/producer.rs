@@ -6,7 +6,10 @@ use crate::{
     topics::partition_of,
 };
 use futures::{StreamExt, stream};
-use platform::backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within};
+use platform::{
+    backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+    traces::{Span, SpanKind, context::TRACEPARENT},
+};
 use rskafka::{
     client::{
         Client,
@@ -136,19 +139,21 @@ impl Producer {
         let Some(connection) = &self.connection else {
             return published;
         };
-        let chained = due.into_iter().map(|(way, group)| {
+        let chained = due.into_iter().map(|(way, mut group)| {
+            group.trace(&way.0);
             let (group, last) = group.after(connection.last.get(&way).copied());
             (way, group, last)
         });
         let chained: Vec<_> = chained.collect();
         let (prefix, stuck) = (&self.prefix, &self.stuck);
         let mut answers = stream::iter(chained)
-            .map(|(way, group, last)| async move {
+            .map(|(way, mut group, last)| async move {
                 let patience = stuck.get(&way).map_or(CALL_DEADLINE, |stuck| stuck.patience);
                 let writing = connection.write(prefix, &way, group.records);
                 let written = tokio::time::timeout(patience, writing)
                     .await
                     .unwrap_or(Err(KafkaError::Deadline(patience)));
+                conclude(&mut group.spans, way.1, written.as_ref());
                 (way, group.ids, written.map(|written| (written, last)))
             })
             .buffer_unordered(CONCURRENT_PARTITIONS);
@@ -292,11 +297,40 @@ struct Written {
 struct Group {
     ids: Vec<String>,
     records: Vec<Record>,
+    /// One for each record, where they are traced.
+    spans: Vec<Span>,
     bytes: usize,
     full: bool,
 }
 
 impl Group {
+    /// Begins the span of each record's way to Kafka, and puts its context into the record. Every try has spans of its own.
+    fn trace(&mut self, topic: &str) {
+        for (record, id) in self.records.iter_mut().zip(&self.ids) {
+            let came = record.headers.get(TRACEPARENT).map(Vec::as_slice);
+            let came = came.and_then(|context| std::str::from_utf8(context).ok());
+            let mut span = Span::start(SpanKind::Producer, came, || format!("send {topic}"));
+            let Some(context) = span.context() else {
+                return;
+            };
+            if span.is_recorded() {
+                let key = record.key.as_deref().unwrap_or_default();
+                span.say("messaging.system", "kafka");
+                span.say("messaging.operation.type", "send");
+                span.say("messaging.destination.name", topic.to_owned());
+                span.say("messaging.message.id", id.clone());
+                span.say(
+                    "messaging.kafka.message.key",
+                    String::from_utf8_lossy(key).into_owned(),
+                );
+            }
+            record
+                .headers
+                .insert(TRACEPARENT.to_owned(), context.into_bytes());
+            self.spans.push(span);
+        }
+    }
+
     /// The same records, each of which says after which one it is written, and the hash of the last of them.
     fn after(mut self, mut last: Option<i64>) -> (Self, i64) {
         for record in &mut self.records {
@@ -325,10 +359,29 @@ impl Group {
     }
 }
 
+/// Ends the spans of a partition's records.
+fn conclude(spans: &mut Vec<Span>, partition: i32, written: Result<&Written, &KafkaError>) {
+    let offsets = written.ok().and_then(|written| written.at.clone());
+    let offsets = offsets
+        .into_iter()
+        .flatten()
+        .map(Some)
+        .chain(std::iter::repeat(None));
+    for (mut span, offset) in spans.drain(..).zip(offsets) {
+        span.say("messaging.destination.partition.id", partition.to_string());
+        if let Some(offset) = offset {
+            span.say("messaging.kafka.offset", offset);
+        }
+        if let Err(error) = written {
+            span.fail(error.to_string());
+        }
+    }
+}
+
 fn record(entry: &Entry) -> Record {
     let mut headers = BTreeMap::new();
     if let Some(traceparent) = &entry.traceparent {
-        headers.insert("traceparent".to_owned(), traceparent.clone().into_bytes());
+        headers.insert(TRACEPARENT.to_owned(), traceparent.clone().into_bytes());
     }
     Record {
         key: Some(entry.key.clone().into_bytes()),

@@ -11,7 +11,10 @@
 use crate::fnv::Fnv;
 use jiff::Timestamp;
 use mongodb::bson::DateTime;
-use platform::backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within};
+use platform::{
+    backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+    traces::context::TRACEPARENT,
+};
 use rskafka::{
     client::partition::{OffsetAt, PartitionClient},
     record::Record,
@@ -67,6 +70,12 @@ impl LastRead {
             at: DateTime::from_millis(millis),
         }
     }
+}
+
+/// The trace context that a record carries.
+pub fn traceparent(record: &Record) -> Option<String> {
+    let value = record.headers.get(TRACEPARENT)?;
+    String::from_utf8(value.clone()).ok()
 }
 
 /// How records came to be missing.

@@ -30,6 +30,15 @@ impl Topic {
         }
     }
 
+    /// What a span is called in which a message of it is handled.
+    pub fn process(self) -> &'static str {
+        match self {
+            Self::OrderCreated => "process order.created",
+            Self::InventoryResult => "process inventory.result",
+            Self::OrderStatus => "process order.status",
+        }
+    }
+
     /// The name of its dead-letter twin, without the sale's prefix.
     pub fn dead_letter_name(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@
 //! A crowd makes more of them than anybody reads, or keeps: a hundred requests of a second have each a line, and then one of a hundred,
 //! which says for how many it stands. Those that fail, or are refused for who asks, always have one.
 
-use crate::{Gateway, subject, traceparent};
+use crate::{Gateway, subject};
 use axum::{
     extract::{Request, State},
     http::{HeaderValue, StatusCode},
@@ -13,7 +13,8 @@ use axum::{
 };
 use platform::{
     audit::masked_address,
-    http::{REQUEST_ID, trace_id},
+    http::REQUEST_ID,
+    traces::context::{TRACEPARENT, trace_id},
 };
 use std::{
     mem,
@@ -75,22 +76,15 @@ impl Sample {
     }
 }
 
-/// Gives the request a trace if it has none, and writes the line when its answer begins, unless the configuration says
+/// Writes the line when a request's answer begins, unless the configuration says
 /// otherwise. The line has the path alone: what stands behind the `?` may be a token.
-pub(crate) async fn follow(
-    State(gateway): State<Arc<Gateway>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let context = traceparent::keep_or_make(request.headers().get(traceparent::HEADER));
-    if let Some(context) = &context {
-        request.headers_mut().insert(traceparent::HEADER, context.clone());
-    }
+pub(crate) async fn follow(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     if !gateway.logs_access || !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
         return next.run(request).await;
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get(REQUEST_ID).cloned();
+    let context = request.headers().get(TRACEPARENT).cloned();
     let from = subject::address(&request, &gateway.trusted);
     let begun = Instant::now();
     let response = next.run(request).await;

@@ -20,7 +20,6 @@ pub mod proxy;
 pub mod sale_page;
 mod scripts;
 pub mod subject;
-pub mod traceparent;
 mod trail;
 pub mod upgrade;
 mod warm_up;

@@ -19,6 +19,7 @@ use hyper_util::{
 use platform::{
     config::Upstreams,
     http::{problem::Problem, server},
+    traces::{Span, SpanKind, context::TRACEPARENT},
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use url::Url;
@@ -147,6 +148,7 @@ impl Proxy {
         // What the client spoke is its business; with some of the older versions this client refuses some methods itself.
         *request.version_mut() = Version::HTTP_11;
         prepare(request.headers_mut(), client);
+        let mut span = call_span(&mut request, &upstream.url);
         let call = async {
             match tokio::time::timeout(ANSWER, self.client.request(request)).await {
                 Ok(Ok(response)) => Ok(response.map(Body::new)),
@@ -166,12 +168,41 @@ impl Proxy {
         };
         let mut response = match upstream.breaker.call(call).await {
             Ok(response) => response,
-            Err(Broken::Failed(none)) => return Err(none),
-            Err(Broken::Open) => return Err(NoAnswer::NotSent(Problem::busy().into())),
+            Err(Broken::Failed(none)) => {
+                span.fail("no answer");
+                return Err(none);
+            }
+            Err(Broken::Open) => {
+                span.fail("not asked: it has not answered for a while");
+                return Err(NoAnswer::NotSent(Problem::busy().into()));
+            }
         };
+        span.say("http.response.status_code", i64::from(response.status().as_u16()));
         end_hop(response.headers_mut());
         Ok(response)
     }
+}
+
+/// The span of a call, under which the service works.
+fn call_span(request: &mut Request, service: &Url) -> Span {
+    let parent = request.headers().get(TRACEPARENT);
+    let parent = parent.and_then(|context| context.to_str().ok());
+    let mut span = Span::start(SpanKind::Client, parent, || {
+        server::method_label(request.method())
+    });
+    if span.is_recorded() {
+        span.say("http.request.method", server::method_label(request.method()));
+        span.say(
+            "server.address",
+            service.host_str().unwrap_or_default().to_owned(),
+        );
+    }
+    if let Some(context) = span.context()
+        && let Ok(context) = HeaderValue::from_str(&context)
+    {
+        request.headers_mut().insert(TRACEPARENT, context);
+    }
+    span
 }
 
 /// Removes what was meant for this hop only, also what `Connection` names as such.

@@ -248,6 +248,7 @@ mod tests {
             read: false,
             again: false,
             created_at: DateTime::from_millis(0),
+            traceparent: None,
             stored: None,
         }
     }

@@ -9,6 +9,7 @@ use platform::{
     backends::mongo::{self, MongoError},
     clock::Clock,
     tokens::Identity,
+    traces::{Span, SpanKind},
 };
 use sale::{UserId, order::FailureReason};
 use serde::Serialize;
@@ -192,7 +193,7 @@ impl Session {
             return End::Gone;
         }
         for notification in new {
-            if say(socket, frame(notification)).await.is_err() {
+            if tell(socket, notification).await.is_err() {
                 return End::Gone;
             }
         }
@@ -211,7 +212,7 @@ impl Session {
                         if sent.len() > 1_000 {
                             sent.clear();
                         }
-                        if sent.insert(notification.id.clone()) && say(socket, frame(&notification)).await.is_err() {
+                        if sent.insert(notification.id.clone()) && tell(socket, &notification).await.is_err() {
                             return End::Gone;
                         }
                     }
@@ -286,6 +287,29 @@ fn objection(message: &Message, frames: u32) -> Option<End> {
         _ if frames > FRAMES_BETWEEN_PINGS => Some(End::Close(close::POLICY, "too many frames")),
         _ => None,
     }
+}
+
+/// Sends a notification's frame, which is the end of its order's trace.
+async fn tell(socket: &mut WebSocket, notification: &Notification) -> Result<(), ()> {
+    let traceparent = notification.traceparent.as_deref();
+    // What comes out of the store has no trace to be in.
+    let mut span = match traceparent {
+        Some(_) => Span::start(SpanKind::Producer, traceparent, || "send order.update"),
+        None => Span::default(),
+    };
+    if span.is_recorded() {
+        span.say("network.protocol.name", "websocket");
+        span.say("messaging.message.id", notification.id.clone());
+        span.say(
+            "messaging.message.conversation_id",
+            notification.order_id.to_string(),
+        );
+    }
+    let told = say(socket, frame(notification)).await;
+    if told.is_err() {
+        span.fail("the socket is gone");
+    }
+    told
 }
 
 async fn say(socket: &mut WebSocket, text: String) -> Result<(), ()> {

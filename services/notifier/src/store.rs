@@ -56,6 +56,9 @@ pub struct Notification {
     pub again: bool,
     /// When it happened.
     pub created_at: DateTime,
+    /// The trace of the message that it comes from, while it is on its way to the sockets.
+    #[serde(skip)]
+    pub traceparent: Option<String>,
     /// When it was stored. That is not known before, and of what an earlier version has stored.
     #[serde(flatten)]
     pub stored: Option<Stored>,
@@ -115,6 +118,7 @@ impl Notification {
             read: false,
             again: change.again,
             created_at: DateTime::from_millis(message.at.as_millisecond()),
+            traceparent: message.traceparent.clone(),
             stored: None,
         })
     }

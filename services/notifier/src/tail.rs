@@ -11,7 +11,7 @@ use crate::{
 use events::{
     Message, Topic,
     lanes::{LaneStore, Lease, lane_id},
-    reader::{Read, Reader},
+    reader::{Read, Reader, traceparent},
 };
 use platform::{
     backends::{
@@ -246,7 +246,7 @@ impl Partition {
 
     /// What cannot be read is the lane's business: it goes to the dead letters there.
     async fn push(&self, record: &Record) {
-        if let Ok(message) = Message::decode(record.value.as_deref(), None)
+        if let Ok(message) = Message::decode(record.value.as_deref(), traceparent(record))
             && let Some(notification) = Notification::of(&message)
             && (!notification.again || self.has_not_heard(&notification).await)
         {

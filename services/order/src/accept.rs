@@ -26,6 +26,7 @@ use platform::{
     health::Work,
     metrics::{Metric, must},
     retry::Backoff,
+    traces::{SpanKind, Together},
 };
 use prometheus::{IntCounter, register_int_counter};
 use sale::{
@@ -156,6 +157,10 @@ pub fn start(
 
 async fn commit(store: Store, fence: Fence, by: By, now: Timestamp, wishes: Vec<Wish>) -> Vec<Answer> {
     let wishes = Arc::new(wishes);
+    let each = wishes
+        .iter()
+        .map(|wish| ("accept order", wish.traceparent.as_deref()));
+    let mut spans = Together::start("accept batch", &SpanKind::Internal, each);
     let mut backoff = Backoff::new(Duration::from_millis(3), Duration::from_millis(100));
     loop {
         let written = store
@@ -180,6 +185,7 @@ async fn commit(store: Store, fence: Fence, by: By, now: Timestamp, wishes: Vec<
             }
             Err(Conflict(error)) => {
                 tracing::warn!(%error, orders = wishes.len(), "cannot accept orders");
+                spans.fail(&error);
                 return Vec::new();
             }
         }

@@ -191,6 +191,11 @@ impl Handler for Follow {
             steps::write(&self.store.orders, session, &steps, now).await?;
             let statuses = steps.iter().map(|step| step.to.state.status);
             self.store.tally.count(session, By::Lane, statuses).await?;
+            // What follows from a message goes on under it, and not under the request that the order began with.
+            let came: HashMap<&OrderId, &String> = messages
+                .iter()
+                .filter_map(|message| Some((&message.order_id, message.traceparent.as_ref()?)))
+                .collect();
             for step in steps.iter().filter(|step| step.to.is_news()) {
                 let Some(order) = orders.get(&step.order) else {
                     continue;
@@ -200,7 +205,11 @@ impl Handler for Follow {
                 if status != order.status {
                     continue;
                 }
-                news.push(status_message(order, now));
+                let mut told = status_message(order, now);
+                if let Some(context) = came.get(&order.id) {
+                    told.traceparent = Some((*context).clone());
+                }
+                news.push(told);
             }
             self.store.outbox.append(session, &news).await?;
             let ended = steps

@@ -2,7 +2,7 @@
 //! `quicksale dev`), read once at start, unknown keys refused. Secrets are not in it: see
 //! [`crate::backends::Credentials`] and the key directory.
 
-use crate::http::client_address::Network;
+use crate::{http::client_address::Network, traces::Tracing};
 use sale::{
     Currency, SaleId,
     order::{Confirmation, LONGEST_HOLD_HOURS},
@@ -67,6 +67,9 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// How requests come in.
     pub http: Http,
+    /// Where traces go; nowhere in most sales.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
 }
 
 /// Database names. Accounts outlive a sale; everything else is the sale's own.

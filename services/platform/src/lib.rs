@@ -26,3 +26,4 @@ pub mod standstill;
 pub mod tasks;
 pub mod telemetry;
 pub mod tokens;
+pub mod traces;

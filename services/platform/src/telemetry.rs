@@ -32,8 +32,9 @@ pub enum LogFormat {
 
 /// Starts logging. `RUST_LOG` decides what is logged; without it, `info`, with the libraries' chatter turned down.
 pub fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,rskafka=error,fred=error,mongodb=warn,hyper=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("info,rskafka=error,fred=error,mongodb=warn,hyper=warn,opentelemetry=warn")
+    });
     // The audit trail and panics are written whatever the log level is.
     let always = [
         format!("{}=info", crate::audit::TARGET),

@@ -72,6 +72,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     prepare::keys(&keys)?;
     let (email, password) = prepare_admin(&dir)?;
     let mut config = config()?;
+    crate::start_traces("dev", None);
     if options.confirmation == Confirm::Payment {
         config.confirmation = Confirmation::Payment;
         config.http.payment_url = Some(format!("http://127.0.0.1:{PAYMENTS_PORT}/pay?order={{orderId}}"));
@@ -146,6 +147,7 @@ pub(crate) fn config() -> anyhow::Result<Config> {
             payment_url: None,
         },
         sale,
+        tracing: None,
     })
 }
 

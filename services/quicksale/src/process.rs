@@ -36,6 +36,7 @@ use platform::{
     tasks::Tasks,
     telemetry,
     tokens::{Signer, Verifier},
+    traces,
 };
 use std::{
     path::{Path, PathBuf},
@@ -375,7 +376,9 @@ impl Process {
         )
         .await?;
         self.tasks.spawn("admin", server.run(self.tasks.stop_token()));
-        Ok(self.tasks.run_until_stopped().await)
+        let ended = self.tasks.run_until_stopped().await;
+        traces::finish().await;
+        Ok(ended)
     }
 
     fn build(&self, role: Role) -> anyhow::Result<Built> {

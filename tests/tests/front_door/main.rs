@@ -4,6 +4,8 @@
 #[path = "../chromium/mod.rs"]
 mod chromium;
 mod console;
+mod line;
+mod lost;
 mod markup;
 mod page;
 mod pictures;

@@ -126,7 +126,7 @@ fn registration() -> [(&'static str, String); 4] {
     ]
 }
 
-async fn register(page: &Client) -> Result<()> {
+pub(super) async fn register(page: &Client) -> Result<()> {
     click(page, "#register-open").await?;
     for (field, text) in registration() {
         shown(page, field).await?.send_keys(&text).await?;
@@ -135,7 +135,7 @@ async fn register(page: &Client) -> Result<()> {
     shows(page, "#logged-in:not([hidden])").await
 }
 
-async fn buy(page: &Client, sku: &str) -> Result<()> {
+pub(super) async fn buy(page: &Client, sku: &str) -> Result<()> {
     click(
         page,
         &format!(r#".product[data-sku="{sku}"] button:not([aria-disabled=true])"#),

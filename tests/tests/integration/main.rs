@@ -17,6 +17,7 @@ mod orders;
 mod payments;
 mod prices;
 mod rights;
+mod traces;
 mod updates;
 
 use anyhow::{Context, Result, ensure};

@@ -59,7 +59,7 @@ pub(super) fn configuration(plan: &Plan<'_>) -> Value {
     if let Some(url) = &sale.payment_url {
         http["paymentUrl"] = json!(url.as_str());
     }
-    json!({
+    let mut config = json!({
         "sale": sale.id,
         "currency": sale.currency,
         "confirmation": sale.confirmation,
@@ -78,7 +78,11 @@ pub(super) fn configuration(plan: &Plan<'_>) -> Value {
             "notifier": service_url(sale, Component::Notifier),
         },
         "http": http,
-    })
+    });
+    if let Some(tracing) = &plan.platform.tracing {
+        config["tracing"] = json!(tracing);
+    }
+    config
 }
 
 /// Where a service is reached inside of the cluster; the processor has no port, and nobody asks for it.

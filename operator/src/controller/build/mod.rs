@@ -29,6 +29,7 @@ pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SI
 use crate::{administrator::Administrator, network::Network};
 use backend_ports::BackendPorts;
 use crds::{Component, ValidSale};
+use platform::traces::Tracing;
 use sale::{control::ControlDocument, phase::Phase};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -96,6 +97,8 @@ pub struct Platform<'a> {
     pub access_log: bool,
     /// The host under which buyers reach the sale by HTTPS.
     pub https_host: Option<String>,
+    /// Where traces go.
+    pub tracing: Option<Tracing>,
     /// What the pods of each component are made like.
     pub pod_shapes: BTreeMap<Component, PodShape>,
 }

@@ -2,10 +2,12 @@
 
 use super::{Child, Kind, Plan, backend_ports::Backend, config_map::port, labels::pod_selector};
 use crds::Component;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::core::DynamicObject;
 use platform::config::ports;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use url::Url;
 
 /// Where the rule for the backends is among those of what goes out.
 const BACKENDS_RULE: usize = 1;
@@ -86,16 +88,20 @@ fn egress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         .copied()
         .collect();
     let backends: Vec<_> = backends.into_iter().map(tcp).collect();
-    let peers = if network.backend_peers.is_empty() {
-        anywhere_but_link_local()
-    } else {
-        json!(network.backend_peers)
-    };
     // In the order that BACKENDS_RULE says.
-    let mut rules = vec![json!({"ports": dns}), json!({"to": peers, "ports": backends})];
+    let mut rules = vec![
+        json!({"ports": dns}),
+        json!({"to": peers(&network.backend_peers), "ports": backends}),
+    ];
     for called in calls(component) {
         let ports: Vec<_> = port(*called).into_iter().map(tcp).collect();
         rules.push(json!({"to": [pods(plan, *called)], "ports": ports}));
+    }
+    let collector = plan.platform.tracing.as_ref().map(|tracing| &tracing.endpoint);
+    if let Some(port) = collector.and_then(Url::port_or_known_default) {
+        let ports: BTreeSet<u16> = network.collector_ports.iter().copied().chain([port]).collect();
+        let ports: Vec<_> = ports.into_iter().map(tcp).collect();
+        rules.push(json!({"to": peers(&network.collector_peers), "ports": ports}));
     }
     rules
 }
@@ -113,6 +119,15 @@ pub fn backend_ports(policy: &DynamicObject) -> BTreeSet<u16> {
 /// Whether a policy restricts what goes out.
 pub fn restricts_egress(policy: &DynamicObject) -> bool {
     policy.data["spec"]["egress"].is_array()
+}
+
+/// The peers that were named, or those that may be.
+fn peers(named: &[NetworkPolicyPeer]) -> Value {
+    if named.is_empty() {
+        anywhere_but_link_local()
+    } else {
+        json!(named)
+    }
 }
 
 /// Pods and addresses are two things to some networks, so both are named. At link-local addresses is what clouds tell

@@ -20,6 +20,7 @@ struct Fixture {
     restrict_egress: bool,
     access_log: bool,
     https_host: Option<String>,
+    tracing: Option<Tracing>,
     pod_shape: PodShape,
     plaintext_senders: BTreeSet<Component>,
     backends: BTreeMap<String, Vec<u8>>,
@@ -59,6 +60,7 @@ fn fixture(services: Value) -> Fixture {
         restrict_egress: true,
         access_log: true,
         https_host: None,
+        tracing: None,
         pod_shape: PodShape::Bounded,
         plaintext_senders: BTreeSet::new(),
         backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
@@ -90,6 +92,7 @@ impl Fixture {
                 cors_origins: Vec::new(),
                 access_log: self.access_log,
                 https_host: self.https_host.clone(),
+                tracing: self.tracing.clone(),
                 pod_shapes: Component::ALL.map(|component| (component, self.pod_shape)).into(),
             },
             keys: &keys,
@@ -391,6 +394,11 @@ impl Fixture {
         flows(&self.policy(component), "ingress", "from")
     }
 
+    fn config(&self) -> platform::config::Config {
+        let map = self.get(Kind::ConfigMap, "laptops-config").unwrap();
+        serde_json::from_str(map["data"]["config.json"].as_str().unwrap()).unwrap()
+    }
+
     /// What goes out beside the questions for names, with the backends' peers as one.
     fn goes_out(&self, component: &str) -> BTreeSet<String> {
         let mut flows = flows(&self.policy(component), "egress", "to");
@@ -508,6 +516,35 @@ fn the_chart_names_who_else_may_talk_to_whom() {
         fixture.goes_out("auth"),
         set(&["backends:27017", "backends:27018"])
     );
+}
+
+#[test]
+fn spans_go_to_the_collector_and_only_where_there_is_one() {
+    let mut fixture = fixture(json!({}));
+    assert_eq!(fixture.config().tracing, None);
+    fixture.tracing = Some(Tracing {
+        endpoint: "http://collector.monitoring:4318".parse().unwrap(),
+        part: 0.25,
+    });
+    fixture.network = r#"{
+        "backendPeers": [{"namespaceSelector": {"matchLabels": {"name": "backends"}}}],
+        "collectorPeers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+        "collectorPorts": [14318]
+    }"#
+    .parse()
+    .unwrap();
+    assert_eq!(
+        fixture.goes_out("auth"),
+        set(&["backends:27017", "monitoring:4318", "monitoring:14318"])
+    );
+    assert_eq!(fixture.config().tracing, fixture.tracing);
+    // Nobody has to be named.
+    fixture.network = Network::default();
+    fixture.tracing = Some(Tracing {
+        endpoint: "https://collector.example.com".parse().unwrap(),
+        part: 1.0,
+    });
+    assert!(fixture.goes_out("processor").contains("pods:443"));
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use super::{
     ApplyError, Handler, LaneStore, NEWER,
     fetch::{Fetched, Lane},
+    spans,
 };
 use crate::{
     dead_letters::{DEAD_LETTERS, DeadLetters, Undeliverable},
     losses::{Loss, Losses},
     message::Message,
     outbox::Outbox,
-    reader::LastRead,
+    reader::{LastRead, traceparent},
 };
 use futures::FutureExt;
 use mongodb::{
@@ -98,15 +99,22 @@ impl<H: Handler> Committer<H> {
 
     /// Commits what was fetched, setting aside the records in `poison`.
     pub(super) async fn commit(&self, fetched: &[Fetched], poison: &Poison) -> Result<usize, ApplyError> {
-        let batch = Arc::new(self.decode(fetched, poison));
+        let mut batch = self.decode(fetched, poison);
+        let mut spans = spans::start(self.handler.group(), &mut batch.messages);
+        let batch = Arc::new(batch);
         let count = batch.messages.len();
-        let effect = self
+        let written = self
             .transactions
             .run_up_to(ATTEMPTS, |session| {
                 let (batch, this) = (Arc::clone(&batch), self.parts());
                 async move { this.write(session, &batch).await }.boxed()
             })
-            .await?;
+            .await;
+        if let Err(error) = &written {
+            spans.fail(&error);
+        }
+        drop(spans);
+        let effect = written?;
         for record in &batch.undeliverable {
             DEAD_LETTERS
                 .with_label_values(&[record.group, record.topic.plain_name()])
@@ -316,11 +324,4 @@ fn add_move(moves: &mut Vec<Move>, next: Move) {
         }
         None => moves.push(next),
     }
-}
-
-fn traceparent(record: &Record) -> Option<String> {
-    record
-        .headers
-        .get("traceparent")
-        .and_then(|value| String::from_utf8(value.clone()).ok())
 }

@@ -18,6 +18,7 @@ mod commit;
 mod fetch;
 mod lease;
 mod ownership;
+mod spans;
 mod split;
 mod worker;
 

@@ -11,7 +11,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// The longest PEM text that is read, in bytes: a bundle of all public authorities has some 220 kB.
 const LONGEST_PEM: usize = 512 * 1024;
@@ -196,6 +196,33 @@ impl Identity {
         PrivateKeyDer::from_pem_slice(self.key.expose_secret().as_bytes())
             .map_err(|_| "is no private key; write it as PEM, without a password".to_owned())
     }
+}
+
+/// The configuration towards the collector of traces. As OpenTelemetry's specification has it, these variables name files.
+/// `variable` knows them by their last words.
+pub(crate) fn of_collector(variable: Lookup<'_>) -> Result<ClientConfig, String> {
+    const NAMES: Names = Names {
+        ca: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        cert: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        key: "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        server_name: None,
+    };
+    let mut files = HashMap::new();
+    for (name, last) in [
+        (NAMES.ca, "CERTIFICATE"),
+        (NAMES.cert, "CLIENT_CERTIFICATE"),
+        (NAMES.key, "CLIENT_KEY"),
+    ] {
+        let Some(file) = variable(last) else {
+            continue;
+        };
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| format!("{name} names {file}, which cannot be read: {error}"))?;
+        files.insert(name, text);
+    }
+    ClientTls::from_lookup(&|name| files.get(name).cloned(), NAMES)
+        .map_err(|error| error.to_string())?
+        .config()
 }
 
 fn missing(name: &'static str, given: &'static str) -> EnvironmentError {

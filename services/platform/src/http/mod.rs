@@ -19,10 +19,5 @@ mod waiting;
 
 pub use extract::{Json, Path, Query, is_json};
 
-/// The trace of a well-formed `traceparent` (W3C Trace Context, 3.2).
-pub fn trace_id(context: &str) -> Option<&str> {
-    context.split('-').nth(1)
-}
-
 /// The header that carries a request's id through every service and back to the caller.
 pub const REQUEST_ID: &str = "x-request-id";

@@ -162,6 +162,10 @@ pub struct Problem {
     /// The request's id, for the support ticket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The request's trace, in traces and logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub trace_id: Option<Box<str>>,
     /// When the sale opens, with `sale_not_open`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opens_at: Option<String>,
@@ -204,6 +208,7 @@ impl Problem {
             code,
             detail: detail.into(),
             request_id: None,
+            trace_id: None,
             opens_at: None,
             order_status: None,
             sku: None,

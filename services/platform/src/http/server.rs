@@ -10,7 +10,13 @@ use super::{
     problem::{Code, Problem},
     waiting::{Awaited, GaveWay, Turn, Waiting},
 };
-use crate::metrics::HTTP_SECONDS;
+use crate::{
+    metrics::HTTP_SECONDS,
+    traces::{
+        Span, SpanKind,
+        context::{TRACEPARENT, keep_or_make, trace_id},
+    },
+};
 use axum::{
     Router,
     body::Body,
@@ -283,9 +289,6 @@ pub async fn method_not_allowed() -> Problem {
     )
 }
 
-/// The header that names the trace.
-const TRACEPARENT: &str = "traceparent";
-
 /// Adds to a router what every service has, `/health` included.
 fn wrap(service: &'static str, router: Router) -> Router {
     router
@@ -304,7 +307,7 @@ fn wrap(service: &'static str, router: Router) -> Router {
         }))
 }
 
-/// Gives the request an id, measures it, and puts the id into the answer and into its problem document.
+/// Gives the request an id and a trace, measures it, and puts both into its problem document, and the id into the answer.
 async fn observe(service: &'static str, mut request: Request, next: Next) -> Response {
     let id = request
         .headers()
@@ -318,23 +321,24 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
     let route = request
         .extensions()
         .get::<MatchedPath>()
-        .map_or("unmatched".to_owned(), |p| p.as_str().to_owned());
-    let trace = request.headers().get(TRACEPARENT).cloned();
+        .map_or(UNMATCHED.to_owned(), |p| p.as_str().to_owned());
+    let (mut span, trace) = trace(&mut request, method, &route);
     let begun = Instant::now();
     let mut response = next.run(request).await;
+    conclude(&mut span, response.status());
+    drop(span);
     HTTP_SECONDS
         .with_label_values(&[service, method, &route, response.status().as_str()])
         .observe(begun.elapsed().as_secs_f64());
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
         problem.request_id = id.to_str().ok().map(str::to_owned);
+        problem.trace_id = trace;
         if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(
                 service,
                 route,
                 request_id = problem.request_id.as_deref(),
-                trace_id = trace
-                    .as_ref()
-                    .and_then(|trace| super::trace_id(trace.to_str().ok()?)),
+                trace_id = problem.trace_id.as_deref(),
                 "answered 500"
             );
         }
@@ -350,6 +354,50 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
     response
 }
 
+/// Begins the span of a request, which goes on under it, and says which trace that is.
+fn trace(request: &mut Request, method: &'static str, route: &str) -> (Span, Option<Box<str>>) {
+    let mut span = Span::default();
+    let came = request.headers().get(TRACEPARENT);
+    // Kubelets and Prometheus ask all the time, and nobody asks what became of that.
+    if !UNTRACED.contains(&route) {
+        let parent = came.and_then(|context| context.to_str().ok());
+        span = Span::start(SpanKind::Server, parent, || match route {
+            UNMATCHED => method.to_owned(),
+            route => format!("{method} {route}"),
+        });
+    }
+    let own = span.context();
+    let own = own.and_then(|context| HeaderValue::from_str(&context).ok());
+    let context = own.or_else(|| keep_or_make(came));
+    if span.is_recorded() {
+        span.say("http.request.method", method);
+        // Without what stands behind the `?`, which may be a token.
+        span.say("url.path", request.uri().path().to_owned());
+        if route != UNMATCHED {
+            span.say("http.route", route.to_owned());
+        }
+    }
+    let Some(context) = context else {
+        return (span, None);
+    };
+    let id = context.to_str().ok().and_then(trace_id).map(Box::from);
+    request.headers_mut().insert(TRACEPARENT, context);
+    (span, id)
+}
+
+/// What stands for the route of a request that has none.
+const UNMATCHED: &str = "unmatched";
+/// Routes that machines ask for all the time.
+const UNTRACED: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
+
+fn conclude(span: &mut Span, status: StatusCode) {
+    span.say("http.response.status_code", i64::from(status.as_u16()));
+    if span.is_recorded() && status.is_server_error() {
+        span.say("error.type", status.as_u16().to_string());
+        span.fail("");
+    }
+}
+
 /// A caller's own request id is kept if it is short and plain, so that it cannot forge log lines.
 fn acceptable(id: &HeaderValue) -> bool {
     let bytes = id.as_bytes();
@@ -360,7 +408,7 @@ fn acceptable(id: &HeaderValue) -> bool {
 }
 
 /// Methods as a label: a made-up method must not make a time series.
-fn method_label(method: &axum::http::Method) -> &'static str {
+pub fn method_label(method: &axum::http::Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

@@ -1,0 +1,182 @@
+//! What the pages do when lines fail, tabs compete, and answers never come.
+
+use super::{
+    line::Line,
+    page::{click, log_in, shows, with_browser},
+    storefront::{buy, register},
+};
+use anyhow::{Context, Result, ensure};
+use fantoccini::Client;
+use mongodb::bson::doc;
+use quicksale_tests::{
+    console::{Console, Switches},
+    scenarios::SETTLED,
+    shop::Answer,
+    world::{World, eventually},
+};
+use serde_json::{Value, json};
+
+/// What the page keeps of its session.
+const SESSION: &str = "return JSON.parse(localStorage.getItem('quicksale.session'))";
+/// As if the access token were old: it is exchanged before it is used again.
+const AGE: &str = "const held = JSON.parse(localStorage.getItem('quicksale.session'));
+    held.expiresAt = Date.now() - 1;
+    localStorage.setItem('quicksale.session', JSON.stringify(held))";
+
+async fn line_to_the_shop(world: &World) -> Result<Line> {
+    Line::to(
+        world
+            .url_of("gateway", "")
+            .parse::<url::Url>()?
+            .socket_addrs(|| None)?[0],
+    )
+    .await
+}
+
+/// A buyer who is logged in, by way of a line.
+async fn enter(page: &Client, line: &Line) -> Result<()> {
+    page.goto(&line.url("/")).await?;
+    register(page).await
+}
+
+async fn orders_on(page: &Client, status: &str) -> Result<u64> {
+    let count = format!("return document.querySelectorAll('.order[data-status={status}]').length");
+    page.execute(&count, vec![]).await?.as_u64().context("no number")
+}
+
+async fn confirmed(world: &World, page: &Client, orders: u64) -> Result<()> {
+    eventually(SETTLED, &format!("the page shows {orders} orders"), async || {
+        Ok(orders_on(page, "CONFIRMED").await? == orders)
+    })
+    .await?;
+    ensure!(
+        world.count_orders(doc! {}).await? == orders,
+        "not as many orders as the page shows"
+    );
+    Ok(())
+}
+
+/// What happened in the meantime is on the page when the network is back, without a reload; and what was clicked meanwhile is ordered
+/// then, once.
+#[tokio::test]
+async fn a_page_that_lost_the_network_catches_up_by_itself() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("LAPTOP", 9, None).await?;
+    world.shop.product("PHONE", 9, None).await?;
+    let line = line_to_the_shop(&world).await?;
+    with_browser(async |page| {
+        enter(page, &line).await?;
+        buy(page, "LAPTOP").await?;
+        confirmed(&world, page, 1).await?;
+        line.cut();
+        shows(page, "#connection:not([hidden])").await?;
+        let session: Value = page.execute(SESSION, vec![]).await?;
+        let token = session["accessToken"].as_str().context("no token")?;
+        // From another device.
+        let request = world.shop.http.post(world.shop.url("/api/orders"));
+        let request = request.bearer_auth(token).header("idempotency-key", "elsewhere");
+        let order = request.json(&json!({"items": [{"sku": "LAPTOP", "quantity": 1}]}));
+        Answer::of(order.send().await?).await?.expect(201)?;
+        buy(page, "PHONE").await?;
+        shows(page, r#".product[data-sku="PHONE"] [data-phase="again"]"#).await?;
+        line.mend();
+        confirmed(&world, page, 3).await?;
+        shows(page, "#connection[hidden]").await
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// The shop has taken an order, and the buyer never heard of it. Neither sending it again nor a reload makes another one.
+#[tokio::test]
+async fn an_order_whose_answer_was_lost_is_found_again_and_not_made_twice() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("LAPTOP", 9, None).await?;
+    world.shop.product("PHONE", 9, None).await?;
+    let line = line_to_the_shop(&world).await?;
+    with_browser(async |page| {
+        enter(page, &line).await?;
+        for (sku, orders) in [("LAPTOP", 1), ("PHONE", 2)] {
+            shows(page, &format!(r#".product[data-sku="{sku}"]"#)).await?;
+            line.deafen();
+            buy(page, sku).await?;
+            eventually(SETTLED, "the shop has taken it", async || {
+                Ok(world.count_orders(doc! {}).await? == orders)
+            })
+            .await?;
+            ensure!(
+                orders_on(page, "CONFIRMED").await? < orders,
+                "the answer was not lost"
+            );
+            line.mend();
+            if sku == "PHONE" {
+                page.refresh().await?;
+            }
+            confirmed(&world, page, orders).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// Two windows are one buyer: one exchanges the token for both, each sees what the other does, and one logs out for both.
+#[tokio::test]
+async fn two_windows_share_a_session_and_an_order() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("LAPTOP", 9, None).await?;
+    let line = line_to_the_shop(&world).await?;
+    with_browser(async |page| {
+        enter(page, &line).await?;
+        let first = page.window().await?;
+        let second = page.new_window(false).await?.handle;
+        page.switch_to_window(second.clone()).await?;
+        page.goto(&line.url("/")).await?;
+        shows(page, "#logged-in:not([hidden])").await?;
+        line.cut();
+        page.execute(AGE, vec![]).await?;
+        line.mend();
+        // Both need a token: the one in front for its order, the other for its connection.
+        buy(page, "LAPTOP").await?;
+        confirmed(&world, page, 1).await?;
+        page.switch_to_window(first).await?;
+        confirmed(&world, page, 1).await?;
+        let exchanges = world.log_of("gateway")?;
+        let exchanges = exchanges
+            .lines()
+            .filter(|line| line.contains("/api/auth/refresh"))
+            .count();
+        ensure!(exchanges == 1, "the token was exchanged {exchanges} times");
+        click(page, "#logout").await?;
+        page.switch_to_window(second).await?;
+        shows(page, "#logged-in[hidden]").await
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// An administrator is told that what is on show is old, and sees the sale again when the network is back.
+#[tokio::test]
+async fn a_console_that_lost_the_network_says_so_and_goes_on() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("LAPTOP", 9, None).await?;
+    let console = Console::of(&world, Switches::Withhold).await?;
+    let line = Line::to(console.url("").parse::<url::Url>()?.socket_addrs(|| None)?[0]).await?;
+    with_browser(async |page| {
+        page.goto(&line.url("/")).await?;
+        log_in(page).await?;
+        let sale = format!(
+            "#/sale/{}/{}",
+            world.config.sale.namespace, world.config.sale.name
+        );
+        page.goto(&line.url(&format!("/{sale}"))).await?;
+        shows(page, ".charts .plot").await?;
+        line.cut();
+        shows(page, "#stale:not([hidden])").await?;
+        // Nothing is taken away from whoever looks.
+        shows(page, ".charts .plot").await?;
+        line.mend();
+        shows(page, "#stale[hidden]").await
+    })
+    .await
+}
