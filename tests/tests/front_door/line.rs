@@ -1,7 +1,7 @@
 //! The line between a browser and a server, which can fail in the ways in which lines do.
 
 use anyhow::Result;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{
@@ -12,10 +12,15 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// How long a part of an answer takes on a slow line.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Whole,
+    /// Each part of an answer takes its time.
+    Slow,
     /// What is asked arrives, and the connection breaks before anything is heard of it.
     Deaf,
     /// Nobody gets through, and all connections are gone.
@@ -57,6 +62,10 @@ impl Line {
         self.state.send_replace(State::Cut);
     }
 
+    pub(crate) fn slow_down(&self) {
+        self.state.send_replace(State::Slow);
+    }
+
     pub(crate) fn deafen(&self) {
         self.state.send_replace(State::Deaf);
     }
@@ -91,7 +100,11 @@ async fn listen(mut answers: OwnedReadHalf, mut hears: OwnedWriteHalf, state: wa
     let mut part = vec![0; 16 * 1024];
     loop {
         match answers.read(&mut part).await {
-            Ok(read @ 1..) if *state.borrow() == State::Whole => {
+            Ok(read @ 1..) if *state.borrow() != State::Deaf => {
+                let is_slow = *state.borrow() == State::Slow;
+                if is_slow {
+                    tokio::time::sleep(SLOW).await;
+                }
                 if hears.write_all(&part[..read]).await.is_err() {
                     return;
                 }
