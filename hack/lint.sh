@@ -35,8 +35,13 @@ charts() {
   [ "$(helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=null | grep -c 'QUICKSALE_TRACED_PART')" = 0 ]
   helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=0.5 | grep -q 'QUICKSALE_TRACED_PART, value: "0.5"'
   helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=0 | grep -q 'QUICKSALE_TRACED_PART, value: "0"'
-  ! helm template charts/quicksale --set tracing.part=1.5 >/dev/null 2>&1
-  ! helm template charts/quicksale --set tracing.endpoint=http://:4318 >/dev/null 2>&1
+  local wrong
+  for wrong in tracing.part=1.5 tracing.part=-1 tracing.endpoint=http://:4318 tracing.endpoint=grpc://c:4317; do
+    if helm template charts/quicksale --set "$wrong" >/dev/null 2>&1; then
+      echo "the chart takes $wrong" >&2
+      return 1
+    fi
+  done
   # Whoever has a right in MongoDB is a user of the locked compose file's.
   diff <(jq -r 'to_entries[] | select(.value.mongodb) | .key' charts/backends/files/grants.json | sort) \
     <(sed -n 's|.*source: mongodb-[a-z]*, target: /passwords/\([a-z]*\)}|\1|p' docker-compose.prod.yml | sort) || {
