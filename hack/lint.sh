@@ -36,7 +36,8 @@ charts() {
   helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=0.5 | grep -q 'QUICKSALE_TRACED_PART, value: "0.5"'
   helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=0 | grep -q 'QUICKSALE_TRACED_PART, value: "0"'
   local wrong
-  for wrong in tracing.part=1.5 tracing.part=-1 tracing.endpoint=http://:4318 tracing.endpoint=grpc://c:4317; do
+  for wrong in tracing.part=1.5 tracing.part=-1 tracing.endpoint=http://:4318 tracing.endpoint=grpc://c:4318 \
+    tracing.endpoint=http://c:4317 tracing.endpoint=http://c:4318/v1/traces; do
     if helm template charts/quicksale --set "$wrong" >/dev/null 2>&1; then
       echo "the chart takes $wrong" >&2
       return 1

@@ -7,6 +7,7 @@
 //! - [`sample`] listens on the WebSocket of some of the buyers for the end of their orders;
 //! - [`settle`] follows the product until every accepted order has its units, and checks the account;
 //! - [`processes`] reads CPU and memory of every process from `/proc`;
+//! - [`tail`] tells when the slowest answers were;
 //! - [`run`] puts one scenario together, [`report`] prints and writes what came of it.
 //!
 //! Latencies count from the moment at which an order was meant to start, so that a system that stalls cannot make the
@@ -24,6 +25,7 @@ mod run;
 mod sample;
 mod scenario;
 mod settle;
+mod tail;
 
 use clap::Parser;
 use options::Options;

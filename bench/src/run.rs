@@ -11,7 +11,7 @@ use crate::{
     report::{self, Figures, Observed},
     sample::Sample,
     scenario::{self, Name, Scenario},
-    settle,
+    settle, tail,
 };
 use anyhow::bail;
 use clap::ValueEnum;
@@ -106,6 +106,9 @@ impl Bench<'_> {
         let seen = pages.close().await;
         if scenario.pages > 0 {
             println!("{}: {}", scenario.label, seen.line()?);
+        }
+        if let Some(line) = tail::line(&shots) {
+            println!("{}: {line}", scenario.label);
         }
         let tally = Tally::of(&shots);
         expect.send_replace(Some(tally.accepted.min(stock)));

@@ -12,7 +12,7 @@ use std::{
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
-    tungstenite::{Message, Utf8Bytes},
+    tungstenite::{self, Message, Utf8Bytes},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,7 @@ struct Update {
 impl Sample {
     /// Connects every `every`-th buyer.
     pub(crate) async fn connect(notifier: SocketAddr, buyers: &[Buyer], every: u32) -> anyhow::Result<Self> {
+        let begun = Instant::now();
         let chosen: Vec<usize> = (0..buyers.len()).step_by(every as usize).take(MOST).collect();
         let sockets: Vec<(usize, Socket)> = stream::iter(chosen.clone())
             .map(|number| async move {
@@ -55,6 +56,11 @@ impl Sample {
             .buffer_unordered(OPENED_AT_A_TIME)
             .try_collect()
             .await?;
+        println!(
+            "{} WebSockets are greeted after {:.1} s",
+            sockets.len(),
+            begun.elapsed().as_secs_f64()
+        );
         let stop = CancellationToken::new();
         let mut waiting = JoinSet::new();
         for (number, socket) in sockets {
@@ -99,9 +105,15 @@ impl Sample {
 
 async fn open(notifier: SocketAddr, buyer: &Buyer) -> anyhow::Result<Socket> {
     let address = format!("ws://{notifier}/ws?token={}", buyer.token);
-    let opening = tokio_tungstenite::connect_async(address);
+    let opening = async {
+        let (mut socket, _response) = tokio_tungstenite::connect_async(address).await?;
+        // The first frame says what was missed, which the database has been asked for: before that the buyer does not wait yet,
+        // and what is measured would be the opening of sockets.
+        socket.next().await.transpose()?;
+        Ok::<_, tungstenite::Error>(socket)
+    };
     match tokio::time::timeout(OPENING, opening).await {
-        Ok(Ok((socket, _response))) => Ok(socket),
+        Ok(Ok(socket)) => Ok(socket),
         Ok(Err(error)) => bail!("a WebSocket was refused: {error}"),
         Err(_) => bail!("a WebSocket did not open within {OPENING:?}"),
     }

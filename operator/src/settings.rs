@@ -106,10 +106,17 @@ fn part(text: &str) -> Result<f64, String> {
 
 fn endpoint(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err("is no address of the form http://collector:4318".to_owned()),
+    let is_plain = url.has_host() && url.query().is_none() && url.fragment().is_none();
+    if !is_plain || !matches!(url.scheme(), "http" | "https") {
+        return Err("is no address of the form http://collector:4318".to_owned());
     }
+    if url.path().trim_end_matches('/').ends_with("/v1/traces") {
+        return Err("is to be written without /v1/traces, which is put behind it".to_owned());
+    }
+    if url.port() == Some(4317) {
+        return Err("is the port of OTLP over gRPC; over HTTP it is 4318".to_owned());
+    }
+    Ok(url)
 }
 
 impl Settings {

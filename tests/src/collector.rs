@@ -1,14 +1,14 @@
 //! An OpenTelemetry collector of another make, which takes spans by OTLP as those of users do, and hands on to the test what it has
 //! understood of them.
 
-use crate::ports;
+use crate::{ports, scenarios::SETTLED, world::eventually};
 use anyhow::{Context, Result, bail};
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
     common::v1::{AnyValue, KeyValue, any_value::Value},
-    trace::v1::{ResourceSpans, span::SpanKind, status::StatusCode as Outcome},
+    trace::v1::{ResourceSpans, ScopeSpans, Span as WireSpan, status::StatusCode as Outcome},
 };
 use prost::Message;
 use std::{
@@ -32,12 +32,14 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// A span as it came out of the collector. Ids are in hex.
 #[derive(Debug, Clone)]
 pub struct Span {
-    /// The resource that it is of.
+    /// The service that it is of.
     pub service: String,
+    /// What else is said of that service.
+    pub resource: BTreeMap<String, String>,
     /// What was done.
     pub name: String,
-    /// In what part.
-    pub kind: SpanKind,
+    /// In what part, such as `SPAN_KIND_SERVER`.
+    pub kind: &'static str,
     /// Its trace.
     pub trace: String,
     /// Its id.
@@ -124,6 +126,39 @@ impl Collector {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Sends a span of one's own, and waits until it has come: whatever was sent before has come then, too.
+    pub async fn catch_up(&self) -> Result<()> {
+        let id = uuid::Uuid::new_v4();
+        let now = u64::try_from(jiff::Timestamp::now().as_nanosecond())?;
+        let span = WireSpan {
+            trace_id: id.as_bytes().to_vec(),
+            span_id: id.as_bytes()[..8].to_vec(),
+            name: "caught up".to_owned(),
+            start_time_unix_nano: now,
+            end_time_unix_nano: now,
+            ..WireSpan::default()
+        };
+        let request = ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                scope_spans: vec![ScopeSpans {
+                    spans: vec![span],
+                    ..ScopeSpans::default()
+                }],
+                ..ResourceSpans::default()
+            }],
+        };
+        let request = reqwest::Client::new()
+            .post(format!("{}/v1/traces", self.endpoint()))
+            .header("content-type", "application/x-protobuf")
+            .body(request.encode_to_vec());
+        request.send().await?.error_for_status()?;
+        let id = id.simple().to_string();
+        eventually(SETTLED, "the collector has caught up", async || {
+            Ok(!self.trace(&id).is_empty())
+        })
+        .await
+    }
+
     /// All that have come so far.
     pub fn spans(&self) -> Vec<Span> {
         self.spans.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -164,7 +199,8 @@ fn of_resource(spans: ResourceSpans) -> Vec<Span> {
     spans
         .map(|span| Span {
             service: service.clone(),
-            kind: span.kind(),
+            kind: span.kind().as_str_name(),
+            resource: resource.clone(),
             failed: span.status.as_ref().is_some_and(|s| s.code() == Outcome::Error),
             name: span.name,
             trace: hex(&span.trace_id),

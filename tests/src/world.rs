@@ -587,6 +587,24 @@ impl World {
         self.signal(service, "-TERM").await
     }
 
+    /// Asks all processes to end, and waits until they have.
+    pub async fn end(mut self) -> Result<()> {
+        let names: Vec<_> = self.running.keys().copied().collect();
+        for name in &names {
+            self.terminate(name).await?;
+        }
+        let end = tokio::time::Instant::now() + STARTING;
+        for (name, process) in &mut self.running {
+            while process.try_wait()?.is_none() {
+                if tokio::time::Instant::now() > end {
+                    bail!("{name} does not end");
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    }
+
     async fn signal(&self, service: &str, signal: &str) -> Result<()> {
         let process = self.running.get(service).context("no such process")?;
         command("kill", &[signal, &process.id().to_string()], "")

@@ -24,6 +24,7 @@ use platform::{
         page::Page,
         problem::{Code, Problem},
     },
+    traces::context,
 };
 use sale::{OrderId, UserId, order::OrderStatus};
 use serde::Serialize;
@@ -67,6 +68,8 @@ pub struct Whole {
     order: OrderView,
     user: Option<Buyer>,
     trace_id: Option<String>,
+    /// Whether somebody has recorded it.
+    trace_recorded: bool,
     reservation: Option<ReservationView>,
     notifications: Vec<NotificationView>,
     ledger: Vec<crate::ledger::EntryView>,
@@ -296,10 +299,11 @@ pub async fn whole(place: &Arc<Place>, id: OrderId) -> Result<Whole, Problem> {
         created_at: time(told.created_at),
     };
     Ok(Whole {
+        trace_recorded: order.traceparent.as_deref().is_some_and(context::is_recorded),
         trace_id: order
             .traceparent
             .as_deref()
-            .and_then(platform::traces::context::trace_id)
+            .and_then(context::trace_id)
             .map(str::to_owned),
         places: places(&order, place.config.kafka.partitions),
         user: beside.user.map(|user| Buyer {

@@ -140,7 +140,7 @@ impl Producer {
             return published;
         };
         let chained = due.into_iter().map(|(way, mut group)| {
-            group.trace(&way.0);
+            group.trace(&self.prefix, &way.0);
             let (group, last) = group.after(connection.last.get(&way).copied());
             (way, group, last)
         });
@@ -153,7 +153,7 @@ impl Producer {
                 let written = tokio::time::timeout(patience, writing)
                     .await
                     .unwrap_or(Err(KafkaError::Deadline(patience)));
-                conclude(&mut group.spans, way.1, written.as_ref());
+                end_spans(&mut group.spans, way.1, written.as_ref());
                 (way, group.ids, written.map(|written| (written, last)))
             })
             .buffer_unordered(CONCURRENT_PARTITIONS);
@@ -305,7 +305,7 @@ struct Group {
 
 impl Group {
     /// Begins the span of each record's way to Kafka, and puts its context into the record. Every try has spans of its own.
-    fn trace(&mut self, topic: &str) {
+    fn trace(&mut self, prefix: &str, topic: &str) {
         for (record, id) in self.records.iter_mut().zip(&self.ids) {
             let came = record.headers.get(TRACEPARENT).map(Vec::as_slice);
             let came = came.and_then(|context| std::str::from_utf8(context).ok());
@@ -315,14 +315,14 @@ impl Group {
             };
             if span.is_recorded() {
                 let key = record.key.as_deref().unwrap_or_default();
-                span.say("messaging.system", "kafka");
-                span.say("messaging.operation.type", "send");
-                span.say("messaging.destination.name", topic.to_owned());
-                span.say("messaging.message.id", id.clone());
-                span.say(
-                    "messaging.kafka.message.key",
-                    String::from_utf8_lossy(key).into_owned(),
-                );
+                span.set("messaging.system", "kafka");
+                span.set("messaging.operation.type", "send");
+                span.set("messaging.operation.name", "send");
+                span.set("messaging.destination.name", format!("{prefix}{topic}"));
+                span.set("messaging.message.id", id.clone());
+                let order = String::from_utf8_lossy(key).into_owned();
+                span.set("messaging.kafka.message.key", order.clone());
+                span.set("quicksale.order.id", order);
             }
             record
                 .headers
@@ -360,7 +360,7 @@ impl Group {
 }
 
 /// Ends the spans of a partition's records.
-fn conclude(spans: &mut Vec<Span>, partition: i32, written: Result<&Written, &KafkaError>) {
+fn end_spans(spans: &mut Vec<Span>, partition: i32, written: Result<&Written, &KafkaError>) {
     let offsets = written.ok().and_then(|written| written.at.clone());
     let offsets = offsets
         .into_iter()
@@ -368,11 +368,12 @@ fn conclude(spans: &mut Vec<Span>, partition: i32, written: Result<&Written, &Ka
         .map(Some)
         .chain(std::iter::repeat(None));
     for (mut span, offset) in spans.drain(..).zip(offsets) {
-        span.say("messaging.destination.partition.id", partition.to_string());
+        span.set("messaging.destination.partition.id", partition.to_string());
         if let Some(offset) = offset {
-            span.say("messaging.kafka.offset", offset);
+            span.set("messaging.kafka.offset", offset);
         }
         if let Err(error) = written {
+            span.set("error.type", "not_taken");
             span.fail(error.to_string());
         }
     }

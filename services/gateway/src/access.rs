@@ -11,11 +11,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use platform::{
-    audit::masked_address,
-    http::REQUEST_ID,
-    traces::context::{TRACEPARENT, trace_id},
-};
+use platform::{audit::masked_address, http::REQUEST_ID, traces::context};
 use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
@@ -84,7 +80,8 @@ pub(crate) async fn follow(State(gateway): State<Arc<Gateway>>, request: Request
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get(REQUEST_ID).cloned();
-    let context = request.headers().get(TRACEPARENT).cloned();
+    let trace = context::of_headers(request.headers()).and_then(context::trace_id);
+    let trace = trace.map(str::to_owned);
     let from = subject::address(&request, &gateway.trusted);
     let begun = Instant::now();
     let response = next.run(request).await;
@@ -102,7 +99,7 @@ pub(crate) async fn follow(State(gateway): State<Arc<Gateway>>, request: Request
         http.response.status_code = status.as_u16(),
         url.path = uri.path(),
         client.address = masked_address(from),
-        trace_id = context.as_ref().and_then(text).and_then(trace_id),
+        trace_id = trace,
         stands_for,
         "access"
     );

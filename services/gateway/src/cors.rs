@@ -1,6 +1,7 @@
 //! Which web pages may call the API.
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use platform::traces::context::TRACEPARENT;
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -24,7 +25,7 @@ pub fn layer(origins: &[String]) -> CorsLayer {
             header::IF_NONE_MATCH,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("x-request-id"),
-            HeaderName::from_static("traceparent"),
+            HeaderName::from_static(TRACEPARENT),
         ])
         .expose_headers([
             header::RETRY_AFTER,

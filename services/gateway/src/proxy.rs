@@ -9,7 +9,7 @@ use crate::{
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header},
     response::{IntoResponse, Response},
 };
 use hyper_util::{
@@ -19,7 +19,7 @@ use hyper_util::{
 use platform::{
     config::Upstreams,
     http::{problem::Problem, server},
-    traces::{Span, SpanKind, context::TRACEPARENT},
+    traces::{Span, SpanKind, context},
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use url::Url;
@@ -148,7 +148,7 @@ impl Proxy {
         // What the client spoke is its business; with some of the older versions this client refuses some methods itself.
         *request.version_mut() = Version::HTTP_11;
         prepare(request.headers_mut(), client);
-        let mut span = call_span(&mut request, &upstream.url);
+        let span = call_span(&mut request);
         let call = async {
             match tokio::time::timeout(ANSWER, self.client.request(request)).await {
                 Ok(Ok(response)) => Ok(response.map(Body::new)),
@@ -166,43 +166,62 @@ impl Proxy {
                 }
             }
         };
-        let mut response = match upstream.breaker.call(call).await {
-            Ok(response) => response,
-            Err(Broken::Failed(none)) => {
-                span.fail("no answer");
-                return Err(none);
-            }
-            Err(Broken::Open) => {
-                span.fail("not asked: it has not answered for a while");
-                return Err(NoAnswer::NotSent(Problem::busy().into()));
-            }
+        let answer = upstream.breaker.call(call).await;
+        let outcome = match &answer {
+            Ok(response) => Ok(response.status()),
+            Err(Broken::Failed(NoAnswer::NotSent(_))) => Err("connect"),
+            Err(Broken::Failed(NoAnswer::Lost)) => Err("no_answer"),
+            Err(Broken::Open) => Err("circuit_open"),
         };
-        span.say("http.response.status_code", i64::from(response.status().as_u16()));
+        end_call(span, outcome);
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(Broken::Failed(none)) => return Err(none),
+            Err(Broken::Open) => return Err(NoAnswer::NotSent(Problem::busy().into())),
+        };
         end_hop(response.headers_mut());
         Ok(response)
     }
 }
 
 /// The span of a call, under which the service works.
-fn call_span(request: &mut Request, service: &Url) -> Span {
-    let parent = request.headers().get(TRACEPARENT);
-    let parent = parent.and_then(|context| context.to_str().ok());
-    let mut span = Span::start(SpanKind::Client, parent, || {
-        server::method_label(request.method())
+pub(crate) fn call_span(request: &mut Request) -> Span {
+    let method = server::traced_method(server::method_label(request.method()));
+    let came = context::of_headers(request.headers());
+    let mut span = Span::start(SpanKind::Client, came, || match method {
+        "_OTHER" => "HTTP",
+        method => method,
     });
     if span.is_recorded() {
-        span.say("http.request.method", server::method_label(request.method()));
-        span.say(
-            "server.address",
-            service.host_str().unwrap_or_default().to_owned(),
-        );
+        let uri = request.uri();
+        let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
+        span.set("http.request.method", method);
+        span.set("server.address", host.to_owned());
+        span.set("server.port", i64::from(port));
+        // Without what stands behind the `?`, which may be a token.
+        span.set("url.full", format!("http://{host}:{port}{}", uri.path()));
     }
-    if let Some(context) = span.context()
-        && let Ok(context) = HeaderValue::from_str(&context)
-    {
-        request.headers_mut().insert(TRACEPARENT, context);
+    if let Some(context) = span.context() {
+        context::put(&context, request.headers_mut());
     }
     span
+}
+
+/// Ends the span of a call. An order that is refused is no error of the call.
+pub(crate) fn end_call(mut span: Span, answer: Result<StatusCode, &'static str>) {
+    match answer {
+        Ok(status) => {
+            span.set("http.response.status_code", i64::from(status.as_u16()));
+            if span.is_recorded() && status.is_server_error() {
+                span.set("error.type", status.as_u16().to_string());
+                span.fail("");
+            }
+        }
+        Err(why) => {
+            span.set("error.type", why);
+            span.fail("");
+        }
+    }
 }
 
 /// Removes what was meant for this hop only, also what `Connection` names as such.

@@ -1,7 +1,11 @@
 //! Passes WebSockets on to the notifier where there is no ingress that does: the handshake is forwarded, then bytes
 //! flow both ways until one side ends.
 
-use crate::{Gateway, subject};
+use crate::{
+    Gateway,
+    proxy::{call_span, end_call},
+    subject,
+};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -12,9 +16,12 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
-use platform::http::{
-    REQUEST_ID, handshake,
-    problem::{Code, Problem},
+use platform::{
+    http::{
+        REQUEST_ID, handshake,
+        problem::{Code, Problem},
+    },
+    traces::context::TRACEPARENT,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -39,7 +46,7 @@ const HANDSHAKE: [HeaderName; 9] = [
     header::SEC_WEBSOCKET_EXTENSIONS,
     header::AUTHORIZATION,
     HeaderName::from_static(REQUEST_ID),
-    HeaderName::from_static("traceparent"),
+    HeaderName::from_static(TRACEPARENT),
 ];
 
 /// The way to the notifier's sockets.
@@ -112,10 +119,15 @@ async fn pass_on(upgrades: &Upgrades, mut request: Request, client: IpAddr) -> R
     // That buyers come by HTTPS has been looked at here. A mesh would otherwise say of this call that it is plain HTTP.
     let https = HeaderValue::from_static("https");
     forwarded.headers_mut().insert("x-forwarded-proto", https);
-    let mut answer = tokio::time::timeout(ANSWER, upgrades.client.request(forwarded))
-        .await
-        .map_err(|_| Problem::busy())?
-        .map_err(|_| Problem::busy())?;
+    let span = call_span(&mut forwarded);
+    let answer = tokio::time::timeout(ANSWER, upgrades.client.request(forwarded)).await;
+    let answer = match answer {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err("connect"),
+        Err(_) => Err("timeout"),
+    };
+    end_call(span, answer.as_ref().map(Response::status).map_err(|why| *why));
+    let mut answer = answer.map_err(|_| Problem::busy())?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let theirs = hyper::upgrade::on(&mut answer);
         tokio::spawn(async move {

@@ -298,15 +298,15 @@ async fn tell(socket: &mut WebSocket, notification: &Notification) -> Result<(),
         None => Span::default(),
     };
     if span.is_recorded() {
-        span.say("network.protocol.name", "websocket");
-        span.say("messaging.message.id", notification.id.clone());
-        span.say(
-            "messaging.message.conversation_id",
-            notification.order_id.to_string(),
-        );
+        span.set("messaging.system", "websocket");
+        span.set("messaging.operation.type", "send");
+        span.set("messaging.operation.name", "send");
+        span.set("messaging.message.id", notification.id.clone());
+        span.set("quicksale.order.id", notification.order_id.to_string());
     }
     let told = say(socket, frame(notification)).await;
     if told.is_err() {
+        span.set("error.type", "socket_gone");
         span.fail("the socket is gone");
     }
     told

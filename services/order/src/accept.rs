@@ -26,7 +26,7 @@ use platform::{
     health::Work,
     metrics::{Metric, must},
     retry::Backoff,
-    traces::{SpanKind, Together},
+    traces::{Span, SpanKind, Together},
 };
 use prometheus::{IntCounter, register_int_counter};
 use sale::{
@@ -111,6 +111,24 @@ pub enum Answer {
     Busy,
 }
 
+impl Answer {
+    /// Has a span say what became of its wish.
+    fn tell(&self, span: &mut Span) {
+        let outcome = match self {
+            Self::Accepted(_) => "accepted",
+            Self::Replayed(_) => "replayed",
+            Self::KeyReused => "key_reused",
+            Self::CustomerLimit { .. } => "customer_limit",
+            Self::NotOpen(_) => "not_open",
+            Self::Busy => "busy",
+        };
+        span.set("quicksale.outcome", outcome);
+        if let Self::Accepted(order) | Self::Replayed(order) = self {
+            span.set("quicksale.order.id", order.id.to_string());
+        }
+    }
+}
+
 /// Hands wishes to the task that serves them.
 #[derive(Debug, Clone)]
 pub struct Acceptor(Batcher<Wish, Answer>);
@@ -177,6 +195,9 @@ async fn commit(store: Store, fence: Fence, by: By, now: Timestamp, wishes: Vec<
                     .filter(|a| matches!(a, Answer::Accepted(_)))
                     .count();
                 ACCEPTED.inc_by(accepted as u64);
+                for (span, answer) in spans.each().zip(&answers) {
+                    answer.tell(span);
+                }
                 return answers;
             }
             // Another replica has just written one of our orders, or taken one of our turns: now it can be seen.

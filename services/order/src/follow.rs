@@ -143,8 +143,12 @@ fn unknown(id: &OrderId, now: Timestamp) -> Message {
     Message::new(id.clone(), now, None, payload)
 }
 
-/// The message that tells the world of an order's new status.
+/// The message that tells the world of an order's new status, under the trace of the request that placed it.
 pub(crate) fn status_message(order: &Order, now: Timestamp) -> Message {
+    status_message_under(order, order.traceparent.clone(), now)
+}
+
+fn status_message_under(order: &Order, traceparent: Option<String>, now: Timestamp) -> Message {
     let payload = Payload::OrderStatus(OrderStatusChanged {
         user_id: order.user_id.clone(),
         status: order.status,
@@ -154,7 +158,7 @@ pub(crate) fn status_message(order: &Order, now: Timestamp) -> Message {
         hold_expires_at: order.waits_until(),
         again: false,
     });
-    Message::new(order.id.clone(), now, order.traceparent.clone(), payload)
+    Message::new(order.id.clone(), now, traceparent, payload)
 }
 
 /// The group that reads what inventory says.
@@ -205,11 +209,9 @@ impl Handler for Follow {
                 if status != order.status {
                     continue;
                 }
-                let mut told = status_message(order, now);
-                if let Some(context) = came.get(&order.id) {
-                    told.traceparent = Some((*context).clone());
-                }
-                news.push(told);
+                let under = came.get(&order.id).map(|context| (*context).clone());
+                let under = under.or_else(|| order.traceparent.clone());
+                news.push(status_message_under(order, under, now));
             }
             self.store.outbox.append(session, &news).await?;
             let ended = steps

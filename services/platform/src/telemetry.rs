@@ -15,6 +15,9 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 /// The version of the schema: <https://www.elastic.co/guide/en/ecs/8.11/ecs-field-reference.html>.
 const ECS_VERSION: &str = "8.11.0";
 
+/// The span that is around everything that is done for a request. Its fields are in each line that is logged meanwhile.
+pub(crate) const REQUEST_SPAN: &str = "request";
+
 /// The target of the log lines about panics.
 const PANICS: &str = "panic";
 
@@ -94,8 +97,8 @@ struct Fields;
 
 impl AttributeMapper for Fields {
     fn map(&self, span: &str, name: Cow<'static, str>) -> Cow<'static, str> {
-        // Spans are those of libraries, whose names are their own.
-        if span != EVENT_SPAN_NAME {
+        // Other spans are those of libraries, whose names are their own.
+        if span != EVENT_SPAN_NAME && span != REQUEST_SPAN {
             return format!("quicksale.{}", name.replace('.', "_")).into();
         }
         field(name)
@@ -164,9 +167,9 @@ mod tests {
         let subscriber =
             tracing_subscriber::registry().with(ecs("gateway").build_with_writer(move || written.clone()));
         tracing::subscriber::with_default(subscriber, || {
+            let _within = tracing::info_span!(REQUEST_SPAN, request_id = "r-1", trace_id = "t-1").entered();
             tracing::warn!(
                 error = "no primary",
-                request_id = "r-1",
                 orders = 3,
                 http.request.method = "GET",
                 "cannot accept\norders"
@@ -183,6 +186,7 @@ mod tests {
             ("/service/name", json!("quicksale-gateway")),
             ("/error/message", json!("no primary")),
             ("/http/request/id", json!("r-1")),
+            ("/trace/id", json!("t-1")),
             ("/http/request/method", json!("GET")),
             ("/quicksale/orders", json!(3)),
         ] {

@@ -72,7 +72,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     prepare::keys(&keys)?;
     let (email, password) = prepare_admin(&dir)?;
     let mut config = config()?;
-    crate::start_traces("dev", None);
+    crate::start_traces("dev", &config);
     if options.confirmation == Confirm::Payment {
         config.confirmation = Confirmation::Payment;
         config.http.payment_url = Some(format!("http://127.0.0.1:{PAYMENTS_PORT}/pay?order={{orderId}}"));

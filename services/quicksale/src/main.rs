@@ -19,7 +19,7 @@ use platform::{
     command_line::{self, Page, Shell},
     config::{Config, paths},
     telemetry::{self, LogFormat},
-    traces::{self, Tracing},
+    traces,
 };
 use process::{Overrides, Process, Role};
 use std::{path::PathBuf, process::ExitCode};
@@ -154,15 +154,15 @@ async fn serve(role: Role, files: Files) -> anyhow::Result<ExitCode> {
     raise_open_files();
     let mut config = Config::read(&config)?;
     config.http.admin_port = admin_port.unwrap_or(config.http.admin_port);
-    start_traces(role.name(), config.tracing.as_ref());
+    start_traces(role.name(), &config);
     let mut process = Process::new(config, &control, keys, Overrides { port }).await?;
     process.add(role).await?;
     process.run().await
 }
 
 /// Traces where it was asked for. A sale goes on without them.
-fn start_traces(service: &'static str, configured: Option<&Tracing>) {
-    if let Err(error) = traces::start(service, configured) {
+fn start_traces(service: &'static str, config: &Config) {
+    if let Err(error) = traces::start(service, &config.sale, config.tracing.as_ref()) {
         tracing::error!(%error, "nothing is traced");
     }
 }

@@ -16,17 +16,90 @@ use tokio::{io::AsyncReadExt, net::TcpListener, time::Instant};
 /// The span that the buyer's page has for the click.
 const CLICK: &str = "00f067aa0ba902b7";
 
-/// What is done for an order one after the other: who does it, and what.
-const WAY: [(&str, &str); 9] = [
-    ("quicksale-gateway", "POST /api/orders"),
-    ("quicksale-gateway", "POST"),
-    ("quicksale-order", "POST /api/orders"),
-    ("quicksale-processor", "send order.created"),
-    ("quicksale-inventory", "process order.created"),
-    ("quicksale-processor", "send inventory.result"),
-    ("quicksale-order", "process inventory.result"),
-    ("quicksale-processor", "send order.status"),
-    ("quicksale-notifier", "send order.update"),
+/// A part of what is done for an order.
+struct Part {
+    service: &'static str,
+    name: &'static str,
+    kind: &'static str,
+    /// What is said of it, among other things.
+    says: &'static [&'static str],
+}
+
+/// What is done for an order, one after the other.
+const WAY: [Part; 9] = [
+    Part {
+        service: "quicksale-gateway",
+        name: "POST /api/orders",
+        kind: "SPAN_KIND_SERVER",
+        says: &[
+            "http.route",
+            "url.path",
+            "http.response.status_code",
+            "quicksale.request.id",
+        ],
+    },
+    Part {
+        service: "quicksale-gateway",
+        name: "POST",
+        kind: "SPAN_KIND_CLIENT",
+        says: &[
+            "url.full",
+            "server.address",
+            "server.port",
+            "http.response.status_code",
+        ],
+    },
+    Part {
+        service: "quicksale-order",
+        name: "POST /api/orders",
+        kind: "SPAN_KIND_SERVER",
+        says: &[
+            "http.route",
+            "url.path",
+            "http.response.status_code",
+            "quicksale.request.id",
+        ],
+    },
+    sent("send order.created"),
+    processed("quicksale-inventory", "process order.created"),
+    sent("send inventory.result"),
+    processed("quicksale-order", "process inventory.result"),
+    sent("send order.status"),
+    Part {
+        service: "quicksale-notifier",
+        name: "send order.update",
+        kind: "SPAN_KIND_PRODUCER",
+        says: &["quicksale.order.id", "messaging.message.id"],
+    },
+];
+
+const fn sent(name: &'static str) -> Part {
+    Part {
+        service: "quicksale-processor",
+        name,
+        kind: "SPAN_KIND_PRODUCER",
+        says: MESSAGE,
+    }
+}
+
+const fn processed(service: &'static str, name: &'static str) -> Part {
+    Part {
+        service,
+        name,
+        kind: "SPAN_KIND_CONSUMER",
+        says: MESSAGE,
+    }
+}
+
+/// What is said of a record.
+const MESSAGE: &[&str] = &[
+    "messaging.system",
+    "messaging.operation.name",
+    "messaging.destination.name",
+    "messaging.destination.partition.id",
+    "messaging.kafka.offset",
+    "messaging.message.id",
+    "quicksale.order.id",
 ];
 
 /// Spans leave every fifth of a second, and not every five.
@@ -114,18 +187,34 @@ fn is_whole(spans: &[Span]) -> Result<()> {
             let names: Vec<_> = spans.iter().map(|span| (&span.service, &span.name)).collect();
             format!("no frame among {names:?}")
         })?;
-    let mut way = vec![(frame.service.as_str(), frame.name.as_str())];
+    let mut way = vec![frame];
     let mut at = frame;
     while at.parent != CLICK {
         let above = by_id
             .get(at.parent.as_str())
             .with_context(|| format!("what {at:?} is under has not come"))?;
         ensure!(above.time.0 <= at.time.0, "{above:?} began after {at:?}");
-        way.push((&above.service, &above.name));
+        way.push(above);
         at = above;
     }
     way.reverse();
-    ensure!(way == WAY, "the way was {way:?}");
+    let names: Vec<_> = way
+        .iter()
+        .map(|span| (span.service.as_str(), span.name.as_str()))
+        .collect();
+    ensure!(
+        names == WAY.each_ref().map(|part| (part.service, part.name)),
+        "the way was {names:?}"
+    );
+    for (span, part) in way.into_iter().zip(WAY) {
+        ensure!(span.kind == part.kind, "{span:?}");
+        for said in part.says {
+            ensure!(
+                span.attributes.contains_key(*said),
+                "{said} is not said of {span:?}"
+            );
+        }
+    }
     for span in spans {
         ensure!(!span.failed, "{span:?}");
         ensure!(
@@ -170,7 +259,42 @@ fn batches_are_linked(collector: &Collector, spans: &[Span]) -> Result<()> {
         );
         looked_at += 1;
     }
-    ensure!(looked_at >= 5, "only {looked_at} spans are parts of batches");
+    let names: Vec<_> = spans.iter().map(|span| &span.name).collect();
+    ensure!(
+        looked_at >= 5,
+        "only {looked_at} of {names:?} are parts of batches"
+    );
+    Ok(())
+}
+
+/// A caller who asks to be traced has no say in it, and behind the gateway nobody chooses once more.
+#[tokio::test]
+async fn what_the_gateway_does_not_choose_is_traced_by_nobody() -> Result<()> {
+    let collector = Collector::start().await?;
+    let world = World::start_as(Setup {
+        tracing: Some(Tracing {
+            endpoint: collector.endpoint().parse()?,
+            part: 0.0,
+        }),
+        environment: vec![soon()],
+        ..Setup::default()
+    })
+    .await?;
+    world.shop.product("UNCHOSEN", 5, None).await?;
+    let trace = uuid::Uuid::new_v4().simple().to_string();
+    let asks = format!("00-{trace}-{CLICK}-01");
+    ordered(&world, "ada", "UNCHOSEN", Some(&asks))
+        .await?
+        .expect(201)?;
+    eventually(SETTLED, "the order has ended", async || {
+        Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 1)
+    })
+    .await?;
+    // Processes that end send what they have.
+    world.end().await?;
+    collector.catch_up().await?;
+    let traced = collector.trace(&trace);
+    ensure!(traced.is_empty(), "{traced:?}");
     Ok(())
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Committer<H> {
     pub(super) handler: Arc<H>,
     /// What losses and dead letters are dated by.
     pub(super) clock: Clock,
+    /// Of the sale's topics.
+    pub(super) topic_prefix: Arc<str>,
 }
 
 /// Where a record is: a message that comes again may be another record.
@@ -53,6 +55,8 @@ struct Batch {
     /// Lanes that stop before a message of a later version.
     stopped: Vec<Lane>,
     messages: Vec<Message>,
+    /// Where each of them is.
+    places: Vec<Place>,
     undeliverable: Vec<Undeliverable>,
     replies: Vec<Message>,
     losses: Vec<Loss>,
@@ -85,6 +89,7 @@ impl<H: Handler> Committer<H> {
         transactions: Transactions,
         handler: Arc<H>,
         clock: Clock,
+        topic_prefix: &str,
     ) -> Self {
         Self {
             transactions,
@@ -94,13 +99,18 @@ impl<H: Handler> Committer<H> {
             losses: Losses::new(database),
             handler,
             clock,
+            topic_prefix: topic_prefix.into(),
         }
     }
 
     /// Commits what was fetched, setting aside the records in `poison`.
     pub(super) async fn commit(&self, fetched: &[Fetched], poison: &Poison) -> Result<usize, ApplyError> {
         let mut batch = self.decode(fetched, poison);
-        let mut spans = spans::start(self.handler.group(), &mut batch.messages);
+        let reader = spans::Reader {
+            group: self.handler.group(),
+            topic_prefix: &self.topic_prefix,
+        };
+        let mut spans = spans::start(reader, &mut batch.messages, &batch.places);
         let batch = Arc::new(batch);
         let count = batch.messages.len();
         let written = self
@@ -153,6 +163,7 @@ impl<H: Handler> Committer<H> {
             losses: self.losses.clone(),
             handler: Arc::clone(&self.handler),
             clock: self.clock.clone(),
+            topic_prefix: Arc::clone(&self.topic_prefix),
         }
     }
 
@@ -252,6 +263,7 @@ impl<H: Handler> Committer<H> {
                     match poison.get(&place) {
                         None => {
                             batch.messages.push(message);
+                            batch.places.push(place);
                             continue;
                         }
                         Some(reason) => reason.clone(),

@@ -130,6 +130,7 @@ impl<H: Handler> LaneWorker<H> {
             self.transactions,
             Arc::clone(&self.handler),
             clock,
+            &self.settings.topic_prefix,
         );
         let heart = self.health.heartbeat(format!("{group} batches"), STUCK);
         let leases = self.health.heartbeat(format!("{group} leases"), STUCK);

@@ -11,12 +11,15 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use platform::http::{
-    Json,
-    authorization::Caller,
-    idempotency,
-    line::Line,
-    problem::{Code, Problem},
+use platform::{
+    http::{
+        Json,
+        authorization::Caller,
+        idempotency,
+        line::Line,
+        problem::{Code, Problem},
+    },
+    traces::context,
 };
 use sale::{
     ProductId, Quantity, Sku,
@@ -85,10 +88,7 @@ pub(super) async fn place(
         body_hash: body_hash(&priced),
         items,
         total,
-        traceparent: headers
-            .get("traceparent")
-            .and_then(|v| v.to_str().ok())
-            .map(str::to_owned),
+        traceparent: context::of_headers(&headers).map(str::to_owned),
         asked_at,
     };
     answer(orders.acceptor.accept(wish).await, &orders)

@@ -12,10 +12,8 @@ use super::{
 };
 use crate::{
     metrics::HTTP_SECONDS,
-    traces::{
-        Span, SpanKind,
-        context::{TRACEPARENT, keep_or_make, trace_id},
-    },
+    telemetry::REQUEST_SPAN,
+    traces::{Span, SpanKind, context},
 };
 use axum::{
     Router,
@@ -42,6 +40,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 /// The largest body that any route takes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -52,6 +51,12 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// has gone. A crowd that comes anew all the time would fill the kernel's line otherwise, which turns people away for a
 /// second.
 const SPARE: usize = 16;
+/// What stands for the route of a request that has none.
+const UNMATCHED: &str = "unmatched";
+/// What stands for methods that no route has.
+const OTHER: &str = "OTHER";
+/// Routes that machines ask for all the time.
+const UNTRACED: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 /// Where all connections are served, how long until somebody is looked for again who can make room.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What every answer says to a browser: take the content type at its word, show the page in nobody's frame, and tell
@@ -322,17 +327,22 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
         .extensions()
         .get::<MatchedPath>()
         .map_or(UNMATCHED.to_owned(), |p| p.as_str().to_owned());
-    let (mut span, trace) = trace(&mut request, method, &route);
+    let (span, trace_id) = begin_span(&mut request, method, &route, &id);
+    // Whatever is logged on the way says to which request it belongs.
+    let within = tracing::info_span!(
+        REQUEST_SPAN,
+        request_id = id.to_str().ok(),
+        trace_id = trace_id.as_str()
+    );
     let begun = Instant::now();
-    let mut response = next.run(request).await;
-    conclude(&mut span, response.status());
-    drop(span);
+    let mut response = next.run(request).instrument(within).await;
+    end_span(span, &response);
     HTTP_SECONDS
         .with_label_values(&[service, method, &route, response.status().as_str()])
         .observe(begun.elapsed().as_secs_f64());
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
         problem.request_id = id.to_str().ok().map(str::to_owned);
-        problem.trace_id = trace;
+        problem.trace_id = Some(trace_id.as_str().into());
         if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(
                 service,
@@ -355,47 +365,50 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
 }
 
 /// Begins the span of a request, which goes on under it, and says which trace that is.
-fn trace(request: &mut Request, method: &'static str, route: &str) -> (Span, Option<Box<str>>) {
+fn begin_span(request: &mut Request, method: &'static str, route: &str, id: &HeaderValue) -> (Span, String) {
     let mut span = Span::default();
-    let came = request.headers().get(TRACEPARENT);
+    let came = context::of_headers(request.headers());
     // Kubelets and Prometheus ask all the time, and nobody asks what became of that.
     if !UNTRACED.contains(&route) {
-        let parent = came.and_then(|context| context.to_str().ok());
-        span = Span::start(SpanKind::Server, parent, || match route {
-            UNMATCHED => method.to_owned(),
-            route => format!("{method} {route}"),
+        span = Span::start(SpanKind::Server, came, || match (method, route) {
+            (OTHER, UNMATCHED) => "HTTP".to_owned(),
+            (OTHER, route) => format!("HTTP {route}"),
+            (method, UNMATCHED) => method.to_owned(),
+            (method, route) => format!("{method} {route}"),
         });
     }
-    let own = span.context();
-    let own = own.and_then(|context| HeaderValue::from_str(&context).ok());
-    let context = own.or_else(|| keep_or_make(came));
+    let context = span.context().unwrap_or_else(|| context::keep_or_make(came));
     if span.is_recorded() {
-        span.say("http.request.method", method);
+        span.set("http.request.method", traced_method(method));
+        span.set("url.scheme", "http");
         // Without what stands behind the `?`, which may be a token.
-        span.say("url.path", request.uri().path().to_owned());
+        span.set("url.path", request.uri().path().to_owned());
+        span.set("quicksale.request.id", id.to_str().unwrap_or_default().to_owned());
         if route != UNMATCHED {
-            span.say("http.route", route.to_owned());
+            span.set("http.route", route.to_owned());
         }
     }
-    let Some(context) = context else {
-        return (span, None);
-    };
-    let id = context.to_str().ok().and_then(trace_id).map(Box::from);
-    request.headers_mut().insert(TRACEPARENT, context);
-    (span, id)
+    context::put(&context, request.headers_mut());
+    let trace = context::trace_id(&context).unwrap_or_default().to_owned();
+    (span, trace)
 }
 
-/// What stands for the route of a request that has none.
-const UNMATCHED: &str = "unmatched";
-/// Routes that machines ask for all the time.
-const UNTRACED: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
-
-fn conclude(span: &mut Span, status: StatusCode) {
-    span.say("http.response.status_code", i64::from(status.as_u16()));
+fn end_span(mut span: Span, response: &Response) {
+    let status = response.status();
+    span.set("http.response.status_code", i64::from(status.as_u16()));
+    if let Some(problem) = response.extensions().get::<Problem>() {
+        let code = problem.kind.rsplit(':').next().unwrap_or_default();
+        span.set("quicksale.problem.code", code.to_owned());
+    }
     if span.is_recorded() && status.is_server_error() {
-        span.say("error.type", status.as_u16().to_string());
+        span.set("error.type", status.as_u16().to_string());
         span.fail("");
     }
+}
+
+/// The method as the semantic conventions of traces want it.
+pub fn traced_method(label: &'static str) -> &'static str {
+    if label == OTHER { "_OTHER" } else { label }
 }
 
 /// A caller's own request id is kept if it is short and plain, so that it cannot forge log lines.
@@ -417,7 +430,7 @@ pub fn method_label(method: &axum::http::Method) -> &'static str {
         "PATCH" => "PATCH",
         "DELETE" => "DELETE",
         "OPTIONS" => "OPTIONS",
-        _ => "OTHER",
+        _ => OTHER,
     }
 }
 

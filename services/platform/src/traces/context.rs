@@ -1,6 +1,6 @@
 //! The W3C trace context that requests and records carry.
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 /// The name of the header, of requests and of records.
@@ -44,16 +44,33 @@ pub fn trace_id(context: &str) -> Option<&str> {
     context.split('-').nth(1)
 }
 
-/// The context that a request came with, or a new one where it has none or no good one.
-pub fn keep_or_make(existing: Option<&HeaderValue>) -> Option<HeaderValue> {
+/// Whether the one who wrote a context says that the trace is recorded.
+pub fn is_recorded(context: &str) -> bool {
+    parse(context).is_some_and(|context| context.is_sampled())
+}
+
+/// The context that headers carry, whether it is a good one or not.
+pub fn of_headers(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TRACEPARENT)?.to_str().ok()
+}
+
+/// Has a request go on under another context.
+pub fn put(context: &str, headers: &mut HeaderMap) {
+    if let Ok(context) = HeaderValue::from_str(context) {
+        headers.insert(TRACEPARENT, context);
+    }
+}
+
+/// The context that a request came with, or a new one where it has none or no good one. Nobody records that one.
+pub(crate) fn keep_or_make(existing: Option<&str>) -> String {
     if let Some(existing) = existing
-        && existing.to_str().is_ok_and(|value| parse(value).is_some())
+        && parse(existing).is_some()
     {
-        return Some(existing.clone());
+        return existing.to_owned();
     }
     let trace = uuid::Uuid::new_v4().simple().to_string();
     let parent = &uuid::Uuid::new_v4().simple().to_string()[..16];
-    HeaderValue::from_str(&format!("00-{trace}-{parent}-01")).ok()
+    format!("00-{trace}-{parent}-00")
 }
 
 #[cfg(test)]
@@ -62,11 +79,11 @@ mod tests {
 
     #[test]
     fn only_well_formed_contexts_are_kept() {
-        let good = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
-        assert_eq!(keep_or_make(Some(&good)).as_ref(), Some(&good));
-        let text = good.to_str().unwrap();
-        assert_eq!(trace_id(text), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-        assert_eq!(write(&parse(text).unwrap()), text);
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(keep_or_make(Some(good)), good);
+        assert_eq!(trace_id(good), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(write(&parse(good).unwrap()), good);
+        assert!(is_recorded(good));
         for bad in [
             "",
             "00-0-0-01",
@@ -77,9 +94,9 @@ mod tests {
             "ff-x-y-z",
         ] {
             assert!(parse(bad).is_none(), "{bad}");
-            let made = keep_or_make(HeaderValue::from_str(bad).ok().as_ref()).unwrap();
+            let made = keep_or_make(Some(bad));
             assert_ne!(made, bad);
-            assert!(parse(made.to_str().unwrap()).is_some(), "{made:?}");
+            assert!(parse(&made).is_some() && !is_recorded(&made), "{made}");
         }
     }
 }

@@ -2,23 +2,35 @@
 
 use super::{TRACER, sampler::Choice};
 use crate::{backends::tls, telemetry::instance};
+use axum::http::Uri;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use opentelemetry::{Key, KeyValue, trace::TracerProvider};
+use opentelemetry::{InstrumentationScope, Key, KeyValue, trace::TracerProvider};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use sale::SaleId;
 use serde::{Deserialize, Serialize};
-use std::{future::Future, pin::Pin, sync::OnceLock, time::Duration};
+use std::{
+    fmt::Display,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
 use tokio::runtime::Handle;
 use url::Url;
 
 /// How long a process that ends waits for its last spans to be taken.
 const LAST: Duration = Duration::from_secs(1);
+/// The version of the semantic conventions whose names the spans use.
+const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.30.0";
+/// How often it is said that a collector does not take what it is sent.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// The most bytes of a collector's answer that are read.
 const ANSWER_BYTES: usize = 64 * 1024;
 
@@ -35,6 +47,7 @@ pub struct Tracing {
     pub part: f64,
 }
 
+// No part is NaN: it is read from JSON, which has none.
 impl Eq for Tracing {}
 
 /// Why nothing is traced although somebody asked for it.
@@ -58,7 +71,7 @@ fn is(name: &str, value: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong with what was given: the process goes on without traces.
-pub fn start(service: &'static str, configured: Option<&Tracing>) -> Result<(), StartError> {
+pub fn start(service: &'static str, sale: &SaleId, configured: Option<&Tracing>) -> Result<(), StartError> {
     let is_off = is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none");
     let given = variable("ENDPOINT");
     if is_off || (given.is_none() && configured.is_none()) {
@@ -83,11 +96,15 @@ pub fn start(service: &'static str, configured: Option<&Tracing>) -> Result<(), 
     }
     let exporter = exporter.build().map_err(|error| StartError(error.to_string()))?;
     let provider = SdkTracerProvider::builder()
-        .with_resource(resource(service))
+        .with_resource(resource(service, sale))
         .with_sampler(Choice::new(service, configured))
         .with_batch_exporter(exporter)
         .build();
-    let tracer = provider.tracer("quicksale");
+    let scope = InstrumentationScope::builder("quicksale")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(CONVENTIONS)
+        .build();
+    let tracer = provider.tracer_with_scope(scope);
     if PROVIDER.set(provider).is_ok() && TRACER.set(tracer).is_ok() {
         tracing::info!(
             endpoint = given.or_else(|| configured.map(|c| c.endpoint.to_string())),
@@ -109,7 +126,7 @@ pub async fn finish() {
 }
 
 /// Who this is, where OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES do not say otherwise.
-fn resource(service: &str) -> Resource {
+fn resource(service: &str, sale: &SaleId) -> Resource {
     let told = Resource::builder().build();
     // The SDK makes a name up where none is told.
     let is_told = |key: &Key| {
@@ -118,6 +135,8 @@ fn resource(service: &str) -> Resource {
     };
     let ours = [
         KeyValue::new("service.name", format!("quicksale-{service}")),
+        // Each sale has services of its own.
+        KeyValue::new("service.namespace", sale.to_string()),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", instance()),
     ];
@@ -131,6 +150,7 @@ struct OnRuntime {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     deadline: Duration,
     runtime: Handle,
+    complained: Arc<Mutex<Option<Instant>>>,
 }
 
 impl OnRuntime {
@@ -145,6 +165,7 @@ impl OnRuntime {
             client: Client::builder(TokioExecutor::new()).build(connector),
             deadline,
             runtime,
+            complained: Arc::default(),
         })
     }
 }
@@ -158,14 +179,40 @@ impl HttpClient for OnRuntime {
         'a: 'b,
         Self: 'b,
     {
+        let endpoint = request.uri().clone();
+        let (deadline, complained) = (self.deadline, Arc::clone(&self.complained));
         let sending = send(self.client.clone(), request);
-        let deadline = self.deadline;
         // The timer, too, needs the runtime around it.
-        let sending = self
-            .runtime
-            .spawn(async move { tokio::time::timeout(deadline, sending).await });
-        Box::pin(async move { sending.await?? })
+        let sending = self.runtime.spawn(async move {
+            let answer = match tokio::time::timeout(deadline, sending).await {
+                Ok(answer) => answer,
+                Err(_) => Err(format!("no answer within {deadline:?}").into()),
+            };
+            match &answer {
+                Ok(answer) if answer.status().is_success() => {}
+                Ok(answer) => complain(&complained, &endpoint, &answer.status()),
+                Err(error) => complain(&complained, &endpoint, &chain(&**error)),
+            }
+            answer
+        });
+        Box::pin(async move { sending.await? })
     }
+}
+
+/// The SDK says that spans are lost, and neither where nor why.
+fn complain(last: &Mutex<Option<Instant>>, endpoint: &Uri, why: &dyn Display) {
+    let now = Instant::now();
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| now.duration_since(last) >= COMPLAIN_EVERY) {
+        *last = Some(now);
+        tracing::warn!(error = %why, %endpoint, "the collector does not take spans");
+    }
+}
+
+/// An error with what it came from.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 async fn send(

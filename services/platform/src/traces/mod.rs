@@ -86,7 +86,7 @@ impl Span {
     }
 
     /// Says more of it, of a text no more than its beginning, in the words of OpenTelemetry's semantic conventions where there is one.
-    pub fn say(&mut self, key: &'static str, value: impl Into<Value>) {
+    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
         if self.is_recorded()
             && let Some(span) = &mut self.0
         {
@@ -113,7 +113,8 @@ impl Span {
         if self.is_recorded()
             && let Some(span) = &mut self.0
         {
-            opentelemetry::trace::Span::set_status(span, Status::error(why));
+            let why = beginning(StringValue::from(why.into()));
+            opentelemetry::trace::Span::set_status(span, Status::error(String::from(why)));
         }
     }
 }
@@ -161,10 +162,8 @@ impl Together {
             };
         }
         let mut whole = Span::of(tracer, SpanKind::Internal, whole.into(), None, links);
-        whole.say(
-            "messaging.batch.message_count",
-            i64::try_from(each.len()).unwrap_or(i64::MAX),
-        );
+        let size = i64::try_from(each.len()).unwrap_or(i64::MAX);
+        whole.set("quicksale.batch.size", size);
         for span in &mut each {
             span.link(&whole);
         }

@@ -7,13 +7,38 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{Config, Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
-/// A batch is recorded where one of its orders is. Everything else goes by OTEL_TRACES_SAMPLER, or else by the configuration: at
-/// the front door chance decides, whatever callers say in their `traceparent`, and behind it the door's word counts.
+/// A batch is recorded where one of its orders is. Everything else goes by OTEL_TRACES_SAMPLER, or else by the configuration:
+/// where strangers come in chance decides, whatever they say in their `traceparent`, and behind that the decision counts.
 #[derive(Debug, Clone)]
 pub(super) struct Choice {
-    /// The part of requests that is taken at the front door; `None` where this process is none, or the variable decides.
-    door: Option<f64>,
+    door: Option<Door>,
     otherwise: Box<dyn ShouldSample>,
+}
+
+/// Where strangers come in.
+#[derive(Debug, Clone, Copy)]
+struct Door {
+    /// The part of requests that is taken.
+    part: f64,
+    /// The names of spans that strangers begin; all of a server's where there are none.
+    only: &'static [&'static str],
+}
+
+impl Door {
+    /// That of a service, if it has one.
+    fn of(service: &str, part: f64) -> Option<Self> {
+        let only: &[&str] = match service {
+            "gateway" => &[],
+            // An Ingress may lead sockets here; everything else comes from the gateway.
+            "notifier" => &["GET /", "GET /ws"],
+            _ => return None,
+        };
+        Some(Self { part, only })
+    }
+
+    fn is_entered(self, kind: &SpanKind, name: &str) -> bool {
+        *kind == SpanKind::Server && (self.only.is_empty() || self.only.contains(&name))
+    }
 }
 
 impl Choice {
@@ -32,7 +57,7 @@ impl Choice {
     fn of_part(service: &str, part: f64) -> Self {
         let behind = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(part)));
         Self {
-            door: (service == "gateway").then_some(part),
+            door: Door::of(service, part),
             otherwise: Box::new(behind),
         }
     }
@@ -50,8 +75,8 @@ impl ShouldSample for Choice {
     ) -> SamplingResult {
         let is_taken = if links.iter().any(|link| link.span_context.is_sampled()) {
             true
-        } else if let Some(part) = self.door.filter(|_| *kind == SpanKind::Server) {
-            rand::random::<f64>() < part
+        } else if let Some(door) = self.door.filter(|door| door.is_entered(kind, name)) {
+            rand::random::<f64>() < door.part
         } else {
             return self
                 .otherwise
@@ -80,7 +105,7 @@ mod tests {
         let parent =
             parent.map(|parent| Context::new().with_remote_span_context(context::parse(parent).unwrap()));
         let trace = TraceId::from(1);
-        let result = choice.should_sample(parent.as_ref(), trace, "n", kind, &[], links);
+        let result = choice.should_sample(parent.as_ref(), trace, "GET /ws", kind, &[], links);
         result.decision == SamplingDecision::RecordAndSample
     }
 
@@ -98,6 +123,8 @@ mod tests {
         assert!((350..650).contains(&taken.count()));
         // What the gateway asks others for is a part of the request.
         assert!(takes(&none, &SpanKind::Client, Some(ASKS), &[]));
+        let sockets = Choice::of_part("notifier", 0.0);
+        assert!(!takes(&sockets, &SpanKind::Server, Some(ASKS), &[]));
         for part in [0.0, 1.0] {
             let behind = Choice::of_part("order", part);
             assert!(takes(&behind, &SpanKind::Server, Some(ASKS), &[]));

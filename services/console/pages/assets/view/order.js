@@ -63,7 +63,7 @@ function draw(body, found, sale, life) {
   );
 }
 
-function factsOf({ order, user, traceId, reservation }, sale) {
+function factsOf({ order, user, traceId, traceRecorded, reservation }, sale) {
   const userId = user?._id ?? order.userId;
   return facts([
     ["Status", statusBadge(order.status)],
@@ -81,7 +81,7 @@ function factsOf({ order, user, traceId, reservation }, sale) {
       el("span", {}, link(toSale(sale, "orders", [], { user: userId }), code(user?.email ?? userId)), user ? ` ${userId}` : ""),
     ],
     ["Idempotency key", code(order.idempotencyKey)],
-    ["Trace id", traceId ? copied(traceId) : "none is kept"],
+    ["Trace id", traceId ? copied(traceId, traceRecorded) : "none is kept"],
   ]);
 }
 
@@ -91,7 +91,8 @@ function reservationOf(reservation) {
   return el("span", {}, `${words(reservation.status).toLowerCase()}, made `, moment(reservation.createdAt), ...until);
 }
 
-function copied(traceId) {
+// The id is in the logs in any case.
+function copied(traceId, isRecorded) {
   const copy = button("Copy", async () => {
     try {
       await navigator.clipboard.writeText(traceId);
@@ -101,7 +102,7 @@ function copied(traceId) {
     }
   });
   copy.setAttribute("aria-label", "Copy the trace id");
-  return el("span", { class: "row" }, code(traceId), copy);
+  return el("span", { class: "row" }, code(traceId), copy, isRecorded ? "" : "of log lines; no trace was recorded");
 }
 
 const noticeColumns = [

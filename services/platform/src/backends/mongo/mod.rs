@@ -26,6 +26,7 @@ use mongodb::{
 };
 use std::{future::Future, time::Duration};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 /// How long a request waits for the database before it is told that the system is busy.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -187,11 +188,11 @@ where
     let work = Box::pin(work);
     let placed = async {
         let place = PLACES.acquire().await;
-        let work = tokio::spawn(async move {
+        let work = async move {
             let _until_it_has_ended = place;
             work.await
-        });
-        work.await
+        };
+        tokio::spawn(work.in_current_span()).await
     };
     match tokio::time::timeout(CALL_DEADLINE, placed).await {
         Ok(Ok(result)) => result,
