@@ -43,7 +43,9 @@ async fn every_line_of_every_process_is_an_event_of_the_schema() -> Result<()> {
     }
     // Whoever logs something on the way of a request says of which one.
     let refusal = world.log_of("auth")?;
-    let refusal = refusal.lines().find(|line| line.contains("quicksale.audit"));
+    let refusal = refusal
+        .lines()
+        .find(|line| line.contains("quicksale.audit") && line.contains(r#""outcome":"failure""#));
     let refusal: serde_json::Value = serde_json::from_str(refusal.context("auth has written nothing down")?)?;
     ensure!(refusal["trace"]["id"].is_string(), "{refusal}");
     // The lines that matter were among them.
