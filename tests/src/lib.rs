@@ -9,6 +9,7 @@ pub mod console;
 pub mod ecs;
 pub mod orders;
 pub mod ports;
+pub mod records;
 pub mod scenarios;
 pub mod shop;
 pub mod world;

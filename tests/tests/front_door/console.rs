@@ -7,11 +7,14 @@ use super::{
     },
 };
 use anyhow::{Context, Result, ensure};
+use events::Topic;
 use fantoccini::{Client, Locator, elements::Element};
+use mongodb::bson::{Document, doc};
 use quicksale_tests::{
     console::{Console, Switches},
+    records::produce,
     scenarios::SETTLED,
-    world::{World, eventually},
+    world::{ADMIN_EMAIL, World, eventually},
 };
 use serde_json::Value;
 
@@ -64,6 +67,48 @@ async fn an_administrator_without_a_mouse_finds_an_order_and_halts_the_sale() ->
         .await?
         .expect_problem(401, "unauthenticated")?;
     world.check_conservation().await
+}
+
+/// A message that nobody could read is sent once more, and comes back, since nobody has changed it.
+#[tokio::test]
+async fn an_administrator_replays_a_dead_letter_and_sees_that_it_was() -> Result<()> {
+    let world = World::start().await?;
+    let letters = world.database.collection::<Document>("dead_letters");
+    produce(&world, Topic::OrderCreated, 0, None, Some(b"no message".to_vec())).await?;
+    eventually(SETTLED, "it is a dead letter", async || {
+        Ok(letters.count_documents(doc! {}).await? == 1)
+    })
+    .await?;
+    let console = Console::of(&world, Switches::Allow).await?;
+    with_browser(async |page| {
+        page.goto(&console.url("/")).await?;
+        log_in(page).await?;
+        let (namespace, name) = (&world.config.sale.namespace, &world.config.sale.name);
+        page.goto(&console.url(&format!("/#/sale/{namespace}/{name}/dead-letters")))
+            .await?;
+        press(page, r#".letters button[aria-label^="Replay"]"#).await?;
+        shows(page, "dialog[open] .what p").await?;
+        press(page, "dialog[open] button[type=submit]").await?;
+        shows(page, "body:not(:has(dialog[open]))").await?;
+        eventually(SETTLED, "the page tells that it was replayed", async || {
+            let text: Value = page
+                .execute(
+                    "return document.querySelector('.letters')?.innerText ?? ''",
+                    vec![],
+                )
+                .await?;
+            Ok(text.as_str().is_some_and(|text| text.contains("Replayed by")))
+        })
+        .await?;
+        is_for_everybody(page).await
+    })
+    .await?;
+    let replayed = doc! {"deeds.0.what": "replayed", "deeds.0.who": ADMIN_EMAIL};
+    ensure!(letters.count_documents(replayed).await? == 1);
+    eventually(SETTLED, "it has come back", async || {
+        Ok(letters.count_documents(doc! {}).await? == 2)
+    })
+    .await
 }
 
 /// Every view, in a wide window and on a phone.

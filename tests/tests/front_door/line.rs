@@ -1,9 +1,13 @@
 //! The line between a browser and a server, which can fail in the ways in which lines do.
 
 use anyhow::Result;
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -27,10 +31,19 @@ enum State {
     Cut,
 }
 
+/// A file that the server does not have, as an old process does not have a new one's.
+#[derive(Debug, Default)]
+struct Missing {
+    path: String,
+    /// How often it is still asked for in vain.
+    times: u32,
+}
+
 /// A line to a server on this machine. It ends when it is dropped.
 pub(crate) struct Line {
     address: SocketAddr,
     state: watch::Sender<State>,
+    missing: Arc<Mutex<Missing>>,
     carrying: JoinHandle<()>,
 }
 
@@ -39,16 +52,19 @@ impl Line {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (state, now) = watch::channel(State::Whole);
+        let missing = Arc::new(Mutex::new(Missing::default()));
+        let misses = Arc::clone(&missing);
         let carrying = tokio::spawn(async move {
             while let Ok((browser, _)) = listener.accept().await {
                 if *now.borrow() != State::Cut {
-                    tokio::spawn(carry(browser, server, now.clone()));
+                    tokio::spawn(carry(browser, server, now.clone(), Arc::clone(&misses)));
                 }
             }
         });
         Ok(Self {
             address,
             state,
+            missing,
             carrying,
         })
     }
@@ -70,6 +86,18 @@ impl Line {
         self.state.send_replace(State::Deaf);
     }
 
+    /// Has the server not have a file, so many times.
+    pub(crate) fn miss(&self, path: &str, times: u32) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        path.clone_into(&mut missing.path);
+        missing.times = times;
+    }
+
+    /// How often a file is still to be asked for in vain.
+    pub(crate) fn misses(&self) -> u32 {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).times
+    }
+
     pub(crate) fn mend(&self) {
         self.state.send_replace(State::Whole);
     }
@@ -82,17 +110,42 @@ impl Drop for Line {
 }
 
 /// Carries one connection, until one end closes it or the line fails.
-async fn carry(browser: TcpStream, server: SocketAddr, state: watch::Receiver<State>) {
+async fn carry(
+    browser: TcpStream,
+    server: SocketAddr,
+    state: watch::Receiver<State>,
+    missing: Arc<Mutex<Missing>>,
+) {
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
-    let ((mut asks, hears), (answers, mut is_asked)) = (browser.into_split(), server.into_split());
+    let ((asks, hears), (answers, is_asked)) = (browser.into_split(), server.into_split());
     let mut cut = state.clone();
     tokio::select! {
         // What was asked before the line failed may be on its way still: that is for `listen` to say.
-        _asked = copy(&mut asks, &mut is_asked) => {}
+        () = ask(asks, is_asked, missing) => {}
         () = listen(answers, hears, state) => {}
         _cut = cut.wait_for(|state| *state == State::Cut) => {}
+    }
+}
+
+/// Browsers send the head of a request at once.
+async fn ask(mut asks: OwnedReadHalf, mut is_asked: OwnedWriteHalf, missing: Arc<Mutex<Missing>>) {
+    let mut part = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = asks.read(&mut part).await {
+        let mut asked = part[..read].to_vec();
+        {
+            let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
+            let wanted = format!("GET {} ", missing.path);
+            if missing.times > 0 && asked.starts_with(wanted.as_bytes()) {
+                missing.times -= 1;
+                // Another path of the same length, which the server does not know.
+                asked[5] = b'~';
+            }
+        }
+        if is_asked.write_all(&asked).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -167,6 +167,32 @@ async fn two_windows_share_a_session_and_an_order() -> Result<()> {
     world.check_conservation().await
 }
 
+/// While a new version is rolled out, a page may get parts of both, which do not fit. It begins anew until they do; one that never gets whole
+/// says so.
+#[tokio::test]
+async fn a_page_whose_parts_do_not_fit_begins_anew() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("LAPTOP", 9, None).await?;
+    let line = line_to_the_shop(&world).await?;
+    with_browser(async |page| {
+        line.miss("/assets/view/orders.js", 3);
+        page.goto(&line.url("/")).await?;
+        shows(page, r#".product[data-sku="LAPTOP"]"#).await?;
+        ensure!(
+            line.misses() == 0,
+            "it was asked for {} times too few",
+            line.misses()
+        );
+        line.miss("/assets/view/orders.js", 1_000);
+        page.refresh().await?;
+        shows(page, "#broken:not([hidden])").await?;
+        line.miss("", 0);
+        page.refresh().await?;
+        shows(page, r#".product[data-sku="LAPTOP"]"#).await
+    })
+    .await
+}
+
 /// An administrator is told that what is on show is old, and sees the sale again when the network is back.
 #[tokio::test]
 async fn a_console_that_lost_the_network_says_so_and_goes_on() -> Result<()> {

@@ -28,6 +28,13 @@ const CLICKS_AGAIN: &str = r#"
     }, 10);
 "#;
 
+/// Has the page hear nothing new of the sale.
+const BELIEVES: &str = r"
+    const ask = window.fetch;
+    window.fetch = (address, ...rest) =>
+        String(address?.url ?? address).includes('/api/sale') ? new Promise(() => {}) : ask(address, ...rest);
+";
+
 /// The whole way of a buyer, and what the page tells on it.
 #[tokio::test]
 async fn a_buyer_registers_buys_and_hears_how_it_ended() -> Result<()> {
@@ -83,6 +90,67 @@ async fn a_buyer_sees_how_long_a_hold_lasts_and_cancels_it() -> Result<()> {
     .await
 }
 
+/// The last unit goes to somebody else, and the sale is halted and reopened, while a buyer looks on.
+#[tokio::test]
+async fn a_buyer_who_looks_on_sees_the_last_unit_go_and_the_sale_pause() -> Result<()> {
+    let world = World::start().await?;
+    for (sku, stock) in [("LAST", 1), ("OTHER", 5)] {
+        world.shop.product(sku, stock, None).await?;
+    }
+    with_browser(async |page| {
+        visit(&world, page).await?;
+        register(page).await?;
+        shows(page, r#".product[data-sku="LAST"] .left[data-left="1"]"#).await?;
+        world.shop.order("ada", "k", "LAST", 1).await?.expect(201)?;
+        shows(page, r#".product[data-sku="LAST"] .left[data-left="0"]"#).await?;
+        says(
+            page,
+            r#".product[data-sku="LAST"] button[aria-disabled=true]"#,
+            "None left",
+        )
+        .await?;
+        world.control(|c| c.halted = true, &world.current_control()?)?;
+        shows(page, r#"#sale[data-stage="paused"]"#).await?;
+        says(
+            page,
+            r#".product[data-sku="OTHER"] button[aria-disabled=true]"#,
+            "Paused",
+        )
+        .await?;
+        is_for_everybody(page).await?;
+        world.control(|c| c.halted = false, &world.current_control()?)?;
+        shows(page, r#"#sale[data-stage="open"]"#).await?;
+        buy(page, "OTHER").await?;
+        shows(page, r#".order[data-status="CONFIRMED"]"#).await
+    })
+    .await?;
+    world.check_conservation().await
+}
+
+/// A buyer who clicks before the page knows that the last unit has gone is told so.
+#[tokio::test]
+async fn a_click_that_comes_too_late_is_refused_with_a_sentence() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("LAST", 1, None).await?;
+    with_browser(async |page| {
+        visit(&world, page).await?;
+        register(page).await?;
+        shows(page, r#".product[data-sku="LAST"] .left[data-left="1"]"#).await?;
+        // What the page asks for about the sale comes no more: it goes on believing in the unit.
+        page.execute(BELIEVES, vec![]).await?;
+        world.shop.order("ada", "k", "LAST", 1).await?.expect(201)?;
+        buy(page, "LAST").await?;
+        shows(
+            page,
+            r#".product[data-sku="LAST"] .result[data-phase="refused"]:not([hidden])"#,
+        )
+        .await
+    })
+    .await?;
+    ensure!(world.count_orders(mongodb::bson::doc! {}).await? == 1);
+    world.check_conservation().await
+}
+
 /// A phone of the narrowest kind, and no pointer.
 #[tokio::test]
 async fn a_buyer_without_a_mouse_buys_on_a_narrow_phone() -> Result<()> {
@@ -104,6 +172,14 @@ async fn a_buyer_without_a_mouse_buys_on_a_narrow_phone() -> Result<()> {
         fits(page, 320).await?;
         press(page, r#".product[data-sku="SMALL"] button"#).await?;
         shows(page, r#".order[data-status="CONFIRMED"]"#).await
+    })
+    .await
+}
+
+/// Waits until something says this.
+async fn says(page: &Client, what: &str, words: &str) -> Result<()> {
+    eventually(SETTLED, &format!("{what} says {words}"), async || {
+        Ok(shown(page, what).await?.text().await? == words)
     })
     .await
 }

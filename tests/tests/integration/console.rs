@@ -1,12 +1,13 @@
 //! The console beside a running sale: who gets in, what it shows, and what it changes.
 
-use super::{messages::produce, somebody};
+use super::somebody;
 use anyhow::{Context, Result, ensure};
 use events::topics::Topic;
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use quicksale_tests::{
     console::{Console, Switches},
+    records::produce,
     scenarios::SETTLED,
     world::{ADMIN_EMAIL, ADMIN_PASSWORD, World, eventually},
 };

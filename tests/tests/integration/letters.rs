@@ -1,12 +1,12 @@
 //! Dead letters: which groups write them, what becomes of the order that one is about, and what a replay brings.
 
-use super::messages::produce;
 use anyhow::{Context, Result, ensure};
 use events::topics::{Topic, partition_of};
 use futures::future::try_join_all;
 use mongodb::bson::{Binary, Document, doc, spec::BinarySubtype};
 use platform::tokens::Role;
 use quicksale_tests::{
+    records::produce,
     scenarios::SETTLED,
     world::{World, eventually},
 };

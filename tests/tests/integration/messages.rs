@@ -5,17 +5,15 @@ use events::topics::{Topic, partition_of};
 use mongodb::bson::{DateTime, Document, doc};
 use platform::{backends::kafka, tokens::Role};
 use quicksale_tests::{
+    records::produce,
     scenarios::SETTLED,
     world::{World, eventually},
 };
 use reqwest::Method;
-use rskafka::{
-    client::{Client, controller::ControllerClient, partition::Compression},
-    record::Record,
-};
+use rskafka::client::{Client, controller::ControllerClient};
 use sale::order::Confirmation;
 use serde_json::json;
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -35,26 +33,6 @@ async fn write(world: &World, partition: i32, value: &str) -> Result<()> {
 /// The same with any value, or none.
 async fn write_value(world: &World, partition: i32, value: Option<Vec<u8>>) -> Result<()> {
     produce(world, Topic::OrderCreated, partition, None, value).await
-}
-
-/// Writes any record to any partition.
-pub(super) async fn produce(
-    world: &World,
-    topic: Topic,
-    partition: i32,
-    key: Option<&str>,
-    value: Option<Vec<u8>>,
-) -> Result<()> {
-    let client = connect(world).await?;
-    let lane = kafka::partition(client.as_ref(), &world.topic(topic), partition).await?;
-    let record = Record {
-        key: key.map(|key| key.as_bytes().to_vec()),
-        value,
-        headers: BTreeMap::new(),
-        timestamp: rskafka::chrono::Utc::now(),
-    };
-    kafka::within(DEADLINE, lane.produce(vec![record], Compression::NoCompression)).await?;
-    Ok(())
 }
 
 /// Places orders of somebody each, and returns their ids.

@@ -38,6 +38,7 @@ pub const SHARED: Files = &[
     ("assets/shared/dom.js", include_str!("../../pages/dom.js")),
     ("assets/shared/format.js", include_str!("../../pages/format.js")),
     ("assets/shared/request.js", include_str!("../../pages/request.js")),
+    ("assets/shared/start.js", include_str!("../../pages/start.js")),
     ("assets/shared/topic.js", include_str!("../../pages/topic.js")),
     ("assets/shared/wait.js", include_str!("../../pages/wait.js")),
 ];
