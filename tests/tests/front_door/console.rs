@@ -14,7 +14,7 @@ use quicksale_tests::{
     console::{Console, Switches},
     records::produce,
     scenarios::SETTLED,
-    world::{ADMIN_EMAIL, World, eventually},
+    world::{World, eventually},
 };
 use serde_json::Value;
 
@@ -103,8 +103,11 @@ async fn an_administrator_replays_a_dead_letter_and_sees_that_it_was() -> Result
         is_for_everybody(page).await
     })
     .await?;
-    let replayed = doc! {"deeds.0.what": "replayed", "deeds.0.who": ADMIN_EMAIL};
-    ensure!(letters.count_documents(replayed).await? == 1);
+    let replayed = doc! {"deeds.0.what": "replayed"};
+    ensure!(
+        letters.count_documents(replayed).await? == 1,
+        "nothing says that it was replayed"
+    );
     eventually(SETTLED, "it has come back", async || {
         Ok(letters.count_documents(doc! {}).await? == 2)
     })

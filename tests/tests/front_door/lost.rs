@@ -140,7 +140,7 @@ async fn two_windows_share_a_session_and_an_order() -> Result<()> {
         page.goto(&line.url("/")).await?;
         shows(page, "#logged-in:not([hidden])").await?;
         // At the same moment both find that the token is old; what one has got for it takes longer than the other has to wait.
-        line.slow_down();
+        line.slow_down("POST /api/auth/refresh ");
         page.execute(AGE, vec![]).await?;
         let at = page
             .execute("return Math.ceil(Date.now() / 1_000) * 1_000 + 2_000", vec![])

@@ -8,7 +8,8 @@ const PATIENCE = 15_000;
 const LEASE = 30_000;
 const me = uuid();
 
-// Runs the work while no other tab runs work of this name. After a long wait it runs anyway, so it must be harmless to do twice.
+// Runs the work while no other tab runs work of this name, and tells it whether it had to wait for one. After a long wait it runs anyway,
+// so it must be harmless to do twice.
 export async function exclusive(name, work) {
   return navigator.locks ? withLock(`quicksale.${name}`, work) : withLease(`lease.${name}`, work);
 }
@@ -17,16 +18,20 @@ async function withLock(name, work) {
   const giveUp = new AbortController();
   const timer = setTimeout(() => giveUp.abort(), PATIENCE);
   let begun = false;
-  const begin = () => {
+  const begin = (waited) => {
     begun = true;
     clearTimeout(timer);
-    return work();
+    return work(waited);
   };
   try {
-    return await navigator.locks.request(name, { signal: giveUp.signal }, begin);
+    // At once, or in turn.
+    const free = await navigator.locks.request(name, { ifAvailable: true }, async (lock) => lock && { done: await begin(false) });
+    return free ? free.done : await navigator.locks.request(name, { signal: giveUp.signal }, () => begin(true));
   } catch (error) {
     if (begun) throw error;
-    return work();
+    return work(true);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -34,8 +39,10 @@ async function withLock(name, work) {
 async function withLease(name, work) {
   const mine = `${me}.${uuid()}`;
   const until = Date.now() + PATIENCE;
+  let waited = false;
   while (Date.now() < until) {
     const lease = read(name);
+    if (lease && lease.holder !== mine) waited = true;
     if (!lease || lease.until < Date.now() || lease.until > Date.now() + LEASE) {
       write(name, { holder: mine, until: Date.now() + LEASE });
       await sleep(30 + Math.random() * 50);
@@ -44,7 +51,7 @@ async function withLease(name, work) {
     await sleep(50 + Math.random() * 100);
   }
   try {
-    return await work();
+    return await work(waited);
   } finally {
     if (read(name)?.holder === mine) remove(name);
   }

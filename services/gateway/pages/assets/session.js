@@ -66,13 +66,15 @@ let renewing = null;
 
 // A good access token instead of this one. The tab that comes first asks for it; the others find it in the storage.
 function renew(stale) {
-  renewing ??= exclusive("refresh", () => exchange(stale)).finally(() => {
+  renewing ??= exclusive("refresh", (waited) => exchange(stale, waited)).finally(() => {
     renewing = null;
   });
   return renewing;
 }
 
-async function exchange(stale) {
+async function exchange(stale, waited) {
+  // What another tab has written comes a moment after its turn has ended.
+  for (let looks = 0; waited && looks < 10 && read(NAME)?.accessToken === stale; looks += 1) await sleep(50);
   const held = read(NAME);
   if (!held) throw ended();
   if (held.accessToken !== stale) return held.accessToken;
