@@ -209,6 +209,9 @@ async fn a_console_that_lost_the_network_says_so_and_goes_on() -> Result<()> {
         );
         page.goto(&line.url(&format!("/{sale}"))).await?;
         shows(page, ".charts .plot").await?;
+        // Something is known by now.
+        shows(page, "main table td").await?;
+        shows(page, "#stale[hidden]").await?;
         line.cut();
         shows(page, "#stale:not([hidden])").await?;
         // Nothing is taken away from whoever looks.
