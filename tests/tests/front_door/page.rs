@@ -2,10 +2,15 @@
 
 use super::chromium::{Browser, SHOWN};
 use anyhow::{Context, Result, ensure};
-use fantoccini::{Client, Locator, wd::WebDriverCompatibleCommand};
+use fantoccini::{
+    Client, Locator,
+    error::{CmdError, ErrorStatus},
+    wd::WebDriverCompatibleCommand,
+};
 use quicksale_tests::world::{ADMIN_EMAIL, ADMIN_PASSWORD};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 use url::Url;
 
 /// The key, as WebDriver names it.
@@ -52,9 +57,21 @@ pub(crate) async fn shows(page: &Client, what: &str) -> Result<()> {
     shown(page, what).await.map(drop)
 }
 
+/// Clicks. What moves away under the pointer, as lists do that grow above it, is clicked where it has come to.
 pub(crate) async fn click(page: &Client, what: &str) -> Result<()> {
-    shown(page, what).await?.click().await?;
-    Ok(())
+    let end = tokio::time::Instant::now() + SHOWN;
+    loop {
+        match shown(page, what).await?.click().await {
+            Err(error) if has_moved(&error) && tokio::time::Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            clicked => return clicked.with_context(|| what.to_owned()),
+        }
+    }
+}
+
+fn has_moved(error: &CmdError) -> bool {
+    matches!(error, CmdError::Standard(error) if error.error == ErrorStatus::ElementClickIntercepted)
 }
 
 /// Focuses something and presses Enter.

@@ -3,7 +3,10 @@
 use super::somebody;
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use quicksale_tests::world::World;
+use quicksale_tests::{
+    scenarios::SETTLED,
+    world::{World, eventually},
+};
 use reqwest::Method;
 use sale::{
     control::ControlDocument,
@@ -107,10 +110,23 @@ async fn every_route_answers_as_its_document_says() -> Result<()> {
     .await
 }
 
-#[tokio::test]
-async fn the_example_in_python_buys() -> Result<()> {
+/// A sale whose gateway has heard of its product.
+async fn on_sale() -> Result<World> {
     let world = World::start().await?;
     world.shop.product("FLASH-LAPTOP-001", 5, None).await?;
+    eventually(SETTLED, "the product is on sale", async || {
+        let sale = world.shop.send(Method::GET, "/api/sale", None, None).await?;
+        Ok(sale.json["products"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty()))
+    })
+    .await?;
+    Ok(world)
+}
+
+#[tokio::test]
+async fn the_example_in_python_buys() -> Result<()> {
+    let world = on_sale().await?;
     run(Command::new("python3")
         .arg(file("examples/python/buy.py"))
         .env("SHOP", world.shop.url("")))
@@ -133,8 +149,7 @@ async fn the_example_in_node_buys() -> Result<()> {
         std::io::stderr().write_all(skipped.as_bytes())?;
         return Ok(());
     }
-    let world = World::start().await?;
-    world.shop.product("FLASH-LAPTOP-001", 5, None).await?;
+    let world = on_sale().await?;
     run(Command::new("node")
         .arg(file("examples/node/buy.mjs"))
         .env("SHOP", world.shop.url("")))

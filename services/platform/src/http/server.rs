@@ -388,7 +388,9 @@ fn begin_span(request: &mut Request, method: &'static str, route: &str, id: &Hea
             span.set("http.route", route.to_owned());
         }
     }
-    context::put(&context, request.headers_mut());
+    if came != Some(context.as_str()) {
+        context::put(&context, request.headers_mut());
+    }
     let trace = context::trace_id(&context).unwrap_or_default().to_owned();
     (span, trace)
 }
