@@ -21,6 +21,7 @@ pub mod message;
 pub mod outbox;
 pub mod producer;
 pub mod reader;
+mod spans;
 pub mod topics;
 
 pub use message::{Message, Payload};

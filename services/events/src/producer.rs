@@ -3,6 +3,7 @@
 use crate::{
     outbox::Entry,
     reader::{AFTER, LastRead},
+    spans::Told,
     topics::partition_of,
 };
 use futures::{StreamExt, stream};
@@ -313,17 +314,15 @@ impl Group {
             let Some(context) = span.context() else {
                 return;
             };
-            if span.is_recorded() {
-                let key = record.key.as_deref().unwrap_or_default();
-                span.set("messaging.system", "kafka");
-                span.set("messaging.operation.type", "send");
-                span.set("messaging.operation.name", "send");
-                span.set("messaging.destination.name", format!("{prefix}{topic}"));
-                span.set("messaging.message.id", id.clone());
-                let order = String::from_utf8_lossy(key).into_owned();
-                span.set("messaging.kafka.message.key", order.clone());
-                span.set("quicksale.order.id", order);
+            let order = record.key.as_deref().unwrap_or_default();
+            Told {
+                operation: "send",
+                topic,
+                prefix,
+                id,
+                order: std::str::from_utf8(order).unwrap_or_default(),
             }
+            .to(&mut span);
             record
                 .headers
                 .insert(TRACEPARENT.to_owned(), context.into_bytes());

@@ -210,13 +210,7 @@ pub(crate) fn call_span(request: &mut Request) -> Span {
 /// Ends the span of a call. An order that is refused is no error of the call.
 pub(crate) fn end_call(mut span: Span, answer: Result<StatusCode, &'static str>) {
     match answer {
-        Ok(status) => {
-            span.set("http.response.status_code", i64::from(status.as_u16()));
-            if span.is_recorded() && status.is_server_error() {
-                span.set("error.type", status.as_u16().to_string());
-                span.fail("");
-            }
-        }
+        Ok(status) => span.answered(status),
         Err(why) => {
             span.set("error.type", why);
             span.fail("");

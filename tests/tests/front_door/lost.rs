@@ -11,7 +11,6 @@ use mongodb::bson::doc;
 use quicksale_tests::{
     console::{Console, Switches},
     scenarios::SETTLED,
-    shop::Answer,
     world::{World, eventually},
 };
 use serde_json::{Value, json};
@@ -27,14 +26,19 @@ const AGE: &str = "const held = JSON.parse(localStorage.getItem('quicksale.sessi
 const CLICK_AT: &str = "const [sku, at] = arguments;
     setTimeout(() => document.querySelector(`.product[data-sku=\"${sku}\"] button`).click(), at - Date.now())";
 
-async fn line_to_the_shop(world: &World) -> Result<Line> {
-    Line::to(
-        world
-            .url_of("gateway", "")
-            .parse::<url::Url>()?
-            .socket_addrs(|| None)?[0],
-    )
-    .await
+/// A sale of laptops and phones, and a line to it.
+async fn sale_behind_a_line() -> Result<(World, Line)> {
+    let world = World::start().await?;
+    for sku in ["LAPTOP", "PHONE"] {
+        world.shop.product(sku, 9, None).await?;
+    }
+    let line = line_to(&world.url_of("gateway", "")).await?;
+    Ok((world, line))
+}
+
+async fn line_to(url: &str) -> Result<Line> {
+    let addresses = url.parse::<url::Url>()?.socket_addrs(|| None)?;
+    Line::to(*addresses.first().context("no address")?).await
 }
 
 /// A buyer who is logged in, by way of a line.
@@ -64,10 +68,7 @@ async fn confirmed(world: &World, page: &Client, orders: u64) -> Result<()> {
 /// then, once.
 #[tokio::test]
 async fn a_page_that_lost_the_network_catches_up_by_itself() -> Result<()> {
-    let world = World::start().await?;
-    world.shop.product("LAPTOP", 9, None).await?;
-    world.shop.product("PHONE", 9, None).await?;
-    let line = line_to_the_shop(&world).await?;
+    let (world, line) = sale_behind_a_line().await?;
     with_browser(async |page| {
         enter(page, &line).await?;
         buy(page, "LAPTOP").await?;
@@ -77,10 +78,8 @@ async fn a_page_that_lost_the_network_catches_up_by_itself() -> Result<()> {
         let session: Value = page.execute(SESSION, vec![]).await?;
         let token = session["accessToken"].as_str().context("no token")?;
         // From another device.
-        let request = world.shop.http.post(world.shop.url("/api/orders"));
-        let request = request.bearer_auth(token).header("idempotency-key", "elsewhere");
-        let order = request.json(&json!({"items": [{"sku": "LAPTOP", "quantity": 1}]}));
-        Answer::of(order.send().await?).await?.expect(201)?;
+        let items = json!([{"sku": "LAPTOP", "quantity": 1}]);
+        world.shop.place(token, "elsewhere", items).await?.expect(201)?;
         buy(page, "PHONE").await?;
         shows(page, r#".product[data-sku="PHONE"] [data-phase="again"]"#).await?;
         line.mend();
@@ -94,10 +93,7 @@ async fn a_page_that_lost_the_network_catches_up_by_itself() -> Result<()> {
 /// The shop has taken an order, and the buyer never heard of it. Neither sending it again nor a reload makes another one.
 #[tokio::test]
 async fn an_order_whose_answer_was_lost_is_found_again_and_not_made_twice() -> Result<()> {
-    let world = World::start().await?;
-    world.shop.product("LAPTOP", 9, None).await?;
-    world.shop.product("PHONE", 9, None).await?;
-    let line = line_to_the_shop(&world).await?;
+    let (world, line) = sale_behind_a_line().await?;
     with_browser(async |page| {
         enter(page, &line).await?;
         for (sku, orders) in [("LAPTOP", 1), ("PHONE", 2)] {
@@ -127,11 +123,7 @@ async fn an_order_whose_answer_was_lost_is_found_again_and_not_made_twice() -> R
 /// Two windows are one buyer: one exchanges the token for both, each sees what the other does, and one logs out for both.
 #[tokio::test]
 async fn two_windows_share_a_session_and_an_order() -> Result<()> {
-    let world = World::start().await?;
-    for sku in ["LAPTOP", "PHONE"] {
-        world.shop.product(sku, 9, None).await?;
-    }
-    let line = line_to_the_shop(&world).await?;
+    let (world, line) = sale_behind_a_line().await?;
     with_browser(async |page| {
         enter(page, &line).await?;
         let first = page.window().await?;
@@ -171,9 +163,7 @@ async fn two_windows_share_a_session_and_an_order() -> Result<()> {
 /// says so.
 #[tokio::test]
 async fn a_page_whose_parts_do_not_fit_begins_anew() -> Result<()> {
-    let world = World::start().await?;
-    world.shop.product("LAPTOP", 9, None).await?;
-    let line = line_to_the_shop(&world).await?;
+    let (_world, line) = sale_behind_a_line().await?;
     with_browser(async |page| {
         line.miss("/assets/view/orders.js", 3);
         page.goto(&line.url("/")).await?;
@@ -199,7 +189,7 @@ async fn a_console_that_lost_the_network_says_so_and_goes_on() -> Result<()> {
     let world = World::start().await?;
     world.shop.product("LAPTOP", 9, None).await?;
     let console = Console::of(&world, Switches::Withhold).await?;
-    let line = Line::to(console.url("").parse::<url::Url>()?.socket_addrs(|| None)?[0]).await?;
+    let line = line_to(&console.url("")).await?;
     with_browser(async |page| {
         page.goto(&line.url("/")).await?;
         log_in(page).await?;

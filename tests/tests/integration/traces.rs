@@ -107,39 +107,40 @@ fn soon() -> (&'static str, String) {
     ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned())
 }
 
-/// Buys one unit, under a context of the buyer's own.
-async fn ordered(world: &World, buyer: &str, sku: &str, traceparent: Option<&str>) -> Result<Answer> {
+/// A sale whose gateway traces a part of all requests.
+async fn traced(collector: &Collector, part: f64) -> Result<World> {
+    World::start_as(Setup {
+        tracing: Some(Tracing {
+            endpoint: collector.endpoint().parse()?,
+            part,
+        }),
+        environment: vec![soon()],
+        ..Setup::default()
+    })
+    .await
+}
+
+/// Ada buys one unit, from a page that traces its click.
+async fn clicked(world: &World, sku: &str, trace: &str) -> Result<Answer> {
     let shop = &world.shop;
-    let token = shop.token(buyer, Role::Buyer)?;
-    let mut request = shop
+    let request = shop
         .http
         .post(shop.url("/api/orders"))
-        .bearer_auth(token)
+        .bearer_auth(shop.token("ada", Role::Buyer)?)
         .header("idempotency-key", "k")
+        .header("traceparent", format!("00-{trace}-{CLICK}-01"))
         .json(&json!({"items": [{"sku": sku, "quantity": 1}]}));
-    if let Some(context) = traceparent {
-        request = request.header("traceparent", context);
-    }
     Answer::of(request.send().await?).await
 }
 
 #[tokio::test]
 async fn an_order_is_one_trace_from_the_click_to_the_frame() -> Result<()> {
     let collector = Collector::start().await?;
-    let world = World::start_as(Setup {
-        tracing: Some(Tracing {
-            endpoint: collector.endpoint().parse()?,
-            part: 1.0,
-        }),
-        environment: vec![soon()],
-        ..Setup::default()
-    })
-    .await?;
+    let world = traced(&collector, 1.0).await?;
     world.shop.product("TRACED", 5, None).await?;
     let mut socket = world.shop.socket(&world.shop.token("ada", Role::Buyer)?).await?;
     let trace = uuid::Uuid::new_v4().simple().to_string();
-    let order = ordered(&world, "ada", "TRACED", Some(&format!("00-{trace}-{CLICK}-01"))).await?;
-    order.expect(201)?;
+    clicked(&world, "TRACED", &trace).await?.expect(201)?;
     next_update(&mut socket).await?;
     eventually(SETTLED, "the trace is whole", async || {
         let spans = collector.trace(&trace);
@@ -150,17 +151,21 @@ async fn an_order_is_one_trace_from_the_click_to_the_frame() -> Result<()> {
     .await?;
     // Nobody asked for traces of these, and each request has one; probes have none.
     let all = collector.spans();
+    let socket = all
+        .iter()
+        .find(|span| span.trace != trace && span.name == "GET /ws")
+        .context("no other trace")?;
+    let sale = world.config.sale.to_string();
     ensure!(
-        all.iter()
-            .any(|span| span.trace != trace && span.name == "GET /ws"),
-        "no other trace"
+        socket.resource.get("service.namespace") == Some(&sale),
+        "{socket:?} is of no sale, or of another"
     );
-    ensure!(
-        !all.iter()
-            .any(|span| span.name.contains("/livez") || span.name.contains("/metrics"))
-    );
+    let probe = all
+        .iter()
+        .find(|span| span.name.contains("/livez") || span.name.contains("/metrics"));
+    ensure!(probe.is_none(), "{probe:?} is traced");
     // A refusal names its trace, and so do the lines about it.
-    let refused = ordered(&world, "bob", "UNKNOWN", None).await?;
+    let refused = world.shop.order("bob", "k", "UNKNOWN", 1).await?;
     refused.expect(400)?;
     let id = refused.json["traceId"].as_str().context("no traceId")?;
     eventually(SETTLED, "the refusal's trace has come", async || {
@@ -271,21 +276,10 @@ fn batches_are_linked(collector: &Collector, spans: &[Span]) -> Result<()> {
 #[tokio::test]
 async fn what_the_gateway_does_not_choose_is_traced_by_nobody() -> Result<()> {
     let collector = Collector::start().await?;
-    let world = World::start_as(Setup {
-        tracing: Some(Tracing {
-            endpoint: collector.endpoint().parse()?,
-            part: 0.0,
-        }),
-        environment: vec![soon()],
-        ..Setup::default()
-    })
-    .await?;
+    let world = traced(&collector, 0.0).await?;
     world.shop.product("UNCHOSEN", 5, None).await?;
     let trace = uuid::Uuid::new_v4().simple().to_string();
-    let asks = format!("00-{trace}-{CLICK}-01");
-    ordered(&world, "ada", "UNCHOSEN", Some(&asks))
-        .await?
-        .expect(201)?;
+    clicked(&world, "UNCHOSEN", &trace).await?.expect(201)?;
     eventually(SETTLED, "the order has ended", async || {
         Ok(world.count_orders(doc! {"status": "CONFIRMED"}).await? == 1)
     })
@@ -326,7 +320,7 @@ async fn a_collector_that_says_nothing_keeps_no_order_waiting() -> Result<()> {
     })
     .await?;
     world.shop.product("UNSEEN", 500, None).await?;
-    ordered(&world, "first", "UNSEEN", None).await?.expect(201)?;
+    world.shop.order("first", "k", "UNSEEN", 1).await?.expect(201)?;
     let first = tokio::time::timeout(SETTLED, was_asked.recv()).await?;
     ensure!(
         first.is_some_and(|said| said.starts_with(b"POST /v1/traces")),
@@ -334,9 +328,8 @@ async fn a_collector_that_says_nothing_keeps_no_order_waiting() -> Result<()> {
     );
     let begun = Instant::now();
     for number in 0..50 {
-        ordered(&world, &format!("buyer-{number}"), "UNSEEN", None)
-            .await?
-            .expect(201)?;
+        let buyer = format!("buyer-{number}");
+        world.shop.order(&buyer, "k", "UNSEEN", 1).await?.expect(201)?;
     }
     // The collector has ten seconds for each answer: an order that waited for one would show.
     ensure!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());

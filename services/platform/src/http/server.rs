@@ -396,15 +396,10 @@ fn begin_span(request: &mut Request, method: &'static str, route: &str, id: &Hea
 }
 
 fn end_span(mut span: Span, response: &Response) {
-    let status = response.status();
-    span.set("http.response.status_code", i64::from(status.as_u16()));
+    span.answered(response.status());
     if let Some(problem) = response.extensions().get::<Problem>() {
         let code = problem.kind.rsplit(':').next().unwrap_or_default();
         span.set("quicksale.problem.code", code.to_owned());
-    }
-    if span.is_recorded() && status.is_server_error() {
-        span.set("error.type", status.as_u16().to_string());
-        span.fail("");
     }
 }
 

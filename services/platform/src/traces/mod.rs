@@ -11,6 +11,7 @@ mod sampler;
 pub use export::{StartError, Tracing, finish, start};
 pub use opentelemetry::trace::SpanKind;
 
+use axum::http::StatusCode;
 use opentelemetry::{
     Context, KeyValue, StringValue, Value,
     trace::{SpanContext, Status, TraceContextExt, Tracer as _},
@@ -95,6 +96,15 @@ impl Span {
                 other => other,
             };
             opentelemetry::trace::Span::set_attribute(span, KeyValue::new(key, value));
+        }
+    }
+
+    /// How a request was answered. That we failed is an error of it; that somebody was refused is none.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.set("http.response.status_code", i64::from(status.as_u16()));
+        if self.is_recorded() && status.is_server_error() {
+            self.set("error.type", status.as_u16().to_string());
+            self.fail("");
         }
     }
 
