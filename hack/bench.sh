@@ -1,6 +1,8 @@
 #!/bin/bash
 # Measures the system with real backends on loopback that start empty: bench.sh [ARGUMENT...] (`make bench`).
 # The arguments go to the load generator (bench.sh --help tells what it can do). Results are written to bench/out/.
+# QUICKSALE_BUILD=FILE measures that build of the services, and QUICKSALE_PROFILE=FILE writes where the services' CPU goes, as stacks
+# sampled QUICKSALE_PROFILE_AFTER seconds after the load generator has begun (hack/bench-compare.sh and hack/bench-profile.sh).
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
@@ -42,7 +44,8 @@ trap 'exit 130' INT TERM
 rm -rf "${services:?}"/*
 # Each waiting buyer is a connection at both ends.
 ulimit -n "$(ulimit -Hn)"
-RUST_LOG=${RUST_LOG:-warn} launch "$services" "$binaries/quicksale" dev --no-console --data-dir "$services"
+build=${QUICKSALE_BUILD:-$binaries/quicksale}
+RUST_LOG=${RUST_LOG:-warn} launch "$services" "$build" dev --no-console --data-dir "$services"
 await "$services" 60 quicksale curl --fail --silent --max-time 2 http://127.0.0.1:9090/readyz
 
 pids=("--process=quicksale=$(running "$services")")
@@ -51,7 +54,7 @@ for backend in kafka mongodb redis; do
 done
 if have mongod; then mongodb=$(mongod --version | head -n 1); else mongodb="secantusd $SECANTUS_VERSION"; fi
 versions=(
-  "--version-of=quicksale=$(git -C "$REPO" describe --always --dirty 2>/dev/null || "$binaries/quicksale" --version)"
+  "--version-of=quicksale=${QUICKSALE_BUILD:-$(git -C "$REPO" describe --always --dirty 2>/dev/null || "$build" --version)}"
   "--version-of=rustc=$(rustc --version)"
   "--version-of=kafka=$KAFKA_VERSION"
   "--version-of=mongodb=$mongodb"
@@ -62,6 +65,15 @@ cd "$REPO"
 # In the background, because a trap runs only between commands: ending this script ends the load at once.
 "$binaries/quicksale-bench" --keys "$services/keys" "${pids[@]}" "${versions[@]}" "$@" 9>&- &
 bench=$!
+if [ -n "${QUICKSALE_PROFILE:-}" ]; then
+  # In the middle of the scenario: behind the warm-up and the tokens of its buyers.
+  sleep "${QUICKSALE_PROFILE_AFTER:-12}" &
+  wait $!
+  perf record --quiet --output "$CACHE/bench-perf" --event cpu-clock --freq 499 --call-graph dwarf,16384 \
+    --pid "$(running "$services")" -- sleep 5 >/dev/null 2>&1 || say "no profile: the scenario was over before it began, or perf may not record here"
+  perf script --input "$CACHE/bench-perf" >"$QUICKSALE_PROFILE" 2>/dev/null || true
+  rm -f "$CACHE/bench-perf"
+fi
 wait "$bench" && result=0 || result=$?
 bench=
 exit "$result"

@@ -1,6 +1,6 @@
 //! The few requests that the bench makes, each with a deadline.
 
-use crate::{buyers::Buyer, options::Options};
+use crate::{options::Options, wire::DEADLINE};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -10,10 +10,8 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::Deserialize;
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashSet, net::SocketAddr};
 
-/// How long any answer may take; later than that an order's outcome is unknown.
-const DEADLINE: Duration = Duration::from_secs(15);
 /// The largest answer that is read.
 const LARGEST_ANSWER: usize = 1 << 20;
 
@@ -87,11 +85,6 @@ struct ListedProduct {
     product_id: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct Problem {
-    code: String,
-}
-
 impl Client {
     /// A client that keeps its connections.
     pub(crate) fn new(options: &Options) -> Self {
@@ -130,36 +123,19 @@ impl Client {
         Ok(tag)
     }
 
-    /// Places a buyer's order of one unit.
-    pub(crate) async fn order(&self, buyer: &Buyer, product: &str) -> Verdict {
-        let body = format!(r#"{{"items":[{{"productId":"{product}","quantity":1}}]}}"#);
-        let request = Request::post(format!("http://{}/api/orders", self.gateway))
-            .header(header::AUTHORIZATION, format!("Bearer {}", buyer.token))
-            .header(header::CONTENT_TYPE, "application/json")
-            .header("idempotency-key", &buyer.key)
-            .body(Full::from(body));
-        match self.send(request).await {
-            Ok((StatusCode::CREATED, _)) => Verdict::Accepted,
-            Ok((status, body)) => {
-                let code =
-                    serde_json::from_slice::<Problem>(&body).map_or_else(|_| status.to_string(), |p| p.code);
-                // A gateway that gives up waiting cannot know what the order service did.
-                if status.is_client_error() {
-                    Verdict::Refused(code)
-                } else {
-                    Verdict::Unknown(code)
-                }
-            }
-            Err(error) => Verdict::Unknown(format!("{error:#}")),
-        }
-    }
-
     /// Creates a product and returns its id.
-    pub(crate) async fn create_product(&self, admin: &str, sku: &str, stock: u32) -> anyhow::Result<String> {
+    pub(crate) async fn create_product(
+        &self,
+        admin: &str,
+        sku: &str,
+        stock: u32,
+        limit: Option<u32>,
+    ) -> anyhow::Result<String> {
         let product = serde_json::json!({
             "sku": sku, "name": sku, "description": "Load", "category": "Bench", "price": 799.99, "stock": stock,
+            "limitPerCustomer": limit,
         });
-        let request = Request::post(format!("http://{}/api/inventory/products", self.gateway))
+        let request = Request::post(format!("http://{}/api/inventory/products", self.inventory))
             .header(header::AUTHORIZATION, format!("Bearer {admin}"))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(product.to_string()));
@@ -176,12 +152,17 @@ impl Client {
         }
     }
 
-    /// Whether the gateway has heard of a product.
-    pub(crate) async fn is_on_sale(&self, product: &str) -> anyhow::Result<bool> {
+    /// Whether the gateway has heard of some products.
+    pub(crate) async fn are_on_sale(&self, products: &[String]) -> anyhow::Result<bool> {
         let sale: Sale = self
             .get(format!("http://{}/api/sale", self.gateway), None)
             .await?;
-        Ok(sale.products.iter().any(|listed| listed.product_id == product))
+        let listed: HashSet<&str> = sale
+            .products
+            .iter()
+            .map(|listed| listed.product_id.as_str())
+            .collect();
+        Ok(products.iter().all(|product| listed.contains(product.as_str())))
     }
 
     /// A product's account.

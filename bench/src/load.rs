@@ -2,11 +2,15 @@
 
 use crate::{
     buyers::Buyer,
-    client::{Client, Verdict},
+    client::Verdict,
+    wire::{Answer, Wire},
 };
+use serde::Deserialize;
 use std::{
+    fmt::Write,
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -14,7 +18,7 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Requests under way at a time in the open loop. Beyond it orders wait, and their waiting counts.
-const MOST_IN_FLIGHT: usize = 4_096;
+const MOST_IN_FLIGHT: usize = 1_000;
 /// No new order is fired later than this after the first, however slow the system is.
 const MOST_TIME: Duration = Duration::from_secs(420);
 
@@ -34,7 +38,18 @@ pub(crate) enum Load {
         in_flight: u32,
         /// Orders in all.
         orders: u32,
+        /// No new order is fired after so many seconds.
+        at_most_seconds: u32,
     },
+}
+
+/// Under which key a buyer orders who comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// Another one each time.
+    New,
+    /// The same.
+    Same,
 }
 
 /// One order and its answer.
@@ -53,12 +68,25 @@ pub(crate) struct Shot {
 /// Everybody who orders, and what.
 #[derive(Debug)]
 pub(crate) struct Crowd {
-    /// The buyers.
+    /// The buyers. Where there are more orders than buyers, each comes again after all others.
     pub(crate) buyers: Vec<Buyer>,
-    /// The product.
-    pub(crate) product: String,
-    /// The system.
-    pub(crate) client: Client,
+    /// Under which key they do.
+    pub(crate) key: Key,
+    /// The products, of which orders ask in turn.
+    pub(crate) products: Vec<String>,
+    /// How many of them are in each order, one unit of each.
+    pub(crate) items: usize,
+    /// The gateway.
+    pub(crate) gateway: SocketAddr,
+    /// Orders that have been answered.
+    pub(crate) answered: AtomicUsize,
+    /// Connections that nobody uses at the moment.
+    pub(crate) idle: Mutex<Vec<Wire>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Problem<'a> {
+    code: &'a str,
 }
 
 impl Load {
@@ -73,30 +101,113 @@ impl Load {
     /// Fires them all and waits for the last answer.
     pub(crate) async fn fire(self, crowd: &Arc<Crowd>) -> Vec<Shot> {
         match self {
-            Self::Open { per_second, .. } => open(crowd, per_second).await,
-            Self::Closed { in_flight, .. } => closed(crowd, in_flight).await,
+            Self::Open { per_second, .. } => open(crowd, per_second, self.orders()).await,
+            Self::Closed {
+                in_flight,
+                at_most_seconds,
+                ..
+            } => {
+                let at_most = Duration::from_secs(at_most_seconds.into()).min(MOST_TIME);
+                closed(crowd, in_flight, self.orders(), at_most).await
+            }
         }
     }
 }
 
 impl Crowd {
-    async fn shoot(&self, buyer: usize, intended: Instant) -> Option<Shot> {
-        let verdict = self.client.order(self.buyers.get(buyer)?, &self.product).await;
-        Some(Shot {
+    /// The same products for others, who are still to be named, and keys of that kind.
+    pub(crate) fn with(&self, key: Key) -> Self {
+        Self {
+            buyers: Vec::new(),
+            key,
+            products: self.products.clone(),
+            items: self.items,
+            gateway: self.gateway,
+            answered: AtomicUsize::new(0),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Places the n-th order.
+    pub(crate) async fn shoot(&self, number: usize, intended: Instant) -> Shot {
+        let buyer = number % self.buyers.len().max(1);
+        let verdict = self.order(number, buyer).await;
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        Shot {
             buyer,
             intended,
             answered: Instant::now(),
-            verdict,
-        })
+            verdict: verdict.unwrap_or_else(|error| Verdict::Unknown(format!("{error:#}"))),
+        }
+    }
+
+    async fn order(&self, number: usize, buyer: usize) -> anyhow::Result<Verdict> {
+        let request = self.request(number, buyer);
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut wire = match idle {
+            Some(wire) => wire,
+            None => Wire::connect(self.gateway).await?,
+        };
+        let verdict = verdict(wire.ask(request.as_bytes()).await?);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(wire);
+        Ok(verdict)
+    }
+
+    fn request(&self, number: usize, buyer: usize) -> String {
+        let mut body = String::from(r#"{"items":["#);
+        for item in 0..self.items {
+            let product = self.products.get((number + item) % self.products.len().max(1));
+            let product = product.map_or("", String::as_str);
+            let comma = if item > 0 { "," } else { "" };
+            let _infallible = write!(body, r#"{comma}{{"productId":"{product}","quantity":1}}"#);
+        }
+        body.push_str("]}");
+        let Some(Buyer { token, key }) = self.buyers.get(buyer) else {
+            return body;
+        };
+        let again = match self.key {
+            Key::New if number >= self.buyers.len() => format!("-{}", number / self.buyers.len()),
+            _ => String::new(),
+        };
+        format!(
+            "POST /api/orders HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\nidempotency-key: {key}{again}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.gateway,
+            body.len()
+        )
     }
 }
 
-async fn open(crowd: &Arc<Crowd>, per_second: u32) -> Vec<Shot> {
+fn verdict(answer: Answer<'_>) -> Verdict {
+    match answer {
+        Answer {
+            status: 201,
+            replayed: false,
+            ..
+        } => Verdict::Accepted,
+        Answer { status: 201, .. } => Verdict::Refused("replayed".to_owned()),
+        Answer { status, body, .. } => {
+            let code = serde_json::from_slice::<Problem<'_>>(body)
+                .map_or_else(|_| status.to_string(), |problem| problem.code.to_owned());
+            // A gateway that gives up waiting cannot know what the order service did.
+            if (400..500).contains(&status) {
+                Verdict::Refused(code)
+            } else {
+                Verdict::Unknown(code)
+            }
+        }
+    }
+}
+
+async fn open(crowd: &Arc<Crowd>, per_second: u32, orders: u32) -> Vec<Shot> {
     let slots = Arc::new(Semaphore::new(MOST_IN_FLIGHT));
     let mut flying = JoinSet::new();
     let start = Instant::now();
-    for buyer in 0..crowd.buyers.len() {
-        let intended = start + due(buyer, per_second);
+    for number in 0..orders as usize {
+        let intended = start + due(number, per_second);
         tokio::time::sleep_until(intended.into()).await;
         if start.elapsed() > MOST_TIME {
             break;
@@ -106,12 +217,12 @@ async fn open(crowd: &Arc<Crowd>, per_second: u32) -> Vec<Shot> {
         };
         let crowd = Arc::clone(crowd);
         flying.spawn(async move {
-            let shot = crowd.shoot(buyer, intended).await;
+            let shot = crowd.shoot(number, intended).await;
             drop(slot);
             shot
         });
     }
-    flying.join_all().await.into_iter().flatten().collect()
+    flying.join_all().await
 }
 
 /// When the n-th order is due, from the first.
@@ -119,7 +230,7 @@ fn due(order: usize, per_second: u32) -> Duration {
     Duration::from_secs_f64(order as f64 / f64::from(per_second))
 }
 
-async fn closed(crowd: &Arc<Crowd>, in_flight: u32) -> Vec<Shot> {
+async fn closed(crowd: &Arc<Crowd>, in_flight: u32, orders: u32, at_most: Duration) -> Vec<Shot> {
     let next = Arc::new(AtomicUsize::new(0));
     let start = Instant::now();
     let mut workers = JoinSet::new();
@@ -127,12 +238,12 @@ async fn closed(crowd: &Arc<Crowd>, in_flight: u32) -> Vec<Shot> {
         let (crowd, next) = (Arc::clone(crowd), Arc::clone(&next));
         workers.spawn(async move {
             let mut shots = Vec::new();
-            while start.elapsed() < MOST_TIME
-                && let Some(shot) = crowd
-                    .shoot(next.fetch_add(1, Ordering::Relaxed), Instant::now())
-                    .await
-            {
-                shots.push(shot);
+            while start.elapsed() < at_most {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= orders as usize {
+                    break;
+                }
+                shots.push(crowd.shoot(number, Instant::now()).await);
             }
             shots
         });
@@ -154,21 +265,72 @@ mod tests {
 
     #[test]
     fn orders_in_all() {
+        let open = Load::Open {
+            per_second: 500,
+            seconds: 20,
+        };
+        assert_eq!(open.orders(), 10_000);
+        let closed = Load::Closed {
+            in_flight: 64,
+            orders: 7,
+            at_most_seconds: 60,
+        };
+        assert_eq!(closed.orders(), 7);
+    }
+
+    #[test]
+    fn who_comes_again_does_so_under_a_new_key_or_the_same() {
+        let crowd = |key| Crowd {
+            buyers: ["ada", "bob"]
+                .map(|name| Buyer {
+                    token: name.to_owned(),
+                    key: name.to_owned(),
+                })
+                .to_vec(),
+            key,
+            products: vec!["p".to_owned(), "q".to_owned(), "r".to_owned()],
+            items: 2,
+            gateway: "127.0.0.1:3000".parse().unwrap(),
+            answered: AtomicUsize::new(0),
+            idle: Mutex::default(),
+        };
+        let key = |key, number| {
+            let request = crowd(key).request(number, number % 2);
+            request
+                .split("idempotency-key: ")
+                .nth(1)
+                .unwrap()
+                .split("\r\n")
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!([key(Key::New, 1), key(Key::New, 5)], ["bob", "bob-2"]);
+        assert_eq!([key(Key::Same, 1), key(Key::Same, 5)], ["bob", "bob"]);
+        let basket = crowd(Key::New).request(2, 0);
+        assert!(
+            basket.ends_with(r#"{"items":[{"productId":"r","quantity":1},{"productId":"p","quantity":1}]}"#)
+        );
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let answer = |status, replayed, body| {
+            verdict(Answer {
+                status,
+                replayed,
+                body,
+            })
+        };
+        assert_eq!(answer(201, false, b"{}"), Verdict::Accepted);
+        assert_eq!(answer(201, true, b"{}"), Verdict::Refused("replayed".into()));
         assert_eq!(
-            Load::Open {
-                per_second: 500,
-                seconds: 20
-            }
-            .orders(),
-            10_000
+            answer(409, false, br#"{"code":"sold_out"}"#),
+            Verdict::Refused("sold_out".into())
         );
         assert_eq!(
-            Load::Closed {
-                in_flight: 64,
-                orders: 7
-            }
-            .orders(),
-            7
+            answer(503, false, br#"{"code":"busy"}"#),
+            Verdict::Unknown("busy".into())
         );
     }
 }

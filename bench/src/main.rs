@@ -4,32 +4,44 @@
 //! - [`buyers`] mints a token for each buyer, so that password hashing is no part of what is measured;
 //! - [`load`] fires the orders, in the open loop by a schedule that was fixed in advance;
 //! - [`pages`] are storefronts that are open meanwhile;
+//! - [`marks`] notes on the way what the first and the last orders cost;
+//! - [`sale_page`] asks for the sale as often as it can;
 //! - [`sample`] listens on the WebSocket of some of the buyers for the end of their orders;
 //! - [`settle`] follows the product until every accepted order has its units, and checks the account;
+//! - [`backends`] asks MongoDB and Redis what they have counted;
 //! - [`processes`] reads CPU and memory of every process from `/proc`;
+//! - [`wire`] is the connection that orders go over;
 //! - [`tail`] tells when the slowest answers were;
 //! - [`run`] puts one scenario together, [`report`] prints and writes what came of it.
 //!
 //! Latencies count from the moment at which an order was meant to start, so that a system that stalls cannot make the
 //! generator wait and the figures look good.
 
+mod backends;
 mod buyers;
 mod client;
 mod environment;
 mod load;
+mod marks;
 mod options;
 mod pages;
 mod processes;
 mod report;
 mod run;
+mod sale_page;
 mod sample;
 mod scenario;
 mod settle;
 mod tail;
+mod wire;
 
 use clap::Parser;
 use options::Options;
 use std::process::ExitCode;
+
+/// The same as that of the services: what the load costs is taken from what it measures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -26,25 +26,34 @@ pub(crate) struct Options {
     /// A process whose CPU and memory are reported; several of one name are added up. May be repeated.
     #[arg(long = "process", value_name = "NAME=PID", value_parser = Watched::parse)]
     pub(crate) processes: Vec<Watched>,
+    /// The connection string of the MongoDB whose counts are shown.
+    #[arg(long, env = "MONGODB_URI")]
+    pub(crate) mongodb: Option<String>,
+    /// The URL of the Redis whose counts are shown.
+    #[arg(long, env = "REDIS_URL")]
+    pub(crate) redis: Option<String>,
     /// A version to note beside the results. May be repeated.
     #[arg(long = "version-of", value_name = "NAME=VERSION", value_parser = pair)]
     pub(crate) versions: Vec<(String, String)>,
     /// What to measure; everything, when left out. May be repeated.
     #[arg(long = "scenario", value_enum)]
     pub(crate) scenarios: Vec<Name>,
-    /// Orders per second of accept-steady.
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    pub(crate) rate: u32,
-    /// Seconds of accept-steady.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=300))]
+    /// Seconds of hot.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
     pub(crate) seconds: u32,
-    /// Orders of each burst.
+    /// Orders per second of steady; half of what hot has confirmed, when left out (500 without hot).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) rate: Option<u32>,
+    /// Seconds of steady and trickle.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub(crate) open_seconds: u32,
+    /// Orders of overlimit, basket, replay, the bursts and the spreads; sold-out has twice as many.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
-    pub(crate) burst_orders: u32,
-    /// Orders of sold-out.
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1_000..=200_000))]
-    pub(crate) sold_out_orders: u32,
-    /// Every so many-th buyer waits on a WebSocket, 2,000 of them at the most; of the storefronts each one does.
+    pub(crate) orders: u32,
+    /// Orders that refused-known and refused-fresh refuse.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=400_000))]
+    pub(crate) refusals: u32,
+    /// Every so many-th buyer waits on a WebSocket, 2,000 of them at the most; of the storefronts and of sockets each one does.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) sample_every: u32,
     /// Orders that go ahead of the first scenario and are not measured.
@@ -53,6 +62,19 @@ pub(crate) struct Options {
     /// Where results.json and environment.json go.
     #[arg(long, default_value = "bench/out")]
     pub(crate) out: PathBuf,
+}
+
+impl Options {
+    /// The rate of steady.
+    pub(crate) fn steady_rate(&self, confirmed_before: Option<f64>) -> u32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "some thousand orders a second"
+        )]
+        let half = confirmed_before.map_or(500, |per_second| (per_second / 2.0).round() as u32);
+        self.rate.unwrap_or(half).max(1)
+    }
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write,
     path::Path,
     time::{Duration, Instant},
@@ -18,9 +18,11 @@ use std::{
 /// confirmations to the last confirmation. CPU is everything from the first order until the last one is settled.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figures {
-    name: &'static str,
+    /// The scenario.
+    pub(crate) name: &'static str,
     accepted_per_s: f64,
-    confirmed_per_s: f64,
+    /// Orders confirmed in a second.
+    pub(crate) confirmed_per_s: f64,
     refused_per_s: f64,
     accept_p50_ms: Option<f64>,
     accept_p99_ms: Option<f64>,
@@ -32,6 +34,8 @@ pub(crate) struct Figures {
     cpu_s_per_1000: BTreeMap<String, f64>,
     /// Resident memory at the end, by process.
     rss_mb: BTreeMap<String, f64>,
+    /// What the backends have counted for each order, accepted or not.
+    counts_per_order: BTreeMap<&'static str, f64>,
     stock: u32,
     orders: usize,
     accepted: usize,
@@ -57,6 +61,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) before: &'a BTreeMap<String, Usage>,
     /// Processes after the last was settled.
     pub(crate) after: &'a BTreeMap<String, Usage>,
+    /// What the backends have counted for each order.
+    pub(crate) counts: BTreeMap<&'static str, f64>,
 }
 
 impl Observed<'_> {
@@ -108,6 +114,11 @@ impl Observed<'_> {
                 .after
                 .iter()
                 .map(|(name, usage)| (name.clone(), rounded(usage.rss_mb)))
+                .collect(),
+            counts_per_order: self
+                .counts
+                .iter()
+                .map(|(name, count)| (*name, (count * 1_000.0).round() / 1_000.0))
                 .collect(),
             stock: self.scenario.stock,
             orders,
@@ -165,6 +176,21 @@ pub(crate) fn write(dir: &Path, figures: &[Figures], environment: &Environment) 
     put("environment.json", serde_json::to_string_pretty(environment)?)
 }
 
+/// A scenario in a line, for who waits for the others.
+pub(crate) fn line(f: &Figures) -> String {
+    let cpu = |name: &str| f.cpu_s_per_1000.get(name).copied().unwrap_or_default();
+    format!(
+        "{}: accepted {:.0}/s, confirmed {:.0}/s, refused {:.0}/s; CPU s per 1,000: quicksale {:.3}, mongodb {:.3}, all {:.3}",
+        f.name,
+        f.accepted_per_s,
+        f.confirmed_per_s,
+        f.refused_per_s,
+        cpu("quicksale"),
+        cpu("mongodb"),
+        f.cpu_s_per_1000.values().sum::<f64>()
+    )
+}
+
 /// The figures as two Markdown tables: the scenarios, and their processes.
 pub(crate) fn table(figures: &[Figures]) -> String {
     let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
@@ -197,6 +223,26 @@ pub(crate) fn table(figures: &[Figures]) -> String {
             let _infallible = writeln!(text, "| {} | {process} | {cpu:.3} | {rss:.0} |", f.name);
         }
     }
+    let names: BTreeSet<&str> = figures
+        .iter()
+        .flat_map(|f| f.counts_per_order.keys().copied())
+        .collect();
+    if !names.is_empty() {
+        text.push_str("\n| for each order |");
+        for f in figures {
+            let _infallible = write!(text, " {} |", f.name);
+        }
+        text.push_str("\n|---|");
+        text.push_str(&"---|".repeat(figures.len()));
+        for name in names {
+            let _infallible = write!(text, "\n| {name} |");
+            for f in figures {
+                let count = f.counts_per_order.get(name).copied().unwrap_or_default();
+                let _infallible = write!(text, " {count:.2} |");
+            }
+        }
+        text.push('\n');
+    }
     for f in figures.iter().filter(|f| !f.not_accepted.is_empty()) {
         let _infallible = writeln!(text, "\n{}: not accepted {:?}", f.name, f.not_accepted);
     }
@@ -206,7 +252,8 @@ pub(crate) fn table(figures: &[Figures]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Load;
+    use crate::{options::Options, scenario};
+    use clap::Parser;
 
     #[test]
     fn figures_count_from_the_intended_start() {
@@ -248,17 +295,14 @@ mod tests {
             scenario: Scenario {
                 label: "sold-out",
                 stock: 2,
-                load: Load::Closed {
-                    in_flight: 1,
-                    orders: 3,
-                },
-                pages: 0,
+                ..scenario::warm_up(&Options::parse_from(["bench", "--keys", "keys"]))
             },
             shots: &shots,
             ends: &HashMap::from([(1, at(700)), (2, at(5_000))]),
             course: &course,
             before: &before,
             after: &after,
+            counts: BTreeMap::from([("look-ups", 14.38)]),
         };
         let figures = observed.figures().unwrap();
         assert_eq!(
@@ -286,6 +330,7 @@ mod tests {
         ] {
             assert!(json.get(key).is_some(), "{key}");
         }
-        assert!(table(&[figures]).contains("| sold-out | 3 | 2 | 1 | 1 |"));
+        let table = table(&[figures]);
+        assert!(table.contains("| sold-out | 3 | 2 | 1 | 1 |") && table.contains("| look-ups | 14.38 |"));
     }
 }

@@ -1,23 +1,27 @@
 //! Runs scenarios one after the other.
 
 use crate::{
-    buyers::Mint,
+    backends::Backends,
+    buyers::{Buyer, Mint},
     client::{Client, Numbers, Verdict},
     environment::Environment,
-    load::{Crowd, Shot},
+    load::{Crowd, Key, Load, Shot},
+    marks::Marks,
     options::Options,
     pages::Pages,
     processes::{self, Watched},
     report::{self, Figures, Observed},
+    sale_page,
     sample::Sample,
-    scenario::{self, Name, Scenario},
-    settle, tail,
+    scenario::{self, Listeners, Name, Prelude, Scenario},
+    settle::{self, Followed},
+    tail,
 };
 use anyhow::bail;
 use clap::ValueEnum;
 use std::{
     collections::HashSet,
-    sync::Arc,
+    sync::{Arc, Mutex, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -29,11 +33,15 @@ const EVERYWHERE_AFTER: Duration = Duration::from_millis(1_500);
 /// How long the last updates may take to reach the sockets once all units are sold.
 const LAST_UPDATES: Duration = Duration::from_secs(30);
 
+/// Buyers who listen where not all do.
+const MOST_SAMPLED: usize = 2_000;
+
 struct Bench<'a> {
     options: &'a Options,
     client: Client,
     mint: Mint,
     watched: Vec<Watched>,
+    backends: Backends,
     run: String,
 }
 
@@ -47,6 +55,7 @@ pub(crate) async fn all(options: &Options) -> anyhow::Result<Vec<String>> {
         client: Client::new(options),
         mint: Mint::read(&options.keys)?,
         watched,
+        backends: Backends::connect(options).await?,
         run: format!("{:x}", jiff::Timestamp::now().as_millisecond()),
     };
     let environment = Environment::here(&options.versions);
@@ -62,9 +71,16 @@ pub(crate) async fn all(options: &Options) -> anyhow::Result<Vec<String>> {
     } else {
         &options.scenarios
     };
-    let (mut figures, mut violations) = (Vec::new(), Vec::new());
+    let (mut figures, mut violations) = (Vec::<Figures>::new(), Vec::new());
     for name in names {
-        let (measured, found) = bench.measure(name.with(options)).await?;
+        if *name == Name::SalePage {
+            println!("{}", sale_page::measure(options, &bench.watched).await?);
+            continue;
+        }
+        let hot = figures.iter().find(|measured| measured.name == Name::Hot.label());
+        let scenario = name.with(options, hot.map(|measured| measured.confirmed_per_s));
+        let (measured, found) = bench.measure(scenario).await?;
+        println!("{}", report::line(&measured));
         figures.push(measured);
         violations.extend(found);
         // After each, so that an interrupted run leaves what it has.
@@ -82,26 +98,30 @@ impl Bench<'_> {
     async fn measure(&self, scenario: Scenario) -> anyhow::Result<(Figures, Vec<String>)> {
         println!("{}: {} orders", scenario.label, scenario.load.orders());
         let run = format!("{}-{}", self.run, scenario.label);
-        let stock = i64::from(scenario.stock);
         let books_before = settle::closed_books(&self.client, &self.mint).await?;
-        let product = self.product(&run, scenario.stock).await?;
-        let buyers = self.mint.buyers(&run, scenario.load.orders())?;
-        let every = if scenario.pages > 0 {
-            1
-        } else {
-            self.options.sample_every
-        };
-        let sample = Sample::connect(self.options.notifier, &buyers, every).await?;
+        let products = self.products(&run, scenario).await?;
+        let (buyers, sample) = self.buyers(&run, scenario).await?;
         let pages = Pages::open(&self.client, scenario.pages);
         let crowd = Arc::new(Crowd {
             buyers,
-            product: product.clone(),
-            client: self.client.clone(),
+            key: scenario.key,
+            products: products.clone(),
+            items: scenario.items as usize,
+            gateway: self.options.gateway,
+            answered: AtomicUsize::new(0),
+            idle: Mutex::default(),
         });
+        let followed = Followed {
+            products,
+            stock: i64::from(scenario.stock),
+        };
+        let ahead = self.prelude(&run, scenario, &crowd, &followed).await?;
 
         let before = processes::usage(&self.watched)?;
+        let counted_before = self.backends.counts().await?;
         let (expect, expected) = watch::channel(None);
-        let follower = tokio::spawn(settle::follow(self.client.clone(), product, stock, expected));
+        let follower = tokio::spawn(settle::follow(self.client.clone(), followed.clone(), expected));
+        let marks = Marks::watch(Arc::clone(&crowd), self.watched.clone());
         let shots = scenario.load.fire(&crowd).await;
         let seen = pages.close().await;
         if scenario.pages > 0 {
@@ -111,9 +131,15 @@ impl Bench<'_> {
             println!("{}: {line}", scenario.label);
         }
         let tally = Tally::of(&shots);
-        expect.send_replace(Some(tally.accepted.min(stock)));
-        let course = follower.await?;
+        let all = tally.and(ahead);
+        let units = all.accepted * i64::from(scenario.items);
+        expect.send_replace(Some(units.min(followed.units())));
+        let mut course = follower.await?;
         let after = processes::usage(&self.watched)?;
+        let counted = self.backends.counts().await?;
+        for line in marks.lines().await {
+            println!("{}: {line}", scenario.label);
+        }
 
         let waiting: HashSet<usize> = sample.buyers().iter().copied().collect();
         let accepted_sample: Vec<usize> = shots
@@ -125,7 +151,12 @@ impl Bench<'_> {
         let books = settle::closed_books(&self.client, &self.mint).await?;
 
         let mut violations: Vec<String> = course.violations.iter().cloned().collect();
-        violations.extend(tally.violations(stock, course.sold, books_before, books));
+        let sold = Sold {
+            units: course.sold,
+            at_most: followed.units(),
+            in_an_order: i64::from(scenario.items),
+        };
+        violations.extend(all.violations(sold, books_before, books));
         let untold = accepted_sample
             .iter()
             .filter(|buyer| !ends.contains_key(buyer))
@@ -136,6 +167,7 @@ impl Bench<'_> {
                 accepted_sample.len()
             ));
         }
+        course.sold = (course.sold / i64::from(scenario.items)).saturating_sub(ahead.accepted);
         let observed = Observed {
             scenario,
             shots: &shots,
@@ -143,6 +175,7 @@ impl Bench<'_> {
             course: &course,
             before: &before,
             after: &after,
+            counts: counted.for_each_order_since(&counted_before, shots.len()),
         };
         let violations = violations
             .into_iter()
@@ -151,35 +184,130 @@ impl Bench<'_> {
         Ok((observed.figures()?, violations))
     }
 
-    /// A product of its own for each scenario, on sale everywhere.
-    async fn product(&self, run: &str, stock: u32) -> anyhow::Result<String> {
-        let product = self
-            .client
-            .create_product(&self.mint.admin()?, &format!("BENCH-{run}"), stock)
-            .await?;
+    /// The buyers of a scenario, and those of them who listen.
+    async fn buyers(&self, run: &str, scenario: Scenario) -> anyhow::Result<(Vec<Buyer>, Sample)> {
+        let buyers = self.mint.buyers(run, scenario.buyers())?;
+        let (every, at_most) = match scenario.listeners {
+            Listeners::Sample => (self.options.sample_every, MOST_SAMPLED),
+            Listeners::All => (1, buyers.len()),
+            Listeners::None => (1, 0),
+        };
+        let sample = Sample::connect(self.options.notifier, &buyers, every, at_most).await?;
+        Ok((buyers, sample))
+    }
+
+    /// What goes ahead of what is measured, until it is settled.
+    async fn prelude(
+        &self,
+        run: &str,
+        scenario: Scenario,
+        crowd: &Arc<Crowd>,
+        followed: &Followed,
+    ) -> anyhow::Result<Tally> {
+        let mut ahead = Tally::default();
+        if matches!(scenario.prelude, Prelude::LastUnit | Prelude::LastUnitAndATry) {
+            let first = Crowd {
+                buyers: self.mint.buyers(&format!("{run}-first"), 1)?,
+                ..crowd.with(Key::New)
+            };
+            ahead = ahead.and(Tally::of(&[first.shoot(0, Instant::now()).await]));
+            self.settle(ahead.accepted, followed).await?;
+        }
+        if matches!(scenario.prelude, Prelude::LastUnitAndATry | Prelude::FirstOrders) {
+            let buyers = u32::try_from(crowd.buyers.len())?;
+            let each_once = Load::Closed {
+                in_flight: 256,
+                orders: buyers,
+                at_most_seconds: 120,
+            };
+            // Under keys of their own, where they come again under new ones.
+            let crowd = Arc::new(Crowd {
+                buyers: crowd
+                    .buyers
+                    .iter()
+                    .map(|buyer| buyer.first(scenario.key))
+                    .collect(),
+                ..crowd.with(Key::Same)
+            });
+            ahead = ahead.and(Tally::of(&each_once.fire(&crowd).await));
+            self.settle(ahead.accepted * i64::from(scenario.items), followed)
+                .await?;
+        }
+        Ok(ahead)
+    }
+
+    async fn settle(&self, units: i64, followed: &Followed) -> anyhow::Result<()> {
+        let (_expect, expected) = watch::channel(Some(units));
+        let course = settle::follow(self.client.clone(), followed.clone(), expected).await;
+        if let Some(violation) = course.violations.first() {
+            bail!("what goes ahead did not come to an end: {violation}");
+        }
+        // The gateways hear of it within half a second.
+        tokio::time::sleep(EVERYWHERE_AFTER).await;
+        Ok(())
+    }
+
+    /// Products of its own for each scenario, on sale everywhere.
+    async fn products(&self, run: &str, scenario: Scenario) -> anyhow::Result<Vec<String>> {
+        let admin = self.mint.admin()?;
+        let mut products = Vec::with_capacity(scenario.products as usize);
+        for number in 0..scenario.products {
+            let sku = format!("BENCH-{run}-{number}");
+            let limit = scenario.limit;
+            products.push(
+                self.client
+                    .create_product(&admin, &sku, scenario.stock, limit)
+                    .await?,
+            );
+        }
         let deadline = Instant::now() + ON_SALE_WITHIN;
-        while !self.client.is_on_sale(&product).await? {
+        while !self.client.are_on_sale(&products).await? {
             if Instant::now() > deadline {
                 bail!(
-                    "the product BENCH-{run} is not on sale after {} s",
+                    "not all products of {run} are on sale after {} s",
                     ON_SALE_WITHIN.as_secs()
                 );
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
         tokio::time::sleep(EVERYWHERE_AFTER).await;
-        Ok(product)
+        Ok(products)
+    }
+}
+
+impl Followed {
+    /// Units of all products.
+    fn units(&self) -> i64 {
+        let products = i64::try_from(self.products.len()).unwrap_or(i64::MAX);
+        self.stock.saturating_mul(products)
     }
 }
 
 /// Orders by what was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Tally {
     accepted: i64,
     unknown: i64,
 }
 
+/// What was sold.
+#[derive(Debug, Clone, Copy)]
+struct Sold {
+    units: i64,
+    /// Units that there were.
+    at_most: i64,
+    /// Units of each order.
+    in_an_order: i64,
+}
+
 impl Tally {
+    fn and(self, other: Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            unknown: self.unknown + other.unknown,
+        }
+    }
+
     fn of(shots: &[Shot]) -> Self {
         let count = |wanted: fn(&Verdict) -> bool| {
             i64::try_from(shots.iter().filter(|shot| wanted(&shot.verdict)).count()).unwrap_or(i64::MAX)
@@ -191,7 +319,7 @@ impl Tally {
     }
 
     /// What does not add up between the answers, the product and the orders.
-    fn violations(self, stock: i64, sold: i64, before: Numbers, after: Numbers) -> Vec<String> {
+    fn violations(self, sold: Sold, before: Numbers, after: Numbers) -> Vec<String> {
         let grown =
             |from: u64, to: u64| i64::try_from(to).unwrap_or(i64::MAX) - i64::try_from(from).unwrap_or(0);
         let (accepted, confirmed) = (
@@ -200,17 +328,18 @@ impl Tally {
         );
         let (least, most) = (self.accepted, self.accepted.saturating_add(self.unknown));
         let mut found = Vec::new();
-        if sold > stock {
-            found.push(format!("oversold: {sold} of {stock} units"));
+        if sold.units > sold.at_most {
+            found.push(format!("oversold: {} of {} units", sold.units, sold.at_most));
         }
         if !(least..=most).contains(&accepted) {
             found.push(format!(
                 "{accepted} orders are stored, and from {least} to {most} were accepted"
             ));
         }
-        if sold != confirmed {
+        if sold.units != confirmed * sold.in_an_order {
             found.push(format!(
-                "{sold} units are sold, and {confirmed} orders of one unit are confirmed"
+                "{} units are sold, and {confirmed} orders of {} units are confirmed",
+                sold.units, sold.in_an_order
             ));
         }
         if after.pending > 0 {
@@ -223,6 +352,14 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn sold(units: i64) -> Sold {
+        Sold {
+            units,
+            at_most: 50,
+            in_an_order: 1,
+        }
+    }
 
     fn books(accepted: u64, confirmed: u64, pending: u64) -> Numbers {
         Numbers {
@@ -242,7 +379,7 @@ mod tests {
         };
         assert!(
             tally
-                .violations(50, 50, books(10, 5, 0), books(111, 55, 0))
+                .violations(sold(50), books(10, 5, 0), books(111, 55, 0))
                 .is_empty()
         );
     }
@@ -253,13 +390,13 @@ mod tests {
             accepted: 100,
             unknown: 0,
         };
-        for (sold, after, word) in [
+        for (units, after, word) in [
             (51, books(100, 51, 0), "oversold"),
             (50, books(99, 50, 0), "stored"),
             (50, books(100, 49, 0), "confirmed"),
             (50, books(100, 50, 3), "never decided"),
         ] {
-            let found = tally.violations(50, sold, books(0, 0, 0), after);
+            let found = tally.violations(sold(units), books(0, 0, 0), after);
             assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
         }
     }

@@ -16,8 +16,6 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Sockets at the most.
-const MOST: usize = 2_000;
 /// Sockets that are opened at a time.
 const OPENED_AT_A_TIME: usize = 32;
 /// How long a socket may take to open.
@@ -44,10 +42,15 @@ struct Update {
 }
 
 impl Sample {
-    /// Connects every `every`-th buyer.
-    pub(crate) async fn connect(notifier: SocketAddr, buyers: &[Buyer], every: u32) -> anyhow::Result<Self> {
+    /// Connects every `every`-th buyer, up to so many.
+    pub(crate) async fn connect(
+        notifier: SocketAddr,
+        buyers: &[Buyer],
+        every: u32,
+        at_most: usize,
+    ) -> anyhow::Result<Self> {
         let begun = Instant::now();
-        let chosen: Vec<usize> = (0..buyers.len()).step_by(every as usize).take(MOST).collect();
+        let chosen: Vec<usize> = (0..buyers.len()).step_by(every as usize).take(at_most).collect();
         let sockets: Vec<(usize, Socket)> = stream::iter(chosen.clone())
             .map(|number| async move {
                 let buyer = buyers.get(number).context("no such buyer")?;

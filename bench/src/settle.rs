@@ -12,12 +12,14 @@ use tokio::sync::watch;
 
 /// How often the product is read: the resolution of the moment of the last confirmation.
 const EVERY: Duration = Duration::from_millis(100);
+/// Of how many products the accounts are read while orders come.
+const FIRST: usize = 3;
 /// How long after the last answer the accepted orders may take.
 const SETTLING: Duration = Duration::from_secs(120);
 /// How long the books of all services may take to agree after that.
 const CLOSING: Duration = Duration::from_secs(60);
 
-/// What was seen of a product.
+/// What was seen of the products.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Course {
     /// Units sold in the end.
@@ -28,11 +30,20 @@ pub(crate) struct Course {
     pub(crate) violations: BTreeSet<String>,
 }
 
-/// Follows a product. `expected` is unknown until every order has its answer; then it is the units that must be sold.
+/// What is followed.
+#[derive(Debug, Clone)]
+pub(crate) struct Followed {
+    /// The products.
+    pub(crate) products: Vec<String>,
+    /// Units of each.
+    pub(crate) stock: i64,
+}
+
+/// Follows products. `expected` is unknown until every order has its answer; then it is the units that must be sold of all of them. Until
+/// then only the first ones are read, for many would be a load of their own.
 pub(crate) async fn follow(
     client: Client,
-    product: String,
-    stock: i64,
+    of: Followed,
     mut expected: watch::Receiver<Option<i64>>,
 ) -> Course {
     let mut course = Course::default();
@@ -42,16 +53,28 @@ pub(crate) async fn follow(
     loop {
         tick.tick().await;
         let must_be_sold = *expected.borrow_and_update();
-        // A failed read says nothing about the account; the next one is due in a moment.
-        if let Ok(account) = client.account(&product).await {
-            course.violations.extend(violation(account, stock));
-            if account.sold != course.sold {
-                course.sold = account.sold;
-                course.last_sold = Some(Instant::now());
-            }
-            if must_be_sold.is_some_and(|units| account.sold >= units) && account.reserved == 0 {
-                return course;
-            }
+        let some = if must_be_sold.is_some() {
+            of.products.len()
+        } else {
+            FIRST
+        };
+        let (mut sold, mut reserved, mut all_read) = (0, 0, true);
+        for product in of.products.iter().take(some) {
+            // A failed read says nothing about the account; the next one is due in a moment.
+            let Ok(account) = client.account(product).await else {
+                all_read = false;
+                continue;
+            };
+            course.violations.extend(violation(account, of.stock));
+            sold += account.sold;
+            reserved += account.reserved;
+        }
+        if all_read && sold > course.sold {
+            course.sold = sold;
+            course.last_sold = Some(Instant::now());
+        }
+        if all_read && must_be_sold.is_some_and(|units| sold >= units) && reserved == 0 {
+            return course;
         }
         if must_be_sold.is_some()
             && Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + SETTLING)

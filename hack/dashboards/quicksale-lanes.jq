@@ -13,7 +13,7 @@ dashboard("quicksale-lanes"; "QuickSale: lanes"; "The way of messages through Ka
       [query("{{sale}} {{topic}}"; "sum by (namespace, sale, topic) (rate(kafka_topic_partition_current_offset{@sale}[$__rate_interval]))")])
   ]),
   row("Outbox"; [
-    lines(6; "Messages that wait"; "short"; "Messages in the outbox that Kafka has not acknowledged.";
+    lines(6; "Documents that wait"; "short"; "In the outbox, not acknowledged by Kafka: each is one message, or all that a batch of orders had to say.";
       [query("{{namespace}}/{{sale}}"; "max by (namespace, sale) (quicksale_outbox_entries{@sale})")]),
     lines(6; "Oldest message"; "s"; "How long it has waited to get to Kafka.";
       [query("{{namespace}}/{{sale}}"; "max by (namespace, sale) (quicksale_outbox_oldest_seconds{@sale})")]),

@@ -73,8 +73,8 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
   row("Messages"; [
     lines(6; "Lag"; "short"; "Messages that wait in the lanes of each group.";
       [query("{{group}} {{topic}}"; "sum by (group, topic) (max by (group, topic, partition) (quicksale_lane_lag{@sale}))")]),
-    lines(6; "Messages in the outbox"; "short"; "Messages that Kafka has not acknowledged.";
-      [query("entries"; "max(quicksale_outbox_entries{@sale})")]),
+    lines(6; "Documents in the outbox"; "short"; "What Kafka has not acknowledged: each is one message, or all that a batch of orders had to say.";
+      [query("documents"; "max(quicksale_outbox_entries{@sale})")]),
     lines(6; "Oldest message in the outbox"; "s"; "How long it has waited to get to Kafka.";
       [query("oldest"; "max(quicksale_outbox_oldest_seconds{@sale})")]),
     lines(6; "Messages"; "ops"; "Written to Kafka, and worked off by each group, a second.";

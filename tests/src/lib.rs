@@ -12,6 +12,7 @@ pub mod ports;
 pub mod records;
 pub mod scenarios;
 pub mod shop;
+pub mod unsaid;
 pub mod world;
 
 #[cfg(test)]

@@ -7,14 +7,15 @@ use sale::{
     order::{FailureReason, InventoryOutcome, InventoryStatus, OrderStatus},
 };
 use serde::{Deserialize, Serialize};
-use std::{sync::Mutex, time::Duration};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, sync::Mutex, time::Duration};
 use uuid::{ContextV7, Uuid};
 
 /// The version this code writes. A reader stops its lane at a later one, and sends what is no message to the dead letters.
 pub const VERSION: u32 = 1;
 
 /// One message about one order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
     /// Version of the format.
@@ -25,6 +26,9 @@ pub struct Message {
     pub order_id: OrderId,
     /// When it was written.
     pub at: Timestamp,
+    /// What is to be known of the order beside that, so that whoever is told need not look it up. A message may come without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
     /// W3C trace context of the request it all began with; a header of the record, not part of its body.
     #[serde(skip)]
     pub traceparent: Option<String>,
@@ -33,8 +37,49 @@ pub struct Message {
     pub payload: Payload,
 }
 
-/// What a message says.
+/// What does not change about an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// Who ordered.
+    pub user_id: UserId,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+}
+
+/// A message as it is read: what it says is read by its type, without a copy in between.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Read<'a> {
+    v: u32,
+    id: String,
+    order_id: OrderId,
+    at: Timestamp,
+    #[serde(default)]
+    about: Option<About>,
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+impl Payload {
+    fn read(kind: &str, data: &RawValue) -> Result<Self, serde_json::Error> {
+        let data = data.get();
+        match kind {
+            "order.created" => serde_json::from_str(data).map(Self::OrderCreated),
+            "inventory.result" => serde_json::from_str(data).map(Self::InventoryResult),
+            "order.status" => serde_json::from_str(data).map(Self::OrderStatus),
+            other => Err(serde::de::Error::unknown_variant(
+                other,
+                &["order.created", "inventory.result", "order.status"],
+            )),
+        }
+    }
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", content = "data")]
 pub enum Payload {
     /// An order was accepted.
@@ -153,9 +198,17 @@ impl Message {
             id: id(at),
             order_id,
             at,
+            about: None,
             traceparent,
             payload,
         }
+    }
+
+    /// The same with what is to be known of the order.
+    #[must_use]
+    pub fn about(mut self, about: Option<About>) -> Self {
+        self.about = about;
+        self
     }
 
     /// The topic it travels on.
@@ -173,12 +226,19 @@ impl Message {
     /// [`DecodeError`].
     pub fn decode(value: Option<&[u8]>, traceparent: Option<String>) -> Result<Self, DecodeError> {
         let value = value.ok_or(DecodeError::Empty)?;
-        let mut message: Self = serde_json::from_slice(value).map_err(|error| unreadable(value, error))?;
-        if message.v != VERSION {
-            return Err(DecodeError::Version(message.v));
+        let read: Read<'_> = serde_json::from_slice(value).map_err(|error| unreadable(value, error))?;
+        if read.v != VERSION {
+            return Err(DecodeError::Version(read.v));
         }
-        message.traceparent = traceparent;
-        Ok(message)
+        Ok(Self {
+            v: read.v,
+            id: read.id,
+            order_id: read.order_id,
+            at: read.at,
+            about: read.about,
+            traceparent,
+            payload: Payload::read(&read.kind, read.data)?,
+        })
     }
 }
 
@@ -223,6 +283,14 @@ mod tests {
             let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
             assert_eq!(json["type"], message.topic().plain_name());
             assert_eq!(json["orderId"], "o");
+            assert!(json.get("about").is_none());
+            let about = About {
+                user_id: UserId::new("u"),
+                accepted_at: Timestamp::UNIX_EPOCH,
+            };
+            let told = message.about(Some(about));
+            let json = serde_json::to_vec(&told).unwrap();
+            assert_eq!(Message::decode(Some(&json), None).unwrap(), told);
         }
     }
 

@@ -117,7 +117,7 @@ impl Producer {
 
     /// Writes entries and says which of them Kafka has acknowledged. Entries of one key stay in order; those for
     /// partitions where older ones are left (`behind`) are left too.
-    pub async fn publish(&mut self, entries: &[Entry], behind: &HashSet<Way>) -> Published {
+    pub async fn publish(&mut self, entries: Vec<Entry>, behind: &HashSet<Way>) -> Published {
         let mut published = Published::default();
         let groups = match self.groups(entries).await {
             Ok(groups) => groups,
@@ -226,17 +226,27 @@ impl Producer {
     }
 
     /// What goes where. Where a topic is unknown, its first partition stands for all of it.
-    async fn groups(&mut self, entries: &[Entry]) -> Result<BTreeMap<Way, Group>, KafkaError> {
+    async fn groups(&mut self, entries: Vec<Entry>) -> Result<BTreeMap<Way, Group>, KafkaError> {
         let mut groups: BTreeMap<Way, Group> = BTreeMap::new();
         let prefix = self.prefix.clone();
         let connection = self.connect().await?;
-        let named: BTreeSet<String> = entries.iter().map(|e| format!("{prefix}{}", e.topic)).collect();
-        if named.iter().any(|topic| !connection.topics.contains_key(topic)) {
+        let named: BTreeSet<&str> = entries.iter().map(|entry| entry.topic.as_str()).collect();
+        if named
+            .iter()
+            .any(|topic| !connection.topics.contains_key(&format!("{prefix}{topic}")))
+        {
             connection.topics = kafka::topics(&connection.client).await?;
         }
+        let partitions: HashMap<String, i32> = named
+            .into_iter()
+            .map(|name| {
+                let topic = connection.topics.get(&format!("{prefix}{name}"));
+                let partitions = topic.map_or(1, |partitions| i32::try_from(partitions.len()).unwrap_or(1));
+                (name.to_owned(), partitions)
+            })
+            .collect();
         for entry in entries {
-            let topic = connection.topics.get(&format!("{prefix}{}", entry.topic));
-            let partitions = topic.map_or(1, |partitions| i32::try_from(partitions.len()).unwrap_or(1));
+            let partitions = partitions.get(&entry.topic).copied().unwrap_or(1);
             let way = (entry.topic.clone(), partition_of(&entry.key, partitions));
             groups.entry(way).or_default().add(entry);
         }
@@ -345,15 +355,15 @@ impl Group {
 
     /// Adds an entry while there is room; what comes after the first that finds none waits for the next turn, behind
     /// it.
-    fn add(&mut self, entry: &Entry) {
-        let record = record(entry);
+    fn add(&mut self, entry: Entry) {
+        let (id, record) = record(entry);
         let bytes = record.approximate_size();
         self.full |= !self.records.is_empty() && self.bytes + bytes > BATCH_BYTES;
         if self.full {
             return;
         }
         self.bytes += bytes;
-        self.ids.push(entry.id.clone());
+        self.ids.push(id);
         self.records.push(record);
     }
 }
@@ -378,18 +388,20 @@ fn end_spans(spans: &mut Vec<Span>, partition: i32, written: Result<&Written, &K
     }
 }
 
-fn record(entry: &Entry) -> Record {
+/// The id of an entry, and the record that says it.
+fn record(entry: Entry) -> (String, Record) {
     let mut headers = BTreeMap::new();
-    if let Some(traceparent) = &entry.traceparent {
-        headers.insert(TRACEPARENT.to_owned(), traceparent.clone().into_bytes());
+    if let Some(traceparent) = entry.traceparent {
+        headers.insert(TRACEPARENT.to_owned(), traceparent.into_bytes());
     }
-    Record {
-        key: Some(entry.key.clone().into_bytes()),
-        value: Some(entry.payload.clone().into_bytes()),
+    let record = Record {
+        key: Some(entry.key.into_bytes()),
+        value: Some(entry.payload.into_bytes()),
         headers,
         timestamp: rskafka::chrono::DateTime::from_timestamp_millis(entry.created_at.timestamp_millis())
             .unwrap_or_default(),
-    }
+    };
+    (entry.id, record)
 }
 
 #[cfg(test)]
@@ -410,11 +422,11 @@ mod tests {
         };
         let mut group = Group::default();
         for (id, bytes) in [("a", BATCH_BYTES / 2), ("b", BATCH_BYTES), ("c", 1)] {
-            group.add(&entry(id, bytes));
+            group.add(entry(id, bytes));
         }
         assert_eq!(group.ids, ["a"]);
         let mut group = Group::default();
-        group.add(&entry("large", 2 * BATCH_BYTES));
+        group.add(entry("large", 2 * BATCH_BYTES));
         assert_eq!((group.ids.len(), group.records.len()), (1, 1));
     }
 

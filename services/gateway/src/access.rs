@@ -72,10 +72,9 @@ impl Sample {
     }
 }
 
-/// Writes the line when a request's answer begins, unless the configuration says
-/// otherwise. The line has the path alone: what stands behind the `?` may be a token.
+/// Writes the line when a request's answer begins. The line has the path alone: what stands behind the `?` may be a token.
 pub(crate) async fn follow(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
-    if !gateway.logs_access || !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+    if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
         return next.run(request).await;
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());

@@ -6,12 +6,7 @@
 //! in: whoever holds the sale's private key signed it, and auth knows nothing about it.
 
 use crate::Gateway;
-use axum::{
-    extract::{Request, State},
-    http::StatusCode,
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::Request, http::StatusCode};
 use platform::{
     http::{authorization::bearer_token, problem::Problem},
     tokens::Role,
@@ -19,6 +14,7 @@ use platform::{
 use sale::{UserId, limits::LimitedRoute};
 use serde::Deserialize;
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -100,7 +96,10 @@ impl Administrators {
 
 /// Refuses the token of an administrator who has been demoted, has another password, or has ended all sessions, and that
 /// of a program whose account has ended.
-pub(crate) async fn check(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+pub(crate) fn check(
+    gateway: &Gateway,
+    request: &Request,
+) -> impl Future<Output = Result<(), Problem>> + Send + use<> {
     // Nobody is kept from logging in or out by the old token that a page still sends along.
     let path = request.uri().path();
     let begins_anew =
@@ -110,12 +109,15 @@ pub(crate) async fn check(State(gateway): State<Arc<Gateway>>, request: Request,
         .and_then(|token| gateway.authority.identify(token).ok())
         .filter(|identity| matches!(identity.role, Role::Admin | Role::Service))
         .and_then(|identity| Some((identity.version?, identity.user)));
-    let Some((version, user)) = administrator else {
-        return next.run(request).await;
-    };
-    match gateway.administrators.still_is(&user, version).await {
-        Ok(true) => next.run(request).await,
-        Ok(false) => Problem::unauthenticated("The session has ended; log in again.").into_response(),
-        Err(problem) => problem.into_response(),
+    let administrators = gateway.administrators.clone();
+    async move {
+        let Some((version, user)) = administrator else {
+            return Ok(());
+        };
+        if administrators.still_is(&user, version).await? {
+            Ok(())
+        } else {
+            Err(Problem::unauthenticated("The session has ended; log in again."))
+        }
     }
 }

@@ -11,10 +11,16 @@
 //! accepted. So does whoever has bought as many as a customer may, as far as the gate knows: it remembers what it has
 //! seen accepted. The order service decides, which also knows what was given back.
 
-use crate::scripts::{self, Script};
+use crate::{
+    limiter::{self, Counting},
+    scripts::{self, Script},
+};
 use fred::{clients::Client, error::Error};
 use platform::{gate::GateKeys, metrics::Metric};
-use sale::{ProductId, UserId};
+use sale::{
+    ProductId, UserId,
+    limits::{RateLimit, Verdict},
+};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
@@ -34,15 +40,15 @@ const DOUBTED_SECONDS: i64 = 60;
 const LOOK: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('SET', KEYS[1], 'repeated', 'KEEPTTL')
-  return {2}
+  return say(2)
 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return {3} end
+if redis.call('EXISTS', KEYS[2]) == 1 then return say(3) end
 ";
 /// Where there are too few units returns {0, the product's number from 0, what is left, 1 if every unit is sold}; {5, …} when
 /// markers have been lost, {6, …} when that may have been while a try of this key was under way, or nobody has said.
 const CHECK: &str = r"
 local short
-for i = 8, #KEYS do
+for i = 8, last do
   local at = 4 + (i - 8) * 3
   local left = redis.call('GET', KEYS[i])
   if left and tonumber(left) < tonumber(ARGV[at + 1]) then
@@ -54,7 +60,7 @@ if short then
   local said, markers = 5, redis.call('GET', KEYS[4])
   if markers == 'whole' then said = 0
   elseif not markers or redis.call('EXISTS', KEYS[5]) == 1 then said = 6 end
-  return {said, short[1], short[2], short[3]}
+  return say(said, short[1], short[2], short[3])
 end
 ";
 /// The order is under way from here on.
@@ -65,26 +71,48 @@ redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
 /// Returns {1} when units were taken, {4} when they are taken once the order is accepted: where that is doubtful, since
 /// the user had an order refused or has bought as many as a customer may.
 const TAKE: &str = r"
-if redis.call('EXISTS', KEYS[3]) == 1 then return {4} end
-for i = 8, #KEYS do
+if redis.call('EXISTS', KEYS[3]) == 1 then return say(4) end
+for i = 8, last do
   local at = 4 + (i - 8) * 3
   local limit = tonumber(ARGV[at + 2])
   if limit >= 0 then
     local bought = redis.call('HGET', KEYS[7], ARGV[at]) or '0'
-    if tonumber(bought) + tonumber(ARGV[at + 1]) > limit then return {4} end
+    if tonumber(bought) + tonumber(ARGV[at + 1]) > limit then return say(4) end
   end
 end
-for i = 8, #KEYS do
+for i = 8, last do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[5 + (i - 8) * 3]) end
 end
-return {1}
+return say(1)
+";
+/// What comes before: nothing, or the limiter's count, whose keys and arguments stand at the end. Then each answer begins with what is left
+/// of the limit, and 0; with 0 and the milliseconds to wait where it has none of these.
+const ALONE: &str = r"
+local last = #KEYS
+local function say(...) return {...} end
+";
+const COUNTED: &str = r"
+local last = before
+local function say(...) return {remaining, 0, ...} end
 ";
 /// What takes the units of an order.
 static TAKE_NOW: LazyLock<Script> =
-    LazyLock::new(|| Script::new("take", format!("{LOOK}{CHECK}{MARK}{TAKE}")));
+    LazyLock::new(|| Script::new("take", format!("{ALONE}{LOOK}{CHECK}{MARK}{TAKE}")));
+static COUNT_AND_TAKE_NOW: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "count_and_take",
+        format!("{}{COUNTED}{LOOK}{CHECK}{MARK}{TAKE}", limiter::COUNT),
+    )
+});
 /// What takes none, and asks for none: whether there are any is not why such an order is refused.
 static TAKE_LATER: LazyLock<Script> =
-    LazyLock::new(|| Script::new("look", format!("{LOOK}{MARK}return {{4}}")));
+    LazyLock::new(|| Script::new("look", format!("{ALONE}{LOOK}{MARK}return say(4)")));
+static COUNT_AND_TAKE_LATER: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "count_and_look",
+        format!("{}{COUNTED}{LOOK}{MARK}return say(4)", limiter::COUNT),
+    )
+});
 /// KEYS: as above. ARGV: 1 to drop the marker, 2 to give back only if no repeat has used it (the repeat made the order, or may have, and
 /// has no units of its own), 3 for both, seconds of doubt (0 to leave it, -1 to end it), this order's name, then for each product its id,
 /// what comes back to its count, and how many more of it the user has bought.
@@ -130,10 +158,27 @@ return 5
 
 /// What is counted here.
 pub(crate) fn metrics() -> Vec<Metric> {
-    for script in [&*TAKE_NOW, &*TAKE_LATER, &*SETTLE, &*KNOWS] {
+    for script in [
+        &*TAKE_NOW,
+        &*COUNT_AND_TAKE_NOW,
+        &*TAKE_LATER,
+        &*COUNT_AND_TAKE_LATER,
+        &*SETTLE,
+        &*KNOWS,
+    ] {
         script.show();
     }
+    limiter::show();
     scripts::metrics()
+}
+
+/// When an order takes its units from the gate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Units {
+    /// Before it is sent on.
+    Now,
+    /// Once it is accepted: it may be refused for what it asks for.
+    Later,
 }
 
 /// The counts of a sale.
@@ -289,32 +334,38 @@ impl Gate {
         self.pass(&TAKE_LATER, attempt).await
     }
 
+    /// Takes the units of an order, or marks its key alone, and counts the request with it: of a request that has no place within its limit
+    /// nothing else is done.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub(crate) async fn count_and_pass(
+        &self,
+        units: Units,
+        attempt: &Attempt,
+        limit: RateLimit,
+        counting: Counting,
+    ) -> Result<(Verdict, Option<Passage>), Error> {
+        let script = match units {
+            Units::Now => &*COUNT_AND_TAKE_NOW,
+            Units::Later => &*COUNT_AND_TAKE_LATER,
+        };
+        let (mut keys, mut arguments) = told(self, attempt);
+        keys.extend(counting.keys);
+        arguments.extend(counting.arguments);
+        let said: Vec<i64> = script.run(&self.redis, Some(&self.keys), keys, arguments).await?;
+        let number = |at: usize| said.get(at).copied().unwrap_or(0);
+        let verdict = limiter::verdict(limit, (number(0), number(1)));
+        let passage = verdict
+            .allowed()
+            .then(|| passage(said.get(2..).unwrap_or_default()));
+        Ok((verdict, passage))
+    }
+
     async fn pass(&self, script: &Script, attempt: &Attempt) -> Result<Passage, Error> {
-        let numbers = |wanted: &WantedUnits| {
-            let limit = wanted.limit.map_or(-1, i64::from);
-            [i64::from(wanted.units), limit]
-        };
-        let arguments = arguments(MARKER_SECONDS, UNDER_WAY_MS, attempt, numbers);
-        let said: Vec<i64> = script
-            .run(&self.redis, &self.keys, self.keys(attempt), arguments)
-            .await?;
-        let short = || {
-            let number = |at: usize| said.get(at).copied().unwrap_or(0);
-            Short {
-                index: usize::try_from(number(1)).unwrap_or(0),
-                left: u32::try_from(number(2)).unwrap_or(0),
-                all_sold: number(3) == 1,
-            }
-        };
-        Ok(match said.first() {
-            Some(1) => Passage::Taken,
-            Some(2) => Passage::Repeat,
-            Some(3) => Passage::UnderWay,
-            Some(4) => Passage::TakesLater,
-            Some(5) => Passage::RefusedInDoubt(short(), Doubt::NoTryUnderWay),
-            Some(6) => Passage::RefusedInDoubt(short(), Doubt::TryMayBeUnderWay),
-            _ => Passage::Refused(short()),
-        })
+        let (keys, arguments) = told(self, attempt);
+        let said: Vec<i64> = script.run(&self.redis, Some(&self.keys), keys, arguments).await?;
+        Ok(passage(&said))
     }
 
     /// Whether a key has made an order.
@@ -327,7 +378,7 @@ impl Gate {
             self.keys.markers(),
             self.keys.tries_unknown(),
         ];
-        let said: i64 = KNOWS.run(&self.redis, &self.keys, keys, Vec::new()).await?;
+        let said: i64 = KNOWS.run(&self.redis, Some(&self.keys), keys, Vec::new()).await?;
         Ok(match said {
             1 => Knowledge::Marked,
             0 => Knowledge::Unmarked,
@@ -357,11 +408,42 @@ impl Gate {
         let mut arguments = arguments(drop_marker, doubt, attempt, numbers);
         arguments.push(MARKER_SECONDS.to_string());
         let settled: Result<i64, Error> = SETTLE
-            .run(&self.redis, &self.keys, self.keys(attempt), arguments)
+            .run(&self.redis, Some(&self.keys), self.keys(attempt), arguments)
             .await;
         if let Err(error) = settled {
             tracing::debug!(%error, "an order is not settled with the gate; it will be set right");
         }
+    }
+}
+
+/// What the scripts are told that take units.
+fn told(gate: &Gate, attempt: &Attempt) -> (Vec<String>, Vec<String>) {
+    let numbers = |wanted: &WantedUnits| {
+        let limit = wanted.limit.map_or(-1, i64::from);
+        [i64::from(wanted.units), limit]
+    };
+    let arguments = arguments(MARKER_SECONDS, UNDER_WAY_MS, attempt, numbers);
+    (gate.keys(attempt), arguments)
+}
+
+/// What they say.
+fn passage(said: &[i64]) -> Passage {
+    let short = || {
+        let number = |at: usize| said.get(at).copied().unwrap_or(0);
+        Short {
+            index: usize::try_from(number(1)).unwrap_or(0),
+            left: u32::try_from(number(2)).unwrap_or(0),
+            all_sold: number(3) == 1,
+        }
+    };
+    match said.first() {
+        Some(1) => Passage::Taken,
+        Some(2) => Passage::Repeat,
+        Some(3) => Passage::UnderWay,
+        Some(4) => Passage::TakesLater,
+        Some(5) => Passage::RefusedInDoubt(short(), Doubt::NoTryUnderWay),
+        Some(6) => Passage::RefusedInDoubt(short(), Doubt::TryMayBeUnderWay),
+        _ => Passage::Refused(short()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The gateway: the front door of a sale.
 //!
-//! A request gets its trace and its line in the log, and meets, in this order: [`cors`], the rate [`limiter`], for administrators the question whether they still
+//! A request gets its trace and its line in the log, and meets, in this order: [`cors`], the rate [`limiter`] (a buyer's order is counted by the script that asks the gate, see `counting`), for administrators the question whether they still
 //! are ([`administrators`]), for orders the sale's clock and the [`gate`], and
-//! the [`proxy`] that takes it to its service, unless that gives no answers (`breaker`). [`sale_page`] answers `GET /api/sale` from memory, [`upgrade`] passes
+//! the [`proxy`] that takes it to its service, orders `together`, unless that gives no answers (`breaker`). [`sale_page`] answers `GET /api/sale` from memory, [`upgrade`] passes
 //! WebSockets on where there is no ingress. [`warm_up`] keeps a process that has just started out of the way.
 
 mod access;
@@ -10,6 +10,7 @@ pub mod administrators;
 mod body;
 mod breaker;
 pub mod cors;
+mod counting;
 pub mod gate;
 pub mod limiter;
 pub mod one_address;
@@ -20,6 +21,7 @@ pub mod proxy;
 pub mod sale_page;
 mod scripts;
 pub mod subject;
+mod together;
 mod trail;
 pub mod upgrade;
 mod warm_up;
@@ -27,11 +29,12 @@ mod warm_up;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
+use counting::Counted;
 use futures::{FutureExt, future::BoxFuture};
 use platform::{
     config::Config,
@@ -41,23 +44,29 @@ use platform::{
         authorization::{Authority, bearer_token},
         client_address::Network,
         https,
-        problem::{Code, Problem},
+        problem::Problem,
         server,
     },
     metrics::Metric,
     standstill::Standstill,
+    tokens::{Audience, Role},
 };
-use sale::limits::{LimitedRoute, Verdict};
+use sale::{
+    UserId,
+    limits::{LimitedRoute, Verdict},
+};
 use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Instant,
 };
+use subject::Subject;
 use tokio_util::sync::CancellationToken;
 
 /// What the service counts.
 pub fn metrics() -> Vec<Metric> {
     let mut all = orders::metrics();
     all.extend(gate::metrics());
+    all.extend(together::metrics());
     all.extend(one_address::metrics());
     all.push(trail::metric());
     all.extend(breaker::metrics());
@@ -100,12 +109,12 @@ pub(crate) struct Gateway {
     pub(crate) products: products::Products,
     pub(crate) sale_page: sale_page::SalePage,
     pub(crate) proxy: proxy::Proxy,
+    pub(crate) sender: together::Sender,
     pub(crate) bodies: body::Bodies,
     pub(crate) upgrades: upgrade::Upgrades,
     pub(crate) trusted: Arc<Vec<Network>>,
     pub(crate) origins: Arc<Vec<String>>,
-    pub(crate) logs_access: bool,
-    /// Which of them.
+    /// Which requests have a line in the log.
     pub(crate) access_sample: access::Sample,
     pub(crate) one_address: Arc<one_address::OneAddress>,
     pub(crate) currency: sale::Currency,
@@ -126,6 +135,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
     );
     let standstill = Standstill::new(Instant::now());
     let one_address = Arc::new(one_address::OneAddress::new(Instant::now()));
+    let proxy = proxy::Proxy::new(&config.upstreams);
     let gateway = Arc::new(Gateway {
         control: deps.control,
         authority: deps.authority,
@@ -134,12 +144,12 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         gate: gate::Gate::new(deps.redis, &config.redis_prefix),
         products: products.clone(),
         sale_page: sale_page::SalePage::default(),
-        proxy: proxy::Proxy::new(&config.upstreams),
+        sender: together::Sender::new(proxy.clone(), standstill.clone()),
+        proxy,
         bodies: body::Bodies::new(),
         upgrades: upgrade::Upgrades::new(&config.upstreams.notifier),
         trusted: Arc::new(config.http.trusted_networks()),
         origins: Arc::new(config.http.cors_origins.clone()),
-        logs_access: config.http.access_log,
         access_sample: access::Sample::new(Instant::now()),
         one_address: Arc::clone(&one_address),
         currency: config.currency,
@@ -160,11 +170,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .route("/ws", get(upgrade::connect))
         // Before the layers, so that these answers go through them as well: a preflight is one of them.
         .method_not_allowed_fallback(server::method_not_allowed)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&gateway),
-            administrators::check,
-        ))
-        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), keep_inside))
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), check_caller))
         .with_state(Arc::clone(&gateway))
         .merge(extra)
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), limit));
@@ -180,10 +186,12 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
             Arc::clone(&gateway),
             trail::follow,
         ))
-        .layer(middleware::from_fn(keep_tokens_out_of_caches))
         .layer(cors::layer(&config.http.cors_origins));
-    let router = https::require_if(router, config.http.https_host.as_deref())
-        .layer(middleware::from_fn_with_state(gateway, access::follow));
+    let mut router = https::require_if(router, config.http.https_host.as_deref());
+    // Each layer costs every request something, also one that does nothing.
+    if config.http.access_log {
+        router = router.layer(middleware::from_fn_with_state(gateway, access::follow));
+    }
     let tasks = vec![
         ("standstill", standstill.watch(deps.stop.clone()).boxed()),
         (
@@ -216,61 +224,78 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     <Api as utoipa::OpenApi>::openapi()
 }
 
-/// Answers that hold tokens, or say something of an account, are for nobody else.
-async fn keep_tokens_out_of_caches(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let private = path.starts_with("/api/auth/") || path == "/api/ws-ticket";
-    let mut response = next.run(request).await;
-    if private {
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+/// Refuses a token that parts of QuickSale call each other with: the services behind would take it. And that of an administrator who is
+/// none any more.
+async fn check_caller(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    // Most are buyers, and it is known who they are: there is nothing more to ask about them.
+    if request.extensions().get::<Buyer>().is_some() {
+        return next.run(request).await;
     }
-    response
-}
-
-/// Refuses a token that parts of QuickSale call each other with: the services behind would take it.
-async fn keep_inside(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let token = bearer_token(request.headers());
     if token.is_some_and(|token| gateway.authority.must_stay_inside(token)) {
         return Problem::unauthenticated("The access token is not valid; log in again.").into_response();
     }
-    next.run(request).await
+    match administrators::check(&gateway, &request).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
+/// A buyer whose bearer token was verified on this request.
+#[derive(Debug, Clone)]
+pub(crate) struct Buyer(pub(crate) UserId);
+
 /// Counts the request against its limit, and says so in the answer's headers.
-async fn limit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+async fn limit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
     let route = LimitedRoute::of(request.method().as_str(), request.uri().path());
     let limit = gateway.control.current().rate_limits.get(route);
     gateway
         .one_address
         .count(subject::address(&request, &gateway.trusted));
-    let (first, others) = subject::counts(&request, &gateway.authority, &gateway.trusted, limit);
-    let verdict = match gateway.limiter.count(&first, &others).await {
-        Ok(verdict) => verdict,
-        Err(error) => {
-            // Without Redis nobody can count over all replicas. What is costly or open to guessing is refused;
-            // reading goes on, since a buyer's view of an order is worth more than an exact limit on looking.
-            tracing::debug!(%error, "rate limits are not available");
-            if route == LimitedRoute::Default {
-                return next.run(request).await;
-            }
-            orders::count_refusal(&gateway, route, Code::Busy);
-            return Problem::busy().into_response();
-        }
-    };
-    if !verdict.allowed() {
-        orders::count_refusal(&gateway, route, Code::RateLimited);
-        let detail = format!(
-            "At most {} requests in {} s are allowed here; try again in {} s.",
-            verdict.limit.limit,
-            verdict.limit.window_ms.div_ceil(1_000),
-            verdict.retry_after_seconds()
-        );
-        let problem = Problem::new(Code::RateLimited, detail).retry_after(verdict.retry_after_seconds());
-        return with_headers(problem.into_response(), &verdict);
+    let Subject {
+        first,
+        others,
+        caller,
+    } = subject::counts(&request, &gateway.authority, &gateway.trusted, limit);
+    let counted = Arc::new(Counted::not_yet(first, others));
+    let buyer = caller.filter(|caller| caller.role == Role::Buyer && caller.audience == Audience::Public);
+    let is_a_buyer = buyer.is_some();
+    // Of a socket the token may be another one than the header's.
+    if let Some(buyer) = buyer.filter(|_| request.uri().path() != "/ws") {
+        request.extensions_mut().insert(Buyer(buyer.user));
     }
-    with_headers(next.run(request).await, &verdict)
+    if route == LimitedRoute::Orders && is_a_buyer {
+        // Whoever places the order counts it, with what it asks the gate.
+        request.extensions_mut().insert(Arc::clone(&counted));
+        let mut response = next.run(request).await;
+        if !counted.is_done()
+            && let Err(over) = counted.count(&gateway.limiter).await
+        {
+            response = over.into_response();
+        }
+        return match counted.verdict() {
+            Some(verdict) => with_headers(response, verdict),
+            None => response,
+        };
+    }
+    if let Err(over) = counted.count(&gateway.limiter).await {
+        // Without Redis nobody can count over all replicas. What is costly or open to guessing is refused;
+        // reading goes on, since a buyer's view of an order is worth more than an exact limit on looking.
+        if counted.verdict().is_none() && route == LimitedRoute::Default {
+            return next.run(request).await;
+        }
+        orders::count_refusal(&gateway, route, over.code);
+        let response = over.into_response();
+        return match counted.verdict() {
+            Some(verdict) => with_headers(response, verdict),
+            None => response,
+        };
+    }
+    let response = next.run(request).await;
+    match counted.verdict() {
+        Some(verdict) => with_headers(response, verdict),
+        None => response,
+    }
 }
 
 fn with_headers(mut response: Response, verdict: &Verdict) -> Response {

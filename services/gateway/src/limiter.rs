@@ -6,31 +6,34 @@
 //! window: in no window of any position are there more requests than the limit, and whoever has used it up waits up to
 //! a sixtieth of a window longer than they would have to.
 
-use fred::{clients::Client, error::Error, interfaces::LuaInterface};
+use crate::scripts::Script;
+use fred::{clients::Client, error::Error};
 use sale::limits::{RateLimit, Verdict};
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 /// Parts of a window.
 const BUCKETS: u64 = 60;
 
-/// KEYS: the subjects, each with counts of its own; a request passes all of them or leaves no trace.
-/// ARGV: the window, the parts, then the limit of each subject.
-/// Returns {remaining, milliseconds to wait}.
+/// The last KEYS: the subjects, each with counts of its own; a request passes all of them or leaves no trace.
+/// The last ARGV: the window, the parts, then the limit of each subject, and how many subjects there are.
+/// Returns {0, milliseconds to wait}, or goes on with what `remaining` is; `before` keys belong to somebody else.
 ///
 /// A key is a hash of `o`, the first part that may have a count, `t`, the sum, and the number of each part with its
 /// count. Should Redis' clock go back (another server took over), the count begins anew.
-const COUNT: &str = r"
+pub(crate) const COUNT: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local buckets = tonumber(ARGV[2])
-local width = math.ceil(tonumber(ARGV[1]) / buckets)
+local subjects = tonumber(ARGV[#ARGV])
+local before = #KEYS - subjects
+local buckets = tonumber(ARGV[#ARGV - subjects - 1])
+local width = math.ceil(tonumber(ARGV[#ARGV - subjects - 2]) / buckets)
 local current = math.floor(now / width)
 local first = current - buckets
 local name = function(bucket) return string.format('%.0f', bucket) end
 local totals, oldests = {}, {}
 local remaining, wait = nil, 0
-for i, key in ipairs(KEYS) do
-  local limit = tonumber(ARGV[i + 2])
+for i = 1, subjects do
+  local key, limit = KEYS[before + i], tonumber(ARGV[#ARGV - subjects - 1 + i])
   local kept = redis.call('HMGET', key, 'o', 't')
   local oldest, total = tonumber(kept[1] or current), tonumber(kept[2] or 0)
   if oldest > current then
@@ -62,13 +65,21 @@ for i, key in ipairs(KEYS) do
   remaining = math.min(remaining or limit, math.max(limit - total - 1, 0))
 end
 if wait > 0 then return {0, wait} end
-for i, key in ipairs(KEYS) do
+for i = 1, subjects do
+  local key = KEYS[before + i]
   redis.call('HINCRBY', key, name(current), 1)
   redis.call('HSET', key, 'o', name(oldests[i]), 't', name(totals[i] + 1))
   redis.call('PEXPIRE', key, (buckets + 2) * width)
 end
-return {remaining, 0}
 ";
+/// What counts and does nothing else.
+static COUNT_ALONE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("count", format!("{COUNT}return {{remaining, 0}}")));
+
+/// Shows what has not been counted yet.
+pub(crate) fn show() {
+    COUNT_ALONE.show();
+}
 
 /// Counts requests.
 #[derive(Debug, Clone)]
@@ -101,6 +112,13 @@ impl Limiter {
     /// # Errors
     /// Redis does not answer.
     pub async fn count(&self, first: &Count, others: &[Count]) -> Result<Verdict, Error> {
+        let Counting { keys, arguments } = self.counting(first, others);
+        let counted: (i64, i64) = COUNT_ALONE.run(&self.redis, None, keys, arguments).await?;
+        Ok(verdict(first.limit, counted))
+    }
+
+    /// What a script is told that counts, behind whatever else it is told.
+    pub(crate) fn counting(&self, first: &Count, others: &[Count]) -> Counting {
         let all = || std::iter::once(first).chain(others);
         // Parts of a window of another length are counted under another name.
         let key = |count: &Count| {
@@ -112,17 +130,31 @@ impl Limiter {
                 count.subject
             )
         };
-        let window = i64::try_from(first.limit.window_ms).unwrap_or(i64::MAX);
-        let arguments: Vec<i64> = [window, i64::try_from(BUCKETS).unwrap_or(i64::MAX)]
+        let arguments = [first.limit.window_ms, BUCKETS]
             .into_iter()
-            .chain(all().map(|count| i64::from(count.limit.limit)))
-            .collect();
-        let keys: Vec<String> = all().map(key).collect();
-        let (remaining, wait): (i64, i64) = self.redis.eval(COUNT, keys, arguments).await?;
-        Ok(Verdict {
-            limit: first.limit,
-            remaining: u32::try_from(remaining).unwrap_or(0),
-            retry_after: Duration::from_millis(u64::try_from(wait).unwrap_or(0)),
-        })
+            .chain(all().map(|count| u64::from(count.limit.limit)))
+            .chain([1 + others.len() as u64]);
+        Counting {
+            keys: all().map(key).collect(),
+            arguments: arguments.map(|number| number.to_string()).collect(),
+        }
+    }
+}
+
+/// The end of what a script is told that counts.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    /// The subjects.
+    pub(crate) keys: Vec<String>,
+    /// Their limits.
+    pub(crate) arguments: Vec<String>,
+}
+
+/// What a script says that has counted.
+pub(crate) fn verdict(limit: RateLimit, (remaining, wait): (i64, i64)) -> Verdict {
+    Verdict {
+        limit,
+        remaining: u32::try_from(remaining).unwrap_or(0),
+        retry_after: Duration::from_millis(u64::try_from(wait).unwrap_or(0)),
     }
 }

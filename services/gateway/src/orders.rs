@@ -1,12 +1,14 @@
 //! `POST /api/orders`: the sale's clock and the gate stand before the order service.
 
 use crate::{
-    Gateway,
+    Buyer, Gateway,
     body::Whole,
-    gate::{Attempt, Doubt, Knowledge, Outcome, Passage, Passed, Short, WantedUnits},
+    counting::Counted,
+    gate::{Attempt, Doubt, Knowledge, Outcome, Passage, Passed, Short, Units, WantedUnits},
     products::Judgement,
     proxy::NoAnswer,
     subject,
+    together::Order,
 };
 use axum::{
     body::Body,
@@ -16,12 +18,14 @@ use axum::{
 };
 use platform::{
     http::{
+        REQUEST_ID,
         authorization::bearer_token,
         idempotency, is_json,
         problem::{Code, Problem},
     },
     metrics::{Metric, must},
     retry::Backoff,
+    traces::context,
 };
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use sale::{ProductId, Quantity, Sku, UserId, control::Admission, limits::LimitedRoute, order::MOST_ITEMS};
@@ -30,6 +34,7 @@ use std::{
     collections::BTreeMap,
     iter,
     net::IpAddr,
+    pin::pin,
     sync::{Arc, LazyLock, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -98,10 +103,19 @@ pub(crate) fn count_refusal(gateway: &Gateway, route: LimitedRoute, code: Code) 
 
 /// Places an order.
 pub(crate) async fn place(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    match place_checked(Arc::clone(&gateway), request).await {
+    let counted = request.extensions().get::<Arc<Counted>>().cloned();
+    let mut placed = place_checked(Arc::clone(&gateway), request, counted.clone()).await;
+    // Whatever it is refused for, it counts, and nobody is told anything who asks too often.
+    if let (Some(counted), Err(_)) = (&counted, &placed)
+        && !counted.is_done()
+        && let Err(over) = counted.count(&gateway.limiter).await
+    {
+        placed = Err(over);
+    }
+    match placed {
         Ok(response) => response,
         Err(problem) => {
-            if REFUSALS.contains(&problem.code) {
+            if REFUSALS.contains(&problem.code) || problem.code == Code::RateLimited {
                 count_refusal(&gateway, LimitedRoute::Orders, problem.code);
             }
             problem.into_response()
@@ -109,34 +123,55 @@ pub(crate) async fn place(State(gateway): State<Arc<Gateway>>, request: Request)
     }
 }
 
-async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Response, Problem> {
+async fn place_checked(
+    gateway: Arc<Gateway>,
+    request: Request,
+    counted: Option<Arc<Counted>>,
+) -> Result<Response, Problem> {
     let token = bearer_token(request.headers()).ok_or_else(|| {
         Problem::unauthenticated("Send the access token in the header Authorization: Bearer <token>.")
     })?;
+    let token = token.to_owned();
+    let user = match request.extensions().get::<Buyer>() {
+        Some(Buyer(user)) => user.clone(),
+        None => gateway.authority.identify(&token)?.user,
+    };
     let asker = Asker {
-        user: gateway.authority.identify(token)?.user,
+        user,
         authorization: request.headers().get(header::AUTHORIZATION).cloned(),
         client: subject::address(&request, &gateway.trusted),
+        counted,
     };
     gateway.check_fresh(request.method())?;
-    let Whole { parts, body, room } = gateway.bodies.read(request).await?;
+    let Whole { parts, body, room } = read_body(&gateway, &asker, request).await?;
     // What is none is for the order service to refuse.
     let key = idempotency::key(&parts.headers).ok().flatten();
     check_clock(&gateway, &asker, key.as_deref()).await?;
+    let asked = key.zip(wanted(&parts.headers, &body));
     // In a task of its own: what is taken from the gate is given back also when the buyer hangs up.
     let work = async move {
-        let passed = match (key, wanted(&parts.headers, &body)) {
-            (Some(key), Some(wanted)) => judge(&gateway, &asker, key, wanted).await?,
-            // The order service says what is wrong with it, exactly.
-            _ => None,
+        let Some((key, wanted)) = asked else {
+            // The order service says what is wrong with it, exactly. Once more: it may have stood still since.
+            gateway.check_fresh(&parts.method)?;
+            asker.count(&gateway).await?;
+            let forwarded = Request::from_parts(parts, Body::from(body));
+            let answered = gateway.proxy.send(forwarded, asker.client).await;
+            drop(room);
+            return Ok(answered?);
         };
-        // Once more: it may have stood still since.
-        let fresh = gateway.check_fresh(&parts.method);
-        let forwarded = Request::from_parts(parts, Body::from(body));
-        let answered = match fresh {
-            Ok(()) => gateway.proxy.send(forwarded, asker.client).await,
-            Err(stale) => Err(NoAnswer::NotSent(stale.into())),
+        let passed = judge(&gateway, &asker, key.clone(), wanted).await?;
+        let order = Order {
+            token,
+            key,
+            traceparent: context::of_headers(&parts.headers).map(str::to_owned),
+            request_id: parts
+                .headers
+                .get(REQUEST_ID)
+                .and_then(|id| id.to_str().ok())
+                .map(str::to_owned),
+            body,
         };
+        let answered = gateway.sender.send(order).await;
         drop(room);
         if let Some(passed) = passed {
             gateway.gate.settle(&passed, outcome(&answered)).await;
@@ -148,12 +183,45 @@ async fn place_checked(gateway: Arc<Gateway>, request: Request) -> Result<Respon
         .map_err(|error| Problem::internal(&error))?
 }
 
+/// How long the body of an order may take that is not counted yet: it nearly always comes with its head.
+const AT_ONCE: Duration = Duration::from_millis(50);
+
+/// Reads an order's body. Of a request that takes its time, or much room, it is asked first whether it is within its limit.
+async fn read_body(gateway: &Gateway, asker: &Asker, request: Request) -> Result<Whole, Problem> {
+    let mut reading = pin!(gateway.bodies.read(request));
+    match tokio::time::timeout(AT_ONCE, &mut reading).await {
+        Ok(whole) => {
+            let whole = whole?;
+            if whole.room.is_some() {
+                asker.count(gateway).await?;
+            }
+            Ok(whole)
+        }
+        Err(_) => {
+            asker.count(gateway).await?;
+            reading.await
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Debug)]
 struct Asker {
     user: UserId,
     authorization: Option<HeaderValue>,
     client: IpAddr,
+    /// Where the request is still to be counted.
+    counted: Option<Arc<Counted>>,
+}
+
+impl Asker {
+    /// Counts the request before something is done for it that costs others.
+    async fn count(&self, gateway: &Gateway) -> Result<(), Problem> {
+        match &self.counted {
+            Some(counted) => counted.count(&gateway.limiter).await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Whether a key of this user has made an order, or may have: a repeat is for the order service to answer. Where Redis has lost
@@ -243,18 +311,12 @@ async fn check_clock(gateway: &Gateway, asker: &Asker, key: Option<&str>) -> Res
     let may_repeat = match (admission, key) {
         // Nothing was accepted yet.
         (Admission::NotOpen { .. }, _) | (_, None) => false,
-        (_, Some(key)) => may_be_a_repeat(gateway, asker, key).await?,
+        (_, Some(key)) => {
+            asker.count(gateway).await?;
+            may_be_a_repeat(gateway, asker, key).await?
+        }
     };
     if may_repeat { Ok(()) } else { Err(refusal) }
-}
-
-/// When an order takes its units from the gate.
-#[derive(Debug, Clone, Copy)]
-enum Units {
-    /// Before it is sent on.
-    Now,
-    /// Once it is accepted: it may be refused for what it asks for.
-    Later,
 }
 
 /// Looks at what is asked for before anything is taken for it, then lets it through the gate. `None` for an order that
@@ -272,6 +334,7 @@ async fn judge(
         // The order service says which, and takes it if the product is newer than the list.
         Judgement::UnknownProduct => (Vec::new(), Units::Later),
         Judgement::AboveLimit { sku, limit } => {
+            asker.count(gateway).await?;
             if may_be_a_repeat(gateway, asker, &key).await? {
                 // It may have been accepted under an older limit.
                 return Ok(None);
@@ -321,11 +384,17 @@ async fn pass(
         Backoff::new(Duration::from_millis(10), Duration::from_millis(100)),
     );
     loop {
-        let passage = match units {
-            Units::Now => gateway.gate.take(&attempt).await,
-            Units::Later => gateway.gate.mark(&attempt).await,
+        let passage = match &asker.counted {
+            Some(counted) if !counted.is_done() => count_and_pass(gateway, counted, &attempt, units).await?,
+            _ => {
+                let passage = match units {
+                    Units::Now => gateway.gate.take(&attempt).await,
+                    Units::Later => gateway.gate.mark(&attempt).await,
+                };
+                passage.map_err(unavailable)?
+            }
         };
-        match passage.map_err(unavailable)? {
+        match passage {
             Passage::Taken => return passed(attempt, true),
             Passage::TakesLater => return passed(attempt, false),
             Passage::Repeat => return Ok(None),
@@ -344,6 +413,26 @@ async fn pass(
             Passage::UnderWay => tokio::time::sleep(backoff.next_wait()).await,
         }
     }
+}
+
+/// Asks the gate, and counts the request with it.
+async fn count_and_pass(
+    gateway: &Gateway,
+    counted: &Counted,
+    attempt: &Attempt,
+    units: Units,
+) -> Result<Passage, Problem> {
+    let counting = gateway.limiter.counting(&counted.first, &counted.others);
+    let asked = gateway
+        .gate
+        .count_and_pass(units, attempt, counted.first.limit, counting)
+        .await;
+    let (verdict, passage) = match asked {
+        Ok((verdict, passage)) => (Ok(verdict), passage),
+        Err(error) => (Err(error), None),
+    };
+    counted.note(verdict)?;
+    passage.ok_or_else(Problem::busy)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]

@@ -7,18 +7,19 @@ use crate::{
     subject,
 };
 use axum::{
-    body::Body,
+    body::{Body, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use platform::{
     config::Upstreams,
-    http::{problem::Problem, server},
+    http::{problem::Problem, server, together},
     traces::{Span, SpanKind, context},
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -28,6 +29,9 @@ use url::Url;
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long a service may take to answer; longer than it waits for its own backends.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// The most bytes of the answers to orders that were sent together: of those with a hundred lines each they come to some 2 MiB.
+const LONGEST_ANSWERS: usize = 8 * 1024 * 1024;
 
 /// Headers of one hop (RFC 9110, 7.6.1), and one that never was a standard and is sent all the same.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -72,7 +76,7 @@ impl Upstream {
 }
 
 /// Why a service gave no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum NoAnswer {
     /// The request never reached it: 404 for a path that belongs to no service, 503 without a connection.
     NotSent(Box<Problem>),
@@ -122,6 +126,82 @@ impl Proxy {
         }
     }
 
+    /// The span of an order's way to the order service, which goes on under it.
+    pub(crate) fn order_span(&self, traceparent: &mut Option<String>) -> Span {
+        let mut span = Span::start(SpanKind::Client, traceparent.as_deref(), || "POST");
+        if span.is_recorded() {
+            let (host, port) = (
+                self.order.url.host_str().unwrap_or_default(),
+                self.order.url.port_or_known_default().unwrap_or(80),
+            );
+            span.set("http.request.method", "POST");
+            span.set("server.address", host.to_owned());
+            span.set("server.port", i64::from(port));
+            span.set("url.full", format!("http://{host}:{port}{}", together::PATH));
+        }
+        if let Some(context) = span.context() {
+            *traceparent = Some(context);
+        }
+        span
+    }
+
+    /// Sends several orders to the order service and returns what it says of each.
+    ///
+    /// # Errors
+    /// [`NoAnswer`], for all of them.
+    pub(crate) async fn send_orders(&self, orders: Bytes) -> Result<Bytes, NoAnswer> {
+        let base = self.order.url.as_str().trim_end_matches('/');
+        let request = Request::post(format!("{base}{}", together::PATH))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(orders))
+            .map_err(|error| NoAnswer::NotSent(Problem::internal(&error).into()))?;
+        let call = async {
+            let response = self.request(&self.order, request).await?;
+            let status = response.status();
+            let body = to_bytes(response.into_body(), LONGEST_ANSWERS).await;
+            body.map(|body| (status, body)).map_err(|_| NoAnswer::Lost)
+        };
+        // The answer's body has no deadline of its own.
+        let call = async {
+            tokio::time::timeout(ANSWER, call)
+                .await
+                .unwrap_or(Err(NoAnswer::Lost))
+        };
+        match self.order.breaker.call(call).await {
+            Ok((StatusCode::OK, body)) => Ok(body),
+            Ok((status, _)) => {
+                tracing::warn!(%status, service = %self.order.url, "orders were not taken");
+                Err(if status.is_client_error() {
+                    // It has looked at none of them, as one of an earlier version does not.
+                    NoAnswer::NotSent(Problem::busy().into())
+                } else {
+                    NoAnswer::Lost
+                })
+            }
+            Err(Broken::Failed(none)) => Err(none),
+            Err(Broken::Open) => Err(NoAnswer::NotSent(Problem::busy().into())),
+        }
+    }
+
+    /// One call within its deadline.
+    async fn request(&self, upstream: &Upstream, request: Request) -> Result<Response, NoAnswer> {
+        match tokio::time::timeout(ANSWER, self.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response.map(Body::new)),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, service = %upstream.url, "a service does not answer");
+                Err(if error.is_connect() {
+                    NoAnswer::NotSent(Problem::busy().into())
+                } else {
+                    NoAnswer::Lost
+                })
+            }
+            Err(_) => {
+                tracing::warn!(service = %upstream.url, "a service did not answer in time");
+                Err(NoAnswer::Lost)
+            }
+        }
+    }
+
     /// Sends a request whose body is here already.
     ///
     /// # Errors
@@ -149,23 +229,7 @@ impl Proxy {
         *request.version_mut() = Version::HTTP_11;
         prepare(request.headers_mut(), client);
         let span = call_span(&mut request);
-        let call = async {
-            match tokio::time::timeout(ANSWER, self.client.request(request)).await {
-                Ok(Ok(response)) => Ok(response.map(Body::new)),
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, service = %upstream.url, "a service does not answer");
-                    Err(if error.is_connect() {
-                        NoAnswer::NotSent(Problem::busy().into())
-                    } else {
-                        NoAnswer::Lost
-                    })
-                }
-                Err(_) => {
-                    tracing::warn!(service = %upstream.url, "a service did not answer in time");
-                    Err(NoAnswer::Lost)
-                }
-            }
-        };
+        let call = self.request(upstream, request);
         let answer = upstream.breaker.call(call).await;
         let outcome = match &answer {
             Ok(response) => Ok(response.status()),

@@ -21,7 +21,7 @@ use std::{sync::LazyLock, time::Instant};
 static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
     must(register_histogram_vec!(
         "quicksale_gate_script_duration_seconds",
-        "Seconds until Redis has answered a script of the gate, by what it does; errors included.",
+        "Seconds until Redis has answered a script of the gate or the limiter, by what it does; errors included.",
         &["script"],
         vec![
             0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
@@ -55,11 +55,11 @@ impl Script {
         SECONDS.with_label_values(&[self.name]);
     }
 
-    /// Runs it.
+    /// Runs it. Where Redis does not know it, it has begun anew, which the gate has to be told of: `names` are its keys.
     pub(crate) async fn run<R: FromValue>(
         &self,
         redis: &Client,
-        names: &GateKeys,
+        names: Option<&GateKeys>,
         keys: Vec<String>,
         arguments: Vec<String>,
     ) -> Result<R, Error> {
@@ -74,7 +74,7 @@ impl Script {
     async fn answer<R: FromValue>(
         &self,
         redis: &Client,
-        names: &GateKeys,
+        names: Option<&GateKeys>,
         keys: Vec<String>,
         arguments: Vec<String>,
     ) -> Result<R, Error> {
@@ -84,7 +84,9 @@ impl Script {
             .await
         {
             Err(error) if is_not_known(&error) => {
-                gate::notice_a_new_run(redis, names).await?;
+                if let Some(names) = names {
+                    gate::notice_a_new_run(redis, names).await?;
+                }
                 redis.eval(self.text.as_str(), keys, arguments).await
             }
             answer => answer,

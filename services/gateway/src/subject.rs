@@ -9,18 +9,24 @@ use platform::{
         client_address::{self, Network, network_of},
         handshake::{self, Pass},
     },
-    tokens::Role,
+    tokens::{Identity, Role},
 };
 use sale::limits::{LimitedRoute, RateLimit};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The counts that a request of this limit goes by: at least one.
-pub fn counts(
-    request: &Request,
-    authority: &Authority,
-    trusted: &[Network],
-    limit: RateLimit,
-) -> (Count, Vec<Count>) {
+/// Whom a request counts for.
+#[derive(Debug)]
+pub struct Subject {
+    /// The count that its answer tells of.
+    pub first: Count,
+    /// What it counts against as well.
+    pub others: Vec<Count>,
+    /// Who sends it, where it is that.
+    pub caller: Option<Identity>,
+}
+
+/// The counts that a request of this limit goes by.
+pub fn counts(request: &Request, authority: &Authority, trusted: &[Network], limit: RateLimit) -> Subject {
     let by_address = LimitedRoute::is_open_to_guessing(request.method().as_str(), request.uri().path());
     let token = token(request).filter(|_| !by_address);
     match token.and_then(|token| authority.identify(token).ok()) {
@@ -31,7 +37,11 @@ pub fn counts(
                 limit
             };
             let subject = format!("user:{}", identity.user);
-            (Count { subject, limit }, Vec::new())
+            Subject {
+                first: Count { subject, limit },
+                others: Vec::new(),
+                caller: Some(identity),
+            }
         }
         None => {
             let address = address(request, trusted);
@@ -41,7 +51,12 @@ pub fn counts(
             } else {
                 ""
             };
-            of_address(apart, address, limit)
+            let (first, others) = of_address(apart, address, limit);
+            Subject {
+                first,
+                others,
+                caller: None,
+            }
         }
     }
 }

@@ -59,6 +59,12 @@ impl Asked {
         gateway.authority.identify(bearer_token(&headers)?).ok()
     }
 
+    /// Whether its answer is for nobody else.
+    fn is_private(&self) -> bool {
+        let path = self.uri.path();
+        path.starts_with("/api/auth/") || path == "/api/ws-ticket"
+    }
+
     /// The action, if it is one that only administrators and services may take.
     fn privileged(&self) -> Option<&'static str> {
         let path = self.uri.path();
@@ -80,10 +86,15 @@ impl Asked {
     }
 }
 
-/// Writes it down.
+/// Writes it down. And what holds tokens, or says something of an account, is kept out of caches.
 pub(crate) async fn follow(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let asked = Asked::of(&request, subject::address(&request, &gateway.trusted));
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    if asked.is_private() {
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     let status = response.status();
     let (action, privileged) = match (asked.privileged(), status) {
         (Some(action), _) => (action, true),

@@ -19,7 +19,7 @@ use std::{collections::HashSet, time::Duration};
 
 /// How long it may take to find out whether orders are on their way.
 const PROOF: Duration = Duration::from_secs(2);
-/// The most waiting messages whose orders are looked up one by one.
+/// The most orders of waiting messages that are looked up one by one.
 const MOST_UNSENT: usize = 100_000;
 
 /// Where messages are that somebody has not heard yet.
@@ -105,12 +105,11 @@ impl OnTheWay {
             let mended = self.nothing_is_lost().await?;
             let unsent = self.unsent().await?;
             let behind = lag::total(&self.database, &self.kafka, &self.topic_prefix).await?;
-            let knows_all =
-                mended && unsent.len() < MOST_UNSENT && behind == 0 && self.nothing_is_lost().await?;
-            Ok::<_, LagError>(if knows_all {
-                Moving::These(unsent)
-            } else {
-                Moving::Any
+            Ok::<_, LagError>(match unsent {
+                Some(orders) if mended && behind == 0 && self.nothing_is_lost().await? => {
+                    Moving::These(orders)
+                }
+                _ => Moving::Any,
             })
         };
         look.await.unwrap_or_else(|error| {
@@ -125,19 +124,43 @@ impl OnTheWay {
         Ok(open.await?.is_empty())
     }
 
-    /// The orders of messages in the outbox.
-    async fn unsent(&self) -> Result<HashSet<String>, MongoError> {
+    /// The orders of messages in the outbox; `None` where there are too many to look at.
+    async fn unsent(&self) -> Result<Option<HashSet<String>>, MongoError> {
         let outbox = self.database.collection::<Document>("outbox");
         mongo::detached(async move {
             let keys = outbox
                 .find(doc! {})
-                .projection(doc! {"key": 1})
-                .limit(i64::try_from(MOST_UNSENT).unwrap_or(i64::MAX))
-                .batch_size(10_000);
-            let keys: Vec<Document> = keys.await?.try_collect().await?;
-            let keys = keys.iter().filter_map(|entry| entry.get_str("key").ok());
-            Ok(keys.map(str::to_owned).collect())
+                .projection(doc! {"key": 1, "messages.key": 1})
+                .batch_size(32);
+            let (mut found, mut orders) = (keys.await?, HashSet::new());
+            while let Some(document) = found.try_next().await? {
+                orders.extend(keys_of(&document).map(str::to_owned));
+                if orders.len() >= MOST_UNSENT {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(orders))
         })
         .await
+    }
+}
+
+/// The orders of a document of the outbox, which is one message or several.
+fn keys_of(document: &Document) -> impl Iterator<Item = &str> {
+    let several = document.get_array("messages").into_iter().flatten();
+    let several = several.filter_map(|message| message.as_document()?.get_str("key").ok());
+    document.get_str("key").into_iter().chain(several)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_orders_of_one_message_and_of_several_are_found() {
+        let one = doc! {"_id": "1", "key": "a"};
+        let several = doc! {"_id": "2", "messages": [{"key": "b"}, {"key": "c"}]};
+        let keys: Vec<&str> = [&one, &several].into_iter().flat_map(keys_of).collect();
+        assert_eq!(keys, ["a", "b", "c"]);
     }
 }

@@ -5,7 +5,10 @@ use crate::{
     ledger::Posting,
     store::{Origin, Told},
 };
-use events::{Message, Payload, message::OrderedItem};
+use events::{
+    Message, Payload,
+    message::{About, OrderedItem},
+};
 use jiff::Timestamp;
 use sale::{
     OrderId, ProductId,
@@ -91,8 +94,24 @@ pub struct Answer {
     pub order: OrderId,
     /// What became of its units.
     pub outcome: InventoryOutcome,
+    /// What the message that it answers says of the order.
+    pub about: Option<About>,
     /// Trace of the message it answers.
     pub traceparent: Option<String>,
+}
+
+/// What the news of an accepted order says of it, for whoever is told the answer.
+fn about(message: &Message) -> Option<About> {
+    let Payload::OrderCreated(created) = &message.payload else {
+        return None;
+    };
+    Some(About {
+        user_id: created.user_id.clone(),
+        accepted_at: message
+            .about
+            .as_ref()
+            .map_or(message.at, |about| about.accepted_at),
+    })
 }
 
 /// What is to be written.
@@ -110,6 +129,8 @@ pub struct Plan {
     pub answers: Vec<Answer>,
     /// Units that are for sale again, by product.
     pub freed: BTreeMap<ProductId, u64>,
+    /// Whether a new order was left alone: it may have a reservation already, which was not looked for.
+    pub leaves_orders_alone: bool,
 }
 
 /// Plans a batch, message by message in order.
@@ -158,11 +179,13 @@ impl Planner {
             self.plan.answers.push(Answer {
                 order: order.clone(),
                 outcome: held.answer(),
+                about: about(message),
                 traceparent: message.traceparent.clone(),
             });
             return;
         }
         if self.is_broken(order, items) {
+            self.plan.leaves_orders_alone = true;
             return;
         }
         let until = self.terms.expiry(self.now);
@@ -183,14 +206,12 @@ impl Planner {
             items: items.to_vec(),
             state,
             expires_at,
-            reason: match outcome {
-                InventoryOutcome::Rejected { reason } => Some(reason),
-                _ => None,
-            },
+            reason: outcome.reason(),
         });
         self.plan.answers.push(Answer {
             order: order.clone(),
             outcome,
+            about: about(message),
             traceparent: message.traceparent.clone(),
         });
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 use events::{
     Message, Payload, Topic,
-    lanes::{ApplyError, Handler},
+    lanes::{ApplyError, Handler, Repeats},
 };
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
@@ -59,11 +59,15 @@ impl Handler for Settle {
         &'s self,
         session: &'s mut ClientSession,
         messages: &'s [Message],
+        repeats: Repeats,
     ) -> BoxFuture<'s, Result<Self::Effect, ApplyError>> {
         async move {
-            let known = self.store.known(session, messages).await?;
+            let known = self.store.known(session, messages, repeats).await?;
             let now = self.clock.now();
             let plan = plan::plan(messages, known, self.terms, now);
+            if plan.leaves_orders_alone && repeats == Repeats::Unlikely {
+                return Err(ApplyError::NotAsExpected);
+            }
             self.store.write(session, &plan, Origin::Order, now).await?;
             Ok(plan.freed)
         }

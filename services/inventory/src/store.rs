@@ -5,7 +5,7 @@ use crate::{
     plan::{Facts, Known, NewReservation, Plan},
     product::{BrokenAccount, Product},
 };
-use events::{Message, Payload, message::OrderedItem, outbox::Outbox};
+use events::{Message, Payload, lanes::Repeats, message::OrderedItem, outbox::Outbox};
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
@@ -15,7 +15,7 @@ use mongodb::{
     options::IndexOptions,
 };
 use platform::backends::mongo::{
-    MongoError, Read, Transactions, TransientError, is_duplicate_key, whole_number,
+    Change, MongoError, Read, Transactions, TransientError, is_duplicate_key, update_each, whole_number,
 };
 use sale::{
     OrderId, ProductId,
@@ -110,11 +110,15 @@ impl Told {
     }
 }
 
+/// Name of the collection of products.
+const PRODUCTS: &str = "products";
+
 /// The collections of inventory.
 #[derive(Debug, Clone)]
 pub struct Store {
     /// Transactions on them.
     pub transactions: Transactions,
+    database: Database,
     pub(crate) products: Collection<Product>,
     pub(crate) reservations: Collection<Reservation>,
     /// Keys of stock changes that were made, so that each is made once.
@@ -133,7 +137,8 @@ impl Store {
     pub fn new(database: &Database, transactions: Transactions) -> Self {
         Self {
             transactions,
-            products: database.collection("products"),
+            database: database.clone(),
+            products: database.collection(PRODUCTS),
             reservations: database.collection("reservations"),
             stock_changes: database.collection("stock_changes"),
             ledger: database.collection(ledger::COLLECTION),
@@ -163,8 +168,11 @@ impl Store {
                     .build(),
             )
             .await?;
+        // Only holds are looked for by their end, and most reservations are none for long.
+        let holds = doc! {"state": ReservationState::Held.as_str()};
         let expiring = IndexModel::builder()
-            .keys(doc! {"state": 1, "expiresAt": 1})
+            .keys(doc! {"expiresAt": 1})
+            .options(IndexOptions::builder().partial_filter_expression(holds).build())
             .build();
         self.reservations.create_index(expiring).await?;
         Ok(())
@@ -243,12 +251,25 @@ impl Store {
         ))
     }
 
-    /// What a batch of messages needs to know, read in its transaction.
+    /// What a batch of messages needs to know, read in its transaction. Of an order that was just accepted there is no reservation, unless
+    /// it asks again.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn known(&self, session: &mut ClientSession, messages: &[Message]) -> Result<Known, Error> {
-        let orders: BTreeSet<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
+    pub async fn known(
+        &self,
+        session: &mut ClientSession,
+        messages: &[Message],
+        repeats: Repeats,
+    ) -> Result<Known, Error> {
+        let is_looked_up = |message: &&Message| {
+            repeats == Repeats::Possible || !matches!(message.payload, Payload::OrderCreated(_))
+        };
+        let orders: BTreeSet<&str> = messages
+            .iter()
+            .filter(is_looked_up)
+            .map(|message| message.order_id.as_str())
+            .collect();
         let (reservations, unreadable) = self
             .reservations_of(session, orders.into_iter().collect())
             .await?;
@@ -286,6 +307,9 @@ impl Store {
         session: &mut ClientSession,
         orders: Vec<&str>,
     ) -> Result<(HashMap<OrderId, Facts>, HashSet<OrderId>), Error> {
+        if orders.is_empty() {
+            return Ok((HashMap::new(), HashSet::new()));
+        }
         let mut cursor = self
             .reservations
             .clone_with_type::<RawDocumentBuf>()
@@ -381,6 +405,7 @@ impl Store {
             .map(|answer| {
                 let payload = Payload::InventoryResult(answer.outcome);
                 Message::new(answer.order.clone(), now, answer.traceparent.clone(), payload)
+                    .about(answer.about.clone())
             })
             .collect();
         self.outbox.append(session, &answers).await
@@ -398,33 +423,61 @@ impl Store {
         postings: &[Posting],
         now: Timestamp,
     ) -> Result<(), Error> {
-        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let mut entries = ledger::entries(postings, DateTime::from_millis(now.as_millisecond()));
+        let mut new_of = |product: &ProductId| entries.remove(product).unwrap_or_default();
         let mut numbered = Vec::new();
-        for (product, stock) in accounts {
-            let new = entries.remove(product).unwrap_or_default();
-            let change = doc! {
-                "$set": {
-                    "stock": number(stock.total()),
-                    "reserved": number(stock.reserved()),
-                    "sold": number(stock.sold()),
-                },
-                "$inc": {"ledger": number(new.len() as u64)},
-            };
+        if let (Some((product, stock)), 1) = (accounts.first_key_value(), accounts.len()) {
+            let new = new_of(product);
             let before = self
                 .products
                 .clone_with_type::<Document>()
-                .find_one_and_update(doc! {"_id": product.as_str()}, change)
+                .find_one_and_update(doc! {"_id": product.as_str()}, change_of(*stock, new.len()))
                 .projection(doc! {"ledger": 1})
                 .session(&mut *session)
                 .await?;
             let last = before.map_or(Ok(0), |product| whole_number(&product, "ledger"))?;
             numbered.extend(new.into_iter().map(|entry| entry.after(last)));
+        } else if !accounts.is_empty() {
+            let last = self.last_entries(session, accounts).await?;
+            let mut changes = Vec::with_capacity(accounts.len());
+            for (product, stock) in accounts {
+                let new = new_of(product);
+                changes.push(Change {
+                    which: doc! {"_id": product.as_str()},
+                    how: change_of(*stock, new.len()),
+                });
+                let last = last.get(product).copied().unwrap_or(0);
+                numbered.extend(new.into_iter().map(|entry| entry.after(last)));
+            }
+            update_each(&self.database, PRODUCTS, session, changes).await?;
         }
         if !numbered.is_empty() {
             self.ledger.insert_many(numbered).session(session).await?;
         }
         Ok(())
+    }
+
+    /// The numbers of the last entries of some products.
+    async fn last_entries(
+        &self,
+        session: &mut ClientSession,
+        accounts: &BTreeMap<ProductId, Stock>,
+    ) -> Result<HashMap<ProductId, i64>, Error> {
+        let ids: Vec<&str> = accounts.keys().map(ProductId::as_str).collect();
+        let mut cursor = self
+            .products
+            .clone_with_type::<Document>()
+            .find(doc! {"_id": {"$in": ids}})
+            .projection(doc! {"ledger": 1})
+            .batch_size(2_000)
+            .session(&mut *session)
+            .await?;
+        let found: Vec<Document> = cursor.stream(session).try_collect().await?;
+        let number = |product: Document| {
+            let id = product.get_str("_id").unwrap_or_default();
+            Ok((ProductId::new(id), whole_number(&product, "ledger")?))
+        };
+        found.into_iter().map(number).collect()
     }
 
     /// Adds a product of which nothing has been sold yet.
@@ -508,6 +561,19 @@ impl Store {
             .await?;
         let message = Message::new(order.clone(), now, None, Payload::InventoryResult(outcome));
         self.outbox.append(session, &[message]).await
+    }
+}
+
+/// What an account comes to, and how many entries of the ledger say how.
+fn change_of(stock: Stock, entries: usize) -> Document {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    doc! {
+        "$set": {
+            "stock": number(stock.total()),
+            "reserved": number(stock.reserved()),
+            "sold": number(stock.sold()),
+        },
+        "$inc": {"ledger": number(entries as u64)},
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::store::{Notification, Store};
 use events::{
     Message, Topic,
-    lanes::{ApplyError, Handler},
+    lanes::{ApplyError, Handler, Repeats},
 };
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
@@ -41,6 +41,7 @@ impl Handler for Record {
         &'s self,
         session: &'s mut ClientSession,
         messages: &'s [Message],
+        repeats: Repeats,
     ) -> BoxFuture<'s, Result<(), ApplyError>> {
         async move {
             let orders: Vec<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
@@ -63,7 +64,7 @@ impl Handler for Record {
                     new.push(notification);
                 }
             }
-            self.store.add(session, new, self.clock.now()).await?;
+            self.store.add(session, new, repeats, self.clock.now()).await?;
             Ok(())
         }
         .boxed()

@@ -1,6 +1,6 @@
 //! Notifications in MongoDB.
 
-use events::{Message, Payload};
+use events::{Message, Payload, lanes::Repeats};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::{
@@ -197,6 +197,13 @@ impl Store {
         session: &mut ClientSession,
         orders: &[&str],
     ) -> Result<Vec<Notification>, Error> {
+        // Hardly ever is there any, of whatever order.
+        let any = self
+            .notifications
+            .find_one(doc! {"orderId": {"$gt": ""}, "again": true});
+        if any.session(&mut *session).await?.is_none() {
+            return Ok(Vec::new());
+        }
         let mut cursor = self
             .notifications
             .find(doc! {"orderId": {"$in": orders}, "again": true})
@@ -224,17 +231,13 @@ impl Store {
         &self,
         session: &mut ClientSession,
         new: Vec<Notification>,
+        repeats: Repeats,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let ids: Vec<&str> = new.iter().map(|n| n.id.as_str()).collect();
-        let mut cursor = self
-            .notifications
-            .find(doc! {"_id": {"$in": ids}})
-            .batch_size(2_000)
-            .session(&mut *session)
-            .await?;
-        let known: Vec<Notification> = cursor.stream(session).try_collect().await?;
-        let mut seen: HashSet<String> = known.into_iter().map(|n| n.id).collect();
+        let mut seen: HashSet<String> = match repeats {
+            Repeats::Unlikely => HashSet::new(),
+            Repeats::Possible => self.known_among(session, &new).await?,
+        };
         let mut fresh: Vec<Notification> = new.into_iter().filter(|n| seen.insert(n.id.clone())).collect();
         if fresh.is_empty() {
             return Ok(());
@@ -252,6 +255,26 @@ impl Store {
         }
         self.notifications.insert_many(fresh).session(session).await?;
         Ok(())
+    }
+
+    /// The ids of those that are there.
+    async fn known_among(
+        &self,
+        session: &mut ClientSession,
+        new: &[Notification],
+    ) -> Result<HashSet<String>, Error> {
+        let ids: Vec<&str> = new.iter().map(|notification| notification.id.as_str()).collect();
+        let mut cursor = self
+            .notifications
+            .clone_with_type::<Document>()
+            .find(doc! {"_id": {"$in": ids}})
+            .projection(doc! {"_id": 1})
+            .batch_size(2_000)
+            .session(&mut *session)
+            .await?;
+        let known: Vec<Document> = cursor.stream(session).try_collect().await?;
+        let ids = known.iter().filter_map(|document| document.get_str("_id").ok());
+        Ok(ids.map(str::to_owned).collect())
     }
 
     /// The highest number of each of some users, as far as they have one. Who stores for one of them at the same time takes the same

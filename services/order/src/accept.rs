@@ -7,12 +7,13 @@ use crate::{
     document::Order,
     fence::Fence,
     reminder,
-    steps::time,
+    steps::{self, time},
     store::{Found, Store, Turn, turn_id},
 };
 use events::{
     Message, Payload,
-    message::{OrderCreated, OrderedItem},
+    lanes::{Expectation, Repeats},
+    message::{About, OrderCreated, OrderedItem},
 };
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
@@ -156,8 +157,10 @@ pub fn start(
         signs,
         stop,
     };
+    let expectation = Expectation::default();
     let serve = requests.serve(serving, move |wishes| {
         let (store, fence, control) = (store.clone(), fence.clone(), control.clone());
+        let expectation = expectation.clone();
         async move {
             // What has no end yet may still accept by an older document: the guard goes when it has ended, and not before.
             let _under_way = control.begin().await;
@@ -167,13 +170,19 @@ pub fn start(
                 version: control.current().version,
                 admission: control.admission(),
             };
-            commit(store, fence, by, now, wishes).await
+            commit(store, fence, &expectation, (by, now), wishes).await
         }
     });
     (Acceptor(batcher), serve)
 }
 
-async fn commit(store: Store, fence: Fence, by: By, now: Timestamp, wishes: Vec<Wish>) -> Vec<Answer> {
+async fn commit(
+    store: Store,
+    fence: Fence,
+    expectation: &Expectation,
+    (by, now): (By, Timestamp),
+    wishes: Vec<Wish>,
+) -> Vec<Answer> {
     let wishes = Arc::new(wishes);
     let each = wishes
         .iter()
@@ -181,15 +190,17 @@ async fn commit(store: Store, fence: Fence, by: By, now: Timestamp, wishes: Vec<
     let mut spans = Together::start("accept batch", &SpanKind::Internal, each);
     let mut backoff = Backoff::new(Duration::from_millis(3), Duration::from_millis(100));
     loop {
+        let repeats = expectation.of_try(backoff.attempts());
         let written = store
             .transactions
             .run(|session| {
                 let (store, fence, wishes) = (store.clone(), fence.clone(), Arc::clone(&wishes));
-                async move { write(&store, &fence, session, by, now, &wishes).await }.boxed()
+                async move { write(&store, &fence, session, (by, now, repeats), &wishes).await }.boxed()
             })
             .await;
         match written {
             Ok(answers) => {
+                expectation.batch_is_done();
                 let accepted = answers
                     .iter()
                     .filter(|a| matches!(a, Answer::Accepted(_)))
@@ -200,8 +211,9 @@ async fn commit(store: Store, fence: Fence, by: By, now: Timestamp, wishes: Vec<
                 }
                 return answers;
             }
-            // Another replica has just written one of our orders, or taken one of our turns: now it can be seen.
+            // One of our orders is there already, or another replica has just written it, or taken one of our turns: now it can be seen.
             Err(Conflict(error)) if error.is_duplicate_key() && backoff.attempts() < CONFLICT_TRIES => {
+                expectation.has_met_one();
                 tokio::time::sleep(backoff.next_wait()).await;
             }
             Err(Conflict(error)) => {
@@ -245,36 +257,49 @@ async fn write(
     store: &Store,
     fence: &Fence,
     session: &mut ClientSession,
-    by: By,
-    now: Timestamp,
+    (by, now, repeats): (By, Timestamp, Repeats),
     wishes: &[Wish],
 ) -> Result<Vec<Answer>, Conflict> {
     let ids: Vec<OrderId> = wishes
         .iter()
         .map(|w| OrderId::derive(&w.user, &w.idempotency_key))
         .collect();
-    let Found {
-        orders: known,
-        unreadable,
-    } = store
-        .orders_in(session, &ids.iter().map(OrderId::as_str).collect::<Vec<_>>())
-        .await?;
+    let keys: Vec<&str> = ids.iter().map(OrderId::as_str).collect();
+    let mut found = match repeats {
+        Repeats::Unlikely => None,
+        Repeats::Possible => Some(store.orders_in(session, &keys).await?),
+    };
     let (bought, uncounted) = read_bought(store, session, wishes).await?;
-    // Nobody waits any more for what was asked so long ago: whoever asked may have been told otherwise since, under the same key.
-    let is_left = |(wish, id): (&Wish, &OrderId)| {
-        wish.asked_at.elapsed() > PATIENCE || unreadable.contains(id) || uncounted.contains(&wish.user)
+    let judge_by = |found: Option<&Found>, admission| {
+        // Nobody waits any more for what was asked so long ago: whoever asked may have been told otherwise since, under the same key.
+        let is_left = |(wish, id): (&Wish, &OrderId)| {
+            wish.asked_at.elapsed() > PATIENCE
+                || found.is_some_and(|found| found.unreadable.contains(id))
+                || uncounted.contains(&wish.user)
+        };
+        let left: Vec<bool> = wishes.iter().zip(&ids).map(is_left).collect();
+        let batch = Batch {
+            wishes,
+            ids: &ids,
+            left: &left,
+        };
+        let known = found.map_or_else(HashMap::new, |found| found.orders.clone());
+        judge(batch, known, &bought, admission, now)
     };
-    let left: Vec<bool> = wishes.iter().zip(&ids).map(is_left).collect();
-    let batch = Batch {
-        wishes,
-        ids: &ids,
-        left: &left,
-    };
-    let mut decided = judge(batch, known.clone(), &bought, by.admission, now);
     let is_accepted = |answer: &&Answer| matches!(answer, Answer::Accepted(_));
-    let accepted = decided.answers.iter().filter(is_accepted).count();
+    let mut decided = judge_by(found.as_ref(), by.admission);
+    let mut accepted = decided.answers.iter().filter(is_accepted).count();
+    // Whoever is refused may have been accepted before, under the same key: that is their answer then.
+    if accepted < wishes.len() && found.is_none() {
+        found = Some(store.orders_in(session, &keys).await?);
+        decided = judge_by(found.as_ref(), by.admission);
+        accepted = decided.answers.iter().filter(is_accepted).count();
+    }
     if accepted > 0 && !fence.pass(session, accepted, by.version).await? {
-        decided = judge(batch, known, &bought, Admission::Closed, now);
+        if found.is_none() {
+            found = Some(store.orders_in(session, &keys).await?);
+        }
+        decided = judge_by(found.as_ref(), Admission::Closed);
     }
     let fresh: Vec<&Order> = decided
         .answers
@@ -307,7 +332,13 @@ pub(crate) fn created(order: &Order, now: Timestamp) -> Message {
         user_id: order.user_id.clone(),
         items: order.items.iter().map(item).collect(),
     });
-    Message::new(order.id.clone(), now, order.traceparent.clone(), payload)
+    let about = About {
+        user_id: order.user_id.clone(),
+        accepted_at: steps::timestamp(order.created_at),
+    };
+    // What is said when the order is accepted has that time itself.
+    let about = Some(about).filter(|about| about.accepted_at.as_millisecond() != now.as_millisecond());
+    Message::new(order.id.clone(), now, order.traceparent.clone(), payload).about(about)
 }
 
 /// What the customers of a batch hold or have bought of products that have a limit, by turn, and the customers of whom it is not known.

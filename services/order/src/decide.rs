@@ -210,7 +210,7 @@ async fn write_in(
         },
     };
     let steps: Vec<Step> = ended.iter().map(step).collect();
-    steps::write(&store.orders, session, &steps, now).await?;
+    steps::write(&store.orders, session, &steps, None, now).await?;
     let ends = ended.iter().map(|order| order.status);
     store.tally.count(session, by, ends).await?;
     let news: Vec<_> = ended.iter().map(|order| status_message(order, now)).collect();

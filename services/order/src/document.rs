@@ -73,16 +73,7 @@ impl Order {
         if let Some(until) = self.waits_until() {
             return format!("Your units are held until {until}. Pay before that, or they go back.").into();
         }
-        match self.status {
-            OrderStatus::Pending => "Your order is being processed.",
-            OrderStatus::Confirmed => "Your order is confirmed.",
-            OrderStatus::Failed => self
-                .reason
-                .map_or("Your order could not be fulfilled.", FailureReason::message),
-            OrderStatus::Cancelled => "Your order was cancelled.",
-            OrderStatus::Expired => "The hold on your units ran out before the order was paid.",
-        }
-        .into()
+        told(self.status, self.reason).into()
     }
 
     /// The order as the API shows it.
@@ -108,6 +99,17 @@ impl Order {
             created_at: self.created_at.try_to_rfc3339_string().unwrap_or_default(),
             updated_at: self.updated_at.try_to_rfc3339_string().unwrap_or_default(),
         }
+    }
+}
+
+/// A sentence for the buyer of an order that does not wait for a payment.
+pub(crate) fn told(status: OrderStatus, reason: Option<FailureReason>) -> &'static str {
+    match status {
+        OrderStatus::Pending => "Your order is being processed.",
+        OrderStatus::Confirmed => "Your order is confirmed.",
+        OrderStatus::Failed => reason.map_or("Your order could not be fulfilled.", FailureReason::message),
+        OrderStatus::Cancelled => "Your order was cancelled.",
+        OrderStatus::Expired => "The hold on your units ran out before the order was paid.",
     }
 }
 

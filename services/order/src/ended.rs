@@ -2,6 +2,7 @@
 
 use crate::document::Order;
 use jiff::Timestamp;
+use mongodb::bson::DateTime;
 use platform::{
     backends::mongo,
     metrics::{Metric, must},
@@ -47,9 +48,14 @@ pub struct Ended {
 impl Ended {
     /// An order that ends now, if it does.
     pub(crate) fn of(order: &Order, status: OrderStatus, now: Timestamp) -> Option<Self> {
+        Self::since(order.created_at, status, now)
+    }
+
+    /// The same by when it was accepted.
+    pub(crate) fn since(accepted_at: DateTime, status: OrderStatus, now: Timestamp) -> Option<Self> {
         status.is_terminal().then(|| Self {
             status,
-            after: mongo::age(order.created_at, now),
+            after: mongo::age(accepted_at, now),
         })
     }
 

@@ -7,10 +7,11 @@ use crate::{
     steps::{self, Step, Target, time},
     store::{Found, Store},
     tally::By,
+    unasked::{self, Unasked},
 };
 use events::{
     Message, Payload, Topic,
-    lanes::{ApplyError, Handler},
+    lanes::{ApplyError, Handler, Repeats},
     message::OrderStatusChanged,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -68,11 +69,10 @@ impl Follow {
                 continue;
             };
             let (reason, hold_expires_at) = match outcome {
-                InventoryOutcome::Rejected { reason } => (Some(*reason), None),
                 InventoryOutcome::Reserved { expires_at } if !state.status.is_terminal() => {
                     (None, expires_at.map(|at| at.max(at_least)))
                 }
-                _ => (None, None),
+                _ => (outcome.reason(), None),
             };
             order.status = state.status;
             order.inventory_status = state.inventory;
@@ -88,6 +88,27 @@ impl Follow {
             });
         }
         steps
+    }
+}
+
+impl Follow {
+    /// Writes what follows from answers where no order was looked at, if each of them was only accepted until now.
+    async fn write_unasked(
+        &self,
+        session: &mut ClientSession,
+        unasked: Unasked,
+        now: Timestamp,
+    ) -> Result<Vec<Ended>, ApplyError> {
+        let Unasked { steps, news, ended } = unasked;
+        let from = Some(OrderState::ACCEPTED);
+        let written = steps::write(&self.store.orders, session, &steps, from, now).await?;
+        if written != steps.len() as u64 {
+            return Err(ApplyError::NotAsExpected);
+        }
+        let statuses = steps.iter().map(|step| step.to.state.status);
+        self.store.tally.count(session, By::Lane, statuses).await?;
+        self.store.outbox.append(session, &news).await?;
+        Ok(ended)
     }
 }
 
@@ -179,20 +200,26 @@ impl Handler for Follow {
         &'s self,
         session: &'s mut ClientSession,
         messages: &'s [Message],
+        repeats: Repeats,
     ) -> BoxFuture<'s, Result<Self::Effect, ApplyError>> {
         async move {
+            let now = self.clock.now();
+            if repeats == Repeats::Unlikely
+                && let Some(unasked) = unasked::outcome(messages, self.confirmation, now)
+            {
+                return self.write_unasked(session, unasked, now).await;
+            }
             let ids: Vec<&str> = messages.iter().map(|m| m.order_id.as_str()).collect();
             let Found {
                 mut orders,
                 unreadable,
             } = self.store.orders_in(session, &ids).await?;
-            let now = self.clock.now();
             // What is said of an order that cannot be read is asked about again.
             let readable = |message: &&Message| !unreadable.contains(&message.order_id);
             let messages: Vec<&Message> = messages.iter().filter(readable).collect();
             let mut news = unheard(&messages, &orders, now);
             let steps = self.steps(&messages, &mut orders, now);
-            steps::write(&self.store.orders, session, &steps, now).await?;
+            steps::write(&self.store.orders, session, &steps, None, now).await?;
             let statuses = steps.iter().map(|step| step.to.state.status);
             self.store.tally.count(session, By::Lane, statuses).await?;
             // What follows from a message goes on under it, and not under the request that the order began with.

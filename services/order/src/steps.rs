@@ -36,7 +36,8 @@ impl Target {
     }
 }
 
-/// Writes steps, with one command for all orders that come to the same.
+/// Writes steps, with one command for all orders that come to the same, and returns how many orders there were. Of orders that are not
+/// `from` some state nothing is written, where that is said.
 ///
 /// # Errors
 /// The driver's.
@@ -44,8 +45,10 @@ pub(crate) async fn write(
     orders: &Collection<Order>,
     session: &mut ClientSession,
     steps: &[Step],
+    from: Option<OrderState>,
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
+    let mut written = 0;
     for (to, ids) in by_target(steps) {
         let mut set = doc! {
             "status": to.state.status.as_str(),
@@ -56,12 +59,20 @@ pub(crate) async fn write(
         if let Some(at) = to.hold_expires_at {
             set.insert("holdExpiresAt", time(at));
         }
-        orders
-            .update_many(doc! {"_id": {"$in": ids}}, doc! {"$set": set})
-            .session(&mut *session)
-            .await?;
+        let mut which = doc! {"_id": {"$in": ids}};
+        if let Some(from) = from {
+            which.insert("status", from.status.as_str());
+            which.insert("inventoryStatus", from.inventory.as_str());
+        }
+        let done = orders.update_many(which, doc! {"$set": set});
+        written += done.session(&mut *session).await?.matched_count;
     }
-    Ok(())
+    Ok(written)
+}
+
+/// A stored time.
+pub(crate) fn timestamp(at: DateTime) -> Timestamp {
+    Timestamp::from_millisecond(at.timestamp_millis()).unwrap_or_default()
 }
 
 /// A time as it is stored.

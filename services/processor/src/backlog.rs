@@ -48,7 +48,7 @@ static OLDEST: LazyLock<Gauge> = LazyLock::new(|| {
 static ENTRIES: LazyLock<IntGauge> = LazyLock::new(|| {
     must(register_int_gauge!(
         "quicksale_outbox_entries",
-        "Messages that Kafka has not acknowledged; 0 in processes that are not the relay."
+        "Documents of the outbox, each one message or several that were written together, that Kafka has not acknowledged; 0 in processes that are not the relay."
     ))
 });
 
@@ -81,7 +81,7 @@ impl Backlog {
         let waiting =
             mongo::detached(async move { outbox.waiting().await.map_err(MongoError::from) }).await?;
         // The count is the server's own, and may be wrong for good after a crash.
-        let entries = waiting.oldest.map_or(0, |_| waiting.entries);
+        let entries = waiting.oldest.map_or(0, |_| waiting.documents);
         ENTRIES.set(i64::try_from(entries).unwrap_or(i64::MAX));
         let oldest = waiting.oldest.map_or(Duration::ZERO, |at| mongo::age(at, now));
         OLDEST.set(oldest.as_secs_f64());

@@ -11,7 +11,7 @@ use ends::Ends;
 use events::{
     lanes::{LaneStore, LeaseTerms},
     message,
-    outbox::{Next, Outbox},
+    outbox::{Entry, Next, Outbox, Waits},
     producer::{Producer, Published, Way},
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -19,7 +19,7 @@ use mongodb::Database;
 use platform::{
     backends::{
         kafka::KafkaCredentials,
-        mongo::{self, Aside, MongoError},
+        mongo::{self, Aside, Commits, MongoError},
     },
     clock::Clock,
     config::Config,
@@ -37,10 +37,12 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Entries taken from the outbox at once.
-const BATCH: i64 = 1_000;
-/// How long an empty outbox is left alone. It adds to the time to an order's end, twice; looking costs one indexed
-/// read of an empty collection.
+/// Documents taken from the outbox at once.
+const DOCUMENTS: usize = 64;
+/// With so many messages it is enough of them.
+const MESSAGES: usize = 2_000;
+/// How long an empty outbox is left alone that another process may have written to. It adds to the time to an order's end, three times;
+/// looking costs one indexed read of an empty collection.
 const IDLE: Duration = Duration::from_millis(10);
 /// How long at least entries that are left waiting are passed over before it is looked from the oldest on again.
 const LOOKS_BEHIND: Duration = Duration::from_secs(1);
@@ -93,6 +95,8 @@ pub struct Dependencies {
     pub config: Config,
     /// The sale's own database.
     pub database: Database,
+    /// Told of the commits of this process: each may have said something.
+    pub commits: Commits,
     /// Kafka.
     pub kafka: KafkaCredentials,
     /// Health of the process.
@@ -115,6 +119,7 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
         .watch(deps.kafka.clone(), prefix.clone(), backlog, deps.stop.clone());
     let relay = Relay {
         outbox: Outbox::new(&deps.database),
+        commits: deps.commits,
         leases: LaneStore::new(&deps.database),
         producer: Producer::new(deps.kafka, prefix),
         ends,
@@ -135,6 +140,7 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
 
 struct Relay {
     outbox: Outbox,
+    commits: Commits,
     leases: LaneStore,
     producer: Producer,
     ends: Ends,
@@ -143,19 +149,19 @@ struct Relay {
     /// When the lease was last renewed; `None` while another replica relays.
     leading_since: Option<Instant>,
     pass: Pass,
-    /// Entries that cannot be read.
+    /// Documents that cannot be read.
     aside: Aside,
     /// Whether the last turn took something to Kafka, or had nothing to take.
     goes: bool,
 }
 
-/// One way through the outbox, from the oldest entry to the newest, page by page. Where partitions are stuck their entries
+/// One way through the outbox, from the oldest document to the newest, page by page. Where partitions are stuck their messages
 /// are left; the pass goes on behind them, however many they are, and nothing overtakes what it has left.
 #[derive(Debug, Default)]
 struct Pass {
-    /// The last entry of the page before; `None` at the beginning.
+    /// The last document of the page before; `None` at the beginning.
     after: Option<String>,
-    /// Where older entries are left.
+    /// Where older messages are left.
     left: HashSet<Way>,
     /// When it began to leave some.
     since: Option<Instant>,
@@ -178,17 +184,17 @@ impl Pass {
             return;
         }
         let since = *self.since.get_or_insert(now);
-        if !page.is_whole {
+        if !page.more_follow {
             self.came_to_the_end.get_or_insert(now);
         }
         if self.has_passed_over_for_long(since, now) {
             *self = Self::default();
             return;
         }
-        let is_whole = page.is_whole;
+        let more_follow = page.more_follow;
         self.after = page.last.or(self.after.take());
         let looked_back = *self.looked_back.get_or_insert(now);
-        if !is_whole && now.duration_since(looked_back) >= LOOKS_BEHIND {
+        if !more_follow && now.duration_since(looked_back) >= LOOKS_BEHIND {
             self.looked_back = Some(now);
             let back = self.after.take();
             self.after = back.map(|id| message::before(&id, LOOKS_BACK).map_or(id, |(_, least)| least));
@@ -208,10 +214,10 @@ impl Pass {
 /// A page that was looked at.
 #[derive(Debug)]
 struct Page {
-    /// Its last entry, if it has any.
+    /// Its last document, if it has any.
     last: Option<String>,
-    /// Whether it is a full page, so that there may be another one.
-    is_whole: bool,
+    /// Whether there may be another page behind it.
+    more_follow: bool,
     /// Whether something of it found no room and goes next.
     has_more: bool,
 }
@@ -227,6 +233,7 @@ impl Relay {
                 Ok(_) => work.failed(&"no partition that has messages waiting takes any"),
                 Err(error) => work.failed(error),
             }
+            let nothing_waits = turned.is_ok() && self.leading_since.is_some() && self.pass.left.is_empty();
             let wait = match turned {
                 Ok(0) => {
                     backoff.reset();
@@ -249,6 +256,7 @@ impl Relay {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
+                () = self.commits.next(), if nothing_waits => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -272,25 +280,31 @@ impl Relay {
         }
         let next = Next::behind(self.pass.after.as_deref(), &mut self.aside, Instant::now());
         let outbox = self.outbox.clone();
-        let found =
-            mongo::detached(async move { outbox.oldest(next, BATCH).await.map_err(MongoError::from) })
-                .await?;
+        let reading = async move {
+            outbox
+                .oldest(next, DOCUMENTS, MESSAGES)
+                .await
+                .map_err(MongoError::from)
+        };
+        let page = mongo::detached(reading).await?;
         // What cannot be read stays there, so that the sale is not settled without it, and keeps nothing else waiting.
-        self.aside.add(found.unreadable_keys());
-        let is_whole =
-            i64::try_from(found.readable.len() + found.unreadable.len()).is_ok_and(|found| found == BATCH);
-        let entries = found.readable;
-        let last = entries.last().map(|entry| entry.id.clone());
+        self.aside.add(page.documents.unreadable_keys());
+        let (documents, more_follow) = (page.documents.readable, page.more_may_follow);
+        let last = documents.last().map(|document| document.id.clone());
+        let entries: Vec<Entry> = documents
+            .iter()
+            .flat_map(|document| document.entries.clone())
+            .collect();
         let published = if entries.is_empty() {
             Published::default()
         } else {
-            self.producer.publish(&entries, &self.pass.left).await
+            self.producer.publish(entries, &self.pass.left).await
         };
         let count = published.ids.len();
         if published.failure.is_none() {
             let page = Page {
                 last,
-                is_whole,
+                more_follow,
                 has_more: published.more,
             };
             self.pass.turn(page, published.left, Instant::now());
@@ -300,25 +314,17 @@ impl Relay {
             BATCH_RECORDS.observe(count as f64);
         }
         self.ends.record_writes(published.written);
-        // Before the entries are gone: usually a loss is noted before what has shown it is forgotten.
+        // Before the messages are gone: usually a loss is noted before what has shown it is forgotten.
         self.ends.keep(Instant::now()).await;
-        let (outbox, done, failed) = (self.outbox.clone(), published.ids, published.failed);
-        mongo::detached(async move {
-            if !done.is_empty() {
-                outbox.remove(&done).await?;
-            }
-            if !failed.is_empty() {
-                outbox.count_attempt(&failed).await?;
-            }
-            Ok::<_, MongoError>(())
-        })
-        .await?;
+        let outbox = self.outbox.clone();
+        let deeds = Deeds::after(documents, &published.ids, &published.failed);
+        mongo::detached(async move { deeds.write(&outbox).await.map_err(MongoError::from) }).await?;
         match published.failure {
             Some(error) => Err(error.into()),
-            // At once where something went or more pages follow; otherwise after a pause, also where entries are left.
+            // At once where something went or more pages follow; otherwise after a pause, also where messages are left.
             None => {
                 self.goes = count > 0 || self.pass.left.is_empty();
-                Ok(count.max(usize::from(is_whole)))
+                Ok(count.max(usize::from(more_follow)))
             }
         }
     }
@@ -364,7 +370,57 @@ impl Relay {
     }
 }
 
-/// Why a batch did not go through; its entries are still in the outbox.
+/// What is done about documents of which Kafka has acknowledged all, a part, or nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Deeds {
+    remove: Vec<String>,
+    cut_down: Vec<(String, Vec<Entry>)>,
+    count_attempt: Vec<String>,
+}
+
+impl Deeds {
+    fn after(documents: Vec<Waits>, acknowledged: &[String], failed: &[String]) -> Self {
+        let acknowledged: HashSet<&String> = acknowledged.iter().collect();
+        let failed: HashSet<&String> = failed.iter().collect();
+        let mut deeds = Self::default();
+        for Waits {
+            id,
+            entries,
+            is_divisible,
+        } in documents
+        {
+            let has_failed = entries.iter().any(|entry| failed.contains(&entry.id));
+            let before = entries.len();
+            let left: Vec<Entry> = entries
+                .into_iter()
+                .filter(|entry| !acknowledged.contains(&entry.id))
+                .collect();
+            if left.is_empty() {
+                deeds.remove.push(id);
+            } else if is_divisible && left.len() < before {
+                deeds.cut_down.push((id, left));
+            } else if has_failed {
+                deeds.count_attempt.push(id);
+            }
+        }
+        deeds
+    }
+
+    async fn write(self, outbox: &Outbox) -> mongodb::error::Result<()> {
+        if !self.remove.is_empty() {
+            outbox.remove(&self.remove).await?;
+        }
+        for (id, left) in self.cut_down {
+            outbox.keep_only(&id, left).await?;
+        }
+        if !self.count_attempt.is_empty() {
+            outbox.count_attempt(&self.count_attempt).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a batch did not go through; its messages are still in the outbox.
 #[derive(Debug, thiserror::Error)]
 enum RelayError {
     #[error(transparent)]
@@ -377,6 +433,44 @@ enum RelayError {
 mod tests {
     use super::*;
 
+    fn waits(id: &str, messages: &[&str]) -> Waits {
+        let entry = |id: &&str| Entry {
+            id: (*id).to_owned(),
+            topic: "order.created".to_owned(),
+            key: "k".to_owned(),
+            payload: String::new(),
+            traceparent: None,
+            published: false,
+            attempts: 0,
+            created_at: mongodb::bson::DateTime::from_millis(0),
+        };
+        Waits {
+            id: id.to_owned(),
+            entries: messages.iter().map(entry).collect(),
+            is_divisible: messages.len() > 1,
+        }
+    }
+
+    #[test]
+    fn a_document_goes_when_all_of_it_is_said_and_is_cut_down_to_what_is_left() {
+        let documents = vec![
+            waits("a", &["1", "2"]),
+            waits("b", &["3", "4", "5"]),
+            waits("c", &["6"]),
+            waits("d", &["7", "8"]),
+        ];
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let deeds = Deeds::after(documents, &ids(&["1", "2", "4"]), &ids(&["3", "5", "6"]));
+        assert_eq!((deeds.remove, deeds.count_attempt), (ids(&["a"]), ids(&["c"])));
+        let left: Vec<_> = deeds
+            .cut_down
+            .iter()
+            .map(|(id, left)| (id.as_str(), left.len()))
+            .collect();
+        assert_eq!(left, [("b", 2)]);
+        assert_eq!(deeds.cut_down[0].1[1].id, "5", "in their order");
+    }
+
     fn ways(partitions: &[i32]) -> HashSet<Way> {
         partitions
             .iter()
@@ -384,10 +478,10 @@ mod tests {
             .collect()
     }
 
-    fn page(last: &str, is_whole: bool) -> Page {
+    fn page(last: &str, more_follow: bool) -> Page {
         Page {
             last: (!last.is_empty()).then(|| last.to_owned()),
-            is_whole,
+            more_follow,
             has_more: false,
         }
     }

@@ -435,6 +435,7 @@ impl Process {
                 let tasks = processor::build(processor::Dependencies {
                     config: self.config.clone(),
                     database: backends.database(&self.config.data.database)?,
+                    commits: backends.transactions()?.commits(),
                     kafka: backends.kafka()?,
                     health: self.health.clone(),
                     stop,

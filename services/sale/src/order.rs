@@ -143,6 +143,16 @@ pub struct OrderState {
     pub inventory: InventoryStatus,
 }
 
+impl InventoryOutcome {
+    /// Why there are no units for the order, where that is so.
+    pub fn reason(self) -> Option<FailureReason> {
+        match self {
+            Self::Rejected { reason } => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 impl OrderState {
     /// A newly accepted order.
     pub const ACCEPTED: Self = Self {

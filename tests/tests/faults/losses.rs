@@ -12,6 +12,7 @@ use platform::{backends::kafka, tokens::Role};
 use quicksale_tests::{
     scenarios::SETTLED,
     shop::{Socket, next_update},
+    unsaid,
     world::{SERVICES, World, eventually},
 };
 use rskafka::client::partition::Compression;
@@ -330,9 +331,8 @@ async fn orders_end_although_nobody_had_read_what_the_broker_lost() -> Result<()
     all_said(&world).await?;
     world.freeze("processor").await?;
     let lost = place(&world, "lost", 1).await?;
-    let outbox = world.database.collection::<Document>("outbox");
-    let question = doc! {"key": &lost[0], "type": Topic::OrderCreated.plain_name()};
-    ensure!(outbox.delete_one(question).await?.deleted_count == 1);
+    let question = unsaid::lose(&world.database, &lost, Topic::OrderCreated).await?;
+    ensure!(question.len() == 1, "{question:?}");
     world.thaw("processor").await?;
     // A message that was handled before, sent once more after one that is not there.
     let name = world.topic(Topic::OrderCreated);

@@ -1,5 +1,6 @@
 //! A backend dies, and comes back ten seconds later, while orders trickle in. Each test has backends of its own.
 
+mod costs;
 mod large;
 mod losses;
 mod storm;

@@ -8,6 +8,7 @@ use platform::tokens::Role;
 use quicksale_tests::{
     records::produce,
     scenarios::SETTLED,
+    unsaid,
     world::{World, eventually},
 };
 use reqwest::Method;
@@ -19,16 +20,12 @@ const BEFORE_IT_IS_ASKED_AGAIN: Duration = Duration::from_secs(20);
 
 /// Places an order whose message to inventory is lost before it is sent, and returns the order's id and the message.
 async fn lost_order(world: &World, user: &str) -> Result<(String, String)> {
-    let outbox = world.database.collection::<Document>("outbox");
     world.freeze("processor").await?;
     let placed = world.shop.order(user, "k", "P", 1).await?;
     let order = placed.expect(201)?.json["order"]["_id"].as_str();
     let order = order.context("no _id")?.to_owned();
-    let found = outbox.find_one_and_delete(doc! {"key": &order}).await?;
-    let message = found
-        .context("nothing is said of it")?
-        .get_str("payload")?
-        .to_owned();
+    let mut lost = unsaid::lose(&world.database, std::slice::from_ref(&order), Topic::OrderCreated).await?;
+    let message = lost.pop().context("nothing is said of it")?;
     world.thaw("processor").await?;
     Ok((order, message))
 }

@@ -21,6 +21,7 @@ mod traces;
 mod updates;
 
 use anyhow::{Context, Result, ensure};
+use events::Topic;
 use futures::future::{join_all, select};
 use gateway::gate::{Attempt, Gate, Knowledge, Outcome, Passage, Passed, WantedUnits};
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ use quicksale_tests::{
     backends::Backends,
     scenarios::{SETTLED, crowd, seed_flow},
     shop::{Answer, next_update},
+    unsaid,
     world::{PAGE, SERVICES, World, eventually},
 };
 use reqwest::Method;
@@ -397,8 +399,13 @@ async fn an_order_that_got_no_answer_is_asked_about_again() -> Result<()> {
     // The question was lost: nobody has sent it yet, and now it is gone.
     world.freeze("processor").await?;
     let unasked = placed("bob").await?;
-    let outbox = world.database.collection::<Document>("outbox");
-    ensure!(outbox.delete_many(doc! {"key": &unasked}).await?.deleted_count == 1);
+    let lost = unsaid::lose(
+        &world.database,
+        std::slice::from_ref(&unasked),
+        Topic::OrderCreated,
+    )
+    .await?;
+    ensure!(lost.len() == 1, "{lost:?}");
     world.thaw("processor").await?;
     forget_the_answer(&world, &unasked).await?;
     is(&unasked, "CONFIRMED").await?;

@@ -7,6 +7,7 @@ use platform::{backends::kafka, tokens::Role};
 use quicksale_tests::{
     records::produce,
     scenarios::SETTLED,
+    unsaid,
     world::{World, eventually},
 };
 use reqwest::Method;
@@ -257,7 +258,8 @@ async fn units_of_an_order_whose_end_was_lost_go_back_all_the_same() -> Result<(
         .await?
         .expect(200)?;
     let of = |name: &str| world.database.collection::<Document>(name);
-    ensure!(outbox.delete_many(doc! {"key": &order}).await?.deleted_count == 1);
+    let lost = unsaid::lose(&world.database, std::slice::from_ref(&order), Topic::OrderStatus).await?;
+    ensure!(lost.len() == 1, "{lost:?}");
     world.thaw("processor").await?;
     ensure!(world.settlement().await?["held"] == 1, "nothing is held any more");
     // One that nobody can read waits as long, and hinders no other.
@@ -319,8 +321,8 @@ async fn units_of_an_order_whose_confirmation_was_lost_are_sold_all_the_same() -
     world.freeze("processor").await?;
     world.thaw("order").await?;
     confirmed(&world, std::slice::from_ref(&order)).await?;
-    let news = doc! {"key": &order, "type": Topic::OrderStatus.plain_name()};
-    ensure!(of("outbox").delete_many(news).await?.deleted_count == 1);
+    let news = unsaid::lose(&world.database, std::slice::from_ref(&order), Topic::OrderStatus).await?;
+    ensure!(news.len() == 1, "{news:?}");
     world.thaw("processor").await?;
     let long_ago = DateTime::from_millis(DateTime::now().timestamp_millis() - 120_000);
     of("orders")
@@ -393,8 +395,8 @@ async fn an_order_that_somebody_else_writes_keeps_no_other_from_being_asked_abou
     let all = place(&world, "buyer", 60).await?;
     let of = |name: &str| world.database.collection::<Document>(name);
     // The questions are lost.
-    let lost = of("outbox").delete_many(doc! {"key": {"$in": &all}}).await?;
-    ensure!(lost.deleted_count == 60, "{}", lost.deleted_count);
+    let lost = unsaid::lose(&world.database, &all, Topic::OrderCreated).await?;
+    ensure!(lost.len() == 60, "{}", lost.len());
     world.thaw("processor").await?;
     let soon = DateTime::from_millis(DateTime::now().timestamp_millis() + 3_000);
     of("orders")

@@ -1,7 +1,7 @@
 //! One batch, one transaction: offsets by compare-and-set, effects, dead letters.
 
 use super::{
-    ApplyError, Handler, LaneStore, NEWER,
+    ApplyError, Expectation, Handler, LaneStore, NEWER, Repeats,
     fetch::{Fetched, Lane},
     spans,
 };
@@ -17,7 +17,10 @@ use mongodb::{
     ClientSession, Database,
     bson::{self, DateTime, doc},
 };
-use platform::{backends::mongo::Transactions, clock::Clock};
+use platform::{
+    backends::mongo::{Change, Transactions, update_each},
+    clock::Clock,
+};
 use rskafka::record::Record;
 use std::{collections::HashMap, sync::Arc};
 
@@ -26,12 +29,15 @@ const ATTEMPTS: u32 = 6;
 
 /// Writes batches of one group.
 pub(super) struct Committer<H> {
+    pub(super) database: Database,
     pub(super) transactions: Transactions,
     pub(super) lanes: LaneStore,
     pub(super) outbox: Outbox,
     pub(super) dead_letters: DeadLetters,
     pub(super) losses: Losses,
     pub(super) handler: Arc<H>,
+    /// Whether messages have come again of late.
+    pub(super) expectation: Expectation,
     /// What losses and dead letters are dated by.
     pub(super) clock: Clock,
     /// Of the sale's topics.
@@ -92,12 +98,14 @@ impl<H: Handler> Committer<H> {
         topic_prefix: &str,
     ) -> Self {
         Self {
+            database: database.clone(),
             transactions,
             lanes: LaneStore::new(database),
             outbox: Outbox::new(database),
             dead_letters: DeadLetters::new(database),
             losses: Losses::new(database),
             handler,
+            expectation: Expectation::default(),
             clock,
             topic_prefix: topic_prefix.into(),
         }
@@ -113,13 +121,31 @@ impl<H: Handler> Committer<H> {
         let mut spans = spans::start(reader, &mut batch.messages, &batch.places);
         let batch = Arc::new(batch);
         let count = batch.messages.len();
+        let mut tries = 0;
         let written = self
             .transactions
             .run_up_to(ATTEMPTS, |session| {
                 let (batch, this) = (Arc::clone(&batch), self.parts());
-                async move { this.write(session, &batch).await }.boxed()
+                let repeats = this.expectation.of_try(tries);
+                tries += 1;
+                async move {
+                    let written = this.write(session, &batch, repeats).await;
+                    let is_repeat = match &written {
+                        Err(ApplyError::Mongo(error)) => error.is_duplicate_key(),
+                        Err(ApplyError::NotAsExpected) => true,
+                        _ => false,
+                    };
+                    if is_repeat {
+                        this.expectation.has_met_one();
+                    }
+                    written
+                }
+                .boxed()
             })
             .await;
+        if written.is_ok() {
+            self.expectation.batch_is_done();
+        }
         if let Err(error) = &written {
             spans.fail(&error);
         }
@@ -156,23 +182,30 @@ impl<H: Handler> Committer<H> {
 
     fn parts(&self) -> Self {
         Self {
+            database: self.database.clone(),
             transactions: self.transactions.clone(),
             lanes: self.lanes.clone(),
             outbox: self.outbox.clone(),
             dead_letters: self.dead_letters.clone(),
             losses: self.losses.clone(),
             handler: Arc::clone(&self.handler),
+            expectation: self.expectation.clone(),
             clock: self.clock.clone(),
             topic_prefix: Arc::clone(&self.topic_prefix),
         }
     }
 
-    async fn write(&self, session: &mut ClientSession, batch: &Batch) -> Result<H::Effect, ApplyError> {
+    async fn write(
+        &self,
+        session: &mut ClientSession,
+        batch: &Batch,
+        repeats: Repeats,
+    ) -> Result<H::Effect, ApplyError> {
         self.move_offsets(session, batch).await?;
         self.losses.keep(session, &batch.losses).await?;
         let effect = match batch.messages.as_slice() {
             [] => H::Effect::default(),
-            messages => self.handler.apply(session, messages).await?,
+            messages => self.handler.apply(session, messages, repeats).await?,
         };
         if !batch.undeliverable.is_empty() {
             let entries = self
@@ -191,28 +224,27 @@ impl<H: Handler> Committer<H> {
 
     /// The fence: fails as a whole unless every lane still has our epoch and the offset that we read from.
     async fn move_offsets(&self, session: &mut ClientSession, batch: &Batch) -> Result<(), ApplyError> {
+        let mut changes = Vec::with_capacity(batch.moves.len());
         for Move { lane, from, to, last } in &batch.moves {
-            let change = match last {
+            let how = match last {
                 Last::AsBefore => doc! {"$set": {"offset": to}},
                 Last::Read(last) => {
                     doc! {"$set": {"offset": to, "last": bson::serialize_to_bson(last).map_err(mongodb::error::Error::from)?}}
                 }
                 Last::Unknown => doc! {"$set": {"offset": to}, "$unset": {"last": ""}},
             };
-            let moved = self
-                .lanes
-                .collection()
-                .update_one(
-                    doc! {"_id": &*lane.id, "epoch": lane.epoch, "offset": from},
-                    change,
-                )
-                .session(&mut *session)
-                .await?;
-            if moved.matched_count != 1 {
-                return Err(ApplyError::LaneLost);
-            }
+            changes.push(Change {
+                which: doc! {"_id": &*lane.id, "epoch": lane.epoch, "offset": from},
+                how,
+            });
         }
-        Ok(())
+        let moves = changes.len() as u64;
+        let moved = update_each(&self.database, super::COLLECTION, session, changes).await?;
+        if moved == moves {
+            Ok(())
+        } else {
+            Err(ApplyError::LaneLost)
+        }
     }
 
     fn decode(&self, fetched: &[Fetched], poison: &Poison) -> Batch {

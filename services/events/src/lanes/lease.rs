@@ -83,11 +83,6 @@ impl LaneStore {
         }
     }
 
-    /// The lanes, for the compare-and-set inside of a batch's transaction.
-    pub(super) fn collection(&self) -> &Collection<Document> {
-        &self.lanes
-    }
-
     /// Takes a lane whose lease nobody holds, or `None` when somebody does.
     ///
     /// # Errors

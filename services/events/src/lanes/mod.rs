@@ -18,11 +18,13 @@ mod commit;
 mod fetch;
 mod lease;
 mod ownership;
+mod repeats;
 mod spans;
 mod split;
 mod worker;
 
 pub use lease::{LaneStore, Lease, LeaseTerms};
+pub use repeats::Expectation;
 pub use worker::{LaneWorker, Settings};
 
 use crate::{message::Message, topics::Topic};
@@ -102,6 +104,16 @@ pub fn lane_id(group: &str, topic: Topic, partition: i32) -> String {
     format!("{group}/{}/{partition}", topic.plain_name())
 }
 
+/// Whether messages of a batch may have been handled before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// Hardly. What is written is not looked for before: where it is there already, its key refuses it, and the batch is applied again by
+    /// who expects that.
+    Unlikely,
+    /// Some have been, or were a moment ago: what is there already has to be looked for.
+    Possible,
+}
+
 /// What a group does with its messages.
 pub trait Handler: Send + Sync + 'static {
     /// What a batch has changed, for [`committed`](Self::committed).
@@ -114,11 +126,13 @@ pub trait Handler: Send + Sync + 'static {
     fn topics(&self) -> &'static [Topic];
 
     /// Writes the effects of a batch in the given transaction. It may run several times for one batch (a conflict
-    /// rolls the transaction back), and a message may come again in a later batch under the same id.
+    /// rolls the transaction back), and a message may come again in a later batch under the same id, whatever `repeats` says: it only says
+    /// what to expect.
     fn apply<'s>(
         &'s self,
         session: &'s mut ClientSession,
         messages: &'s [Message],
+        repeats: Repeats,
     ) -> BoxFuture<'s, Result<Self::Effect, ApplyError>>;
 
     /// What to say about an order whose message could not be read or handled, so that the order still comes to an
@@ -143,6 +157,9 @@ pub enum ApplyError {
     /// Another worker owns one of the lanes, or moved its offset.
     #[error("a lane of the batch belongs to another worker now")]
     LaneLost,
+    /// What was not looked at is not as the handler expected, with [`Repeats::Unlikely`].
+    #[error("a message of the batch comes again, or its order is not as it was")]
+    NotAsExpected,
 }
 
 impl From<mongodb::error::Error> for ApplyError {
@@ -153,7 +170,11 @@ impl From<mongodb::error::Error> for ApplyError {
 
 impl TransientError for ApplyError {
     fn is_transient(&self) -> bool {
-        // Handlers look before they write: what is there twice was written by another worker since, and can be seen now.
-        matches!(self, Self::Mongo(error) if error.is_transient() || error.is_duplicate_key())
+        // What is there twice was written by another worker since, or was not looked for at the first try.
+        match self {
+            Self::Mongo(error) => error.is_transient() || error.is_duplicate_key(),
+            Self::NotAsExpected => true,
+            Self::LaneLost => false,
+        }
     }
 }

@@ -244,6 +244,13 @@ async fn commit_until_done<H: Handler>(
             Err(error) => error,
         };
         match error {
+            // It is looked at from the second try on.
+            ApplyError::NotAsExpected => {
+                tracing::warn!(
+                    group = committer.handler.group(),
+                    "a batch is not as expected; trying on"
+                );
+            }
             ApplyError::LaneLost => match drop_lost(committer, &batch).await {
                 Ok(kept) => batch = Arc::new(kept),
                 Err(error) => tracing::warn!(%error, "cannot look up lanes; trying on"),

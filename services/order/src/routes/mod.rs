@@ -8,7 +8,7 @@ mod read;
 use crate::{accept::Acceptor, catalogue::Catalogue, decide::Decider, settlement::Settlement, store::Store};
 use axum::{
     Router,
-    extract::FromRef,
+    extract::{DefaultBodyLimit, FromRef},
     routing::{get, post},
 };
 use events::dead_letters::DeadLetters;
@@ -18,6 +18,7 @@ use platform::{
     http::{
         authorization::{Authority, Caller},
         problem::Problem,
+        together,
     },
     metrics::Metric,
     standstill::Standstill,
@@ -81,6 +82,10 @@ pub fn router(orders: Orders) -> Router {
         .route("/api/dead-letters/replay", post(dead_letters::replay))
         .route("/api/dead-letters/discard", post(dead_letters::discard))
         .route("/internal/settlement", get(read::settlement))
+        .route(
+            together::PATH,
+            post(place::place_together).layer(DefaultBodyLimit::max(together::MOST_BYTES_IN_ALL)),
+        )
         .with_state(orders)
 }
 

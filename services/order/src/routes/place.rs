@@ -7,27 +7,32 @@ use crate::{
     document::OrderView,
 };
 use axum::{
+    body::Bytes,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures::{FutureExt, future::join_all};
 use platform::{
     http::{
         Json,
         authorization::Caller,
         idempotency,
         line::Line,
+        parse_json,
         problem::{Code, Problem},
+        together::{self, Answered, Asked, Serving},
     },
     traces::context,
 };
 use sale::{
-    ProductId, Quantity, Sku,
+    ProductId, Quantity, Sku, UserId,
     catalogue::{PricedItem, total},
     order::MOST_ITEMS,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::panic::AssertUnwindSafe;
 use utoipa::ToSchema;
 
 /// An order to place.
@@ -77,21 +82,63 @@ pub(super) async fn place(
     headers: HeaderMap,
     Json(new): Json<NewOrder>,
 ) -> Result<Response, Problem> {
+    let key = idempotency::key(&headers)?.ok_or_else(idempotency::missing)?;
+    let traceparent = context::of_headers(&headers).map(str::to_owned);
+    place_one(&orders, caller.0.user, key, traceparent, &new).await
+}
+
+/// Places orders that a gateway has sent on together. Who orders each of them, its own token says.
+pub(super) async fn place_together(State(orders): State<Orders>, body: Bytes) -> Result<Response, Problem> {
+    let asked: Vec<Asked<'_>> = serde_json::from_slice(&body)
+        .map_err(|error| Problem::field("body", format!("is no list of orders: {error}")))?;
+    if asked.len() > together::MOST {
+        return Err(Problem::field(
+            "body",
+            format!("has more than {} orders", together::MOST),
+        ));
+    }
+    let answers = asked.iter().map(async |one| {
+        let serving = Serving::begin("order", one);
+        let placing = AssertUnwindSafe(place_asked(&orders, one, serving.context().to_owned()));
+        // What one of them does is no affair of the others.
+        let placed = placing
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(Problem::internal(&"placing an order panicked")));
+        Answered::of(serving.end(placed.unwrap_or_else(IntoResponse::into_response))).await
+    });
+    let answers: Vec<Answered> = join_all(answers).await;
+    Ok(Json(answers).into_response())
+}
+
+async fn place_asked(orders: &Orders, asked: &Asked<'_>, context: String) -> Result<Response, Problem> {
+    let user = orders.authority.identify(&asked.token)?.user;
+    let key = idempotency::check(&asked.key)?;
+    let new: NewOrder = parse_json(asked.body.get().as_bytes())?;
+    place_one(orders, user, key, Some(context), &new).await
+}
+
+async fn place_one(
+    orders: &Orders,
+    user: UserId,
+    idempotency_key: String,
+    traceparent: Option<String>,
+    new: &NewOrder,
+) -> Result<Response, Problem> {
     let asked_at = orders.asked_at()?;
-    let idempotency_key = idempotency::key(&headers)?.ok_or_else(idempotency::missing)?;
-    let items = price(&orders, &new.items).await?;
+    let items = price(orders, &new.items).await?;
     let priced: Vec<PricedItem> = items.iter().map(|item| item.priced.clone()).collect();
     let total = total(&priced).ok_or_else(|| Problem::field("items", "add up to too large an amount"))?;
     let wish = Wish {
-        user: caller.0.user,
+        user,
         idempotency_key,
         body_hash: body_hash(&priced),
         items,
         total,
-        traceparent: context::of_headers(&headers).map(str::to_owned),
+        traceparent,
         asked_at,
     };
-    answer(orders.acceptor.accept(wish).await, &orders)
+    answer(orders.acceptor.accept(wish).await, orders)
 }
 
 fn answer(answer: Answer, orders: &Orders) -> Result<Response, Problem> {

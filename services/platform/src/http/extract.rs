@@ -26,7 +26,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let body = Bytes::from_request(request, state)
             .await
             .map_err(|refusal| body_problem(&refusal))?;
-        parse(&body).map(Json)
+        parse_json(&body).map(Json)
     }
 }
 
@@ -57,7 +57,11 @@ fn body_problem(refusal: &BytesRejection) -> Problem {
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON body.
+///
+/// # Errors
+/// 400, naming the field.
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -161,7 +165,7 @@ mod tests {
             (r#"{"items":[]} trailing"#, "body"),
             (r#"7"#, "body"),
         ] {
-            let problem = parse::<Body>(body.as_bytes()).unwrap_err();
+            let problem = parse_json::<Body>(body.as_bytes()).unwrap_err();
             assert_eq!(problem.errors[0].field, field, "{body}: {problem:?}");
         }
     }

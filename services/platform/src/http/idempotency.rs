@@ -19,10 +19,18 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     };
     let key = key
         .to_str()
-        .map_err(|_| Problem::field(HEADER, "must be printable ASCII"))?
-        .trim();
+        .map_err(|_| Problem::field(HEADER, "must be printable ASCII"))?;
+    check(key).map(Some)
+}
+
+/// A key, without what surrounds it.
+///
+/// # Errors
+/// 400 for what is none.
+pub fn check(key: &str) -> Result<String, Problem> {
+    let key = key.trim();
     if (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()) {
-        return Ok(Some(key.to_owned()));
+        return Ok(key.to_owned());
     }
     let length = key.len();
     Err(Problem::field(

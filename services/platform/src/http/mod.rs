@@ -15,9 +15,10 @@ pub mod pages;
 mod patience;
 pub mod problem;
 pub mod server;
+pub mod together;
 mod waiting;
 
-pub use extract::{Json, Path, Query, is_json};
+pub use extract::{Json, Path, Query, is_json, parse_json};
 
 /// The header that carries a request's id through every service and back to the caller.
 pub const REQUEST_ID: &str = "x-request-id";

@@ -340,28 +340,40 @@ async fn observe(service: &'static str, mut request: Request, next: Next) -> Res
     HTTP_SECONDS
         .with_label_values(&[service, method, &route, response.status().as_str()])
         .observe(begun.elapsed().as_secs_f64());
-    if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
-        problem.request_id = id.to_str().ok().map(str::to_owned);
-        problem.trace_id = Some(trace_id.as_str().into());
-        if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(
-                service,
-                route,
-                request_id = problem.request_id.as_deref(),
-                trace_id = problem.trace_id.as_deref(),
-                "answered 500"
-            );
-        }
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        *response.body_mut() = Body::from(body);
-    }
+    complete(&mut response, service, &route, id.to_str().ok(), &trace_id);
     response.headers_mut().insert(REQUEST_ID, id);
     for (name, value) in FOR_BROWSERS {
         // A page may say more of itself.
         response.headers_mut().entry(name).or_insert(value);
     }
     response
+}
+
+/// Puts the ids of a request into the problem document that answers it.
+pub(super) fn complete(
+    response: &mut Response,
+    service: &'static str,
+    route: &str,
+    request_id: Option<&str>,
+    trace_id: &str,
+) {
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else {
+        return;
+    };
+    problem.request_id = request_id.map(str::to_owned);
+    problem.trace_id = Some(trace_id.into());
+    if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(
+            service,
+            route,
+            request_id = problem.request_id.as_deref(),
+            trace_id = problem.trace_id.as_deref(),
+            "answered 500"
+        );
+    }
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body);
 }
 
 /// Begins the span of a request, which goes on under it, and says which trace that is.
@@ -395,7 +407,7 @@ fn begin_span(request: &mut Request, method: &'static str, route: &str, id: &Hea
     (span, trace)
 }
 
-fn end_span(mut span: Span, response: &Response) {
+pub(super) fn end_span(mut span: Span, response: &Response) {
     span.answered(response.status());
     if let Some(problem) = response.extensions().get::<Problem>() {
         let code = problem.kind.rsplit(':').next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Reading documents each by itself, so that one that is not of the form that is expected hinders no other.
 
-use mongodb::bson::{Bson, RawDocumentBuf, deserialize_from_slice};
+use mongodb::bson::{Bson, RawDocumentBuf, deserialize_from_slice, error::Error};
 use serde::de::DeserializeOwned;
 
 /// Documents that were read. A cursor of a type ends at the first one that is not of it; one of [`RawDocumentBuf`] does not.
@@ -33,13 +33,26 @@ impl<T> Read<T> {
 impl<T: DeserializeOwned> Read<T> {
     /// Reads documents of a kind, which is named in the log where one cannot be read.
     pub fn each(documents: impl IntoIterator<Item = RawDocumentBuf>, kind: &'static str) -> Self {
+        Self::each_by(documents, kind, |document| {
+            deserialize_from_slice(document.as_bytes())
+        })
+    }
+}
+
+impl<T> Read<T> {
+    /// The same for what is not read in one way alone.
+    pub fn each_by(
+        documents: impl IntoIterator<Item = RawDocumentBuf>,
+        kind: &'static str,
+        of: impl Fn(&RawDocumentBuf) -> Result<T, Error>,
+    ) -> Self {
         let documents = documents.into_iter();
         let mut read = Self {
             readable: Vec::with_capacity(documents.size_hint().0),
             unreadable: Vec::new(),
         };
         for document in documents {
-            match deserialize_from_slice(document.as_bytes()) {
+            match of(&document) {
                 Ok(one) => read.readable.push(one),
                 Err(error) => {
                     tracing::error!(kind, id = id(&document), %error, "a document cannot be read; leaving it alone");

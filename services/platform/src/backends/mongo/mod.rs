@@ -8,6 +8,7 @@ mod one_at_a_time;
 mod pool;
 mod sessions;
 mod transactions;
+mod update_each;
 mod uri;
 
 pub use age::age;
@@ -15,7 +16,8 @@ pub use aside::Aside;
 pub use documents::Read;
 pub use numbers::whole_number;
 pub use one_at_a_time::OneAtATime;
-pub use transactions::{Transactions, TransientError};
+pub use transactions::{Commits, Transactions, TransientError};
+pub use update_each::{Change, update_each};
 pub use uri::MongoUri;
 
 use crate::{health::ReadinessGate, metrics::Metric, retry::Backoff};

@@ -16,6 +16,7 @@ use std::{
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Attempts at one transaction before its caller hears of the conflict.
@@ -53,6 +54,18 @@ pub(super) fn metrics() -> Vec<Metric> {
 pub struct Transactions {
     client: Client,
     register: Arc<Register>,
+    commits: Commits,
+}
+
+/// Tells somebody of this process that a transaction was committed. One that happens while nobody waits is told to who waits next.
+#[derive(Debug, Clone, Default)]
+pub struct Commits(Arc<Notify>);
+
+impl Commits {
+    /// Waits for the next one.
+    pub async fn next(&self) {
+        self.0.notified().await;
+    }
 }
 
 /// Tells whether running the same transaction again can help.
@@ -92,7 +105,13 @@ impl Transactions {
         Self {
             client: database.client().clone(),
             register: Arc::new(Register::new(database, user, instance.into())),
+            commits: Commits::default(),
         }
+    }
+
+    /// What tells of commits. It is for one who waits.
+    pub fn commits(&self) -> Commits {
+        self.commits.clone()
     }
 
     /// Says that this process lives, and ends the transactions of those that do not, until the process ends.
@@ -202,6 +221,7 @@ impl Transactions {
         match body(&mut session).await {
             Ok(value) => {
                 commit(&mut session).await.map_err(driver)?;
+                self.commits.0.notify_one();
                 Ok(value)
             }
             Err(error) => {
