@@ -3,13 +3,15 @@
 //! - [`flashsale`] is the resource as people write it; the custom resource definition is generated from it;
 //! - [`rules`] holds the CEL rules, each with the sentence that its refusal shows;
 //! - [`status`] is what the operator reports;
-//! - [`reference`] writes all of them down as `docs/flashsale.md`;
+//! - [`mod@reference`] writes all of them down as `docs/flashsale.md`;
 //! - [`valid`] checks the same rules once more in Rust and turns the strings into values. An object may be older than
 //!   a rule, so the operator never builds from an unchecked spec.
 //!
 //! A new field gets a doc comment (it becomes `kubectl explain` and a line of the reference), a default, a rule with a
 //! sentence where it can be wrong, its counterpart in [`valid`], and `make generate`.
 
+// What is written at fields is shown by `kubectl explain` as plain text, where an address is one and <name> stands for a name.
+#![allow(rustdoc::bare_urls, rustdoc::invalid_html_tags)]
 #![allow(
     unreachable_pub,
     reason = "the KubeSchema derive repeats each type, pub as it is, inside of a function"
