@@ -82,6 +82,8 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
        query("by {{group}}"; "sum by (group) (rate(quicksale_lane_records_total{@sale}[$__rate_interval]))")])
   ]),
   row("Batches"; [
+    lines(6; "Orders in a request"; "short"; "How many orders a gateway sends to the order service at once.";
+      percentiles("quicksale_orders_sent_together{@sale}"; "")),
     lines(6; "Orders in a batch"; "short"; "How much the order service writes in one transaction, by kind of work.";
       percentiles("quicksale_order_batch_size{@sale}"; "work")),
     lines(6; "Waiting for a batch"; "short"; "Requests that wait for the next transaction. There is room for 2,048 in a process.";
