@@ -273,10 +273,7 @@ async fn limit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
         {
             response = over.into_response();
         }
-        return match counted.verdict() {
-            Some(verdict) => with_headers(response, verdict),
-            None => response,
-        };
+        return with_verdict(response, &counted);
     }
     if let Err(over) = counted.count(&gateway.limiter).await {
         // Without Redis nobody can count over all replicas. What is costly or open to guessing is refused;
@@ -286,12 +283,13 @@ async fn limit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
         }
         orders::count_refusal(&gateway, route, over.code);
         let response = over.into_response();
-        return match counted.verdict() {
-            Some(verdict) => with_headers(response, verdict),
-            None => response,
-        };
+        return with_verdict(response, &counted);
     }
-    let response = next.run(request).await;
+    with_verdict(next.run(request).await, &counted)
+}
+
+/// Says in an answer's headers what came of the count, where somebody could count.
+fn with_verdict(response: Response, counted: &Counted) -> Response {
     match counted.verdict() {
         Some(verdict) => with_headers(response, verdict),
         None => response,
