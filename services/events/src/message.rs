@@ -8,7 +8,7 @@ use sale::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::{borrow::Cow, sync::Mutex, time::Duration};
+use std::{sync::Mutex, time::Duration};
 use uuid::{ContextV7, Uuid};
 
 /// The version this code writes. A reader stops its lane at a later one, and sends what is no message to the dead letters.
@@ -57,23 +57,19 @@ struct Read<'a> {
     at: Timestamp,
     #[serde(default)]
     about: Option<About>,
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
+    #[serde(rename = "type")]
+    topic: Topic,
     #[serde(borrow)]
     data: &'a RawValue,
 }
 
 impl Payload {
-    fn read(kind: &str, data: &RawValue) -> Result<Self, serde_json::Error> {
+    fn read(topic: Topic, data: &RawValue) -> Result<Self, serde_json::Error> {
         let data = data.get();
-        match kind {
-            "order.created" => serde_json::from_str(data).map(Self::OrderCreated),
-            "inventory.result" => serde_json::from_str(data).map(Self::InventoryResult),
-            "order.status" => serde_json::from_str(data).map(Self::OrderStatus),
-            other => Err(serde::de::Error::unknown_variant(
-                other,
-                &["order.created", "inventory.result", "order.status"],
-            )),
+        match topic {
+            Topic::OrderCreated => serde_json::from_str(data).map(Self::OrderCreated),
+            Topic::InventoryResult => serde_json::from_str(data).map(Self::InventoryResult),
+            Topic::OrderStatus => serde_json::from_str(data).map(Self::OrderStatus),
         }
     }
 }
@@ -237,7 +233,7 @@ impl Message {
             at: read.at,
             about: read.about,
             traceparent,
-            payload: Payload::read(&read.kind, read.data)?,
+            payload: Payload::read(read.topic, read.data)?,
         })
     }
 }

@@ -159,6 +159,7 @@ async fn place_checked(
             drop(room);
             return Ok(answered?);
         };
+        let body = serde_json::from_slice(&body).map_err(|error| Problem::internal(&error))?;
         let passed = judge(&gateway, &asker, key.clone(), wanted).await?;
         let order = Order {
             token,

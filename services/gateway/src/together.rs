@@ -5,7 +5,6 @@
 
 use crate::proxy::{NoAnswer, Proxy};
 use axum::response::Response;
-use bytes::Bytes;
 use platform::{
     http::{
         problem::Problem,
@@ -59,8 +58,8 @@ pub(crate) struct Order {
     pub(crate) traceparent: Option<String>,
     /// The id of the request.
     pub(crate) request_id: Option<String>,
-    /// The body, which is JSON.
-    pub(crate) body: Bytes,
+    /// The body.
+    pub(crate) body: Box<RawValue>,
 }
 
 /// Sends orders on.
@@ -190,18 +189,8 @@ impl Sender {
         if self.standstill.may_be_stale(Instant::now()) {
             return refuse(batch, || NoAnswer::NotSent(Problem::busy().into()));
         }
-        // Whoever has asked has looked whether it is JSON: what is none after all keeps no others.
-        let (batch, none): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|waiting| asked(&waiting.order).is_ok());
-        refuse(none, || {
-            NoAnswer::NotSent(Problem::internal(&"an order's body is no JSON").into())
-        });
-        if batch.is_empty() {
-            return;
-        }
-        let asked: Result<Vec<Asked<'_>>, _> = batch.iter().map(|waiting| asked(&waiting.order)).collect();
-        let body = match asked.and_then(|asked| serde_json::to_vec(&asked)) {
+        let asked: Vec<Asked<'_>> = batch.iter().map(|waiting| asked(&waiting.order)).collect();
+        let body = match serde_json::to_vec(&asked) {
             Ok(body) => body,
             Err(error) => return refuse(batch, || NoAnswer::NotSent(Problem::internal(&error).into())),
         };
@@ -230,7 +219,7 @@ impl Sender {
 fn next(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while let Some(first) = waiting.front() {
-        bytes += first.order.body.len();
+        bytes += first.order.body.get().len();
         if batch.len() == MOST || (bytes > MOST_BYTES && !batch.is_empty()) {
             break;
         }
@@ -239,14 +228,14 @@ fn next(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     batch
 }
 
-fn asked(order: &Order) -> Result<Asked<'_>, serde_json::Error> {
-    Ok(Asked {
+fn asked(order: &Order) -> Asked<'_> {
+    Asked {
         token: order.token.as_str().into(),
         key: order.key.as_str().into(),
         traceparent: order.traceparent.as_deref().map(Into::into),
         request_id: order.request_id.as_deref().map(Into::into),
-        body: serde_json::from_slice::<&RawValue>(&order.body)?,
-    })
+        body: &order.body,
+    }
 }
 
 fn refuse(batch: Vec<Waiting>, why: impl Fn() -> NoAnswer) {
@@ -266,7 +255,7 @@ fn refuse(batch: Vec<Waiting>, why: impl Fn() -> NoAnswer) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::response::IntoResponse;
+    use axum::{body::Bytes, response::IntoResponse};
     use platform::{config::Upstreams, http::together::PATH};
     use tokio::{
         net::TcpListener,
@@ -282,7 +271,7 @@ mod tests {
                 key: "k".to_owned(),
                 traceparent: None,
                 request_id: None,
-                body: vec![b' '; bytes].into(),
+                body: RawValue::from_string("7".repeat(bytes)).unwrap(),
             },
             span: Span::default(),
             answer: oneshot::channel().0,
@@ -329,10 +318,7 @@ mod tests {
     }
 
     fn order() -> Order {
-        Order {
-            body: Bytes::from_static(b"{}"),
-            ..waiting(0).order
-        }
+        waiting(2).order
     }
 
     #[tokio::test]
