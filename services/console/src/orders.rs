@@ -331,7 +331,8 @@ impl Beside {
         let users = auth::store::Store::new(&place.accounts());
         let reservations = database.collection::<Reservation>("reservations");
         let told = database.collection::<Notification>("notifications");
-        let of_order = doc! {"userId": order.user_id.as_str(), "orderId": order.id.as_str()};
+        let of_order =
+            doc! {"userId": order.user_id.as_str(), "number": {"$gt": 0}, "orderId": order.id.as_str()};
         let told = told
             .find(of_order)
             .sort(doc! {"_id": 1})

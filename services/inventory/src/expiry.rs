@@ -168,7 +168,7 @@ async fn give_back(
     hold: &Reservation,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let released = doc! {"$set": {"state": ReservationState::Released.as_str(), "expiresAt": null}};
+    let released = doc! {"$set": {"state": ReservationState::Released.as_str()}, "$unset": {"expiresAt": ""}};
     store
         .reservations
         .update_one(doc! {"_id": hold.order.as_str()}, released)

@@ -18,6 +18,7 @@ mod markers;
 pub mod on_the_way;
 pub mod plan;
 pub mod product;
+mod recent;
 pub mod routes;
 pub mod settle;
 pub mod store;

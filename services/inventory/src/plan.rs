@@ -36,6 +36,18 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Of an order's hold that was made with these items, and has not ended.
+    pub(crate) fn of_a_hold(items: Vec<OrderedItem>) -> Self {
+        Self {
+            items,
+            state: ReservationState::Held,
+            told: None,
+            expires_at: None,
+            reason: None,
+            origin: Origin::Order,
+        }
+    }
+
     /// What its order is told when it asks again: the same as the last time, in case it has not heard.
     pub(crate) fn answer(&self) -> InventoryOutcome {
         match (self.origin, self.state, self.told) {
@@ -114,13 +126,22 @@ fn about(message: &Message) -> Option<About> {
     })
 }
 
+/// Where an existing reservation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Where it stood before.
+    pub from: ReservationState,
+    /// Where it stands after the batch.
+    pub to: ReservationState,
+}
+
 /// What is to be written.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Reservations to insert.
     pub created: Vec<NewReservation>,
-    /// Existing reservations to move to a state, by order.
-    pub moved: BTreeMap<OrderId, ReservationState>,
+    /// Existing reservations to move, by order.
+    pub moved: BTreeMap<OrderId, Move>,
     /// Accounts that changed, as they shall be.
     pub stock: BTreeMap<ProductId, Stock>,
     /// How they came about.
@@ -320,7 +341,9 @@ impl Planner {
                 new.expires_at = None;
             }
             None => {
-                self.plan.moved.insert(order.clone(), target);
+                let from = held.state;
+                let moved = self.plan.moved.entry(order.clone());
+                moved.or_insert(Move { from, to: target }).to = target;
                 if let Some(held) = self.known.reservations.get_mut(order) {
                     held.state = target;
                 }

@@ -4,6 +4,7 @@ use crate::{
     gate::Gate,
     hold::Terms,
     plan,
+    recent::{Changed, Recent},
     store::{Origin, Store},
 };
 use events::{
@@ -25,6 +26,7 @@ pub struct Settle {
     store: Store,
     gate: Gate,
     terms: Terms,
+    recent: Recent,
     clock: Clock,
 }
 
@@ -35,17 +37,25 @@ impl Settle {
             store,
             gate,
             terms,
+            recent: Recent::default(),
             clock,
         }
     }
+}
+
+/// What follows from a committed batch.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Units that are for sale again.
+    freed: BTreeMap<ProductId, u64>,
+    holds: Changed,
 }
 
 /// The group that moves units.
 pub(crate) const GROUP: &str = "inventory";
 
 impl Handler for Settle {
-    /// Units that are for sale again.
-    type Effect = BTreeMap<ProductId, u64>;
+    type Effect = Settled;
 
     fn group(&self) -> &'static str {
         GROUP
@@ -62,19 +72,23 @@ impl Handler for Settle {
         repeats: Repeats,
     ) -> BoxFuture<'s, Result<Self::Effect, ApplyError>> {
         async move {
-            let known = self.store.known(session, messages, repeats).await?;
+            let known = self.store.known(session, messages, &self.recent, repeats).await?;
             let now = self.clock.now();
             let plan = plan::plan(messages, known, self.terms, now);
             if plan.leaves_orders_alone && repeats == Repeats::Unlikely {
                 return Err(ApplyError::NotAsExpected);
             }
             self.store.write(session, &plan, Origin::Order, now).await?;
-            Ok(plan.freed)
+            Ok(Settled {
+                holds: Changed::by(&plan),
+                freed: plan.freed,
+            })
         }
         .boxed()
     }
 
-    fn committed(&self, freed: Self::Effect) -> BoxFuture<'_, ()> {
+    fn committed(&self, Settled { freed, holds }: Self::Effect) -> BoxFuture<'_, ()> {
+        self.recent.note(holds);
         async move {
             for (product, units) in freed {
                 let units = i64::try_from(units).unwrap_or(i64::MAX);

@@ -2,10 +2,16 @@
 
 use crate::{
     ledger::{self, Entry, Posting},
-    plan::{Facts, Known, NewReservation, Plan},
+    plan::{Facts, Known, Move, NewReservation, Plan},
     product::{BrokenAccount, Product},
+    recent::Recent,
 };
-use events::{Message, Payload, lanes::Repeats, message::OrderedItem, outbox::Outbox};
+use events::{
+    Message, Payload,
+    lanes::{ApplyError, Repeats},
+    message::OrderedItem,
+    outbox::Outbox,
+};
 use futures::{FutureExt, TryStreamExt};
 use jiff::Timestamp;
 use mongodb::{
@@ -37,9 +43,10 @@ pub struct Reservation {
     /// Where it stands.
     pub state: ReservationState,
     /// When the hold runs out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime>,
     /// What its order was told of the hold's end; from then on the units wait for the order's own status.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Told>,
     /// Why there was nothing to hold, for an order that asks again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -251,28 +258,34 @@ impl Store {
         ))
     }
 
-    /// What a batch of messages needs to know, read in its transaction. Of an order that was just accepted there is no reservation, unless
-    /// it asks again.
+    /// What a batch of messages needs to know, read in its transaction. Where no repeats are expected, of an order that was just accepted
+    /// there is no reservation, and what this process has held a moment ago is taken to be held.
     ///
     /// # Errors
     /// The driver's.
-    pub async fn known(
+    pub(crate) async fn known(
         &self,
         session: &mut ClientSession,
         messages: &[Message],
+        recent: &Recent,
         repeats: Repeats,
     ) -> Result<Known, Error> {
-        let is_looked_up = |message: &&Message| {
-            repeats == Repeats::Possible || !matches!(message.payload, Payload::OrderCreated(_))
+        let is_new = |message: &Message| {
+            repeats == Repeats::Unlikely && matches!(message.payload, Payload::OrderCreated(_))
         };
-        let orders: BTreeSet<&str> = messages
-            .iter()
-            .filter(is_looked_up)
+        let asked = messages.iter().filter(|message| !is_new(message));
+        let mut held = match repeats {
+            Repeats::Unlikely => recent.among(asked.clone().map(|message| &message.order_id)),
+            Repeats::Possible => HashMap::new(),
+        };
+        let orders: BTreeSet<&str> = asked
+            .filter(|message| !held.contains_key(&message.order_id))
             .map(|message| message.order_id.as_str())
             .collect();
-        let (reservations, unreadable) = self
+        let (mut reservations, unreadable) = self
             .reservations_of(session, orders.into_iter().collect())
             .await?;
+        reservations.extend(held.drain());
         let mut products: BTreeSet<ProductId> = BTreeSet::new();
         for held in reservations.values() {
             products.extend(held.items.iter().map(|item| item.product_id.clone()));
@@ -366,14 +379,14 @@ impl Store {
     /// Writes a plan in its transaction.
     ///
     /// # Errors
-    /// The driver's.
+    /// The driver's, or one of the reservations does not stand where the plan took it to be.
     pub async fn write(
         &self,
         session: &mut ClientSession,
         plan: &Plan,
         origin: Origin,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<(), WriteError> {
         if !plan.created.is_empty() {
             let new = plan
                 .created
@@ -381,23 +394,7 @@ impl Store {
                 .map(|reservation| stored(reservation, origin, now));
             self.reservations.insert_many(new).session(&mut *session).await?;
         }
-        for target in [ReservationState::Confirmed, ReservationState::Released] {
-            let orders: Vec<&str> = plan
-                .moved
-                .iter()
-                .filter(|(_, state)| **state == target)
-                .map(|(order, _)| order.as_str())
-                .collect();
-            if !orders.is_empty() {
-                self.reservations
-                    .update_many(
-                        doc! {"_id": {"$in": orders}},
-                        doc! {"$set": {"state": target.as_str(), "expiresAt": null}},
-                    )
-                    .session(&mut *session)
-                    .await?;
-            }
-        }
+        self.write_moves(session, &plan.moved).await?;
         self.post(session, &plan.stock, &plan.postings, now).await?;
         let answers: Vec<Message> = plan
             .answers
@@ -408,7 +405,29 @@ impl Store {
                     .about(answer.about.clone())
             })
             .collect();
-        self.outbox.append(session, &answers).await
+        Ok(self.outbox.append(session, &answers).await?)
+    }
+
+    /// Moves reservations, with one command for all that go the same way.
+    async fn write_moves(
+        &self,
+        session: &mut ClientSession,
+        moved: &BTreeMap<OrderId, Move>,
+    ) -> Result<(), WriteError> {
+        let mut ways: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
+        for (order, Move { from, to }) in moved {
+            let way = ways.entry((from.as_str(), to.as_str())).or_default();
+            way.push(order.as_str());
+        }
+        for ((from, to), orders) in ways {
+            let (which, expected) = (doc! {"_id": {"$in": &orders}, "state": from}, orders.len() as u64);
+            let change = doc! {"$set": {"state": to}, "$unset": {"expiresAt": ""}};
+            let done = self.reservations.update_many(which, change);
+            if done.session(&mut *session).await?.matched_count != expected {
+                return Err(WriteError::NotAsPlanned);
+            }
+        }
+        Ok(())
     }
 
     /// Writes accounts, and how they came about. The transaction's snapshot makes this safe: a change by anybody else since they
@@ -555,7 +574,7 @@ impl Store {
         self.reservations
             .update_one(
                 doc! {"_id": order.as_str()},
-                doc! {"$set": {"told": told.as_str(), "expiresAt": null}},
+                doc! {"$set": {"told": told.as_str()}, "$unset": {"expiresAt": ""}},
             )
             .session(&mut *session)
             .await?;
@@ -589,6 +608,26 @@ fn stored(new: &NewReservation, origin: Origin, now: Timestamp) -> Reservation {
         origin,
         created_at: time(now),
         asked_at: None,
+    }
+}
+
+/// Why a plan could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The driver's.
+    #[error(transparent)]
+    Driver(#[from] Error),
+    /// The plan went by what is not so any more.
+    #[error("a reservation does not stand where it was taken to be")]
+    NotAsPlanned,
+}
+
+impl From<WriteError> for ApplyError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Driver(error) => error.into(),
+            WriteError::NotAsPlanned => Self::NotAsExpected,
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub struct Notification {
     /// The trace of the message that it comes from, while it is on its way to the sockets.
     #[serde(skip)]
     pub traceparent: Option<String>,
-    /// When it was stored. That is not known before, and of what an earlier version has stored.
+    /// When it was stored: not before it is.
     #[serde(flatten)]
     pub stored: Option<Stored>,
 }
@@ -124,10 +124,16 @@ impl Notification {
     }
 }
 
+/// All of a user's: each has a number, and they are found by it.
+fn all_of(user: &UserId) -> Document {
+    doc! {"userId": user.as_str(), "number": {"$gt": 0}}
+}
+
 /// The same status of the same order, under whatever id.
 fn same_news(told: &Notification) -> Document {
     doc! {
         "userId": told.user_id.as_str(),
+        "number": {"$gt": 0},
         "orderId": told.order_id.as_str(),
         "status": told.status.as_str(),
     }
@@ -145,15 +151,7 @@ fn later_than(id: &str, seen: Option<Stored>) -> Document {
     if let Some(seen) = seen {
         let pushed_late = i64::try_from(PUSHED_LATE.as_millis()).unwrap_or(i64::MAX);
         let since = DateTime::from_millis(seen.stored_at.timestamp_millis().saturating_sub(pushed_late));
-        let mut others = vec![
-            doc! {"number": {"$gt": seen.number}},
-            doc! {"storedAt": {"$gte": since}},
-        ];
-        // What a process of an earlier version stores meanwhile.
-        if let Some((_, least)) = a_little_before(id) {
-            others.push(doc! {"number": {"$exists": false}, "_id": {"$gt": least}});
-        }
-        return doc! {"$or": others};
+        return doc! {"$or": [{"number": {"$gt": seen.number}}, {"storedAt": {"$gte": since}}]};
     }
     match a_little_before(id) {
         Some((at, least)) => doc! {"$or": [{"storedAt": {"$gte": at}}, {"_id": {"$gt": least}}]},
@@ -321,11 +319,11 @@ impl Store {
             Some(id) => later_than(id, self.stored(user, id).await?),
             None => doc! {"read": false},
         };
-        filter.insert("userId", user.as_str());
+        filter.extend(all_of(user));
         let mut missed: Vec<Notification> = self
             .notifications
             .find(filter)
-            .sort(doc! {"number": -1, "_id": -1})
+            .sort(doc! {"number": -1})
             .limit(MISSED + 1)
             .await?
             .try_collect()
@@ -342,7 +340,7 @@ impl Store {
         })
     }
 
-    /// Where one of a user's notifications is stored, if it is, and by a version that says so.
+    /// Where one of a user's notifications is stored, if it is.
     async fn stored(&self, user: &UserId, id: &str) -> Result<Option<Stored>, Error> {
         let found = self
             .notifications
@@ -353,26 +351,11 @@ impl Store {
 
     /// The id of the notification of a user that was stored last.
     async fn newest(&self, user: &UserId) -> Result<Option<String>, Error> {
-        let of_user = |also: Document| {
-            let mut filter = doc! {"userId": user.as_str()};
-            filter.extend(also);
-            filter
-        };
-        let numbered = of_user(doc! {"number": {"$gt": 0}});
-        let mut newest = self
+        let newest = self
             .notifications
-            .find_one(numbered)
-            .sort(doc! {"number": -1})
-            .await?;
-        if newest.is_none() {
-            let of_an_earlier_version = of_user(doc! {});
-            newest = self
-                .notifications
-                .find_one(of_an_earlier_version)
-                .sort(doc! {"_id": -1})
-                .await?;
-        }
-        Ok(newest.map(|notification| notification.id))
+            .find_one(all_of(user))
+            .sort(doc! {"number": -1});
+        Ok(newest.await?.map(|notification| notification.id))
     }
 
     /// Which of some notifications a user has read.
@@ -395,13 +378,16 @@ impl Store {
         before: Option<String>,
         limit: i64,
     ) -> Result<Vec<Notification>, Error> {
-        let mut filter: Document = doc! {"userId": user.as_str()};
+        let mut filter = all_of(user);
         if let Some(id) = before {
-            filter.insert("_id", doc! {"$lt": id});
+            match self.stored(user, &id).await? {
+                Some(stored) => filter.insert("number", doc! {"$gt": 0, "$lt": stored.number}),
+                None => filter.insert("_id", doc! {"$lt": id}),
+            };
         }
         self.notifications
             .find(filter)
-            .sort(doc! {"_id": -1})
+            .sort(doc! {"number": -1})
             .limit(limit)
             .await?
             .try_collect()
@@ -427,9 +413,6 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn create_indexes(self) -> Result<(), Error> {
-        let by_user = IndexModel::builder().keys(doc! {"userId": 1, "_id": -1}).build();
-        self.notifications.create_index(by_user).await?;
-        // What an earlier version has stored has none.
         let numbered = IndexOptions::builder()
             .unique(true)
             .partial_filter_expression(doc! {"number": {"$gt": 0}})
@@ -455,7 +438,8 @@ impl Store {
     /// # Errors
     /// The driver's.
     pub async fn read_all(&self, user: &UserId) -> Result<u64, Error> {
-        let unread = doc! {"userId": user.as_str(), "read": false};
+        let mut unread = all_of(user);
+        unread.insert("read", false);
         let done = self
             .notifications
             .update_many(unread, doc! {"$set": {"read": true}})

@@ -1,6 +1,6 @@
 //! Accepting orders: while one commit is under way the next batch gathers, then goes whole.
 //!
-//! The batch is one transaction: the fence, the orders, the turns of their customers, and the outbox.
+//! The batch is one transaction: the fence, the orders with the turns of their customers, and the outbox.
 
 use crate::{
     batcher::{self, Batcher, PATIENCE, Serving},
@@ -8,21 +8,19 @@ use crate::{
     fence::Fence,
     reminder,
     steps::{self, time},
-    store::{Found, Store, Turn, turn_id},
+    store::{Found, Store},
+    turns::{self, Customers, Taken, Turn},
 };
 use events::{
     Message, Payload,
     lanes::{Expectation, Repeats},
     message::{About, OrderCreated, OrderedItem},
 };
-use futures::{FutureExt, TryStreamExt};
+use futures::FutureExt;
 use jiff::Timestamp;
-use mongodb::{
-    ClientSession,
-    bson::{RawDocumentBuf, doc},
-};
+use mongodb::ClientSession;
 use platform::{
-    backends::mongo::{MongoError, Read, TransientError},
+    backends::mongo::{MongoError, TransientError},
     control::Control,
     health::Work,
     metrics::{Metric, must},
@@ -32,13 +30,12 @@ use platform::{
 use prometheus::{IntCounter, register_int_counter};
 use sale::{
     Money, OrderId, UserId,
-    catalogue::{self, PricedItem},
+    catalogue::PricedItem,
     control::Admission,
     order::{InventoryStatus, OrderStatus},
 };
-use serde::Deserialize;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::HashMap,
     future::Future,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
@@ -269,13 +266,13 @@ async fn write(
         Repeats::Unlikely => None,
         Repeats::Possible => Some(store.orders_in(session, &keys).await?),
     };
-    let (bought, uncounted) = read_bought(store, session, wishes).await?;
+    let customers = turns::read(store, session, wishes).await?;
     let judge_by = |found: Option<&Found>, admission| {
         // Nobody waits any more for what was asked so long ago: whoever asked may have been told otherwise since, under the same key.
         let is_left = |(wish, id): (&Wish, &OrderId)| {
             wish.asked_at.elapsed() > PATIENCE
                 || found.is_some_and(|found| found.unreadable.contains(id))
-                || uncounted.contains(&wish.user)
+                || customers.unknown.contains(&wish.user)
         };
         let left: Vec<bool> = wishes.iter().zip(&ids).map(is_left).collect();
         let batch = Batch {
@@ -284,25 +281,24 @@ async fn write(
             left: &left,
         };
         let known = found.map_or_else(HashMap::new, |found| found.orders.clone());
-        judge(batch, known, &bought, admission, now)
+        judge(batch, known, &customers, admission, now)
     };
     let is_accepted = |answer: &&Answer| matches!(answer, Answer::Accepted(_));
-    let mut decided = judge_by(found.as_ref(), by.admission);
-    let mut accepted = decided.answers.iter().filter(is_accepted).count();
+    let mut answers = judge_by(found.as_ref(), by.admission);
+    let mut accepted = answers.iter().filter(is_accepted).count();
     // Whoever is refused may have been accepted before, under the same key: that is their answer then.
     if accepted < wishes.len() && found.is_none() {
         found = Some(store.orders_in(session, &keys).await?);
-        decided = judge_by(found.as_ref(), by.admission);
-        accepted = decided.answers.iter().filter(is_accepted).count();
+        answers = judge_by(found.as_ref(), by.admission);
+        accepted = answers.iter().filter(is_accepted).count();
     }
     if accepted > 0 && !fence.pass(session, accepted, by.version).await? {
         if found.is_none() {
             found = Some(store.orders_in(session, &keys).await?);
         }
-        decided = judge_by(found.as_ref(), Admission::Closed);
+        answers = judge_by(found.as_ref(), Admission::Closed);
     }
-    let fresh: Vec<&Order> = decided
-        .answers
+    let fresh: Vec<&Order> = answers
         .iter()
         .filter_map(|answer| {
             if let Answer::Accepted(order) = answer {
@@ -313,13 +309,12 @@ async fn write(
         })
         .collect();
     if fresh.is_empty() {
-        return Ok(decided.answers);
+        return Ok(answers);
     }
     let messages: Vec<Message> = fresh.iter().map(|order| created(order, now)).collect();
     store.orders.insert_many(fresh).session(&mut *session).await?;
-    take_turns(store, session, &decided.taken).await?;
     store.outbox.append(session, &messages).await?;
-    Ok(decided.answers)
+    Ok(answers)
 }
 
 /// What inventory is told of an order.
@@ -341,93 +336,6 @@ pub(crate) fn created(order: &Order, now: Timestamp) -> Message {
     Message::new(order.id.clone(), now, order.traceparent.clone(), payload).about(about)
 }
 
-/// What the customers of a batch hold or have bought of products that have a limit, by turn, and the customers of whom it is not known.
-async fn read_bought(
-    store: &Store,
-    session: &mut ClientSession,
-    wishes: &[Wish],
-) -> Result<(HashMap<String, i64>, HashSet<UserId>), Conflict> {
-    let limited = |wish: &&Wish| wish.items.iter().any(|item| item.limit_per_customer.is_some());
-    let users: BTreeSet<&str> = wishes
-        .iter()
-        .filter(limited)
-        .map(|wish| wish.user.as_str())
-        .collect();
-    let mut bought: HashMap<String, i64> = HashMap::new();
-    if users.is_empty() {
-        return Ok((bought, HashSet::new()));
-    }
-    let users: Vec<&str> = users.into_iter().collect();
-    let counts = [OrderStatus::Pending, OrderStatus::Confirmed].map(OrderStatus::as_str);
-    let mut cursor = store
-        .documents()
-        .find(doc! {"userId": {"$in": users}, "status": {"$in": counts.to_vec()}})
-        .projection(doc! {"userId": 1, "items": 1})
-        .batch_size(2_000)
-        .session(&mut *session)
-        .await?;
-    let orders: Vec<RawDocumentBuf> = cursor.stream(session).try_collect().await?;
-    let orders = Read::<Bought>::each(orders, "order");
-    for order in &orders.readable {
-        for item in &order.items {
-            let units = i64::from(item.quantity.get());
-            *bought
-                .entry(turn_id(&order.user_id, &item.product_id))
-                .or_default() += units;
-        }
-    }
-    let of_whom = |order: &RawDocumentBuf| order.get_str("userId").map(UserId::new).ok();
-    Ok((bought, orders.unreadable.iter().filter_map(of_whom).collect()))
-}
-
-/// What is read of an order to count it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Bought {
-    user_id: UserId,
-    items: Vec<PricedItem>,
-}
-
-/// Takes the turns: whoever else has taken one of them since this transaction began makes it run again.
-async fn take_turns(
-    store: &Store,
-    session: &mut ClientSession,
-    taken: &BTreeMap<String, i64>,
-) -> Result<(), Conflict> {
-    if taken.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<&String> = taken.keys().collect();
-    let known = doc! {"_id": {"$in": &ids}};
-    let mut cursor = store
-        .turns
-        .find(known.clone())
-        .batch_size(2_000)
-        .session(&mut *session)
-        .await?;
-    let found: Vec<Turn> = cursor.stream(session).try_collect().await?;
-    let found: BTreeSet<String> = found.into_iter().map(|turn| turn.id).collect();
-    let new = ids.into_iter().filter(|id| !found.contains(*id));
-    let new: Vec<Turn> = new
-        .map(|id| Turn {
-            id: id.clone(),
-            orders: 1,
-        })
-        .collect();
-    if !new.is_empty() {
-        store.turns.insert_many(new).session(&mut *session).await?;
-    }
-    if !found.is_empty() {
-        let found: Vec<String> = found.into_iter().collect();
-        store
-            .turns
-            .update_many(doc! {"_id": {"$in": found}}, doc! {"$inc": {"orders": 1}})
-            .session(&mut *session)
-            .await?;
-    }
-    Ok(())
-}
-
 /// What is decided about together.
 #[derive(Debug, Clone, Copy)]
 struct Batch<'a> {
@@ -438,22 +346,15 @@ struct Batch<'a> {
     left: &'a [bool],
 }
 
-/// What a batch comes to.
-struct Judged {
-    answers: Vec<Answer>,
-    /// Units taken by turn.
-    taken: BTreeMap<String, i64>,
-}
-
 /// Decides a batch in order: repeats first, so that they are answered also after the end of the sale.
 fn judge(
     batch: Batch<'_>,
     mut known: HashMap<OrderId, Order>,
-    bought: &HashMap<String, i64>,
+    customers: &Customers,
     admission: Admission,
     now: Timestamp,
-) -> Judged {
-    let mut taken: BTreeMap<String, i64> = BTreeMap::new();
+) -> Vec<Answer> {
+    let mut taken = Taken::of(customers);
     let mut answers = Vec::with_capacity(batch.wishes.len());
     for ((wish, id), left) in batch.wishes.iter().zip(batch.ids).zip(batch.left) {
         let answer = if *left {
@@ -467,10 +368,13 @@ fn judge(
         } else if admission != Admission::Open {
             Answer::NotOpen(admission)
         } else {
-            match take_units(wish, bought, &mut taken) {
-                Err(over) => over,
-                Ok(()) => {
-                    let order = new_order(wish, id, now);
+            match taken.take(wish) {
+                Err(over) => Answer::CustomerLimit {
+                    sku: over.sku,
+                    limit: over.limit,
+                },
+                Ok(turn) => {
+                    let order = new_order(wish, id, turn, now);
                     known.insert(id.clone(), order.clone());
                     Answer::Accepted(order)
                 }
@@ -478,48 +382,15 @@ fn judge(
         };
         answers.push(answer);
     }
-    Judged { answers, taken }
+    answers
 }
 
-fn take_units(
-    wish: &Wish,
-    bought: &HashMap<String, i64>,
-    taken: &mut BTreeMap<String, i64>,
-) -> Result<(), Answer> {
-    let mut wanted: BTreeMap<String, i64> = BTreeMap::new();
-    for item in &wish.items {
-        let Some(limit) = item.limit_per_customer else {
-            continue;
-        };
-        let id = turn_id(&wish.user, &item.priced.product_id);
-        let held = bought.get(&id).copied().unwrap_or(0)
-            + taken.get(&id).copied().unwrap_or(0)
-            + wanted.get(&id).copied().unwrap_or(0);
-        let units = i64::from(item.priced.quantity.get());
-        let within = catalogue::within_customer_limit(
-            Some(limit),
-            u64::try_from(held).unwrap_or(0),
-            u64::try_from(units).unwrap_or(u64::MAX),
-        );
-        if !within {
-            return Err(Answer::CustomerLimit {
-                sku: item.priced.sku.as_str().to_owned(),
-                limit,
-            });
-        }
-        *wanted.entry(id).or_default() += units;
-    }
-    for (id, units) in wanted {
-        *taken.entry(id).or_default() += units;
-    }
-    Ok(())
-}
-
-fn new_order(wish: &Wish, id: &OrderId, now: Timestamp) -> Order {
+fn new_order(wish: &Wish, id: &OrderId, turn: Turn, now: Timestamp) -> Order {
     let at = time(now);
     Order {
         id: id.clone(),
         user_id: wish.user.clone(),
+        turn: Some(turn),
         items: wish.items.iter().map(|item| item.priced.clone()).collect(),
         total_amount: wish.total,
         status: OrderStatus::Pending,
@@ -562,18 +433,26 @@ mod tests {
         }
     }
 
-    fn run(wishes: &[Wish], bought: &[(&str, i64)], admission: Admission) -> Judged {
+    fn run(wishes: &[Wish], customers: &Customers, admission: Admission) -> Vec<Answer> {
         let ids: Vec<_> = wishes
             .iter()
             .map(|w| OrderId::derive(&w.user, &w.idempotency_key))
             .collect();
-        let bought = bought.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
         let batch = Batch {
             wishes,
             ids: &ids,
             left: &vec![false; wishes.len()],
         };
-        judge(batch, HashMap::new(), &bought, admission, Timestamp::UNIX_EPOCH)
+        judge(batch, HashMap::new(), customers, admission, Timestamp::UNIX_EPOCH)
+    }
+
+    /// The numbers of the orders that were accepted, and no other answer.
+    fn turns(answers: &[Answer]) -> Vec<Option<Turn>> {
+        let turn = |answer: &Answer| match answer {
+            Answer::Accepted(order) => order.turn,
+            _ => None,
+        };
+        answers.iter().map(turn).collect()
     }
 
     #[test]
@@ -584,7 +463,7 @@ mod tests {
             wish("u", "k", 2, None),
             wish("v", "k", 1, None),
         ];
-        let answers = run(&wishes, &[], Admission::Open).answers;
+        let answers = run(&wishes, &Customers::default(), Admission::Open);
         assert!(matches!(answers[0], Answer::Accepted(_)));
         assert!(matches!(answers[1], Answer::Replayed(_)));
         assert!(matches!(answers[2], Answer::KeyReused));
@@ -598,22 +477,25 @@ mod tests {
             wish("u", "b", 1, Some(2)),
             wish("u", "c", 1, Some(2)),
         ];
-        let decided = run(&wishes, &[], Admission::Open);
-        assert!(matches!(decided.answers[1], Answer::Accepted(_)));
-        assert!(matches!(
-            decided.answers[2],
-            Answer::CustomerLimit { limit: 2, .. }
-        ));
-        assert_eq!(decided.taken["u/p"], 2);
-        let decided = run(&wishes, &[("u/p", 2)], Admission::Open);
-        assert!(matches!(decided.answers[0], Answer::CustomerLimit { .. }));
-        assert!(decided.taken.is_empty());
+        let nth = |number| Some(Turn::numbered(number));
+        let answers = run(&wishes, &Customers::default(), Admission::Open);
+        assert_eq!(turns(&answers), [nth(1), nth(2), None]);
+        assert!(matches!(answers[2], Answer::CustomerLimit { limit: 2, .. }));
+        let answers = run(&wishes, &Customers::who_has("u", "p", 1, 7), Admission::Open);
+        assert_eq!(turns(&answers), [nth(8), None, None], "behind what was there");
+        let answers = run(&wishes, &Customers::who_has("u", "p", 2, 7), Admission::Open);
+        assert!(matches!(answers[0], Answer::CustomerLimit { .. }));
+        let answers = run(&wishes, &Customers::who_has("u", "q", 2, 3), Admission::Open);
+        assert_eq!(turns(&answers), [nth(4), nth(5), None], "of another product");
     }
 
     #[test]
     fn a_closed_sale_takes_nothing() {
-        let decided = run(&[wish("u", "a", 1, Some(2))], &[], Admission::Closed);
-        assert!(matches!(decided.answers[0], Answer::NotOpen(Admission::Closed)));
-        assert!(decided.taken.is_empty());
+        let answers = run(
+            &[wish("u", "a", 1, Some(2))],
+            &Customers::default(),
+            Admission::Closed,
+        );
+        assert!(matches!(answers[0], Answer::NotOpen(Admission::Closed)));
     }
 }

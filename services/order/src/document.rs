@@ -1,5 +1,6 @@
 //! An order, as it is stored and as it is shown.
 
+use crate::turns::Turn;
 use jiff::Timestamp;
 use mongodb::bson::DateTime;
 use sale::{
@@ -21,6 +22,9 @@ pub struct Order {
     pub id: OrderId,
     /// Who ordered.
     pub user_id: UserId,
+    /// Its number among those of its customer. What an earlier version has accepted has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
     /// What, at the prices of the time of acceptance.
     pub items: Vec<PricedItem>,
     /// Sum of the items.
@@ -30,6 +34,7 @@ pub struct Order {
     /// Where its units stand.
     pub inventory_status: InventoryStatus,
     /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureReason>,
     /// Until when its units wait for a payment; it has no meaning once the order is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +44,7 @@ pub struct Order {
     /// Hash of what was ordered, to tell a repeat from another order under the same key.
     pub body_hash: String,
     /// Trace of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// When it was accepted.
     pub created_at: DateTime,
@@ -48,8 +54,13 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask_at: Option<DateTime>,
     /// How often it was asked again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_never")]
     pub asked: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
+fn is_never(asked: &i32) -> bool {
+    *asked == 0
 }
 
 impl Order {

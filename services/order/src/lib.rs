@@ -26,6 +26,7 @@ pub mod settlement;
 mod steps;
 pub mod store;
 pub mod tally;
+pub mod turns;
 mod unasked;
 
 pub use routes::dead_letters::LetterView;

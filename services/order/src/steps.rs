@@ -53,9 +53,11 @@ pub(crate) async fn write(
         let mut set = doc! {
             "status": to.state.status.as_str(),
             "inventoryStatus": to.state.inventory.as_str(),
-            "reason": bson::serialize_to_bson(&to.reason)?,
             "updatedAt": time(now),
         };
+        if let Some(reason) = to.reason {
+            set.insert("reason", bson::serialize_to_bson(&reason)?);
+        }
         if let Some(at) = to.hold_expires_at {
             set.insert("holdExpiresAt", time(at));
         }

@@ -1,6 +1,6 @@
-//! Orders in MongoDB, and what keeps two orders of one customer apart.
+//! Orders in MongoDB.
 
-use crate::{document::Order, expiry, reminder, tally::Tally};
+use crate::{document::Order, expiry, reminder, tally::Tally, turns};
 use events::outbox::Outbox;
 use futures::TryStreamExt;
 use mongodb::{
@@ -9,28 +9,14 @@ use mongodb::{
     error::Error,
 };
 use platform::backends::mongo::{Read, Transactions};
-use sale::{OrderId, ProductId, UserId};
-use serde::{Deserialize, Serialize};
+use sale::{OrderId, UserId};
 use std::collections::{HashMap, HashSet};
-
-/// Where acceptances of one customer and one product meet that has a limit: each writes it, so of two at once one runs again and
-/// counts the other's order. What a customer holds or has bought the orders say themselves.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Turn {
-    /// `<user>/<product>`
-    #[serde(rename = "_id")]
-    pub(crate) id: String,
-    /// How many acceptances have written it.
-    #[serde(default)]
-    pub(crate) orders: i64,
-}
 
 /// The collections of the order service.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) transactions: Transactions,
     pub(crate) orders: Collection<Order>,
-    pub(crate) turns: Collection<Turn>,
     pub(crate) outbox: Outbox,
     pub(crate) tally: Tally,
 }
@@ -91,7 +77,6 @@ impl Store {
         Self {
             transactions,
             orders: database.collection("orders"),
-            turns: database.collection("quotas"),
             outbox: Outbox::new(database),
             tally: Tally::new(database, process),
         }
@@ -106,6 +91,7 @@ impl Store {
             .keys(doc! {"userId": 1, "createdAt": -1, "_id": -1})
             .build();
         self.orders.create_index(by_user).await?;
+        self.orders.create_index(turns::index()).await?;
         self.orders.create_index(reminder::index()).await?;
         self.orders.create_index(expiry::index()).await.map(drop)
     }
@@ -197,9 +183,4 @@ impl Store {
         let found = self.documents().find(filter).limit(limit).await?;
         Ok(Found::among(found.try_collect().await?))
     }
-}
-
-/// The id of a turn.
-pub(crate) fn turn_id(user: &UserId, product: &ProductId) -> String {
-    format!("{user}/{product}")
 }

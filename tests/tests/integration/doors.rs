@@ -68,9 +68,9 @@ async fn a_process_that_wakes_up_after_the_count_accepts_nothing() -> Result<()>
     // What it accepts next cannot be committed while somebody else has the customer's turn in hand.
     let mut session = world.database.client().start_session().await?;
     session.start_transaction().await?;
-    let turns = world.database.collection::<Document>("quotas");
-    turns
-        .update_many(doc! {}, doc! {"$set": {"touched": true}})
+    let orders = world.database.collection::<Document>("orders");
+    orders
+        .insert_one(doc! {"_id": "in hand", "userId": "ada", "turn": 2_i64})
         .session(&mut session)
         .await?;
     let batches = "quicksale_order_batch_size_count{work=\"accept\"}";

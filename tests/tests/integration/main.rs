@@ -904,8 +904,8 @@ async fn nothing_is_accepted_after_the_receipt_for_closed_doors() -> Result<()> 
     session.start_transaction().await?;
     world
         .database
-        .collection::<Document>("quotas")
-        .update_many(doc! {}, doc! {"$set": {"touched": true}})
+        .collection::<Document>("orders")
+        .insert_one(doc! {"_id": "in hand", "userId": "ada", "turn": 2_i64})
         .session(&mut session)
         .await?;
     let order = {

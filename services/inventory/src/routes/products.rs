@@ -4,7 +4,7 @@ use super::{Inventory, store_problem};
 use crate::{
     ledger::Posting,
     product::{Product, ProductView},
-    store::{Store, StoreError},
+    store::{Store, StoreError, WriteError},
 };
 use axum::{extract::State, http::StatusCode};
 use futures::FutureExt;
@@ -264,6 +264,16 @@ impl From<mongodb::error::Error> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<WriteError> for Refusal {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Driver(error) => error.into(),
+            // Read in the same transaction.
+            WriteError::NotAsPlanned => Problem::internal(&error).into(),
+        }
     }
 }
 

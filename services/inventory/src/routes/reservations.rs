@@ -4,7 +4,7 @@ use super::{Inventory, products::Refusal, store_problem};
 use crate::{
     expiry::{self, Ended, Why},
     ledger::Posting,
-    plan::{NewReservation, Plan},
+    plan::{Move, NewReservation, Plan},
     store::{Origin, Reservation, Store, Told},
 };
 use axum::extract::State;
@@ -321,8 +321,12 @@ async fn confirm_in(
                 .map_err(|error| Problem::internal(&error))?;
         }
     }
+    let confirmed = Move {
+        from: ReservationState::Held,
+        to: ReservationState::Confirmed,
+    };
     let plan = Plan {
-        moved: [(order.clone(), ReservationState::Confirmed)].into(),
+        moved: [(order.clone(), confirmed)].into(),
         stock: accounts,
         postings: reservation
             .items
