@@ -13,10 +13,10 @@
 
 use crate::{
     limiter::{self, Counting},
-    scripts::{self, Script},
+    scripts::{Script, Scripts},
 };
-use fred::{clients::Client, error::Error};
-use platform::{gate::GateKeys, metrics::Metric};
+use fred::error::Error;
+use platform::gate::GateKeys;
 use sale::{
     ProductId, UserId,
     limits::{RateLimit, Verdict},
@@ -156,20 +156,16 @@ return 5
     )
 });
 
-/// What is counted here.
-pub(crate) fn metrics() -> Vec<Metric> {
-    for script in [
-        &*TAKE_NOW,
-        &*COUNT_AND_TAKE_NOW,
-        &*TAKE_LATER,
-        &*COUNT_AND_TAKE_LATER,
-        &*SETTLE,
-        &*KNOWS,
-    ] {
-        script.show();
-    }
-    limiter::show();
-    scripts::metrics()
+/// All scripts of the gate.
+pub(crate) fn scripts() -> [&'static Script; 6] {
+    [
+        &TAKE_NOW,
+        &COUNT_AND_TAKE_NOW,
+        &TAKE_LATER,
+        &COUNT_AND_TAKE_LATER,
+        &SETTLE,
+        &KNOWS,
+    ]
 }
 
 /// When an order takes its units from the gate.
@@ -184,7 +180,7 @@ pub(crate) enum Units {
 /// The counts of a sale.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    redis: Client,
+    scripts: Scripts,
     keys: GateKeys,
 }
 
@@ -285,9 +281,9 @@ pub struct WantedUnits {
 
 impl Gate {
     /// The counts under a sale's prefix.
-    pub fn new(redis: Client, prefix: &str) -> Self {
+    pub fn new(scripts: Scripts, prefix: &str) -> Self {
         Self {
-            redis,
+            scripts,
             keys: GateKeys::new(prefix),
         }
     }
@@ -346,25 +342,24 @@ impl Gate {
         limit: RateLimit,
         counting: Counting,
     ) -> Result<(Verdict, Option<Passage>), Error> {
-        let script = match units {
-            Units::Now => &*COUNT_AND_TAKE_NOW,
-            Units::Later => &*COUNT_AND_TAKE_LATER,
+        let script: &'static Script = match units {
+            Units::Now => &COUNT_AND_TAKE_NOW,
+            Units::Later => &COUNT_AND_TAKE_LATER,
         };
         let (mut keys, mut arguments) = told(self, attempt);
         keys.extend(counting.keys);
         arguments.extend(counting.arguments);
-        let said: Vec<i64> = script.run(&self.redis, Some(&self.keys), keys, arguments).await?;
-        let number = |at: usize| said.get(at).copied().unwrap_or(0);
-        let verdict = limiter::verdict(limit, (number(0), number(1)));
+        let said = self.scripts.run(script, keys, arguments).await?;
+        let verdict = limiter::verdict(limit, &said);
         let passage = verdict
             .allowed()
             .then(|| passage(said.get(2..).unwrap_or_default()));
         Ok((verdict, passage))
     }
 
-    async fn pass(&self, script: &Script, attempt: &Attempt) -> Result<Passage, Error> {
+    async fn pass(&self, script: &'static Script, attempt: &Attempt) -> Result<Passage, Error> {
         let (keys, arguments) = told(self, attempt);
-        let said: Vec<i64> = script.run(&self.redis, Some(&self.keys), keys, arguments).await?;
+        let said = self.scripts.run(script, keys, arguments).await?;
         Ok(passage(&said))
     }
 
@@ -378,11 +373,11 @@ impl Gate {
             self.keys.markers(),
             self.keys.tries_unknown(),
         ];
-        let said: i64 = KNOWS.run(&self.redis, Some(&self.keys), keys, Vec::new()).await?;
-        Ok(match said {
-            1 => Knowledge::Marked,
-            0 => Knowledge::Unmarked,
-            5 => Knowledge::InDoubt(Doubt::NoTryUnderWay),
+        let said = self.scripts.run(&KNOWS, keys, Vec::new()).await?;
+        Ok(match said.first() {
+            Some(1) => Knowledge::Marked,
+            Some(0) => Knowledge::Unmarked,
+            Some(5) => Knowledge::InDoubt(Doubt::NoTryUnderWay),
             _ => Knowledge::InDoubt(Doubt::TryMayBeUnderWay),
         })
     }
@@ -407,10 +402,8 @@ impl Gate {
         };
         let mut arguments = arguments(drop_marker, doubt, attempt, numbers);
         arguments.push(MARKER_SECONDS.to_string());
-        let settled: Result<i64, Error> = SETTLE
-            .run(&self.redis, Some(&self.keys), self.keys(attempt), arguments)
-            .await;
-        if let Err(error) = settled {
+        let settled = self.scripts.run(&SETTLE, self.keys(attempt), arguments);
+        if let Err(error) = settled.await {
             tracing::debug!(%error, "an order is not settled with the gate; it will be set right");
         }
     }

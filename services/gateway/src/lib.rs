@@ -19,8 +19,9 @@ mod pages;
 pub mod products;
 pub mod proxy;
 pub mod sale_page;
-mod scripts;
+pub mod scripts;
 pub mod subject;
+mod to_its_end;
 mod together;
 mod trail;
 pub mod upgrade;
@@ -65,7 +66,7 @@ use tokio_util::sync::CancellationToken;
 /// What the service counts.
 pub fn metrics() -> Vec<Metric> {
     let mut all = orders::metrics();
-    all.extend(gate::metrics());
+    all.extend(scripts::metrics());
     all.extend(together::metrics());
     all.extend(one_address::metrics());
     all.push(trail::metric());
@@ -133,6 +134,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         deps.health.gate("Redis and products"),
         deps.stop.clone(),
     );
+    let (scripts, asking) = scripts::start(deps.redis, &config.redis_prefix, deps.stop.clone());
     let standstill = Standstill::new(Instant::now());
     let one_address = Arc::new(one_address::OneAddress::new(Instant::now()));
     let proxy = proxy::Proxy::new(&config.upstreams);
@@ -140,8 +142,8 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         control: deps.control,
         authority: deps.authority,
         administrators: administrators::Administrators::new(&config.upstreams.auth),
-        limiter: limiter::Limiter::new(deps.redis.clone(), &config.redis_prefix),
-        gate: gate::Gate::new(deps.redis, &config.redis_prefix),
+        limiter: limiter::Limiter::new(scripts.clone(), &config.redis_prefix),
+        gate: gate::Gate::new(scripts, &config.redis_prefix),
         products: products.clone(),
         sale_page: sale_page::SalePage::default(),
         sender: together::Sender::new(proxy.clone(), standstill.clone()),
@@ -156,6 +158,8 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         refused: deps.refused,
         standstill: standstill.clone(),
     });
+    // Layers that are added together, the outermost first, cost a request less than one after the other: each time, the router wraps every
+    // route anew, and takes a copy of the whole for every request.
     let limited = Router::new()
         .route("/api/orders", get(proxy::forward).post(orders::place))
         .route("/api/orders/{*rest}", any(proxy::forward))
@@ -170,23 +174,25 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         .route("/ws", get(upgrade::connect))
         // Before the layers, so that these answers go through them as well: a preflight is one of them.
         .method_not_allowed_fallback(server::method_not_allowed)
-        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), check_caller))
-        .with_state(Arc::clone(&gateway))
-        .merge(extra)
-        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), limit));
+        .layer((
+            middleware::from_fn_with_state(Arc::clone(&gateway), limit),
+            middleware::from_fn_with_state(Arc::clone(&gateway), check_caller),
+        ))
+        .with_state(Arc::clone(&gateway));
+    let extra = extra.layer(middleware::from_fn_with_state(Arc::clone(&gateway), limit));
     // Like the pages it is from memory, and nobody's business to count.
     let sale = Router::new()
         .route("/api/sale", get(sale_page::show))
         .method_not_allowed_fallback(server::method_not_allowed)
         .with_state(Arc::clone(&gateway));
     let router = limited
+        .merge(extra)
         .merge(sale)
         .merge(pages::router(config.http.payment_url.as_deref()))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&gateway),
-            trail::follow,
-        ))
-        .layer(cors::layer(&config.http.cors_origins));
+        .layer((
+            cors::layer(&config.http.cors_origins),
+            middleware::from_fn_with_state(Arc::clone(&gateway), trail::follow),
+        ));
     let mut router = https::require_if(router, config.http.https_host.as_deref());
     // Each layer costs every request something, also one that does nothing.
     if config.http.access_log {
@@ -200,6 +206,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         ),
         ("gateway products", products.refresh_until(deps.stop).boxed()),
         ("gateway warm-up", warming.boxed()),
+        ("gateway scripts", asking.boxed()),
     ];
     Service { router, tasks }
 }

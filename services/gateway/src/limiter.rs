@@ -6,8 +6,8 @@
 //! window: in no window of any position are there more requests than the limit, and whoever has used it up waits up to
 //! a sixtieth of a window longer than they would have to.
 
-use crate::scripts::Script;
-use fred::{clients::Client, error::Error};
+use crate::scripts::{Script, Scripts};
+use fred::error::Error;
 use sale::limits::{RateLimit, Verdict};
 use std::{sync::LazyLock, time::Duration};
 
@@ -76,15 +76,15 @@ end
 static COUNT_ALONE: LazyLock<Script> =
     LazyLock::new(|| Script::new("count", format!("{COUNT}return {{remaining, 0}}")));
 
-/// Shows what has not been counted yet.
-pub(crate) fn show() {
-    COUNT_ALONE.show();
+/// All scripts of the limiter alone.
+pub(crate) fn scripts() -> [&'static Script; 1] {
+    [&COUNT_ALONE]
 }
 
 /// Counts requests.
 #[derive(Debug, Clone)]
 pub struct Limiter {
-    redis: Client,
+    scripts: Scripts,
     prefix: String,
 }
 
@@ -99,9 +99,9 @@ pub struct Count {
 
 impl Limiter {
     /// A limiter under a sale's prefix.
-    pub fn new(redis: Client, prefix: &str) -> Self {
+    pub fn new(scripts: Scripts, prefix: &str) -> Self {
         Self {
-            redis,
+            scripts,
             prefix: prefix.to_owned(),
         }
     }
@@ -113,8 +113,8 @@ impl Limiter {
     /// Redis does not answer.
     pub async fn count(&self, first: &Count, others: &[Count]) -> Result<Verdict, Error> {
         let Counting { keys, arguments } = self.counting(first, others);
-        let counted: (i64, i64) = COUNT_ALONE.run(&self.redis, None, keys, arguments).await?;
-        Ok(verdict(first.limit, counted))
+        let said = self.scripts.run(&COUNT_ALONE, keys, arguments).await?;
+        Ok(verdict(first.limit, &said))
     }
 
     /// What a script is told that counts, behind whatever else it is told.
@@ -150,11 +150,12 @@ pub(crate) struct Counting {
     pub(crate) arguments: Vec<String>,
 }
 
-/// What a script says that has counted.
-pub(crate) fn verdict(limit: RateLimit, (remaining, wait): (i64, i64)) -> Verdict {
+/// What a script says first that has counted: what is left, and how long to wait.
+pub(crate) fn verdict(limit: RateLimit, said: &[i64]) -> Verdict {
+    let number = |at: usize| said.get(at).copied().unwrap_or(0);
     Verdict {
         limit,
-        remaining: u32::try_from(remaining).unwrap_or(0),
-        retry_after: Duration::from_millis(u64::try_from(wait).unwrap_or(0)),
+        remaining: u32::try_from(number(0)).unwrap_or(0),
+        retry_after: Duration::from_millis(u64::try_from(number(1)).unwrap_or(0)),
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     products::Judgement,
     proxy::NoAnswer,
     subject,
+    to_its_end::ToItsEnd,
     together::Order,
 };
 use axum::{
@@ -148,7 +149,7 @@ async fn place_checked(
     let key = idempotency::key(&parts.headers).ok().flatten();
     check_clock(&gateway, &asker, key.as_deref()).await?;
     let asked = key.zip(wanted(&parts.headers, &body));
-    // In a task of its own: what is taken from the gate is given back also when the buyer hangs up.
+    // What is taken from the gate is given back also when the buyer hangs up.
     let work = async move {
         let Some((key, wanted)) = asked else {
             // The order service says what is wrong with it, exactly. Once more: it may have stood still since.
@@ -179,9 +180,7 @@ async fn place_checked(
         }
         Ok::<_, Problem>(answered?)
     };
-    tokio::spawn(work)
-        .await
-        .map_err(|error| Problem::internal(&error))?
+    ToItsEnd::of(work).await
 }
 
 /// How long the body of an order may take that is not counted yet: it nearly always comes with its head.

@@ -15,11 +15,15 @@ mod sockets;
 mod storefront;
 
 use anyhow::{Context, Result, ensure};
-use fred::interfaces::{KeysInterface, SetsInterface};
+use fred::{
+    clients::Client,
+    interfaces::{KeysInterface, SetsInterface},
+};
 use futures::future::join_all;
 use gateway::{
     gate::{Attempt, Doubt, Gate, Knowledge, Outcome, Passage, Passed, Short, WantedUnits},
     limiter::{Count, Limiter},
+    scripts::Scripts,
 };
 use platform::tokens::Role;
 use quicksale_tests::{
@@ -36,6 +40,7 @@ use sale::{
 };
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 fn somebody() -> String {
     uuid::Uuid::new_v4().to_string()
@@ -119,11 +124,58 @@ async fn over_large_baskets_keep_nobody_from_buying() -> Result<()> {
     world.check_conservation().await
 }
 
+/// The scripts under a prefix, for as long as the test lasts.
+fn scripts(redis: &Client, prefix: &str) -> Scripts {
+    let (scripts, asking) = gateway::scripts::start(redis.clone(), prefix, CancellationToken::new());
+    tokio::spawn(asking);
+    scripts
+}
+
+/// Many ask Redis in one call, and each has an answer of its own: one whose script fails fails alone.
+#[tokio::test]
+async fn scripts_that_go_together_fail_each_by_itself() -> Result<()> {
+    let (redis, prefix) = redis()?;
+    let gate = Gate::new(scripts(&redis, &prefix), &prefix);
+    for (product, units) in [("p", "30"), ("q", "no number")] {
+        let count = format!("{prefix}gate:{product}");
+        redis.set::<(), _, _>(&count, units, None, None, false).await?;
+    }
+    redis
+        .set::<(), _, _>(format!("{prefix}gate:markers"), "whole", None, None, false)
+        .await?;
+    let attempts: Vec<Attempt> = (0..100)
+        .map(|n| Attempt {
+            user: UserId::new(format!("user-{n}")),
+            key: "k".to_owned(),
+            wanted: vec![WantedUnits {
+                product: ProductId::new(if n % 3 == 0 { "q" } else { "p" }),
+                units: 1,
+                limit: None,
+            }],
+        })
+        .collect();
+    let answers = join_all(attempts.iter().map(|attempt| gate.take(attempt))).await;
+    let (mut taken, mut refused, mut failed) = (0, 0, 0);
+    for (attempt, answer) in attempts.iter().zip(answers) {
+        match (attempt.wanted[0].product.as_str(), answer) {
+            ("p", Ok(Passage::Taken)) => taken += 1,
+            ("p", Ok(Passage::Refused(_))) => refused += 1,
+            ("q", Err(_)) => failed += 1,
+            (product, answer) => anyhow::bail!("{product}: {answer:?}"),
+        }
+    }
+    anyhow::ensure!(
+        (taken, refused, failed) == (30, 36, 34),
+        "{taken} {refused} {failed}"
+    );
+    Ok(())
+}
+
 /// Whoever was refused once takes units only once the next order is accepted, and has one order under way at a time.
 #[tokio::test]
 async fn a_refused_buyer_takes_units_afterwards_and_one_order_at_a_time() -> Result<()> {
     let (redis, prefix) = redis()?;
-    let gate = Gate::new(redis.clone(), &prefix);
+    let gate = Gate::new(scripts(&redis, &prefix), &prefix);
     let count = format!("{prefix}gate:p");
     redis.set::<(), _, _>(&count, 10, None, None, false).await?;
     let left = async || -> Result<i64> { Ok(redis.get(&count).await?) };
@@ -155,7 +207,7 @@ async fn a_refused_buyer_takes_units_afterwards_and_one_order_at_a_time() -> Res
 #[tokio::test]
 async fn an_unknown_key_is_refused_once_markers_are_whole_or_no_try_can_be_under_way() -> Result<()> {
     let (redis, prefix) = redis()?;
-    let gate = Gate::new(redis.clone(), &prefix);
+    let gate = Gate::new(scripts(&redis, &prefix), &prefix);
     let set = async |name: &str, value: &str| {
         redis
             .set::<(), _, _>(format!("{prefix}gate:{name}"), value, None, None, false)
@@ -216,7 +268,7 @@ fn three_of_p(user: &str, key: &str, limit: Option<u32>) -> Attempt {
 #[tokio::test]
 async fn a_buyer_over_the_limit_takes_no_units_from_others() -> Result<()> {
     let (redis, prefix) = redis()?;
-    let gate = Gate::new(redis.clone(), &prefix);
+    let gate = Gate::new(scripts(&redis, &prefix), &prefix);
     let count = format!("{prefix}gate:p");
     redis.set::<(), _, _>(&count, 20, None, None, false).await?;
     let left = async || -> Result<i64> { Ok(redis.get(&count).await?) };
@@ -355,7 +407,7 @@ async fn the_documentation_is_limited_and_framed_by_nobody() -> Result<()> {
 #[tokio::test]
 async fn counting_costs_the_same_at_a_limit_of_a_million() -> Result<()> {
     let (redis, prefix) = redis()?;
-    let limiter = Limiter::new(redis.clone(), &prefix);
+    let limiter = Limiter::new(scripts(&redis, &prefix), &prefix);
     let count = Count {
         subject: "somebody".to_owned(),
         limit: limit(LimitedRoute::Default, 1_000_000, 60_000),
@@ -391,7 +443,7 @@ async fn the_limit_holds_in_every_window_and_the_wait_is_long_enough() -> Result
     const LIMIT: u32 = 7;
     const WINDOW: u64 = 600;
     let (redis, prefix) = redis()?;
-    let limiter = Limiter::new(redis, &prefix);
+    let limiter = Limiter::new(scripts(&redis, &prefix), &prefix);
     let count = Count {
         subject: "eager".to_owned(),
         limit: limit(LimitedRoute::Orders, LIMIT, WINDOW),
@@ -440,7 +492,7 @@ async fn the_limit_holds_in_every_window_and_the_wait_is_long_enough() -> Result
 #[tokio::test]
 async fn a_request_passes_all_its_counts_or_none() -> Result<()> {
     let (redis, prefix) = redis()?;
-    let limiter = Limiter::new(redis, &prefix);
+    let limiter = Limiter::new(scripts(&redis, &prefix), &prefix);
     let count = |subject: &str, of| Count {
         subject: subject.to_owned(),
         limit: limit(LimitedRoute::Login, of, 60_000),

@@ -42,6 +42,7 @@ use sale::{
 };
 use serde_json::json;
 use std::{cell::Cell, collections::HashMap, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
 
 /// A buyer who has ordered nothing before: what was accepted once under a key is answered like that ever after.
 fn somebody() -> String {
@@ -810,7 +811,10 @@ async fn a_buyer_whose_gateway_knew_no_product_hears_of_the_order_it_made() -> R
 #[tokio::test]
 async fn the_marker_of_a_refused_key_stays_if_a_repeat_has_used_it() -> Result<()> {
     let redis = platform::backends::redis::client(&Backends::shared()?.credentials()?.redis_url)?;
-    let gate = Gate::new(redis, &format!("test-{}:", somebody()));
+    let prefix = format!("test-{}:", somebody());
+    let (scripts, asking) = gateway::scripts::start(redis, &prefix, CancellationToken::new());
+    tokio::spawn(asking);
+    let gate = Gate::new(scripts, &prefix);
     let attempt = |key: &str| Attempt {
         user: UserId::new(format!("the user of {key}")),
         key: key.to_owned(),

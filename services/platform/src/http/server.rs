@@ -303,13 +303,13 @@ fn wrap(service: &'static str, router: Router) -> Router {
         )
         .fallback(|| async { Problem::new(Code::NotFound, "There is no such route; see /openapi.json.") })
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(CatchPanicLayer::custom(
-            |_panic: Box<dyn std::any::Any + Send>| Problem::internal(&"a handler panicked").into_response(),
+        .layer((
+            middleware::from_fn(move |request, next| observe(service, request, next)),
+            CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
+                Problem::internal(&"a handler panicked").into_response()
+            }),
+            DefaultBodyLimit::max(MAX_BODY_BYTES),
         ))
-        .layer(middleware::from_fn(move |request, next| {
-            observe(service, request, next)
-        }))
 }
 
 /// Gives the request an id and a trace, measures it, and puts both into its problem document, and the id into the answer.
