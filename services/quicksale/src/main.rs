@@ -13,6 +13,7 @@ mod payments;
 mod prepare;
 mod process;
 mod sale_database;
+mod sizing;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use platform::{
@@ -68,6 +69,8 @@ enum Command {
     /// Messages that were given up on: list, show, replay, discard.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// Says what a sale needs in cores, partitions, memory and disk, by what was measured.
+    Sizing(sizing::Options),
     /// Prints the reference of the metrics.
     Metrics,
     /// Prints the OpenAPI document.
@@ -121,6 +124,7 @@ async fn main() -> ExitCode {
         Command::Payments(options) => payments::run(options).await,
         Command::Audit(options) => audit::run(options).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
+        Command::Sizing(options) => sizing::print(options),
         Command::Metrics => metrics_reference::print(),
         Command::Openapi { markdown } => api_document::print(markdown),
         Command::Completions { shell } => {
