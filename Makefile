@@ -1,6 +1,6 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: help up down dev compose compose-down test faults bench bench-audit bench-compare bench-profile lint screenshots generate docs image sbom
+.PHONY: help up down dev compose compose-down test faults bench bench-audit bench-check bench-compare bench-profile lint screenshots generate docs image sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ bench-audit: ## measure how long an audit of a large sale takes: make bench-audi
 
 bench: ## measure orders per second and latencies
 	@hack/bench.sh
+
+bench-check: ## fail if an order costs the backends more documents, keys or commands than bench/counts.json says
+	@hack/bench-check.sh
 
 bench-compare: ## measure two commits in turns: make bench-compare A=v1.0.0 B=main
 	@hack/bench-compare.sh '$(A)' '$(B)' --scenario hot --scenario refused-known

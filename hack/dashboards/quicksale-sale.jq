@@ -84,6 +84,8 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
   row("Batches"; [
     lines(6; "Orders in a request"; "short"; "How many orders a gateway sends to the order service at once.";
       percentiles("quicksale_orders_sent_together{@sale}"; "")),
+    lines(6; "Scripts in a call of Redis"; "short"; "How many questions to the gate and the limiter a gateway asks Redis at once.";
+      percentiles("quicksale_gate_scripts_sent_together{@sale}"; "")),
     lines(6; "Orders in a batch"; "short"; "How much the order service writes in one transaction, by kind of work.";
       percentiles("quicksale_order_batch_size{@sale}"; "work")),
     lines(6; "Waiting for a batch"; "short"; "Requests that wait for the next transaction. There is room for 2,048 in a process.";
@@ -107,9 +109,9 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
       [query("{{component}}"; "histogram_quantile(0.99, sum by (component, le) (rate(quicksale_database_pool_wait_seconds_bucket{@sale}[$__rate_interval])))")]),
     lines(8; "No database connection"; "ops"; "Commands that got no connection to MongoDB, a second.";
       [query("{{component}}"; "sum by (component) (rate(quicksale_database_pool_failures_total{@sale}[$__rate_interval]))")]),
-    lines(8; "Time of Redis scripts"; "s"; "99 of 100 calls of the gate's scripts took no longer.";
+    lines(8; "Time of Redis scripts"; "s"; "99 of 100 scripts of the gate and the limiter were answered no later; they wait for others that go with them.";
       [query("{{script}}"; "histogram_quantile(0.99, sum by (script, le) (rate(quicksale_gate_script_duration_seconds_bucket{@sale}[$__rate_interval])))")]),
-    lines(8; "Redis scripts"; "ops"; "Calls of the gate's scripts, and counts of the gate that inventory has set right.";
+    lines(8; "Redis scripts"; "ops"; "Scripts of the gate and the limiter that were run, and counts of the gate that inventory has set right.";
       [query("{{script}}"; "sum by (script) (rate(quicksale_gate_script_duration_seconds_count{@sale}[$__rate_interval]))"),
        query("set right {{direction}}"; "sum by (direction) (rate(quicksale_gate_corrections_total{@sale}[$__rate_interval]))")]),
     lines(8; "Certificates good for"; "dtdurations"; "Certificates that processes use with each backend: their own (client), and those they trust (authority). Of all processes, the first to end.";

@@ -335,7 +335,7 @@ impl Beside {
             doc! {"userId": order.user_id.as_str(), "number": {"$gt": 0}, "orderId": order.id.as_str()};
         let told = told
             .find(of_order)
-            .sort(doc! {"_id": 1})
+            .sort(doc! {"number": 1})
             .limit(MOST_NOTIFICATIONS);
         let reservation = reservations.find_one(doc! {"_id": order.id.as_str()}).await?;
         Ok(Self {

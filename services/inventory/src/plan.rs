@@ -75,8 +75,12 @@ impl Facts {
 pub struct Known {
     /// Reservations by order.
     pub reservations: HashMap<OrderId, Facts>,
+    /// Those of them that are remembered, and were not read.
+    pub remembered: HashSet<OrderId>,
     /// Accounts by product.
     pub stock: BTreeMap<ProductId, Stock>,
+    /// The number of each product's last entry in the ledger.
+    pub last_entries: HashMap<ProductId, i64>,
     /// Products whose accounts are broken. Nothing of theirs moves until they are set right: what is asked about them is left without
     /// an answer, and asked again.
     pub broken: BTreeSet<ProductId>,
@@ -144,23 +148,30 @@ pub struct Plan {
     pub moved: BTreeMap<OrderId, Move>,
     /// Accounts that changed, as they shall be.
     pub stock: BTreeMap<ProductId, Stock>,
+    /// The number of each product's last entry in the ledger, where that was read with the accounts.
+    pub last_entries: Option<HashMap<ProductId, i64>>,
     /// How they came about.
     pub postings: Vec<Posting>,
     /// Answers for the outbox.
     pub answers: Vec<Answer>,
     /// Units that are for sale again, by product.
     pub freed: BTreeMap<ProductId, u64>,
-    /// Whether a new order was left alone: it may have a reservation already, which was not looked for.
+    /// Whether an order was left alone by what was not looked for: a new one may have a reservation already, and one that is remembered may
+    /// stand elsewhere by now.
     pub leaves_orders_alone: bool,
 }
 
 /// Plans a batch, message by message in order.
-pub fn plan(messages: &[Message], known: Known, terms: Terms, now: Timestamp) -> Plan {
+pub fn plan(messages: &[Message], mut known: Known, terms: Terms, now: Timestamp) -> Plan {
+    let plan = Plan {
+        last_entries: Some(std::mem::take(&mut known.last_entries)),
+        ..Plan::default()
+    };
     let mut planner = Planner {
         known,
         terms,
         now,
-        plan: Plan::default(),
+        plan,
         created: HashMap::new(),
     };
     for message in messages {
@@ -317,7 +328,11 @@ impl Planner {
                 _ => (Cause::Released, account.release(units)),
             };
             if let Err(error) = moved {
-                tracing::error!(%order, product = %item.product_id, %error, "stock account is out of step; moving nothing");
+                if self.known.remembered.contains(order) {
+                    self.plan.leaves_orders_alone = true;
+                } else {
+                    tracing::error!(%order, product = %item.product_id, %error, "stock account is out of step; moving nothing");
+                }
                 return;
             }
             postings.push(Posting::of(item, order, cause));
@@ -666,6 +681,25 @@ mod tests {
         );
         let plan = run(&[ended("a", OrderStatus::Failed)], known);
         assert!(plan.stock.is_empty() && plan.moved.is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_and_does_not_fit_is_looked_at() {
+        let batch = [ended("a", OrderStatus::Confirmed)];
+        for remembered in [true, false] {
+            let mut known = stocked(&[("p", 5)]);
+            let item = OrderedItem {
+                product_id: ProductId::new("p"),
+                quantity: Quantity::new(2).unwrap(),
+            };
+            known
+                .reservations
+                .insert(OrderId::new("a"), Facts::of_a_hold(vec![item]));
+            known.remembered.extend(remembered.then(|| OrderId::new("a")));
+            let plan = run(&batch, known);
+            assert_eq!(plan.leaves_orders_alone, remembered, "nothing of it is reserved");
+            assert!(plan.moved.is_empty() && plan.stock.is_empty());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A product, as it is stored and as it is shown.
 
-use mongodb::bson::DateTime;
+use mongodb::bson::{DateTime, Document, doc};
 use sale::{Currency, ImageUrl, Money, ProductId, Sku, money::JsonDecimal, stock::Stock};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -53,17 +53,50 @@ pub struct Product {
 )]
 pub struct BrokenAccount(pub ProductId);
 
+/// What is read of a product whose units move.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Account {
+    #[serde(rename = "_id")]
+    pub(crate) id: ProductId,
+    stock: i64,
+    reserved: i64,
+    sold: i64,
+    /// Number of the last entry in its ledger.
+    #[serde(default)]
+    pub(crate) ledger: i64,
+}
+
+impl Account {
+    /// The fields that are read.
+    pub(crate) fn projection() -> Document {
+        doc! {"stock": 1, "reserved": 1, "sold": 1, "ledger": 1}
+    }
+
+    /// The stock account.
+    ///
+    /// # Errors
+    /// [`BrokenAccount`], as of a product.
+    pub(crate) fn stock(&self) -> Result<Stock, BrokenAccount> {
+        account_of(&self.id, [self.stock, self.reserved, self.sold])
+    }
+}
+
+fn account_of(product: &ProductId, numbers: [i64; 3]) -> Result<Stock, BrokenAccount> {
+    let [stock, reserved, sold] = numbers.map(|number| u64::try_from(number).ok());
+    stock
+        .zip(reserved)
+        .zip(sold)
+        .and_then(|((stock, reserved), sold)| Stock::from_parts(stock, reserved, sold))
+        .ok_or_else(|| BrokenAccount(product.clone()))
+}
+
 impl Product {
     /// The stock account.
     ///
     /// # Errors
     /// [`BrokenAccount`], which only a hand in the database can bring about.
     pub fn account(&self) -> Result<Stock, BrokenAccount> {
-        let part = |n: i64| u64::try_from(n).ok();
-        let parts = part(self.stock).zip(part(self.reserved)).zip(part(self.sold));
-        parts
-            .and_then(|((stock, reserved), sold)| Stock::from_parts(stock, reserved, sold))
-            .ok_or_else(|| BrokenAccount(self.id.clone()))
+        account_of(&self.id, [self.stock, self.reserved, self.sold])
     }
 
     /// The product as the API shows it.

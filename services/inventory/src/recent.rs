@@ -1,5 +1,5 @@
-//! Holds that this process has made a moment ago. Nearly always the same process hears how their orders end, and need not read them again.
-//! What is remembered is only what never changes of a hold; where it stands the write asks for ([`crate::store::Store::write`]).
+//! Holds that this process has made a moment ago. Where it hears how their orders end, it need not read them again: nearly always where there
+//! is one inventory process, and of one hold in so many as there are processes otherwise, since each lane is owned by itself. What is remembered is only what never changes of a hold; where it stands the write asks for ([`crate::store::Store::write`]).
 
 use crate::plan::{Facts, NewReservation, Plan};
 use events::message::OrderedItem;
@@ -10,9 +10,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Holds of each of the two halves: some ten megabytes in all. An order is confirmed within a second; one that waits for its payment is
-/// read again.
-const HALF: usize = 16_384;
+/// Lines of the holds of each of the two halves: some ten megabytes in all. An order is confirmed within a second; one that waits for its
+/// payment is read again.
+const HALF: usize = 32_768;
 
 /// What orders hold.
 type Holds = HashMap<OrderId, Vec<OrderedItem>>;
@@ -25,6 +25,8 @@ pub(crate) struct Recent(Mutex<Halves>);
 struct Halves {
     newer: Holds,
     older: Holds,
+    /// That have come into the newer half.
+    lines: usize,
 }
 
 /// What a committed batch has changed about holds.
@@ -54,9 +56,12 @@ impl Recent {
             halves.newer.remove(order);
             halves.older.remove(order);
         }
-        if halves.newer.len() + changed.made.len() > HALF {
+        let lines = changed.made.iter().map(|(_, items)| items.len()).sum::<usize>();
+        if halves.lines + lines > HALF {
             halves.older = mem::take(&mut halves.newer);
+            halves.lines = 0;
         }
+        halves.lines += lines;
         halves.newer.extend(changed.made);
     }
 
@@ -106,19 +111,25 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_so_many_and_the_newest_stay() {
+    fn there_is_room_for_so_many_lines_and_the_newest_stay() {
         let recent = Recent::default();
-        for n in 0..5 * HALF {
+        let basket = |order: usize| {
+            let (order, lines) = hold(&order.to_string());
+            (order, lines.into_iter().cycle().take(100).collect())
+        };
+        let last = 5 * HALF / 100;
+        for order in 0..=last {
             recent.note(Changed {
-                made: vec![hold(&n.to_string())],
+                made: vec![basket(order)],
                 ended: vec![],
             });
         }
         let halves = recent.0.lock().unwrap();
-        assert!(halves.newer.len() + halves.older.len() <= 2 * HALF);
+        let lines = halves.newer.values().chain(halves.older.values()).map(Vec::len);
+        assert!(lines.sum::<usize>() <= 2 * HALF);
         drop(halves);
-        assert!(knows(&recent, &(5 * HALF - 1).to_string()));
-        assert!(knows(&recent, &(4 * HALF).to_string()));
+        assert!(knows(&recent, &last.to_string()));
+        assert!(knows(&recent, &(last - HALF / 100 + 1).to_string()));
         assert!(!knows(&recent, "0"));
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     ledger::{self, Entry, Posting},
     plan::{Facts, Known, Move, NewReservation, Plan},
-    product::{BrokenAccount, Product},
+    product::{Account, BrokenAccount, Product},
     recent::Recent,
 };
 use events::{
@@ -274,8 +274,15 @@ impl Store {
             repeats == Repeats::Unlikely && matches!(message.payload, Payload::OrderCreated(_))
         };
         let asked = messages.iter().filter(|message| !is_new(message));
-        let mut held = match repeats {
-            Repeats::Unlikely => recent.among(asked.clone().map(|message| &message.order_id)),
+        // What an order is told that asks again is not remembered.
+        let new: HashSet<&OrderId> = messages
+            .iter()
+            .filter(|message| is_new(message))
+            .map(|message| &message.order_id)
+            .collect();
+        let follow = asked.clone().map(|message| &message.order_id);
+        let held = match repeats {
+            Repeats::Unlikely => recent.among(follow.filter(|order| !new.contains(order))),
             Repeats::Possible => HashMap::new(),
         };
         let orders: BTreeSet<&str> = asked
@@ -285,7 +292,8 @@ impl Store {
         let (mut reservations, unreadable) = self
             .reservations_of(session, orders.into_iter().collect())
             .await?;
-        reservations.extend(held.drain());
+        let remembered = held.keys().cloned().collect();
+        reservations.extend(held);
         let mut products: BTreeSet<ProductId> = BTreeSet::new();
         for held in reservations.values() {
             products.extend(held.items.iter().map(|item| item.product_id.clone()));
@@ -298,17 +306,19 @@ impl Store {
         let found = self.products_in(session, &products).await?;
         let mut known = Known {
             reservations,
+            remembered,
             unreadable,
             broken: found.unreadable_ids().map(ProductId::new).collect(),
             ..Known::default()
         };
-        for product in found.readable {
-            match product.account() {
-                Ok(account) => {
-                    known.stock.insert(product.id, account);
+        for account in found.readable {
+            match account.stock() {
+                Ok(stock) => {
+                    known.last_entries.insert(account.id.clone(), account.ledger);
+                    known.stock.insert(account.id, stock);
                 }
                 Err(_) => {
-                    known.broken.insert(product.id);
+                    known.broken.insert(account.id);
                 }
             }
         }
@@ -351,8 +361,8 @@ impl Store {
         if let Some(unreadable) = found.unreadable_ids().next() {
             return Err(BrokenAccount(ProductId::new(unreadable)).into());
         }
-        for product in found.readable {
-            stock.insert(product.id.clone(), product.account()?);
+        for account in found.readable {
+            stock.insert(account.id.clone(), account.stock()?);
         }
         Ok(stock)
     }
@@ -361,7 +371,7 @@ impl Store {
         &self,
         session: &mut ClientSession,
         products: &BTreeSet<ProductId>,
-    ) -> Result<Read<Product>, Error> {
+    ) -> Result<Read<Account>, Error> {
         let ids: Vec<&str> = products.iter().map(ProductId::as_str).collect();
         let documents = self.products.clone_with_type::<RawDocumentBuf>();
         let found: Vec<RawDocumentBuf> = if ids.is_empty() {
@@ -369,6 +379,8 @@ impl Store {
         } else {
             let mut cursor = documents
                 .find(doc! {"_id": {"$in": ids}})
+                .projection(Account::projection())
+                .batch_size(2_000)
                 .session(&mut *session)
                 .await?;
             cursor.stream(session).try_collect().await?
@@ -395,7 +407,13 @@ impl Store {
             self.reservations.insert_many(new).session(&mut *session).await?;
         }
         self.write_moves(session, &plan.moved).await?;
-        self.post(session, &plan.stock, &plan.postings, now).await?;
+        match &plan.last_entries {
+            Some(last) => {
+                self.post_behind(session, last, &plan.stock, &plan.postings, now)
+                    .await?;
+            }
+            None => self.post(session, &plan.stock, &plan.postings, now).await?,
+        }
         let answers: Vec<Message> = plan
             .answers
             .iter()
@@ -442,34 +460,31 @@ impl Store {
         postings: &[Posting],
         now: Timestamp,
     ) -> Result<(), Error> {
+        let last = self.last_entries(session, accounts).await?;
+        self.post_behind(session, &last, accounts, postings, now).await
+    }
+
+    /// The same where the numbers of the products' last entries were read in this transaction.
+    async fn post_behind(
+        &self,
+        session: &mut ClientSession,
+        last: &HashMap<ProductId, i64>,
+        accounts: &BTreeMap<ProductId, Stock>,
+        postings: &[Posting],
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let mut entries = ledger::entries(postings, DateTime::from_millis(now.as_millisecond()));
-        let mut new_of = |product: &ProductId| entries.remove(product).unwrap_or_default();
-        let mut numbered = Vec::new();
-        if let (Some((product, stock)), 1) = (accounts.first_key_value(), accounts.len()) {
-            let new = new_of(product);
-            let before = self
-                .products
-                .clone_with_type::<Document>()
-                .find_one_and_update(doc! {"_id": product.as_str()}, change_of(*stock, new.len()))
-                .projection(doc! {"ledger": 1})
-                .session(&mut *session)
-                .await?;
-            let last = before.map_or(Ok(0), |product| whole_number(&product, "ledger"))?;
+        let (mut changes, mut numbered) = (Vec::with_capacity(accounts.len()), Vec::new());
+        for (product, stock) in accounts {
+            let new = entries.remove(product).unwrap_or_default();
+            changes.push(Change {
+                which: doc! {"_id": product.as_str()},
+                how: change_of(*stock, new.len()),
+            });
+            let last = last.get(product).copied().unwrap_or(0);
             numbered.extend(new.into_iter().map(|entry| entry.after(last)));
-        } else if !accounts.is_empty() {
-            let last = self.last_entries(session, accounts).await?;
-            let mut changes = Vec::with_capacity(accounts.len());
-            for (product, stock) in accounts {
-                let new = new_of(product);
-                changes.push(Change {
-                    which: doc! {"_id": product.as_str()},
-                    how: change_of(*stock, new.len()),
-                });
-                let last = last.get(product).copied().unwrap_or(0);
-                numbered.extend(new.into_iter().map(|entry| entry.after(last)));
-            }
-            update_each(&self.database, PRODUCTS, session, changes).await?;
         }
+        update_each(&self.database, PRODUCTS, session, changes).await?;
         if !numbered.is_empty() {
             self.ledger.insert_many(numbered).session(session).await?;
         }
@@ -482,6 +497,9 @@ impl Store {
         session: &mut ClientSession,
         accounts: &BTreeMap<ProductId, Stock>,
     ) -> Result<HashMap<ProductId, i64>, Error> {
+        if accounts.is_empty() {
+            return Ok(HashMap::new());
+        }
         let ids: Vec<&str> = accounts.keys().map(ProductId::as_str).collect();
         let mut cursor = self
             .products

@@ -22,7 +22,7 @@ pub struct Turn(i64);
 
 impl Turn {
     fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Customers {
     last: HashMap<UserId, Turn>,
     /// Units that one holds or has bought of a product. Only of those who want a product with a limit.
     bought: HashMap<UserId, HashMap<ProductId, u64>>,
-    /// Those of whom it is not known, because an order of theirs cannot be read.
+    /// Those of whom one of both is not known, because an order of theirs cannot be read.
     pub(crate) unknown: HashSet<UserId>,
 }
 
@@ -58,23 +58,16 @@ pub(crate) async fn read(
     session: &mut ClientSession,
     wishes: &[Wish],
 ) -> Result<Customers, Error> {
+    let of = |wishes: &mut dyn Iterator<Item = &Wish>| -> Vec<String> {
+        let users: BTreeSet<&str> = wishes.map(|wish| wish.user.as_str()).collect();
+        users.into_iter().map(str::to_owned).collect()
+    };
     let is_limited = |wish: &&Wish| wish.items.iter().any(|item| item.limit_per_customer.is_some());
-    let limited: BTreeSet<&str> = wishes
-        .iter()
-        .filter(is_limited)
-        .map(|wish| wish.user.as_str())
-        .collect();
-    let others: BTreeSet<&str> = wishes
-        .iter()
-        .map(|wish| wish.user.as_str())
-        .filter(|user| !limited.contains(user))
-        .collect();
     let mut customers = Customers::default();
+    read_last(store, session, of(&mut wishes.iter()), &mut customers).await?;
+    let limited = of(&mut wishes.iter().filter(is_limited));
     if !limited.is_empty() {
-        read_orders(store, session, limited, &mut customers).await?;
-    }
-    if !others.is_empty() {
-        read_last(store, session, others, &mut customers).await?;
+        read_bought(store, session, limited, &mut customers).await?;
     }
     Ok(customers)
 }
@@ -84,10 +77,7 @@ pub(crate) async fn read(
 #[serde(rename_all = "camelCase")]
 struct Counted {
     user_id: UserId,
-    status: OrderStatus,
     items: Vec<CountedItem>,
-    #[serde(default)]
-    turn: Turn,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,18 +87,18 @@ struct CountedItem {
     quantity: Quantity,
 }
 
-/// Reads all orders of some users: those who may buy few have few.
-async fn read_orders(
+/// Reads what some users hold or have bought.
+async fn read_bought(
     store: &Store,
     session: &mut ClientSession,
-    users: BTreeSet<&str>,
+    users: Vec<String>,
     customers: &mut Customers,
 ) -> Result<(), Error> {
-    let users: Vec<&str> = users.into_iter().collect();
+    let counts = [OrderStatus::Pending, OrderStatus::Confirmed].map(OrderStatus::as_str);
     let mut cursor = store
         .documents()
-        .find(doc! {"userId": {"$in": users}})
-        .projection(doc! {"userId": 1, "status": 1, "items": 1, "turn": 1})
+        .find(doc! {"userId": {"$in": users}, "status": {"$in": counts.to_vec()}})
+        .projection(doc! {"userId": 1, "items": 1})
         .batch_size(2_000)
         .session(&mut *session)
         .await?;
@@ -119,11 +109,6 @@ async fn read_orders(
         .unknown
         .extend(orders.unreadable.iter().filter_map(of_whom));
     for order in orders.readable {
-        let last = customers.last.entry(order.user_id.clone()).or_default();
-        *last = order.turn.max(*last);
-        if !matches!(order.status, OrderStatus::Pending | OrderStatus::Confirmed) {
-            continue;
-        }
         let bought = customers.bought.entry(order.user_id).or_default();
         for item in order.items {
             *bought.entry(item.product_id).or_default() += u64::from(item.quantity.get());
@@ -136,7 +121,7 @@ async fn read_orders(
 async fn read_last(
     store: &Store,
     session: &mut ClientSession,
-    users: BTreeSet<&str>,
+    users: Vec<String>,
     customers: &mut Customers,
 ) -> Result<(), Error> {
     #[derive(Deserialize)]
@@ -145,7 +130,6 @@ async fn read_last(
         user: UserId,
         turn: Turn,
     }
-    let users: Vec<&str> = users.into_iter().collect();
     // In this form the server reads one entry of the index for each user.
     let pipeline = [
         doc! {"$match": {"userId": {"$in": users}, "turn": {"$gt": 0}}},

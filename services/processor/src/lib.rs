@@ -12,6 +12,7 @@ use events::{
     lanes::{LaneStore, LeaseTerms},
     message,
     outbox::{Entry, Next, Outbox, Waits},
+    pace::Pace,
     producer::{Producer, Published, Way},
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -39,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Documents taken from the outbox at once.
 const DOCUMENTS: usize = 64;
+/// A turn with so many messages costs each of them little beside itself.
+const LARGE_TURN: usize = 256;
 /// With so many messages it is enough of them.
 const MESSAGES: usize = 2_000;
 /// How long an empty outbox is left alone that another process may have written to. It adds to the time to an order's end, three times;
@@ -225,9 +228,15 @@ struct Page {
 impl Relay {
     async fn run(mut self, stop: CancellationToken, heart: Heartbeat, work: Work) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        let mut pace = Pace::default();
         while !stop.is_cancelled() {
             heart.beat();
+            tokio::time::sleep(pace.rest(Instant::now())).await;
+            let began = Instant::now();
             let turned = self.turn().await;
+            if let Ok(messages @ 1..) = turned {
+                pace.batch_ended(began, Instant::now(), messages >= LARGE_TURN);
+            }
             match &turned {
                 Ok(_) if self.goes => work.done(),
                 Ok(_) => work.failed(&"no partition that has messages waiting takes any"),

@@ -28,7 +28,7 @@ struct UnderWay {
     known: bool,
     /// Units of the customer.
     bought: u8,
-    /// How often the customer's turn was written.
+    /// The number of the customer's last order.
     turn: u8,
     /// Whether the doors were closed in the database.
     closed: bool,
@@ -104,7 +104,7 @@ impl Sale {
     /// Whether somebody else has written what this transaction writes too.
     fn is_conflict(&self, read: &UnderWay) -> bool {
         let index = self.without != Without::IdempotencyIndex && self.orders.contains_key(&read.key);
-        let turn = self.limited && self.without != Without::Turns && self.turn != read.turn;
+        let turn = self.without != Without::Turns && self.turn != read.turn;
         let fence = self.without != Without::Fence && self.closed != read.closed;
         index || turn || fence
     }

@@ -25,10 +25,13 @@ fn id(seconds_ago: u64) -> String {
     made_at.into_uuid().to_string()
 }
 
-async fn store(world: &World, id: &str, order: &str) -> Result<()> {
-    let notification = doc! {"_id": id, "userId": "ada", "orderId": order, "status": "CONFIRMED", "message": "yours",
-    "read": false, "createdAt": DateTime::now()};
+/// Stores an update behind all others, so many seconds before now.
+async fn store(world: &World, id: &str, order: &str, seconds_ago: i64) -> Result<()> {
     let notifications = world.database.collection::<Document>("notifications");
+    let number = i64::try_from(notifications.count_documents(doc! {}).await?)? + 1;
+    let at = DateTime::from_millis(DateTime::now().timestamp_millis() - seconds_ago * 1_000);
+    let notification = doc! {"_id": id, "userId": "ada", "orderId": order, "status": "CONFIRMED", "message": "yours",
+    "read": false, "createdAt": at, "number": number, "storedAt": at};
     notifications.insert_one(notification).await?;
     Ok(())
 }
@@ -70,9 +73,9 @@ async fn told(socket: &mut Socket, how_many: usize) -> Result<Vec<Value>> {
 async fn an_update_that_came_late_under_an_earlier_id_is_not_left_out() -> Result<()> {
     let world = World::start().await?;
     let (late, seen) = (id(300), id(1));
-    store(&world, &seen, "seen").await?;
-    store(&world, &late, "late").await?;
-    store(&world, &id(3_600), "of an hour ago").await?;
+    store(&world, &id(3_600), "of an hour ago", 3_600).await?;
+    store(&world, &seen, "seen", 1).await?;
+    store(&world, &late, "late", 0).await?;
     let token = world.shop.token("ada", Role::Buyer)?;
     let mut socket = world.shop.socket(&format!("{token}&lastEventId={seen}")).await?;
     let update = next_update(&mut socket).await?;
@@ -89,7 +92,7 @@ async fn an_update_that_came_late_under_an_earlier_id_is_not_left_out() -> Resul
 async fn of_more_than_are_sent_at_once_the_newest_come() -> Result<()> {
     let world = World::start().await?;
     for n in 0..210 {
-        store(&world, &id(1_000 - n), &n.to_string()).await?;
+        store(&world, &id(1_000 - n), &n.to_string(), 0).await?;
     }
     let token = world.shop.token("ada", Role::Buyer)?;
     let updates = told(&mut world.shop.socket(&token).await?, 200).await?;
@@ -213,7 +216,7 @@ async fn what_was_stored_later_by_a_clock_that_is_behind_is_not_left_out() -> Re
     let world = World::start().await?;
     let (seen, later) = (id(1), id(3_600));
     for (number, id, order, seconds_ago) in [(1, &seen, "seen", 1), (2, &later, "later", 3_600)] {
-        store(&world, id, order).await?;
+        store(&world, id, order, 0).await?;
         let at = DateTime::from_millis(DateTime::now().timestamp_millis() - seconds_ago * 1_000);
         let stored = doc! {"$set": {"number": number, "storedAt": at}};
         let notifications = world.database.collection::<Document>("notifications");
