@@ -1,5 +1,5 @@
-//! Holds that this process has made a moment ago. Where it hears how their orders end, it need not read them again: nearly always where there
-//! is one inventory process, and of one hold in so many as there are processes otherwise, since each lane is owned by itself. What is remembered is only what never changes of a hold; where it stands the write asks for ([`crate::store::Store::write`]).
+//! Holds that this process has made a moment ago. It hears how their orders end as well, since one process has all lanes of the group, and need
+//! not read them again. What is remembered is only what never changes of a hold; where it stands the write asks for ([`crate::store::Store::write`]).
 
 use crate::plan::{Facts, NewReservation, Plan};
 use events::message::OrderedItem;

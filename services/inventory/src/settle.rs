@@ -9,7 +9,7 @@ use crate::{
 };
 use events::{
     Message, Payload, Topic,
-    lanes::{ApplyError, Handler, Repeats},
+    lanes::{ApplyError, Handler, Repeats, Sharing},
 };
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
@@ -63,6 +63,11 @@ impl Handler for Settle {
 
     fn topics(&self) -> &'static [Topic] {
         &[Topic::OrderCreated, Topic::OrderStatus]
+    }
+
+    /// Nearly every batch writes the accounts of the products that most are sold of.
+    fn sharing(&self) -> Sharing {
+        Sharing::OneAtATime
     }
 
     fn apply<'s>(

@@ -125,6 +125,11 @@ pub trait Handler: Send + Sync + 'static {
     /// The topics it reads.
     fn topics(&self) -> &'static [Topic];
 
+    /// Who works on its lanes.
+    fn sharing(&self) -> Sharing {
+        Sharing::Fair
+    }
+
     /// Writes the effects of a batch in the given transaction. It may run several times for one batch (a conflict
     /// rolls the transaction back), and a message may come again in a later batch under the same id, whatever `repeats` says: it only says
     /// what to expect.
@@ -146,6 +151,16 @@ pub trait Handler: Send + Sync + 'static {
     fn committed(&self, _effect: Self::Effect) -> BoxFuture<'_, ()> {
         std::future::ready(()).boxed()
     }
+}
+
+/// How the processes of a group share its lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Each has as many as the others.
+    Fair,
+    /// One has all, and another one takes over when it ends: for effects that meet in the same documents whichever lane they come by, so that
+    /// two would keep each other from committing.
+    OneAtATime,
 }
 
 /// Why a batch could not be applied.

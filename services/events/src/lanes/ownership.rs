@@ -1,7 +1,8 @@
-//! Which lanes a worker holds: a fair share of them, taken when free, given up when others come.
+//! Which lanes a worker holds: a fair share of them, taken when free, given up when others come; or all of them or none, where a group
+//! works in one process at a time.
 
 use super::{
-    LaneStore, OWNED,
+    LaneStore, OWNED, Sharing,
     fetch::{self, Fetched, Lane},
     lane_id,
     lease::{Lease, Renewed},
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Ownership {
     settings: Settings,
     group: &'static str,
+    sharing: Sharing,
     store: LaneStore,
     all: Vec<(Topic, i32)>,
     held: HashMap<String, Lane>,
@@ -40,7 +42,7 @@ pub(super) struct Ownership {
 impl Ownership {
     pub(super) fn new(
         settings: Settings,
-        group: &'static str,
+        (group, sharing): (&'static str, Sharing),
         topics: &[Topic],
         store: LaneStore,
         out: mpsc::Sender<Fetched>,
@@ -53,6 +55,7 @@ impl Ownership {
         Self {
             settings,
             group,
+            sharing,
             store,
             all,
             held: HashMap::new(),
@@ -110,11 +113,17 @@ impl Ownership {
         let (owner, terms) = (self.settings.owner.clone(), self.settings.terms);
         let now = Instant::now();
         let (store, group, worker) = (self.store.clone(), self.group, owner.clone());
+        let (sharing, lanes) = (self.sharing, self.all.len());
         let renewing = async move {
             let workers = store.enrol(group, &worker, terms, now).await?;
-            Ok::<_, MongoError>((workers, store.renew(group, &worker, terms, now).await?))
+            let share = match sharing {
+                Sharing::Fair => fair_share(lanes, workers),
+                Sharing::OneAtATime if store.hold(&alone(group), &worker, terms, now).await? => lanes,
+                Sharing::OneAtATime => 0,
+            };
+            Ok::<_, MongoError>((share, store.renew(group, &worker, terms, now).await?))
         };
-        let (workers, Renewed { mine, others }) = mongo::detached(renewing).await?;
+        let (share, Renewed { mine, others }) = mongo::detached(renewing).await?;
         self.held.retain(|id, lane| {
             let kept = mine.get(id) == Some(&lane.epoch) && !lane.lost.is_cancelled();
             if !kept {
@@ -124,10 +133,15 @@ impl Ownership {
         });
         // What we hold by its document and read no more, as where a lane was lost or could not be given up: others are to have it.
         let unread: Vec<&String> = mine.keys().filter(|id| !self.held.contains_key(*id)).collect();
+        let gives_way = self.sharing == Sharing::OneAtATime && !unread.is_empty();
         for id in unread {
             self.release(id.clone()).await?;
         }
-        let share = fair_share(self.all.len(), workers);
+        if gives_way {
+            // To somebody who fares better, if there is anybody; we may have it again in the next round.
+            self.release(alone(self.group)).await?;
+            return self.give_up_surplus(0).await;
+        }
         self.give_up_surplus(share).await?;
         self.take_free(share, &others, now).await
     }
@@ -209,10 +223,20 @@ impl Ownership {
                 return;
             }
         }
+        if self.sharing == Sharing::OneAtATime
+            && let Err(error) = self.release(alone(self.group)).await
+        {
+            tracing::debug!(group = self.group, %error, "the group is not left to others; the lease will run out");
+        }
         if let Err(error) = self.store.resign(self.group, &self.settings.owner).await {
             tracing::debug!(%error, "worker not taken off the list; its entry will run out");
         }
     }
+}
+
+/// The lease of the process that does all the work of a group. Not under the group's name, where all leases are those of lanes.
+fn alone(group: &str) -> String {
+    format!("alone/{group}/0")
 }
 
 /// Lanes for each of a number of workers, rounded up so that none is left over.

@@ -122,7 +122,7 @@ impl<H: Handler> LaneWorker<H> {
         let clock = self.settings.clock.clone();
         let ownership = Ownership::new(
             self.settings.clone(),
-            group,
+            (group, self.handler.sharing()),
             self.handler.topics(),
             LaneStore::new(&self.database),
             out,
