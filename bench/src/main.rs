@@ -2,6 +2,7 @@
 //!
 //! - [`scenario`] names what is measured and with how much load;
 //! - [`buyers`] mints a token for each buyer, so that password hashing is no part of what is measured;
+//! - [`doors`] are the gateways, and the connections to them;
 //! - [`load`] fires the orders, in the open loop by a schedule that was fixed in advance;
 //! - [`pages`] are storefronts that are open meanwhile;
 //! - [`marks`] notes on the way what the first and the last orders cost;
@@ -20,6 +21,7 @@
 mod backends;
 mod buyers;
 mod client;
+mod doors;
 mod environment;
 mod load;
 mod marks;

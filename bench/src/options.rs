@@ -11,19 +11,20 @@ pub(crate) struct Options {
     /// The directory with the signing key of the system that is measured.
     #[arg(long)]
     pub(crate) keys: PathBuf,
-    /// The gateway. Like the other addresses it must be on loopback: this is a load generator.
-    #[arg(long, default_value = "127.0.0.1:3000", value_parser = loopback)]
-    pub(crate) gateway: SocketAddr,
+    /// A gateway. Like the other addresses it must be on loopback: this is a load generator. May be repeated: requests go to each in turn.
+    #[arg(long = "gateway", default_value = "127.0.0.1:3000", value_parser = loopback)]
+    pub(crate) gateways: Vec<SocketAddr>,
     /// The inventory, which is asked for the product's account past the gateway and its rate limits.
     #[arg(long, default_value = "127.0.0.1:3002", value_parser = loopback)]
     pub(crate) inventory: SocketAddr,
     /// The order service, which is asked for the number of orders by state.
     #[arg(long, default_value = "127.0.0.1:3003", value_parser = loopback)]
     pub(crate) order: SocketAddr,
-    /// The notifier, whose WebSocket tells the end of an order.
-    #[arg(long, default_value = "127.0.0.1:3004", value_parser = loopback)]
-    pub(crate) notifier: SocketAddr,
-    /// A process whose CPU and memory are reported; several of one name are added up. May be repeated.
+    /// A notifier, whose WebSocket tells the end of an order. May be repeated: sockets are opened to each in turn.
+    #[arg(long = "notifier", default_value = "127.0.0.1:3004", value_parser = loopback)]
+    pub(crate) notifiers: Vec<SocketAddr>,
+    /// A process whose CPU and memory are reported; several of one name are added up, and those of one group, such as
+    /// quicksale/gateway-1, also for the group. May be repeated.
     #[arg(long = "process", value_name = "NAME=PID", value_parser = Watched::parse)]
     pub(crate) processes: Vec<Watched>,
     /// The connection string of the MongoDB whose counts are shown.

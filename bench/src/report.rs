@@ -1,7 +1,11 @@
 //! What came of a scenario, as JSON and as a table.
 
 use crate::{
-    client::Verdict, environment::Environment, load::Shot, processes::Usage, scenario::Scenario,
+    client::Verdict,
+    environment::Environment,
+    load::Shot,
+    processes::{Usage, is_whole},
+    scenario::Scenario,
     settle::Course,
 };
 use anyhow::Context;
@@ -187,7 +191,11 @@ pub(crate) fn line(f: &Figures) -> String {
         f.refused_per_s,
         cpu("quicksale"),
         cpu("mongodb"),
-        f.cpu_s_per_1000.values().sum::<f64>()
+        f.cpu_s_per_1000
+            .iter()
+            .filter(|(name, _)| is_whole(name))
+            .map(|(_, cpu)| cpu)
+            .sum::<f64>()
     )
 }
 

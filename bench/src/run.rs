@@ -4,6 +4,7 @@ use crate::{
     backends::Backends,
     buyers::{Buyer, Mint},
     client::{Client, Numbers, Verdict},
+    doors::Doors,
     environment::Environment,
     load::{Crowd, Key, Load, Shot},
     marks::Marks,
@@ -21,7 +22,7 @@ use anyhow::bail;
 use clap::ValueEnum;
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, atomic::AtomicUsize},
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -107,9 +108,8 @@ impl Bench<'_> {
             key: scenario.key,
             products: products.clone(),
             items: scenario.items as usize,
-            gateway: self.options.gateway,
+            doors: Doors::new(&self.options.gateways),
             answered: AtomicUsize::new(0),
-            idle: Mutex::default(),
         });
         let followed = Followed {
             products,
@@ -192,7 +192,7 @@ impl Bench<'_> {
             Listeners::All => (1, buyers.len()),
             Listeners::None => (1, 0),
         };
-        let sample = Sample::connect(self.options.notifier, &buyers, every, at_most).await?;
+        let sample = Sample::connect(&self.options.notifiers, &buyers, every, at_most).await?;
         Ok((buyers, sample))
     }
 
