@@ -188,6 +188,14 @@ impl Client {
         .await
     }
 
+    /// What is answered there, as text.
+    pub(crate) async fn text(&self, uri: String) -> anyhow::Result<String> {
+        match self.send(Request::get(&uri).body(Full::default())).await? {
+            (StatusCode::OK, body) => Ok(String::from_utf8_lossy(&body).into_owned()),
+            (status, _) => bail!("{uri}: {status}"),
+        }
+    }
+
     async fn get<T: for<'de> Deserialize<'de>>(&self, uri: String, token: Option<&str>) -> anyhow::Result<T> {
         let mut request = Request::builder().method(Method::GET).uri(&uri);
         if let Some(token) = token {

@@ -10,6 +10,7 @@
 //! - [`sample`] listens on the WebSocket of some of the buyers for the end of their orders;
 //! - [`settle`] follows the product until every accepted order has its units, and checks the account;
 //! - [`backends`] asks MongoDB and Redis what they have counted;
+//! - [`metrics`] asks the services what they have counted, [`kafka`] and [`stages`] are what is looked at of it;
 //! - [`processes`] reads CPU and memory of every process from `/proc`;
 //! - [`wire`] is the connection that orders go over;
 //! - [`tail`] tells when the slowest answers were;
@@ -23,8 +24,10 @@ mod buyers;
 mod client;
 mod doors;
 mod environment;
+mod kafka;
 mod load;
 mod marks;
+mod metrics;
 mod options;
 mod pages;
 mod processes;
@@ -34,6 +37,7 @@ mod sale_page;
 mod sample;
 mod scenario;
 mod settle;
+mod stages;
 mod tail;
 mod wire;
 

@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// quicksale/gateway-1, also for the group. May be repeated.
     #[arg(long = "process", value_name = "NAME=PID", value_parser = Watched::parse)]
     pub(crate) processes: Vec<Watched>,
+    /// The admin address of a process of the services, which is asked what it has counted. May be repeated.
+    #[arg(long, value_parser = loopback)]
+    pub(crate) metrics: Vec<SocketAddr>,
     /// The connection string of the MongoDB whose counts are shown.
     #[arg(long, env = "MONGODB_URI")]
     pub(crate) mongodb: Option<String>,

@@ -7,6 +7,7 @@ use crate::{
     processes::{Usage, is_whole},
     scenario::Scenario,
     settle::Course,
+    stages::{self, Took},
 };
 use anyhow::Context;
 use hdrhistogram::Histogram;
@@ -48,6 +49,8 @@ pub(crate) struct Figures {
     not_accepted: BTreeMap<String, usize>,
     /// Orders whose time to terminal was measured.
     terminal_sample: u64,
+    /// Where their time went.
+    stages: Vec<Took>,
 }
 
 /// What was observed of a scenario.
@@ -67,6 +70,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) after: &'a BTreeMap<String, Usage>,
     /// What the backends have counted for each order.
     pub(crate) counts: BTreeMap<&'static str, f64>,
+    /// Where the time of orders went.
+    pub(crate) stages: Vec<Took>,
 }
 
 impl Observed<'_> {
@@ -130,6 +135,7 @@ impl Observed<'_> {
             confirmed: self.course.sold,
             not_accepted,
             terminal_sample: terminal.len(),
+            stages: self.stages.clone(),
         })
     }
 
@@ -251,6 +257,11 @@ pub(crate) fn table(figures: &[Figures]) -> String {
         }
         text.push('\n');
     }
+    if figures.iter().any(|f| !f.stages.is_empty()) {
+        text.push('\n');
+        let scenarios: Vec<_> = figures.iter().map(|f| (f.name, f.stages.as_slice())).collect();
+        text.push_str(&stages::table(&scenarios));
+    }
     for f in figures.iter().filter(|f| !f.not_accepted.is_empty()) {
         let _infallible = writeln!(text, "\n{}: not accepted {:?}", f.name, f.not_accepted);
     }
@@ -311,6 +322,7 @@ mod tests {
             before: &before,
             after: &after,
             counts: BTreeMap::from([("look-ups", 14.38)]),
+            stages: Vec::new(),
         };
         let figures = observed.figures().unwrap();
         assert_eq!(

@@ -6,8 +6,10 @@ use crate::{
     client::{Client, Numbers, Verdict},
     doors::Doors,
     environment::Environment,
+    kafka,
     load::{Crowd, Key, Load, Shot},
     marks::Marks,
+    metrics::Metrics,
     options::Options,
     pages::Pages,
     processes::{self, Watched},
@@ -16,7 +18,7 @@ use crate::{
     sample::Sample,
     scenario::{self, Listeners, Name, Prelude, Scenario},
     settle::{self, Followed},
-    tail,
+    stages, tail,
 };
 use anyhow::bail;
 use clap::ValueEnum;
@@ -119,6 +121,7 @@ impl Bench<'_> {
 
         let before = processes::usage(&self.watched)?;
         let counted_before = self.backends.counts().await?;
+        let metrics_before = Metrics::read(&self.client, &self.options.metrics).await?;
         let (expect, expected) = watch::channel(None);
         let follower = tokio::spawn(settle::follow(self.client.clone(), followed.clone(), expected));
         let marks = Marks::watch(Arc::clone(&crowd), self.watched.clone());
@@ -149,6 +152,10 @@ impl Bench<'_> {
             .collect();
         let ends = sample.ends(&accepted_sample, LAST_UPDATES).await;
         let books = settle::closed_books(&self.client, &self.mint).await?;
+        let metrics = Metrics::read(&self.client, &self.options.metrics).await?;
+        let metrics = metrics.since(&metrics_before);
+        let mut counts = counted.for_each_order_since(&counted_before, shots.len());
+        counts.extend(kafka::requests_for_each_order(&metrics, shots.len()));
 
         let mut violations: Vec<String> = course.violations.iter().cloned().collect();
         let sold = Sold {
@@ -175,7 +182,8 @@ impl Bench<'_> {
             course: &course,
             before: &before,
             after: &after,
-            counts: counted.for_each_order_since(&counted_before, shots.len()),
+            counts,
+            stages: stages::gone_through(&metrics),
         };
         let violations = violations
             .into_iter()

@@ -22,7 +22,7 @@ one_process() {
   started=("$2/quicksale")
   launch "$2/quicksale" "$1" dev --no-console --data-dir "$2"
   await "$2/quicksale" 60 quicksale ready 9090
-  targets=("--process=quicksale=$(running "$2/quicksale")")
+  targets=("--process=quicksale=$(running "$2/quicksale")" --metrics=127.0.0.1:9090)
 }
 
 # The ports of the first replicas are those of every sale, and each next one has its own ten further up; admin ports are 16,000 above. The
@@ -55,7 +55,7 @@ own_processes() {
   for name in "${names[@]}"; do
     service=${name%-*} replica=${name#*-}
     await "$dir/$name" 60 "$name" ready $((16000 + $(port "$service" "$replica")))
-    targets+=("--process=quicksale/$name=$(running "$dir/$name")")
+    targets+=("--process=quicksale/$name=$(running "$dir/$name")" "--metrics=127.0.0.1:$((16000 + $(port "$service" "$replica")))")
     case $service in gateway | notifier) targets+=("--$service=127.0.0.1:$(port "$service" "$replica")") ;; esac
   done
 }
