@@ -1,25 +1,26 @@
 # shellcheck shell=bash
 # Sourced by hack/bench.sh: how much CPU the processes of the services have, each for itself.
 #
-#   QUICKSALE_CPU   cores that each process may use at the most, as a pod's limit says: 0.1, or gateway=0.2,order=0.1. Needs control groups
-#                   that this user may make (root mostly may, and so may nobody else).
-#   QUICKSALE_PIN   cores that each process may run on: 0, or gateway=0,order=0-1. A core that it shares with others it also waits for.
+#   QUICKSALE_CPU   cores that each process may use at the most, as a pod's limit says: 0.1 for all of them, 0.1,processor=0.3 where one
+#                   service has more. It takes a user who may make control groups, such as root. No less than 0.05.
+#   QUICKSALE_PIN   the core that each process runs on: 0, or gateway=0,order=1. Others run there as well, so it bounds less.
 
 # In a period of so many microseconds a process may use its part, and then stands still until the next one. Kubernetes has 100 ms; of a
 # twentieth of a core that would be five milliseconds of work and 95 of standing still.
 CPU_PERIOD=20000
 
-# setting LIST SERVICE: what a list says of a service: VALUE for all, or SERVICE=VALUE,SERVICE=VALUE…; nothing where it says nothing.
+# setting LIST SERVICE: what a list says of a service, or else of all; nothing where it says nothing.
 setting() {
-  local parts part
+  local parts part of_all='' of_it=''
   IFS=, read -ra parts <<<"$1"
   for part in "${parts[@]}"; do
     case $part in
-      "$2="*) echo "${part#*=}" ;;
+      "$2="*) of_it=${part#*=} ;;
       *=*) ;;
-      *) echo "$part" ;;
+      *) of_all=$part ;;
     esac
   done
+  echo "${of_it:-$of_all}"
 }
 
 # cpu_groups: where control groups are made that bound CPU, and of which version they are; fails where there are none.
