@@ -91,6 +91,16 @@ impl Load {
         }
     }
 
+    /// Orders at a time, where that is fixed.
+    pub(crate) fn in_flight(self) -> u32 {
+        match self {
+            Self::Open { .. } => 0,
+            Self::Closed {
+                in_flight, orders, ..
+            } => in_flight.min(orders),
+        }
+    }
+
     /// Fires them all and waits for the last answer.
     pub(crate) async fn fire(self, crowd: &Arc<Crowd>) -> Vec<Shot> {
         match self {

@@ -5,6 +5,8 @@
 //! - [`doors`] are the gateways, and the connections to them;
 //! - [`load`] fires the orders, in the open loop by a schedule that was fixed in advance;
 //! - [`pages`] are storefronts that are open meanwhile;
+//! - [`login`] logs accounts in, as often as it can;
+//! - [`memory`] is what sockets, buyers and orders in flight take of it;
 //! - [`marks`] notes on the way what the first and the last orders cost;
 //! - [`sale_page`] asks for the sale as often as it can;
 //! - [`sample`] listens on the WebSocket of some of the buyers for the end of their orders;
@@ -26,7 +28,9 @@ mod doors;
 mod environment;
 mod kafka;
 mod load;
+mod login;
 mod marks;
+mod memory;
 mod metrics;
 mod options;
 mod pages;

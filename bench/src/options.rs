@@ -14,6 +14,9 @@ pub(crate) struct Options {
     /// A gateway. Like the other addresses it must be on loopback: this is a load generator. May be repeated: requests go to each in turn.
     #[arg(long = "gateway", default_value = "127.0.0.1:3000", value_parser = loopback)]
     pub(crate) gateways: Vec<SocketAddr>,
+    /// Auth, which accounts log in to past the gateway and its rate limits.
+    #[arg(long, default_value = "127.0.0.1:3001", value_parser = loopback)]
+    pub(crate) auth: SocketAddr,
     /// The inventory, which is asked for the product's account past the gateway and its rate limits.
     #[arg(long, default_value = "127.0.0.1:3002", value_parser = loopback)]
     pub(crate) inventory: SocketAddr,
@@ -51,7 +54,7 @@ pub(crate) struct Options {
     /// Seconds of steady and trickle.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=300))]
     pub(crate) open_seconds: u32,
-    /// Orders of overlimit, basket, replay, the bursts and the spreads; sold-out has twice as many.
+    /// Orders of overlimit, basket, replay, the bursts and the spreads; sold-out and in-flight have twice as many.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
     pub(crate) orders: u32,
     /// Orders that refused-known and refused-fresh refuse.

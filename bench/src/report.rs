@@ -4,6 +4,7 @@ use crate::{
     client::Verdict,
     environment::Environment,
     load::Shot,
+    memory::{self, Memory},
     processes::{Usage, is_whole},
     scenario::Scenario,
     settle::Course,
@@ -51,6 +52,8 @@ pub(crate) struct Figures {
     terminal_sample: u64,
     /// Where their time went.
     stages: Vec<Took>,
+    /// What the services had in memory.
+    memory: Memory,
 }
 
 /// What was observed of a scenario.
@@ -72,6 +75,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) counts: BTreeMap<&'static str, f64>,
     /// Where the time of orders went.
     pub(crate) stages: Vec<Took>,
+    /// What the services had in memory.
+    pub(crate) memory: Memory,
 }
 
 impl Observed<'_> {
@@ -136,6 +141,7 @@ impl Observed<'_> {
             not_accepted,
             terminal_sample: terminal.len(),
             stages: self.stages.clone(),
+            memory: self.memory.clone(),
         })
     }
 
@@ -257,6 +263,8 @@ pub(crate) fn table(figures: &[Figures]) -> String {
         }
         text.push('\n');
     }
+    text.push('\n');
+    text.push_str(&memory::table(figures.iter().map(|f| (f.name, &f.memory))));
     if figures.iter().any(|f| !f.stages.is_empty()) {
         text.push('\n');
         let scenarios: Vec<_> = figures.iter().map(|f| (f.name, f.stages.as_slice())).collect();
@@ -323,6 +331,7 @@ mod tests {
             after: &after,
             counts: BTreeMap::from([("look-ups", 14.38)]),
             stages: Vec::new(),
+            memory: Memory::default(),
         };
         let figures = observed.figures().unwrap();
         assert_eq!(

@@ -8,7 +8,9 @@ use crate::{
     environment::Environment,
     kafka,
     load::{Crowd, Key, Load, Shot},
+    login,
     marks::Marks,
+    memory::{Memory, Moments},
     metrics::Metrics,
     options::Options,
     pages::Pages,
@@ -80,6 +82,10 @@ pub(crate) async fn all(options: &Options) -> anyhow::Result<Vec<String>> {
             println!("{}", sale_page::measure(options, &bench.watched).await?);
             continue;
         }
+        if *name == Name::Login {
+            println!("{}", login::measure(options, &bench.run, &bench.watched).await?);
+            continue;
+        }
         let hot = figures.iter().find(|measured| measured.name == Name::Hot.label());
         let scenario = name.with(options, hot.map(|measured| measured.confirmed_per_s));
         let (measured, found) = bench.measure(scenario).await?;
@@ -103,7 +109,10 @@ impl Bench<'_> {
         let run = format!("{}-{}", self.run, scenario.label);
         let books_before = settle::closed_books(&self.client, &self.mint).await?;
         let products = self.products(&run, scenario).await?;
+        let settled = processes::usage(&self.watched)?;
         let (buyers, sample) = self.buyers(&run, scenario).await?;
+        let with_sockets = processes::usage(&self.watched)?;
+        let new_buyers = buyers.len();
         let pages = Pages::open(&self.client, scenario.pages);
         let crowd = Arc::new(Crowd {
             buyers,
@@ -140,9 +149,18 @@ impl Bench<'_> {
         let mut course = follower.await?;
         let after = processes::usage(&self.watched)?;
         let counted = self.backends.counts().await?;
-        for line in marks.lines().await {
+        let noted = marks.end().await;
+        for line in noted.lines() {
             println!("{}: {line}", scenario.label);
         }
+        let moments = Moments {
+            settled: &settled,
+            with_sockets: &with_sockets,
+            at_most: &noted.at_most(),
+            at_the_end: &after,
+        };
+        let in_flight = scenario.load.in_flight() as usize;
+        let memory = Memory::of(&moments, sample.buyers().len(), in_flight, new_buyers);
 
         let waiting: HashSet<usize> = sample.buyers().iter().copied().collect();
         let accepted_sample: Vec<usize> = shots
@@ -184,6 +202,7 @@ impl Bench<'_> {
             after: &after,
             counts,
             stages: stages::gone_through(&metrics),
+            memory,
         };
         let violations = violations
             .into_iter()

@@ -17,11 +17,11 @@ const fn stage(name: &'static str, metric: &'static str, labels: &'static [Label
 
 /// In the order in which an order comes to them. Those of messages begin when one is said, inside of the transaction that writes it, so that
 /// the commit is in them.
-const STAGES: [Stage; 19] = [
+const STAGES: [Stage; 20] = [
     stage(
-        "gateway: Redis takes units",
+        "gateway: Redis counts the request and takes units",
         "quicksale_gate_script_duration_seconds",
-        &[("script", "take")],
+        &[("script", "count_and_take")],
     ),
     stage(
         "gateway: waits to be sent on",
@@ -42,6 +42,11 @@ const STAGES: [Stage; 19] = [
         "order: answers a request of several",
         "quicksale_http_request_duration_seconds",
         &[("service", "order"), ("route", "/internal/orders")],
+    ),
+    stage(
+        "gateway: Redis is told what became of it",
+        "quicksale_gate_script_duration_seconds",
+        &[("script", "settle")],
     ),
     stage(
         "gateway: accepts an order, in all",
