@@ -12,7 +12,7 @@
 //! - [`sample`] listens on the WebSocket of some of the buyers for the end of their orders;
 //! - [`settle`] follows the product until every accepted order has its units, and checks the account;
 //! - [`backends`] asks MongoDB and Redis what they have counted;
-//! - [`metrics`] asks the services what they have counted, [`kafka`] and [`stages`] are what is looked at of it;
+//! - [`metrics`] asks the services what they have counted, [`counted`] and [`stages`] are what is looked at of it;
 //! - [`processes`] reads CPU and memory of every process from `/proc`;
 //! - [`wire`] is the connection that orders go over;
 //! - [`tail`] tells when the slowest answers were;
@@ -24,9 +24,9 @@
 mod backends;
 mod buyers;
 mod client;
+mod counted;
 mod doors;
 mod environment;
-mod kafka;
 mod load;
 mod login;
 mod marks;

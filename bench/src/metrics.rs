@@ -53,6 +53,11 @@ impl Metrics {
         self.series(name, labels).map(|(_, value)| value).sum()
     }
 
+    /// Whether there are any.
+    pub(crate) fn has(&self, name: &str, labels: &[Label<'_>]) -> bool {
+        self.series(name, labels).next().is_some()
+    }
+
     /// The histogram of a name, over all of its series which have these labels.
     pub(crate) fn histogram(&self, name: &str, labels: &[Label<'_>]) -> Histogram {
         let mut buckets: Vec<(f64, f64)> = Vec::new();
@@ -164,6 +169,7 @@ mod tests {
         assert_eq!(grown.sum("requests_total", &[("request", "produce")]), 8.0);
         assert_eq!(grown.sum("requests_total", &[]), 17.0);
         assert_eq!(grown.sum("requests_total", &[("request", "commit")]), 0.0);
+        assert!(grown.has("requests_total", &[]) && !grown.has("requests_total", &[("request", "commit")]));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use crate::{
     backends::Backends,
     buyers::{Buyer, Mint},
     client::{Client, Numbers, Verdict},
+    counted,
     doors::Doors,
     environment::Environment,
-    kafka,
     load::{Crowd, Key, Load, Shot},
     login,
     marks::Marks,
@@ -129,7 +129,7 @@ impl Bench<'_> {
         let ahead = self.prelude(&run, scenario, &crowd, &followed).await?;
 
         let before = processes::usage(&self.watched)?;
-        let counted_before = self.backends.counts().await?;
+        let counts_before = self.backends.counts().await?;
         let metrics_before = Metrics::read(&self.client, &self.options.metrics).await?;
         let (expect, expected) = watch::channel(None);
         let follower = tokio::spawn(settle::follow(self.client.clone(), followed.clone(), expected));
@@ -148,7 +148,7 @@ impl Bench<'_> {
         expect.send_replace(Some(units.min(followed.units())));
         let mut course = follower.await?;
         let after = processes::usage(&self.watched)?;
-        let counted = self.backends.counts().await?;
+        let counts_after = self.backends.counts().await?;
         let noted = marks.end().await;
         for line in noted.lines() {
             println!("{}: {line}", scenario.label);
@@ -172,8 +172,8 @@ impl Bench<'_> {
         let books = settle::closed_books(&self.client, &self.mint).await?;
         let metrics = Metrics::read(&self.client, &self.options.metrics).await?;
         let metrics = metrics.since(&metrics_before);
-        let mut counts = counted.for_each_order_since(&counted_before, shots.len());
-        counts.extend(kafka::requests_for_each_order(&metrics, shots.len()));
+        let mut counts = counts_after.for_each_order_since(&counts_before, shots.len());
+        counts.extend(counted::for_each_order(&metrics, shots.len()));
 
         let mut violations: Vec<String> = course.violations.iter().cloned().collect();
         let sold = Sold {
