@@ -19,7 +19,7 @@ const LARGEST_ANSWER: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pool: Pool<HttpConnector, Full<Bytes>>,
-    gateway: SocketAddr,
+    gateways: Vec<SocketAddr>,
     inventory: SocketAddr,
     order: SocketAddr,
 }
@@ -93,15 +93,17 @@ impl Client {
         connector.set_connect_timeout(Some(DEADLINE));
         Self {
             pool: Pool::builder(TokioExecutor::new()).build(connector),
-            gateway: options.gateway,
+            gateways: options.gateways.clone(),
             inventory: options.inventory,
             order: options.order,
         }
     }
 
-    /// Looks at the sale as a storefront does, which has seen what is called `tag`; returns what it has seen now.
-    pub(crate) async fn look_at_sale(&self, tag: Option<&str>) -> anyhow::Result<Option<String>> {
-        let mut request = Request::get(format!("http://{}/api/sale", self.gateway));
+    /// Looks at the sale as the storefront with that number does, which has seen what is called `tag`; returns what it has seen now.
+    pub(crate) async fn look_at_sale(&self, page: u32, tag: Option<&str>) -> anyhow::Result<Option<String>> {
+        let gateway = self.gateways.get(page as usize % self.gateways.len().max(1));
+        let gateway = gateway.context("no gateway is named")?;
+        let mut request = Request::get(format!("http://{gateway}/api/sale"));
         if let Some(tag) = tag {
             request = request.header(header::IF_NONE_MATCH, tag);
         }
@@ -152,17 +154,20 @@ impl Client {
         }
     }
 
-    /// Whether the gateway has heard of some products.
+    /// Whether each gateway has heard of some products.
     pub(crate) async fn are_on_sale(&self, products: &[String]) -> anyhow::Result<bool> {
-        let sale: Sale = self
-            .get(format!("http://{}/api/sale", self.gateway), None)
-            .await?;
-        let listed: HashSet<&str> = sale
-            .products
-            .iter()
-            .map(|listed| listed.product_id.as_str())
-            .collect();
-        Ok(products.iter().all(|product| listed.contains(product.as_str())))
+        for gateway in &self.gateways {
+            let sale: Sale = self.get(format!("http://{gateway}/api/sale"), None).await?;
+            let listed: HashSet<&str> = sale
+                .products
+                .iter()
+                .map(|listed| listed.product_id.as_str())
+                .collect();
+            if !products.iter().all(|product| listed.contains(product.as_str())) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A product's account.
@@ -181,6 +186,14 @@ impl Client {
             Some(service),
         )
         .await
+    }
+
+    /// What is answered there, as text.
+    pub(crate) async fn text(&self, uri: String) -> anyhow::Result<String> {
+        match self.send(Request::get(&uri).body(Full::default())).await? {
+            (StatusCode::OK, body) => Ok(String::from_utf8_lossy(&body).into_owned()),
+            (status, _) => bail!("{uri}: {status}"),
+        }
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, uri: String, token: Option<&str>) -> anyhow::Result<T> {

@@ -1,16 +1,11 @@
 //! Fires orders and notes for each when it was meant to start, how long it took, and what was answered.
 
-use crate::{
-    buyers::Buyer,
-    client::Verdict,
-    wire::{Answer, Wire},
-};
+use crate::{buyers::Buyer, client::Verdict, doors::Doors, wire::Answer};
 use serde::Deserialize;
 use std::{
     fmt::Write,
-    net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -76,12 +71,10 @@ pub(crate) struct Crowd {
     pub(crate) products: Vec<String>,
     /// How many of them are in each order, one unit of each.
     pub(crate) items: usize,
-    /// The gateway.
-    pub(crate) gateway: SocketAddr,
+    /// The gateways.
+    pub(crate) doors: Doors,
     /// Orders that have been answered.
     pub(crate) answered: AtomicUsize,
-    /// Connections that nobody uses at the moment.
-    pub(crate) idle: Mutex<Vec<Wire>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,6 +88,16 @@ impl Load {
         match self {
             Self::Open { per_second, seconds } => per_second.saturating_mul(seconds),
             Self::Closed { orders, .. } => orders,
+        }
+    }
+
+    /// Orders at a time, where that is fixed.
+    pub(crate) fn in_flight(self) -> u32 {
+        match self {
+            Self::Open { .. } => 0,
+            Self::Closed {
+                in_flight, orders, ..
+            } => in_flight.min(orders),
         }
     }
 
@@ -122,9 +125,8 @@ impl Crowd {
             key,
             products: self.products.clone(),
             items: self.items,
-            gateway: self.gateway,
+            doors: self.doors.anew(),
             answered: AtomicUsize::new(0),
-            idle: Mutex::default(),
         }
     }
 
@@ -143,17 +145,7 @@ impl Crowd {
 
     async fn order(&self, number: usize, buyer: usize) -> anyhow::Result<Verdict> {
         let request = self.request(number, buyer);
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut wire = match idle {
-            Some(wire) => wire,
-            None => Wire::connect(self.gateway).await?,
-        };
-        let verdict = verdict(wire.ask(request.as_bytes()).await?);
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(wire);
-        Ok(verdict)
+        self.doors.ask(number, &request, verdict).await
     }
 
     fn request(&self, number: usize, buyer: usize) -> String {
@@ -173,9 +165,8 @@ impl Crowd {
             _ => String::new(),
         };
         format!(
-            "POST /api/orders HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\nidempotency-key: {key}{again}\r\n\
+            "POST /api/orders HTTP/1.1\r\nhost: quicksale\r\nauthorization: Bearer {token}\r\nidempotency-key: {key}{again}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.gateway,
             body.len()
         )
     }
@@ -290,9 +281,8 @@ mod tests {
             key,
             products: vec!["p".to_owned(), "q".to_owned(), "r".to_owned()],
             items: 2,
-            gateway: "127.0.0.1:3000".parse().unwrap(),
+            doors: Doors::new(&[]),
             answered: AtomicUsize::new(0),
-            idle: Mutex::default(),
         };
         let key = |key, number| {
             let request = crowd(key).request(number, number % 2);
@@ -319,6 +309,7 @@ mod tests {
             verdict(Answer {
                 status,
                 replayed,
+                closes: false,
                 body,
             })
         };

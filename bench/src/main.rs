@@ -2,13 +2,17 @@
 //!
 //! - [`scenario`] names what is measured and with how much load;
 //! - [`buyers`] mints a token for each buyer, so that password hashing is no part of what is measured;
+//! - [`doors`] are the gateways, and the connections to them;
 //! - [`load`] fires the orders, in the open loop by a schedule that was fixed in advance;
 //! - [`pages`] are storefronts that are open meanwhile;
+//! - [`login`] logs accounts in, as often as it can;
+//! - [`memory`] is what sockets, buyers and orders in flight take of it;
 //! - [`marks`] notes on the way what the first and the last orders cost;
 //! - [`sale_page`] asks for the sale as often as it can;
 //! - [`sample`] listens on the WebSocket of some of the buyers for the end of their orders;
 //! - [`settle`] follows the product until every accepted order has its units, and checks the account;
 //! - [`backends`] asks MongoDB and Redis what they have counted;
+//! - [`metrics`] asks the services what they have counted, [`counted`] and [`stages`] are what is looked at of it;
 //! - [`processes`] reads CPU and memory of every process from `/proc`;
 //! - [`wire`] is the connection that orders go over;
 //! - [`tail`] tells when the slowest answers were;
@@ -20,9 +24,14 @@
 mod backends;
 mod buyers;
 mod client;
+mod counted;
+mod doors;
 mod environment;
 mod load;
+mod login;
 mod marks;
+mod memory;
+mod metrics;
 mod options;
 mod pages;
 mod processes;
@@ -32,6 +41,7 @@ mod sale_page;
 mod sample;
 mod scenario;
 mod settle;
+mod stages;
 mod tail;
 mod wire;
 

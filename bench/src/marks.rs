@@ -23,6 +23,10 @@ const LEAST: usize = 100_000;
 /// Usage after so many orders.
 type Mark = (usize, BTreeMap<String, Usage>);
 
+/// What was noted.
+#[derive(Debug)]
+pub(crate) struct Noted(Vec<Mark>);
+
 /// What is noted on the way.
 #[derive(Debug)]
 pub(crate) struct Marks {
@@ -51,16 +55,35 @@ impl Marks {
         Self { noting, stop }
     }
 
-    /// Lines for people, where there were enough orders.
-    pub(crate) async fn lines(self) -> Vec<String> {
+    /// Ends it.
+    pub(crate) async fn end(self) -> Noted {
         self.stop.cancel();
-        let marks = self.noting.await.unwrap_or_default();
+        Noted(self.noting.await.unwrap_or_default())
+    }
+}
+
+impl Noted {
+    /// The most that each name had in memory at a time.
+    pub(crate) fn at_most(&self) -> BTreeMap<String, Usage> {
+        let mut most = BTreeMap::<String, Usage>::new();
+        for (name, usage) in self.0.iter().flat_map(|(_, usage)| usage) {
+            let known = most.entry(name.clone()).or_insert(*usage);
+            if usage.rss_mb > known.rss_mb {
+                *known = *usage;
+            }
+        }
+        most
+    }
+
+    /// Lines for people, where there were enough orders.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let Self(marks) = self;
         let all = marks.last().map_or(0, |(orders, _)| *orders);
         if all < LEAST {
             return Vec::new();
         }
-        let first = cost(&marks, 0, ORDERS).map(|cost| format!("the first {ORDERS} orders cost{cost}"));
-        let last = cost(&marks, all - ORDERS, all).map(|cost| format!("the last {ORDERS} orders cost{cost}"));
+        let first = cost(marks, 0, ORDERS).map(|cost| format!("the first {ORDERS} orders cost{cost}"));
+        let last = cost(marks, all - ORDERS, all).map(|cost| format!("the last {ORDERS} orders cost{cost}"));
         first.into_iter().chain(last).collect()
     }
 }

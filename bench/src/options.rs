@@ -11,21 +11,28 @@ pub(crate) struct Options {
     /// The directory with the signing key of the system that is measured.
     #[arg(long)]
     pub(crate) keys: PathBuf,
-    /// The gateway. Like the other addresses it must be on loopback: this is a load generator.
-    #[arg(long, default_value = "127.0.0.1:3000", value_parser = loopback)]
-    pub(crate) gateway: SocketAddr,
+    /// A gateway. Like the other addresses it must be on loopback: this is a load generator. May be repeated: requests go to each in turn.
+    #[arg(long = "gateway", default_value = "127.0.0.1:3000", value_parser = loopback)]
+    pub(crate) gateways: Vec<SocketAddr>,
+    /// Auth, which accounts log in to past the gateway and its rate limits.
+    #[arg(long, default_value = "127.0.0.1:3001", value_parser = loopback)]
+    pub(crate) auth: SocketAddr,
     /// The inventory, which is asked for the product's account past the gateway and its rate limits.
     #[arg(long, default_value = "127.0.0.1:3002", value_parser = loopback)]
     pub(crate) inventory: SocketAddr,
     /// The order service, which is asked for the number of orders by state.
     #[arg(long, default_value = "127.0.0.1:3003", value_parser = loopback)]
     pub(crate) order: SocketAddr,
-    /// The notifier, whose WebSocket tells the end of an order.
-    #[arg(long, default_value = "127.0.0.1:3004", value_parser = loopback)]
-    pub(crate) notifier: SocketAddr,
-    /// A process whose CPU and memory are reported; several of one name are added up. May be repeated.
+    /// A notifier, whose WebSocket tells the end of an order. May be repeated: sockets are opened to each in turn.
+    #[arg(long = "notifier", default_value = "127.0.0.1:3004", value_parser = loopback)]
+    pub(crate) notifiers: Vec<SocketAddr>,
+    /// A process whose CPU and memory are reported; several of one name are added up, and those of one group, such as
+    /// quicksale/gateway-1, also for the group. May be repeated.
     #[arg(long = "process", value_name = "NAME=PID", value_parser = Watched::parse)]
     pub(crate) processes: Vec<Watched>,
+    /// The admin address of a process of the services, which is asked what it has counted. May be repeated.
+    #[arg(long, value_parser = loopback)]
+    pub(crate) metrics: Vec<SocketAddr>,
     /// The connection string of the MongoDB whose counts are shown.
     #[arg(long, env = "MONGODB_URI")]
     pub(crate) mongodb: Option<String>,
@@ -47,7 +54,7 @@ pub(crate) struct Options {
     /// Seconds of steady and trickle.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=300))]
     pub(crate) open_seconds: u32,
-    /// Orders of overlimit, basket, replay, the bursts and the spreads; sold-out has twice as many.
+    /// Orders of overlimit, basket, replay, the bursts and the spreads; sold-out and in-flight have twice as many.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
     pub(crate) orders: u32,
     /// Orders that refused-known and refused-fresh refuse.

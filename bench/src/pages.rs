@@ -84,7 +84,7 @@ async fn look(client: &Client, number: u32, stop: &CancellationToken) -> Seen {
     let (mut seen, mut tag, mut looks) = (Seen::default(), None, 0_u32);
     while !stop.is_cancelled() {
         let begun = Instant::now();
-        match client.look_at_sale(tag.as_deref()).await {
+        match client.look_at_sale(number, tag.as_deref()).await {
             Ok(next) => {
                 let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                 seen.answers.push(took.max(1));

@@ -56,14 +56,25 @@ impl Watched {
     }
 }
 
-/// The usage of all of them by name. A process that is gone is an error: it was meant to run throughout.
+/// What separates the name of a group from those in it.
+const WITHIN: char = '/';
+
+/// Whether a name is not that of one process among those of a group, which are in the group's figures already.
+pub(crate) fn is_whole(name: &str) -> bool {
+    !name.contains(WITHIN)
+}
+
+/// The usage of all of them by name, and by group. A process that is gone is an error: it was meant to run throughout.
 pub(crate) fn usage(watched: &[Watched]) -> anyhow::Result<BTreeMap<String, Usage>> {
     let mut by_name: BTreeMap<String, Usage> = BTreeMap::new();
     for process in watched {
         let usage = process.usage()?;
-        let total = by_name.entry(process.name.clone()).or_default();
-        total.cpu_seconds += usage.cpu_seconds;
-        total.rss_mb += usage.rss_mb;
+        let group = process.name.split_once(WITHIN).map(|(group, _)| group);
+        for name in [Some(process.name.as_str()), group].into_iter().flatten() {
+            let total = by_name.entry(name.to_owned()).or_default();
+            total.cpu_seconds += usage.cpu_seconds;
+            total.rss_mb += usage.rss_mb;
+        }
     }
     Ok(by_name)
 }
@@ -104,6 +115,26 @@ mod tests {
         assert_eq!(usage.len(), 1);
         assert!(usage["bench"].rss_mb > 0.0);
         assert!(Watched::parse("kafka=12").is_ok());
+    }
+
+    #[test]
+    fn processes_of_a_group_are_told_of_each_and_together() {
+        let of = |name: &str| Watched {
+            name: name.to_owned(),
+            ..Watched::itself()
+        };
+        let usage = usage(&[of("quicksale/order-1"), of("quicksale/order-2"), of("kafka")]).unwrap();
+        let names: Vec<&str> = usage.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            ["kafka", "quicksale", "quicksale/order-1", "quicksale/order-2"]
+        );
+        let wholes: Vec<&str> = names.into_iter().filter(|name| is_whole(name)).collect();
+        assert_eq!(wholes, ["kafka", "quicksale"]);
+    }
+
+    #[test]
+    fn a_process_is_named() {
         assert!(Watched::parse("kafka=java").is_err());
     }
 }

@@ -1,8 +1,14 @@
 //! What came of a scenario, as JSON and as a table.
 
 use crate::{
-    client::Verdict, environment::Environment, load::Shot, processes::Usage, scenario::Scenario,
+    client::Verdict,
+    environment::Environment,
+    load::Shot,
+    memory::{self, Memory},
+    processes::{Usage, is_whole},
+    scenario::Scenario,
     settle::Course,
+    stages::{self, Took},
 };
 use anyhow::Context;
 use hdrhistogram::Histogram;
@@ -44,6 +50,10 @@ pub(crate) struct Figures {
     not_accepted: BTreeMap<String, usize>,
     /// Orders whose time to terminal was measured.
     terminal_sample: u64,
+    /// Where their time went.
+    stages: Vec<Took>,
+    /// What the services had in memory.
+    memory: Memory,
 }
 
 /// What was observed of a scenario.
@@ -63,6 +73,10 @@ pub(crate) struct Observed<'a> {
     pub(crate) after: &'a BTreeMap<String, Usage>,
     /// What the backends have counted for each order.
     pub(crate) counts: BTreeMap<&'static str, f64>,
+    /// Where the time of orders went.
+    pub(crate) stages: Vec<Took>,
+    /// What the services had in memory.
+    pub(crate) memory: Memory,
 }
 
 impl Observed<'_> {
@@ -126,6 +140,8 @@ impl Observed<'_> {
             confirmed: self.course.sold,
             not_accepted,
             terminal_sample: terminal.len(),
+            stages: self.stages.clone(),
+            memory: self.memory.clone(),
         })
     }
 
@@ -187,7 +203,11 @@ pub(crate) fn line(f: &Figures) -> String {
         f.refused_per_s,
         cpu("quicksale"),
         cpu("mongodb"),
-        f.cpu_s_per_1000.values().sum::<f64>()
+        f.cpu_s_per_1000
+            .iter()
+            .filter(|(name, _)| is_whole(name))
+            .map(|(_, cpu)| cpu)
+            .sum::<f64>()
     )
 }
 
@@ -242,6 +262,13 @@ pub(crate) fn table(figures: &[Figures]) -> String {
             }
         }
         text.push('\n');
+    }
+    text.push('\n');
+    text.push_str(&memory::table(figures.iter().map(|f| (f.name, &f.memory))));
+    if figures.iter().any(|f| !f.stages.is_empty()) {
+        text.push('\n');
+        let scenarios: Vec<_> = figures.iter().map(|f| (f.name, f.stages.as_slice())).collect();
+        text.push_str(&stages::table(&scenarios));
     }
     for f in figures.iter().filter(|f| !f.not_accepted.is_empty()) {
         let _infallible = writeln!(text, "\n{}: not accepted {:?}", f.name, f.not_accepted);
@@ -303,6 +330,8 @@ mod tests {
             before: &before,
             after: &after,
             counts: BTreeMap::from([("look-ups", 14.38)]),
+            stages: Vec::new(),
+            memory: Memory::default(),
         };
         let figures = observed.figures().unwrap();
         assert_eq!(

@@ -4,9 +4,14 @@ use crate::{
     backends::Backends,
     buyers::{Buyer, Mint},
     client::{Client, Numbers, Verdict},
+    counted,
+    doors::Doors,
     environment::Environment,
     load::{Crowd, Key, Load, Shot},
+    login,
     marks::Marks,
+    memory::{Memory, Moments},
+    metrics::Metrics,
     options::Options,
     pages::Pages,
     processes::{self, Watched},
@@ -15,13 +20,13 @@ use crate::{
     sample::Sample,
     scenario::{self, Listeners, Name, Prelude, Scenario},
     settle::{self, Followed},
-    tail,
+    stages, tail,
 };
 use anyhow::bail;
 use clap::ValueEnum;
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, atomic::AtomicUsize},
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -77,6 +82,10 @@ pub(crate) async fn all(options: &Options) -> anyhow::Result<Vec<String>> {
             println!("{}", sale_page::measure(options, &bench.watched).await?);
             continue;
         }
+        if *name == Name::Login {
+            println!("{}", login::measure(options, &bench.run, &bench.watched).await?);
+            continue;
+        }
         let hot = figures.iter().find(|measured| measured.name == Name::Hot.label());
         let scenario = name.with(options, hot.map(|measured| measured.confirmed_per_s));
         let (measured, found) = bench.measure(scenario).await?;
@@ -100,16 +109,18 @@ impl Bench<'_> {
         let run = format!("{}-{}", self.run, scenario.label);
         let books_before = settle::closed_books(&self.client, &self.mint).await?;
         let products = self.products(&run, scenario).await?;
+        let settled = processes::usage(&self.watched)?;
         let (buyers, sample) = self.buyers(&run, scenario).await?;
+        let with_sockets = processes::usage(&self.watched)?;
+        let new_buyers = buyers.len();
         let pages = Pages::open(&self.client, scenario.pages);
         let crowd = Arc::new(Crowd {
             buyers,
             key: scenario.key,
             products: products.clone(),
             items: scenario.items as usize,
-            gateway: self.options.gateway,
+            doors: Doors::new(&self.options.gateways),
             answered: AtomicUsize::new(0),
-            idle: Mutex::default(),
         });
         let followed = Followed {
             products,
@@ -118,7 +129,8 @@ impl Bench<'_> {
         let ahead = self.prelude(&run, scenario, &crowd, &followed).await?;
 
         let before = processes::usage(&self.watched)?;
-        let counted_before = self.backends.counts().await?;
+        let counts_before = self.backends.counts().await?;
+        let metrics_before = Metrics::read(&self.client, &self.options.metrics).await?;
         let (expect, expected) = watch::channel(None);
         let follower = tokio::spawn(settle::follow(self.client.clone(), followed.clone(), expected));
         let marks = Marks::watch(Arc::clone(&crowd), self.watched.clone());
@@ -136,10 +148,19 @@ impl Bench<'_> {
         expect.send_replace(Some(units.min(followed.units())));
         let mut course = follower.await?;
         let after = processes::usage(&self.watched)?;
-        let counted = self.backends.counts().await?;
-        for line in marks.lines().await {
+        let counts_after = self.backends.counts().await?;
+        let noted = marks.end().await;
+        for line in noted.lines() {
             println!("{}: {line}", scenario.label);
         }
+        let moments = Moments {
+            settled: &settled,
+            with_sockets: &with_sockets,
+            at_most: &noted.at_most(),
+            at_the_end: &after,
+        };
+        let in_flight = scenario.load.in_flight() as usize;
+        let memory = Memory::of(&moments, sample.buyers().len(), in_flight, new_buyers);
 
         let waiting: HashSet<usize> = sample.buyers().iter().copied().collect();
         let accepted_sample: Vec<usize> = shots
@@ -149,6 +170,10 @@ impl Bench<'_> {
             .collect();
         let ends = sample.ends(&accepted_sample, LAST_UPDATES).await;
         let books = settle::closed_books(&self.client, &self.mint).await?;
+        let metrics = Metrics::read(&self.client, &self.options.metrics).await?;
+        let metrics = metrics.since(&metrics_before);
+        let mut counts = counts_after.for_each_order_since(&counts_before, shots.len());
+        counts.extend(counted::for_each_order(&metrics, shots.len()));
 
         let mut violations: Vec<String> = course.violations.iter().cloned().collect();
         let sold = Sold {
@@ -175,7 +200,9 @@ impl Bench<'_> {
             course: &course,
             before: &before,
             after: &after,
-            counts: counted.for_each_order_since(&counted_before, shots.len()),
+            counts,
+            stages: stages::gone_through(&metrics),
+            memory,
         };
         let violations = violations
             .into_iter()
@@ -192,7 +219,7 @@ impl Bench<'_> {
             Listeners::All => (1, buyers.len()),
             Listeners::None => (1, 0),
         };
-        let sample = Sample::connect(self.options.notifier, &buyers, every, at_most).await?;
+        let sample = Sample::connect(&self.options.notifiers, &buyers, every, at_most).await?;
         Ok((buyers, sample))
     }
 

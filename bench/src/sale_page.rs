@@ -19,12 +19,12 @@ const SECONDS: Duration = Duration::from_secs(10);
 
 /// Asks, and tells how it went.
 pub(crate) async fn measure(options: &Options, watched: &[Watched]) -> anyhow::Result<String> {
-    let request = format!("GET /api/sale HTTP/1.1\r\nhost: {}\r\n\r\n", options.gateway);
+    let request = "GET /api/sale HTTP/1.1\r\nhost: quicksale\r\n\r\n";
     let before = processes::usage(watched)?;
     let begun = Instant::now();
     let mut asking = JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        let (mut wire, request) = (Wire::connect(options.gateway).await?, request.clone());
+    for gateway in options.gateways.iter().cycle().take(CONNECTIONS) {
+        let mut wire = Wire::connect(*gateway).await?;
         asking.spawn(async move {
             let mut answers = Histogram::<u64>::new_with_bounds(1, 120_000_000, 3)?;
             while begun.elapsed() < SECONDS {

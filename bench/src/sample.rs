@@ -44,7 +44,7 @@ struct Update {
 impl Sample {
     /// Connects every `every`-th buyer, up to so many.
     pub(crate) async fn connect(
-        notifier: SocketAddr,
+        notifiers: &[SocketAddr],
         buyers: &[Buyer],
         every: u32,
         at_most: usize,
@@ -54,7 +54,10 @@ impl Sample {
         let sockets: Vec<(usize, Socket)> = stream::iter(chosen.clone())
             .map(|number| async move {
                 let buyer = buyers.get(number).context("no such buyer")?;
-                anyhow::Ok((number, open(notifier, buyer).await?))
+                // Buyers who listen are so many apart that their numbers could all have the same remainder.
+                let turn = number / every as usize % notifiers.len().max(1);
+                let notifier = notifiers.get(turn).context("no notifier is named")?;
+                anyhow::Ok((number, open(*notifier, buyer).await?))
             })
             .buffer_unordered(OPENED_AT_A_TIME)
             .try_collect()

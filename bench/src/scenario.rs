@@ -17,6 +17,9 @@ const PAGES: u32 = 2_000;
 const PAGES_SECONDS: u32 = 40;
 /// Sockets of the scenario that has many.
 const SOCKETS: u32 = 10_000;
+/// Orders at a time of the scenario that has many. Of its 4,096 connections a gateway gives up those that it need not have once an eighth is
+/// left, and some orders would have no answer.
+const IN_FLIGHT: u32 = 3_500;
 /// Orders that a buyer may place in a minute, unless the sale says otherwise: those who come back come so often, the first time included.
 const TRIES: u32 = 10;
 /// The longest that a closed loop goes on which has another end.
@@ -45,6 +48,10 @@ pub(crate) enum Name {
     Sockets,
     /// GET /api/sale.
     SalePage,
+    /// Accounts log in with their passwords.
+    Login,
+    /// 3,500 buyers at a time: what an order in flight takes of memory.
+    InFlight,
     /// 64 buyers at a time, each order at once after the last one's answer.
     #[value(name = "burst-64")]
     Burst64,
@@ -132,6 +139,8 @@ impl Name {
             Self::Replay => "replay",
             Self::Sockets => "sockets",
             Self::SalePage => "sale-page",
+            Self::Login => "login",
+            Self::InFlight => "in-flight",
             Self::Long => "long",
             Self::Burst64 => "burst-64",
             Self::Burst256 => "burst-256",
@@ -226,7 +235,12 @@ impl Name {
                 listeners: Listeners::All,
                 ..base
             },
-            Self::SalePage => Scenario {
+            Self::SalePage | Self::Login => Scenario {
+                listeners: Listeners::None,
+                ..base
+            },
+            Self::InFlight => Scenario {
+                load: closed(IN_FLIGHT, options.orders.saturating_mul(2), LONG),
                 listeners: Listeners::None,
                 ..base
             },

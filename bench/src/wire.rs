@@ -26,6 +26,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
     /// Whether an earlier request of the same key has got it before.
     pub(crate) replayed: bool,
+    /// Whether the connection is of no use any more.
+    pub(crate) closes: bool,
     /// The body.
     pub(crate) body: &'a [u8],
 }
@@ -35,6 +37,7 @@ pub(crate) struct Answer<'a> {
 struct Head {
     status: u16,
     replayed: bool,
+    closes: bool,
     /// Bytes of the head.
     length: usize,
     /// Bytes of the body.
@@ -77,6 +80,7 @@ impl Wire {
         Ok(Answer {
             status: head.status,
             replayed: head.replayed,
+            closes: head.closes,
             body: self
                 .read
                 .get(head.length..head.length + head.body)
@@ -94,18 +98,21 @@ fn head(read: &[u8]) -> anyhow::Result<Option<Head>> {
     let mut lines = text.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1));
     let status: u16 = status.context("no status")?.parse()?;
-    let (mut body, mut replayed) = (None, false);
+    let (mut body, mut replayed, mut closes) = (None, false, false);
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         if name.eq_ignore_ascii_case("content-length") {
             body = Some(value.trim().parse()?);
         } else if name.eq_ignore_ascii_case("idempotency-replayed") {
             replayed = true;
+        } else if name.eq_ignore_ascii_case("connection") {
+            closes = value.trim().eq_ignore_ascii_case("close");
         }
     }
     let has_none = matches!(status, 204 | 304);
     Ok(Some(Head {
         status,
         replayed,
+        closes,
         length: end + 4,
         body: if has_none {
             0
@@ -128,6 +135,9 @@ mod tests {
         let whole = head(text).unwrap().unwrap();
         assert_eq!((whole.status, whole.body, whole.replayed), (201, 2, true));
         assert_eq!(whole.length + whole.body, text.len());
+        assert!(!whole.closes);
+        let last = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        assert!(head(last).unwrap().unwrap().closes);
         assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err(), "of no length");
         assert_eq!(
             head(b"HTTP/1.1 304 Not Modified\r\n\r\n").unwrap().unwrap().body,

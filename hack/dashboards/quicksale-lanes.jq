@@ -37,6 +37,18 @@ dashboard("quicksale-lanes"; "QuickSale: lanes"; "The way of messages through Ka
     lines(8; "Said again"; "ops"; "What the order service has told once more after a loss, a second.";
       [query("{{namespace}}/{{sale}}"; "sum by (namespace, sale) (rate(quicksale_orders_said_again_total{@sale}[$__rate_interval]))")])
   ]),
+  row("Time, and Kafka"; [
+    lines(8; "From a message to Kafka"; "s"; "From the transaction that says it until Kafka has acknowledged it. 95 of 100 took no longer.";
+      [query("{{sale}} {{topic}}"; "histogram_quantile(0.95, sum by (namespace, sale, topic, le) (rate(quicksale_outbox_delay_seconds_bucket{@sale}[$__rate_interval])))")]),
+    lines(8; "From a message to its effect"; "s"; "From the transaction that says it to the one that does what it says. 95 of 100 took no longer.";
+      [query("{{sale}} {{group}} {{topic}}"; "histogram_quantile(0.95, sum by (namespace, sale, group, topic, le) (rate(quicksale_lane_delay_seconds_bucket{@sale}[$__rate_interval])))")]),
+    lines(8; "From a fetch to its effect"; "s"; "How long records are in a process until they have taken effect.";
+      percentiles("quicksale_lane_wait_seconds{@sale}"; "group")),
+    lines(12; "Requests to Kafka"; "reqps"; "By what they ask for.";
+      [query("{{component}} {{request}}"; "sum by (component, request) (rate(quicksale_kafka_requests_total{@sale}[$__rate_interval]))")]),
+    lines(12; "Until Kafka has acknowledged records"; "s"; "Of requests of the relay that write.";
+      percentiles("quicksale_kafka_produce_duration_seconds{@sale}"; ""))
+  ]),
   row("Losses and dead letters"; [
     lines(12; "Losses"; "short"; "Gaps that lanes and the relay have found since their processes began. One gap may be counted by both.";
       [query("{{sale}} {{group}} {{cause}}"; "sum by (namespace, sale, group, cause) (quicksale_lane_losses_total{@sale})")]),

@@ -96,6 +96,16 @@ dashboard("quicksale-sale"; "QuickSale: one sale"; "What one flash sale does, fr
     lines(6; "Records in a batch of the outbox"; "short"; "How much the relay writes to Kafka at once.";
       percentiles("quicksale_outbox_batch_records{@sale}"; ""))
   ]),
+  row("Where an order's time goes"; [
+    lines(6; "Wait in the gateway"; "s"; "Until an order is sent to the order service, together with those that wait with it.";
+      percentiles("quicksale_order_send_wait_seconds{@sale}"; "")),
+    lines(6; "Wait for a batch"; "s"; "In the order service, until the transaction begins that an order or a decision is written in.";
+      percentiles("quicksale_order_queue_wait_seconds{@sale}"; "work")),
+    lines(6; "Time of a batch"; "s"; "Until it was carried through, tries that met a conflict included.";
+      percentiles("quicksale_order_batch_duration_seconds{@sale}"; "work")),
+    lines(6; "From a message to its effect"; "s"; "95 of 100 messages took no longer from the transaction that said them to the one that did what they say.";
+      [query("{{group}} {{topic}}"; "histogram_quantile(0.95, sum by (group, topic, le) (rate(quicksale_lane_delay_seconds_bucket{@sale}[$__rate_interval])))")])
+  ]),
   row("Backends"; [
     lines(8; "Time of transactions"; "s"; "99 of 100 tries took no longer, from their begin to the answer to their commit.";
       [query("{{component}} {{end}}"; "histogram_quantile(0.99, sum by (component, end, le) (rate(quicksale_database_transaction_duration_seconds_bucket{@sale}[$__rate_interval])))")]),

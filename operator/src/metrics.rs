@@ -2,7 +2,7 @@
 
 use crate::{controller::trail, sale_metrics::SaleMetrics};
 use platform::{
-    backends::mongo,
+    backends::{kafka, mongo},
     metrics::{Metric, Part, must, of_every_process, reference},
 };
 use prometheus::{
@@ -70,6 +70,7 @@ pub fn show() {
     trail::metric();
     of_every_process();
     mongo::metrics();
+    kafka::metrics();
 }
 
 /// The operator's part of the reference of metrics, in Markdown.

@@ -5,7 +5,7 @@ use events::topics::Topic;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use platform::{
-    backends::kafka::{self, CALL_DEADLINE, KafkaError, within},
+    backends::kafka::{self, CALL_DEADLINE, KafkaError, Request, within},
     http::problem::Problem,
 };
 use rskafka::{
@@ -227,7 +227,7 @@ async fn end_of(
 }
 
 async fn ends(log: &PartitionClient) -> Result<(i64, i64), KafkaError> {
-    let earliest = within(CALL_DEADLINE, log.get_offset(OffsetAt::Earliest)).await?;
+    let earliest = kafka::log_begin(log).await?;
     Ok((earliest, kafka::log_end(log).await?))
 }
 
@@ -272,6 +272,7 @@ async fn start(log: &PartitionClient, from: Start, earliest: i64, end: i64) -> R
             let Some(time) = DateTime::from_timestamp_millis(time.as_millisecond()) else {
                 return Ok(earliest);
             };
+            Request::Offset.count();
             let found = within(CALL_DEADLINE, log.get_offset(OffsetAt::Timestamp(time))).await?;
             // Nothing is as new as that.
             Ok(if found < 0 { end } else { found })
@@ -289,6 +290,7 @@ async fn collect(
     let until = Instant::now() + LOOKS_FOR;
     let (mut items, mut next, mut scanned) = (Vec::new(), start, 0);
     while next < end && items.len() < limit && scanned < MOST_LOOKED_AT && Instant::now() < until {
+        Request::Fetch.count();
         let (fetched, _) = within(CALL_DEADLINE, log.fetch_records(next, 1..FETCH, WAIT)).await?;
         let before = next;
         for record in fetched {

@@ -9,8 +9,6 @@
 //! - What a broker has lost is noticed, by whoever reads ([`reader`]) and by whoever writes ([`log_ends`]), and noted ([`losses`]), until it has been said again.
 //! - What cannot be read or handled goes to the **dead letters** with its reason ([`dead_letters`]).
 //!
-//! How fast all of this goes on is a matter of [`pace`].
-//!
 //! A new consumer implements [`lanes::Handler`] and adds its group to [`topics::GROUPS`].
 
 pub mod dead_letters;
@@ -21,7 +19,6 @@ pub mod log_ends;
 pub mod losses;
 pub mod message;
 pub mod outbox;
-pub mod pace;
 pub mod producer;
 pub mod reader;
 mod spans;

@@ -8,9 +8,11 @@ use crate::{
 };
 use futures::{StreamExt, stream};
 use platform::{
-    backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+    backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, Request, within},
+    metrics::{Metric, SECONDS, must},
     traces::{Span, SpanKind, context::TRACEPARENT},
 };
+use prometheus::{Histogram, register_histogram};
 use rskafka::{
     client::{
         Client,
@@ -21,7 +23,7 @@ use rskafka::{
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Range,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -40,6 +42,19 @@ const LEFT_ALONE: u32 = 4;
 
 /// How long nothing at all may go through before the connection is made anew.
 const NOTHING_GOES: Duration = Duration::from_secs(10);
+
+static PRODUCE_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    must(register_histogram!(
+        "quicksale_kafka_produce_duration_seconds",
+        "Seconds until Kafka has acknowledged the records of a request.",
+        SECONDS.to_vec()
+    ))
+});
+
+/// What is counted here.
+pub fn metric() -> Metric {
+    &*PRODUCE_SECONDS
+}
 
 /// A writer to the topics of one sale. It connects when it must and starts anew when nothing goes through.
 ///
@@ -286,7 +301,10 @@ impl Connection {
             Some(client) => Arc::clone(client),
             None => Arc::new(kafka::partition(&self.client, &topic, *partition).await?),
         };
+        Request::Produce.count();
+        let begun = Instant::now();
         let offsets = within(CALL_DEADLINE, client.produce(records, Compression::NoCompression)).await?;
+        PRODUCE_SECONDS.observe(begun.elapsed().as_secs_f64());
         let at = offsets
             .first()
             .zip(offsets.last())

@@ -12,13 +12,10 @@ use crate::fnv::Fnv;
 use jiff::Timestamp;
 use mongodb::bson::DateTime;
 use platform::{
-    backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, within},
+    backends::kafka::{self, CALL_DEADLINE, KafkaCredentials, KafkaError, Request, within},
     traces::context::TRACEPARENT,
 };
-use rskafka::{
-    client::partition::{OffsetAt, PartitionClient},
-    record::Record,
-};
+use rskafka::{client::partition::PartitionClient, record::Record};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -179,7 +176,7 @@ impl Reader {
         };
         let next = match self.next {
             Some(next) => next,
-            None => within(CALL_DEADLINE, client.get_offset(OffsetAt::Earliest)).await?,
+            None => kafka::log_begin(&client).await?,
         };
         self.next = Some(next);
         match fetch(&client, next, FETCH_BYTES, LONG_POLL_MS).await {
@@ -229,7 +226,7 @@ impl Reader {
     /// Goes on with what there is.
     async fn pass(&mut self, client: PartitionClient, cause: Option<Cause>) -> Result<Read, KafkaError> {
         let wanted = self.next.unwrap_or(0);
-        let first = within(CALL_DEADLINE, client.get_offset(OffsetAt::Earliest)).await?;
+        let first = kafka::log_begin(&client).await?;
         let end = kafka::log_end(&client).await?;
         let cause = cause.unwrap_or(if first > wanted {
             Cause::Deleted
@@ -287,7 +284,7 @@ async fn is_there(client: &PartitionClient, offset: i64, read: LastRead) -> Resu
             }
         },
         Err(error) if error.is_offset_out_of_range() => {
-            let first = within(CALL_DEADLINE, client.get_offset(OffsetAt::Earliest)).await?;
+            let first = kafka::log_begin(client).await?;
             Ok(first == offset + 1)
         }
         Err(error) => Err(error),
@@ -301,6 +298,7 @@ async fn fetch(
     wait_ms: i32,
 ) -> Result<Vec<(i64, Record)>, KafkaError> {
     let poll = client.fetch_records(from, 1..bytes, wait_ms);
+    Request::Fetch.count();
     let (records, _high_watermark) = within(CALL_DEADLINE, poll).await?;
     Ok(records
         .into_iter()

@@ -10,7 +10,7 @@ use platform::{
         problem::Problem,
         together::{Answered, Asked, MOST, MOST_BYTES},
     },
-    metrics::{Metric, must},
+    metrics::{Metric, SECONDS, must},
     standstill::Standstill,
     traces::Span,
 };
@@ -42,9 +42,17 @@ static SENT: LazyLock<Histogram> = LazyLock::new(|| {
     ))
 });
 
+static WAIT: LazyLock<Histogram> = LazyLock::new(|| {
+    must(register_histogram!(
+        "quicksale_order_send_wait_seconds",
+        "Seconds that an order has waited in the gateway when it is sent to the order service.",
+        SECONDS.to_vec()
+    ))
+});
+
 /// What is counted here.
 pub(crate) fn metrics() -> Vec<Metric> {
-    vec![&*SENT]
+    vec![&*SENT, &*WAIT]
 }
 
 /// An order to send on.
@@ -84,6 +92,7 @@ struct Waiting {
     order: Order,
     span: Span,
     answer: oneshot::Sender<Result<Response, NoAnswer>>,
+    since: Instant,
 }
 
 /// A place among the requests that are under way. It is given up also where the task that has it panics.
@@ -132,6 +141,7 @@ impl Sender {
                 order,
                 span,
                 answer,
+                since: Instant::now(),
             });
             let place = (state.under_way < AT_A_TIME).then(|| {
                 state.under_way += 1;
@@ -180,6 +190,11 @@ impl Sender {
                 batch
             };
             SENT.observe(batch.len() as f64);
+            let waits = WAIT.local();
+            for waiting in &batch {
+                waits.observe(waiting.since.elapsed().as_secs_f64());
+            }
+            waits.flush();
             self.send_batch(batch).await;
         }
     }
@@ -275,6 +290,7 @@ mod tests {
             },
             span: Span::default(),
             answer: oneshot::channel().0,
+            since: Instant::now(),
         }
     }
 

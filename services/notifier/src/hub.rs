@@ -9,7 +9,7 @@ use prometheus::{IntCounter, IntGauge, register_int_counter, register_int_gauge}
 use sale::UserId;
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::{Notify, mpsc};
@@ -72,13 +72,13 @@ struct State {
 /// What was pushed a moment ago.
 #[derive(Debug, Default)]
 struct Recent {
-    pushes: VecDeque<(Instant, Notification)>,
+    pushes: VecDeque<(Instant, Arc<Notification>)>,
     /// How many of them each user has: most of those who connect have none, and need no look at all of them.
     of_user: HashMap<UserId, usize>,
 }
 
 impl Recent {
-    fn add(&mut self, notification: Notification, now: Instant) {
+    fn add(&mut self, notification: Arc<Notification>, now: Instant) {
         while self.pushes.len() >= MOST_RECENT || self.is_oldest_over(now) {
             self.forget_oldest();
         }
@@ -103,7 +103,7 @@ impl Recent {
         }
     }
 
-    fn of(&self, user: &UserId) -> Vec<Notification> {
+    fn of(&self, user: &UserId) -> Vec<Arc<Notification>> {
         if !self.of_user.contains_key(user) {
             return Vec::new();
         }
@@ -115,7 +115,8 @@ impl Recent {
 #[derive(Debug)]
 struct Entry {
     id: u64,
-    pushes: mpsc::Sender<Notification>,
+    /// A queue has room for 32 from the beginning on: pointers, since whole ones would be seven kilobytes of each socket.
+    pushes: mpsc::Sender<Arc<Notification>>,
     replaced: CancellationToken,
 }
 
@@ -125,9 +126,9 @@ pub struct Registration {
     /// Names the socket.
     pub id: u64,
     /// Pushes from now on.
-    pub pushes: mpsc::Receiver<Notification>,
+    pub pushes: mpsc::Receiver<Arc<Notification>>,
     /// Pushes of a moment ago.
-    pub recent: Vec<Notification>,
+    pub recent: Vec<Arc<Notification>>,
     /// Cancelled when a newer socket of the user takes this one's place.
     pub replaced: CancellationToken,
 }
@@ -205,13 +206,13 @@ impl Hub {
     }
 
     /// Hands a notification to its user's sockets, and says how many these are.
-    pub fn push(&self, notification: &Notification) -> usize {
+    pub fn push(&self, notification: &Arc<Notification>) -> usize {
         let mut state = self.lock();
-        state.recent.add(notification.clone(), Instant::now());
+        state.recent.add(Arc::clone(notification), Instant::now());
         let Some(sockets) = state.sockets.get_mut(&notification.user_id) else {
             return 0;
         };
-        sockets.retain(|socket| match socket.pushes.try_send(notification.clone()) {
+        sockets.retain(|socket| match socket.pushes.try_send(Arc::clone(notification)) {
             Ok(()) => {
                 PUSHED.inc();
                 true
@@ -236,8 +237,8 @@ mod tests {
     use mongodb::bson::DateTime;
     use sale::{OrderId, order::OrderStatus};
 
-    fn about(user: &str, id: u32) -> Notification {
-        Notification {
+    fn about(user: &str, id: u32) -> Arc<Notification> {
+        Arc::new(Notification {
             id: format!("{id:04}"),
             user_id: UserId::new(user),
             order_id: OrderId::new("o"),
@@ -250,7 +251,7 @@ mod tests {
             created_at: DateTime::from_millis(0),
             traceparent: None,
             stored: None,
-        }
+        })
     }
 
     #[test]

@@ -166,37 +166,11 @@ impl Session {
     }
 
     async fn converse(self, socket: &mut WebSocket, mut registration: Registration) -> End {
-        let mut sent = HashSet::new();
-        // Registered first, read second: whatever happens in between comes twice and is sent once.
-        let Ok(missed) = self.missed().await else {
-            return End::Close(close::TRY_AGAIN, "the store does not answer");
+        // In a box, which goes: what it needs would be kept for as long as the socket is open, and most sockets only wait.
+        let mut sent = match Box::pin(self.greet(socket, &registration)).await {
+            Ok(sent) => sent,
+            Err(end) => return end,
         };
-        let Ok(read) = self.read_among(&registration.recent).await else {
-            return End::Close(close::TRY_AGAIN, "the store does not answer");
-        };
-        let recent = registration
-            .recent
-            .iter()
-            .filter(|recent| !read.contains(&recent.id));
-        // The one that it has named it has seen for certain.
-        let new: Vec<&Notification> = missed
-            .notifications
-            .iter()
-            .chain(recent)
-            .filter(|new| self.after.as_ref() != Some(&new.id) && sent.insert(new.id.clone()))
-            .collect();
-        // What was pushed and is not stored yet is newer than all that is.
-        let unstored = new.last().filter(|new| new.stored.is_none());
-        let newest = unstored.map(|new| new.id.as_str()).or(missed.newest.as_deref());
-        let hello = hello(new.len(), missed.more, newest);
-        if say(socket, hello).await.is_err() {
-            return End::Gone;
-        }
-        for notification in new {
-            if tell(socket, notification).await.is_err() {
-                return End::Gone;
-            }
-        }
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut heard = tokio::time::Instant::now();
         let mut frames = 0;
@@ -244,8 +218,42 @@ impl Session {
         }
     }
 
+    /// Sends what was missed, and says of which updates that was.
+    async fn greet(
+        &self,
+        socket: &mut WebSocket,
+        registration: &Registration,
+    ) -> Result<HashSet<String>, End> {
+        let mut sent = HashSet::new();
+        // Registered first, read second: whatever happens in between comes twice and is sent once.
+        let unknown = |_error| End::Close(close::TRY_AGAIN, "the store does not answer");
+        let missed = self.missed().await.map_err(unknown)?;
+        let read = self.read_among(&registration.recent).await.map_err(unknown)?;
+        let recent = registration
+            .recent
+            .iter()
+            .filter(|recent| !read.contains(&recent.id))
+            .map(Arc::as_ref);
+        // The one that it has named it has seen for certain.
+        let new: Vec<&Notification> = missed
+            .notifications
+            .iter()
+            .chain(recent)
+            .filter(|new| self.after.as_ref() != Some(&new.id) && sent.insert(new.id.clone()))
+            .collect();
+        // What was pushed and is not stored yet is newer than all that is.
+        let unstored = new.last().filter(|new| new.stored.is_none());
+        let newest = unstored.map(|new| new.id.as_str()).or(missed.newest.as_deref());
+        let hello = hello(new.len(), missed.more, newest);
+        say(socket, hello).await.map_err(|()| End::Gone)?;
+        for notification in new {
+            tell(socket, notification).await.map_err(|()| End::Gone)?;
+        }
+        Ok(sent)
+    }
+
     /// Which of these the user has marked as read: nobody wants to hear of them again.
-    async fn read_among(&self, recent: &[Notification]) -> Result<HashSet<String>, MongoError> {
+    async fn read_among(&self, recent: &[Arc<Notification>]) -> Result<HashSet<String>, MongoError> {
         if recent.is_empty() {
             return Ok(HashSet::new());
         }

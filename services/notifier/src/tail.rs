@@ -250,6 +250,7 @@ impl Partition {
             && let Some(notification) = Notification::of(&message)
             && (!notification.again || self.has_not_heard(&notification).await)
         {
+            let notification = Arc::new(notification);
             let sockets = self.hub.push(&notification);
             if sockets > 0 {
                 let since = mongo::age(notification.created_at, self.clock.now());

@@ -5,13 +5,17 @@
 
 use platform::{
     health::Work,
-    metrics::{Metric, must},
+    metrics::{Metric, SECONDS, must},
 };
 use prometheus::{
     HistogramVec, IntCounterVec, IntGaugeVec, register_histogram_vec, register_int_counter_vec,
     register_int_gauge_vec,
 };
-use std::{future::Future, sync::LazyLock, time::Duration};
+use std::{
+    future::Future,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +52,23 @@ static TURNED_AWAY: LazyLock<IntCounterVec> = LazyLock::new(|| {
     ))
 });
 
+static QUEUED: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "quicksale_order_queue_wait_seconds",
+        "Seconds that a request has waited when its batch is begun, by what it asks for.",
+        &["work"],
+        SECONDS.to_vec()
+    ))
+});
+static BATCH_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "quicksale_order_batch_duration_seconds",
+        "Seconds until a batch was carried through or given up, with the tries that met a conflict, by what it asks for.",
+        &["work"],
+        SECONDS.to_vec()
+    ))
+});
+
 /// The work that is done in batches, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -74,8 +95,10 @@ pub(crate) fn metrics() -> Vec<Metric> {
         BATCH_SIZE.with_label_values(&[name]);
         WAITING.with_label_values(&[name]);
         TURNED_AWAY.with_label_values(&[name]);
+        QUEUED.with_label_values(&[name]);
+        BATCH_SECONDS.with_label_values(&[name]);
     }
-    vec![&*BATCH_SIZE, &*WAITING, &*TURNED_AWAY]
+    vec![&*BATCH_SIZE, &*WAITING, &*QUEUED, &*BATCH_SECONDS, &*TURNED_AWAY]
 }
 
 /// Hands requests to the task that serves them.
@@ -105,6 +128,7 @@ pub(crate) struct Requests<R, A> {
 struct Waiting<R, A> {
     request: R,
     answer: oneshot::Sender<A>,
+    since: Instant,
 }
 
 /// What is served, and how.
@@ -138,7 +162,13 @@ impl<R, A> Batcher<R, A> {
 
     async fn answer(&self, request: R) -> Option<A> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Waiting { request, answer }).ok()?;
+        let since = Instant::now();
+        let waiting = Waiting {
+            request,
+            answer,
+            since,
+        };
+        self.queue.try_send(waiting).ok()?;
         tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
     }
 }
@@ -165,6 +195,10 @@ where
             BATCH_SIZE.with_label_values(&[name]),
             WAITING.with_label_values(&[name]),
         );
+        let (queued, seconds) = (
+            QUEUED.with_label_values(&[name]),
+            BATCH_SECONDS.with_label_values(&[name]),
+        );
         let mut batch = Vec::with_capacity(largest);
         loop {
             let received = tokio::select! {
@@ -183,6 +217,10 @@ where
                 continue;
             }
             size.observe(batch.len() as f64);
+            let begun = Instant::now();
+            for waiting in &batch {
+                queued.observe(begun.duration_since(waiting.since).as_secs_f64());
+            }
             let (requests, waiting): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|w| (w.request, w.answer)).unzip();
             let answers = match tokio::time::timeout(deadline, tokio::spawn(commit(requests))).await {
@@ -196,6 +234,7 @@ where
                     Vec::new()
                 }
             };
+            seconds.observe(begun.elapsed().as_secs_f64());
             if answers.is_empty() {
                 signs.failed(&"the database does not carry it through");
             } else {

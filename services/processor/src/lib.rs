@@ -9,14 +9,15 @@ mod ends;
 use backlog::Backlog;
 use ends::Ends;
 use events::{
+    Topic,
     lanes::{LaneStore, LeaseTerms},
     message,
     outbox::{Entry, Next, Outbox, Waits},
-    pace::Pace,
-    producer::{Producer, Published, Way},
+    producer::{self, Producer, Published, Way},
 };
 use futures::{FutureExt, future::BoxFuture};
-use mongodb::Database;
+use jiff::Timestamp;
+use mongodb::{Database, bson::DateTime};
 use platform::{
     backends::{
         kafka::KafkaCredentials,
@@ -25,11 +26,12 @@ use platform::{
     clock::Clock,
     config::Config,
     health::{Health, Heartbeat, Work},
-    metrics::{Metric, must},
+    metrics::{Metric, SECONDS, must},
     retry::Backoff,
 };
 use prometheus::{
-    Histogram, IntCounter, IntGauge, register_histogram, register_int_counter, register_int_gauge,
+    Histogram, HistogramVec, IntCounter, IntGauge, register_histogram, register_histogram_vec,
+    register_int_counter, register_int_gauge,
 };
 use std::{
     collections::HashSet,
@@ -40,8 +42,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Documents taken from the outbox at once.
 const DOCUMENTS: usize = 64;
-/// A turn with so many messages costs each of them little beside itself.
-const LARGE_TURN: usize = 256;
 /// With so many messages it is enough of them.
 const MESSAGES: usize = 2_000;
 /// How long an empty outbox is left alone that another process may have written to. It adds to the time to an order's end, three times;
@@ -82,9 +82,27 @@ static BATCH_RECORDS: LazyLock<Histogram> = LazyLock::new(|| {
     ))
 });
 
+static DELAY: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "quicksale_outbox_delay_seconds",
+        "Seconds from when a message was said, in its transaction, until Kafka has acknowledged it and all that was written with it, by the clocks of the two processes.",
+        &["topic"],
+        SECONDS.to_vec()
+    ))
+});
+
 /// What a processor counts. It may find losses for every group.
 pub fn metrics() -> Vec<Metric> {
-    let mut all: Vec<Metric> = vec![&*RELAYING, &*PUBLISHED, &*BATCH_RECORDS];
+    for topic in Topic::ALL {
+        DELAY.with_label_values(&[topic.plain_name()]);
+    }
+    let mut all: Vec<Metric> = vec![
+        &*RELAYING,
+        &*PUBLISHED,
+        &*BATCH_RECORDS,
+        &*DELAY,
+        producer::metric(),
+    ];
     all.extend(backlog::metrics());
     for (group, _) in events::GROUPS {
         events::losses::metric(group);
@@ -114,7 +132,7 @@ pub struct Dependencies {
 
 /// The named tasks that the processor consists of.
 pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
-    let ends = Ends::new(&deps.database, deps.clock);
+    let ends = Ends::new(&deps.database, deps.clock.clone());
     let prefix = deps.config.kafka.topic_prefix;
     let backlog = Backlog::new(&deps.database, &prefix);
     let watch = ends
@@ -132,6 +150,7 @@ pub fn build(deps: Dependencies) -> Vec<(&'static str, BoxFuture<'static, ()>)> 
         pass: Pass::default(),
         aside: Aside::new(Instant::now()),
         goes: true,
+        clock: deps.clock,
     };
     let heart = deps.health.heartbeat("outbox relay", STUCK);
     let work = deps.health.work("outbox relay");
@@ -156,6 +175,8 @@ struct Relay {
     aside: Aside,
     /// Whether the last turn took something to Kafka, or had nothing to take.
     goes: bool,
+    /// What delays are measured by.
+    clock: Clock,
 }
 
 /// One way through the outbox, from the oldest document to the newest, page by page. Where partitions are stuck their messages
@@ -228,15 +249,9 @@ struct Page {
 impl Relay {
     async fn run(mut self, stop: CancellationToken, heart: Heartbeat, work: Work) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        let mut pace = Pace::default();
         while !stop.is_cancelled() {
             heart.beat();
-            tokio::time::sleep(pace.rest(Instant::now())).await;
-            let began = Instant::now();
             let turned = self.turn().await;
-            if let Ok(messages @ 1..) = turned {
-                pace.batch_ended(began, Instant::now(), messages >= LARGE_TURN);
-            }
             match &turned {
                 Ok(_) if self.goes => work.done(),
                 Ok(_) => work.failed(&"no partition that has messages waiting takes any"),
@@ -327,6 +342,7 @@ impl Relay {
         self.ends.keep(Instant::now()).await;
         let outbox = self.outbox.clone();
         let deeds = Deeds::after(documents, &published.ids, &published.failed);
+        deeds.observe_delays(self.clock.now());
         mongo::detached(async move { deeds.write(&outbox).await.map_err(MongoError::from) }).await?;
         match published.failure {
             Some(error) => Err(error.into()),
@@ -385,6 +401,15 @@ struct Deeds {
     remove: Vec<String>,
     cut_down: Vec<(String, Vec<Entry>)>,
     count_attempt: Vec<String>,
+    gone: Vec<Gone>,
+}
+
+/// What a document said that is gone.
+#[derive(Debug, PartialEq, Eq)]
+struct Gone {
+    topic: String,
+    said_at: DateTime,
+    messages: usize,
 }
 
 impl Deeds {
@@ -400,12 +425,18 @@ impl Deeds {
         {
             let has_failed = entries.iter().any(|entry| failed.contains(&entry.id));
             let before = entries.len();
+            let gone = entries.first().map(|entry| Gone {
+                topic: entry.topic.clone(),
+                said_at: entry.created_at,
+                messages: before,
+            });
             let left: Vec<Entry> = entries
                 .into_iter()
                 .filter(|entry| !acknowledged.contains(&entry.id))
                 .collect();
             if left.is_empty() {
                 deeds.remove.push(id);
+                deeds.gone.extend(gone);
             } else if is_divisible && left.len() < before {
                 deeds.cut_down.push((id, left));
             } else if has_failed {
@@ -413,6 +444,22 @@ impl Deeds {
             }
         }
         deeds
+    }
+
+    /// Each message counts, however many were written together.
+    fn observe_delays(&self, now: Timestamp) {
+        for Gone {
+            topic,
+            said_at,
+            messages,
+        } in &self.gone
+        {
+            let millis = now.as_millisecond().saturating_sub(said_at.timestamp_millis());
+            let delays = DELAY.with_label_values(&[topic]).local();
+            for _ in 0..*messages {
+                delays.observe(millis.max(0) as f64 / 1_000.0);
+            }
+        }
     }
 
     async fn write(self, outbox: &Outbox) -> mongodb::error::Result<()> {

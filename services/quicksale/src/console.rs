@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::Secret;
 use platform::{
     admin,
     backends::{
-        self, Lookup,
+        self, Lookup, kafka,
         mongo::{self, MongoUri},
     },
     clock::Clock,
@@ -136,6 +136,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let stop = tasks.stop_token();
     metrics::of_every_process();
     mongo::metrics();
+    kafka::metrics();
     console::metrics();
     tasks.spawn("event loop", event_loop::measure(stop.clone()));
     let health = Health::new(stop.clone());

@@ -2,7 +2,7 @@
 
 use crate::process::Role;
 use platform::{
-    backends::{certificates, mongo},
+    backends::{certificates, kafka, mongo},
     metrics::{self, Metric, Part},
 };
 use std::{collections::HashSet, process::ExitCode};
@@ -45,6 +45,11 @@ fn parts() -> Vec<Part> {
             "Database",
             "Auth, inventory, order, processor, notifier, the operator and the console.",
             mongo::metrics(),
+        ),
+        part(
+            "Kafka",
+            "Inventory, order, processor, notifier, the operator and the console. What the operator asks of topics themselves is not among it.",
+            kafka::metrics(),
         ),
         part(
             "Certificates",

@@ -336,6 +336,9 @@ impl Process {
         if role.needs().mongodb {
             backends::mongo::metrics();
         }
+        if role.needs().kafka {
+            backends::kafka::metrics();
+        }
         let (router, tasks) = self.build(role)?;
         if role.uses_transactions() && !self.keeps_sessions {
             self.keeps_sessions = true;

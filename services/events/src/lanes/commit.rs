@@ -1,7 +1,7 @@
 //! One batch, one transaction: offsets by compare-and-set, effects, dead letters.
 
 use super::{
-    ApplyError, Expectation, Handler, LaneStore, NEWER, Repeats,
+    ApplyError, DELAY, Expectation, Handler, LaneStore, NEWER, Repeats, WAIT,
     fetch::{Fetched, Lane},
     spans,
 };
@@ -151,6 +151,7 @@ impl<H: Handler> Committer<H> {
         }
         drop(spans);
         let effect = written?;
+        self.observe_waits(fetched, &batch.messages);
         for record in &batch.undeliverable {
             DEAD_LETTERS
                 .with_label_values(&[record.group, record.topic.plain_name()])
@@ -178,6 +179,21 @@ impl<H: Handler> Committer<H> {
         }
         self.handler.committed(effect).await;
         Ok(count + batch.undeliverable.len())
+    }
+
+    fn observe_waits(&self, fetched: &[Fetched], messages: &[Message]) {
+        let group = self.handler.group();
+        let waits = WAIT.with_label_values(&[group]);
+        for part in fetched {
+            waits.observe(part.at.elapsed().as_secs_f64());
+        }
+        let now = self.clock.now();
+        for topic in self.handler.topics() {
+            let delays = DELAY.with_label_values(&[group, topic.plain_name()]).local();
+            for message in messages.iter().filter(|message| message.topic() == *topic) {
+                delays.observe(now.duration_since(message.at).as_secs_f64().max(0.0));
+            }
+        }
     }
 
     fn parts(&self) -> Self {

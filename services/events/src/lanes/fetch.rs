@@ -6,7 +6,10 @@ use crate::{
 };
 use platform::{backends::kafka::KafkaCredentials, health::Work, retry::Backoff};
 use rskafka::record::Record;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +33,8 @@ pub(super) struct Fetched {
     pub(super) records: Vec<(i64, Record)>,
     /// Set where records are missing; then there are none.
     pub(super) gap: Option<Gap>,
+    /// When they were.
+    pub(super) at: Instant,
 }
 
 impl Fetched {
@@ -41,6 +46,7 @@ impl Fetched {
             to,
             records: records.to_vec(),
             gap: None,
+            at: self.at,
         }
     }
 }
@@ -104,6 +110,7 @@ async fn read(lane: Lane, mut next: i64, mut reader: Reader, out: mpsc::Sender<F
             to,
             records,
             gap,
+            at: Instant::now(),
         };
         next = to;
         if out.send(batch).await.is_err() {

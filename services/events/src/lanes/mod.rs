@@ -27,11 +27,14 @@ pub use lease::{LaneStore, Lease, LeaseTerms};
 pub use repeats::Expectation;
 pub use worker::{LaneWorker, Settings};
 
-use crate::{message::Message, topics::Topic};
+use crate::{
+    message::Message,
+    topics::{GROUPS, Topic},
+};
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
 use platform::backends::mongo::{MongoError, TransientError};
-use platform::metrics::{Metric, must};
+use platform::metrics::{Metric, SECONDS, must};
 use prometheus::{
     HistogramVec, IntCounterVec, IntGaugeVec, register_histogram_vec, register_int_counter_vec,
     register_int_gauge_vec,
@@ -59,6 +62,26 @@ pub static BATCH_RECORDS: LazyLock<HistogramVec> = LazyLock::new(|| {
         "Records whose effects were committed in one transaction.",
         &["group"],
         vec![1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0]
+    ))
+});
+
+/// How long records have waited from when they were fetched, by group.
+static WAIT: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "quicksale_lane_wait_seconds",
+        "Seconds from when records were fetched together until the effects of them, or of a part, were committed.",
+        &["group"],
+        SECONDS.to_vec()
+    ))
+});
+
+/// How old messages are that take effect, by group and topic.
+static DELAY: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "quicksale_lane_delay_seconds",
+        "Seconds from when a message was said, in its transaction, until its effects were committed, by the clocks of the two processes.",
+        &["group", "topic"],
+        SECONDS.to_vec()
     ))
 });
 
@@ -95,8 +118,22 @@ pub(crate) fn metrics(group: &str) -> Vec<Metric> {
         counter.with_label_values(&[group]);
     }
     BATCH_RECORDS.with_label_values(&[group]);
+    WAIT.with_label_values(&[group]);
+    for (_, topics) in GROUPS.iter().filter(|(name, _)| *name == group) {
+        for topic in *topics {
+            DELAY.with_label_values(&[group, topic.plain_name()]);
+        }
+    }
     OWNED.with_label_values(&[group]);
-    vec![&*HANDLED, &*BATCH_RECORDS, &*OWNED, &*NEWER, &*OVERDUE]
+    vec![
+        &*HANDLED,
+        &*BATCH_RECORDS,
+        &*WAIT,
+        &*DELAY,
+        &*OWNED,
+        &*NEWER,
+        &*OVERDUE,
+    ]
 }
 
 /// The id of a lane's document.

@@ -103,6 +103,7 @@ mod tests {
             to: offsets.last().map_or(from, |last| last + 1),
             records: offsets.iter().map(|offset| (*offset, record.clone())).collect(),
             gap: None,
+            at: std::time::Instant::now(),
         }
     }
 

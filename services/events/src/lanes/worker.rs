@@ -7,7 +7,6 @@ use super::{
     ownership::Ownership,
     split::{BatchSize, by_lane, count, first_records, lanes},
 };
-use crate::pace::Pace;
 use mongodb::{
     Database,
     error::{ErrorKind, WriteFailure},
@@ -34,8 +33,6 @@ const QUEUE: usize = 32;
 const FETCHES_IN_A_BATCH: usize = 16;
 /// Records that go into one transaction, unless a single fetch has more.
 const RECORDS_IN_A_BATCH: usize = 1_000;
-/// A batch of so many records costs each of them little beside itself.
-const LARGE_BATCH: usize = 128;
 /// How long the server must have refused a batch for something in a message before its messages are tried one by one, and the
 /// one that it refuses goes to the dead letters.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -158,7 +155,7 @@ async fn commit_loop<H: Handler>(
     signs: Signs,
 ) {
     let committer = Arc::new(committer);
-    let (mut size, mut held_up, mut pace) = (BatchSize::default(), Vec::new(), Pace::default());
+    let (mut size, mut held_up) = (BatchSize::default(), Vec::new());
     let mut idle = tokio::time::interval(IDLE);
     loop {
         let first = tokio::select! {
@@ -173,16 +170,13 @@ async fn commit_loop<H: Handler>(
                 continue;
             }
         };
-        tokio::time::sleep(pace.rest(Instant::now())).await;
         let mut batch = first.map_or_else(Vec::new, |first| gather(first, &mut fetched));
         if !held_up.is_empty() {
             // Last, and before what comes behind it in its lanes.
             let (its, others) = by_lane(&batch, &held_up);
             batch = [others, held_up, its].concat();
         }
-        let (records, began) = (count(&batch), Instant::now());
         held_up = commit_until_done(&committer, batch, &mut size, &stop, &signs).await;
-        pace.batch_ended(began, Instant::now(), records >= LARGE_BATCH);
     }
 }
 

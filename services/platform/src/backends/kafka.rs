@@ -7,13 +7,20 @@ use super::{
     EnvironmentError, Transport,
     tls::{self, ClientTls},
 };
+use crate::metrics::{Metric, must};
+use prometheus::{IntCounterVec, register_int_counter_vec};
 use rskafka::client::{
     Client, ClientBuilder, Credentials as SaslCredentials, SaslConfig,
     error::{Error as ClientError, ProtocolError},
     partition::{OffsetAt, PartitionClient, UnknownTopicHandling},
 };
 use secrecy::{ExposeSecret, SecretString};
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 /// How long any call but a long poll may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -23,6 +30,62 @@ const MOST_BROKERS: usize = 32;
 /// The largest answer that is read, in bytes: a fetch asks for half a megabyte, and one record more may come; names
 /// of all topics of a large cluster are some megabytes. Memory is set aside before the bytes come.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+
+static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "quicksale_kafka_requests_total",
+        "Requests to Kafka, by what they ask for; what the client repeats by itself is counted once.",
+        &["request"]
+    ))
+});
+
+/// What is counted here.
+pub fn metrics() -> Vec<Metric> {
+    for request in Request::ALL {
+        REQUESTS.with_label_values(&[request.as_str()]);
+    }
+    vec![&*REQUESTS]
+}
+
+/// What Kafka is asked for, as metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// To take records.
+    Produce,
+    /// For records, or to say that there are none after a while.
+    Fetch,
+    /// Where a log begins or ends.
+    Offset,
+    /// For topics, partitions and their leaders.
+    Metadata,
+    /// To be connected to.
+    Connect,
+}
+
+impl Request {
+    const ALL: [Self; 5] = [
+        Self::Produce,
+        Self::Fetch,
+        Self::Offset,
+        Self::Metadata,
+        Self::Connect,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Produce => "produce",
+            Self::Fetch => "fetch",
+            Self::Offset => "offset",
+            Self::Metadata => "metadata",
+            Self::Connect => "connect",
+        }
+    }
+
+    /// Counts one that is about to be sent.
+    pub fn count(self) {
+        REQUESTS.with_label_values(&[self.as_str()]).inc();
+    }
+}
 
 /// Addresses and credentials.
 #[derive(Debug, Clone)]
@@ -158,6 +221,7 @@ impl KafkaCredentials {
         if let Tls::On(tls) = &self.tls {
             builder = builder.tls_config(Arc::new(tls.config().map_err(KafkaError::Tls)?));
         }
+        Request::Connect.count();
         within(CALL_DEADLINE, builder.build()).await.map(Arc::new)
     }
 
@@ -248,6 +312,7 @@ pub async fn within<T>(
 /// # Errors
 /// [`KafkaError`].
 pub async fn topics(client: &Client) -> Result<BTreeMap<String, Vec<i32>>, KafkaError> {
+    Request::Metadata.count();
     let topics = within(CALL_DEADLINE, client.list_topics()).await?;
     Ok(topics
         .into_iter()
@@ -261,6 +326,7 @@ pub async fn topics(client: &Client) -> Result<BTreeMap<String, Vec<i32>>, Kafka
 /// # Errors
 /// [`KafkaError`].
 pub async fn partition(client: &Client, topic: &str, partition: i32) -> Result<PartitionClient, KafkaError> {
+    Request::Metadata.count();
     within(
         CALL_DEADLINE,
         client.partition_client(topic, partition, UnknownTopicHandling::Error),
@@ -273,7 +339,17 @@ pub async fn partition(client: &Client, topic: &str, partition: i32) -> Result<P
 /// # Errors
 /// [`KafkaError`].
 pub async fn log_end(log: &PartitionClient) -> Result<i64, KafkaError> {
+    Request::Offset.count();
     within(CALL_DEADLINE, log.get_offset(OffsetAt::Latest)).await
+}
+
+/// Where the log of a partition begins: the offset of the first record that is still there.
+///
+/// # Errors
+/// [`KafkaError`].
+pub async fn log_begin(log: &PartitionClient) -> Result<i64, KafkaError> {
+    Request::Offset.count();
+    within(CALL_DEADLINE, log.get_offset(OffsetAt::Earliest)).await
 }
 
 #[cfg(test)]
