@@ -17,7 +17,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How often the client is pinged.
-const PING_EVERY: Duration = Duration::from_secs(20);
+pub const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long a client may be silent: two pings.
 const SILENCE: Duration = Duration::from_secs(45);
 /// How long a frame may take to be sent.

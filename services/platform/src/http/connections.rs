@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Connections of a server. A WebSocket is none any more once it is open: the notifier has bounds for those.
-const MOST: usize = 4_096;
+pub const MOST: usize = 4_096;
 /// Connections from one peer to a server that strangers reach: a quarter of all.
 const MOST_FROM_ONE_PEER: usize = 1_024;
 /// From the first byte of a request's head (or from the connection's begin) to its last.

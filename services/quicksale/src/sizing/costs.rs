@@ -1,11 +1,53 @@
-//! What things cost, as it was measured: the only place with figures of a machine.
+//! What things cost, as it was measured: the only place with figures of a machine, each on one line with its scenario. A new figure
+//! is written into its line of [`MEASURED`]; then the tests of `sizing` print what to paste into docs/sizing.md.
 //!
-//! Where nothing else is said, a figure is from bench/RESULTS.md, "2026-11-29, a quarter less for an order, two fifths for a
-//! refusal": one run of each scenario on 2 cores of an AMD EPYC virtual machine that others share, with all services in one process, the
-//! stand-in for MongoDB, one Kafka broker with 4 partitions, and the load generator on the same cores. What nobody has measured
-//! is `None`, and then the answer says so.
+//! They are of one run of each scenario on 2 cores of an AMD EPYC virtual machine that others share, with all services in one process,
+//! the stand-in for MongoDB, one Kafka broker, and the load generator on the same cores. What nobody has measured is `None`, and then the
+//! answer says so.
 
-use super::quantity::{Bytes, CpuPerThousand};
+use super::quantity::{Bytes, CpuPerThousand, PerSecond};
+
+/// The section of bench/RESULTS.md that the figures are from.
+pub(crate) const SECTION: &str = "2026-11-29, a quarter less for an order, two fifths for a refusal";
+
+/// The table. CPU seconds for a thousand are those of services, database, Kafka and Redis, in the order of the columns of bench/RESULTS.md.
+#[rustfmt::skip]
+pub(crate) const MEASURED: Costs = Costs {
+    accepted: figure("hot", cpu([0.306, 0.312, 0.106, 0.057])),
+    accepted_of_many: figure("spread-100", cpu([0.354, 0.431, 0.035, 0.059])),
+    refused_first: figure("refused-fresh", cpu([0.131, 0.008, 0.003, 0.030])),
+    refused_again: figure("refused-known", cpu([0.095, 0.007, 0.005, 0.024])),
+    page_view: figure("sale-page", CpuPerThousand(0.028)),
+    log: figure("hot", Bytes(9_304.34)),
+    log_of_many: figure("spread-100", Bytes(9_769.40)),
+    pace: figure("long", PerSecond(2_303.0)),
+    pace_of_many: figure("spread-100", PerSecond(2_052.0)),
+    pace_of_a_thousand: figure("spread-1000", PerSecond(1_006.0)),
+    partitions: 4.0,
+    // Not measured yet. A figure becomes `Some(figure("scenario", …))`, of the type that stands behind it.
+    login: None,         // cpu([…])
+    socket_opened: None, // cpu([…])
+    pushed: None,        // CpuPerThousand(…)
+    ping: None,          // CpuPerThousand(…)
+    split: None,         // Split::of([…])
+    stored: None,        // Bytes(…)
+    records: None,       // Bytes(…)
+    remembered: None,    // Bytes(…)
+    socket: None,        // Bytes(…)
+    connection: None,    // Bytes(…)
+};
+
+/// Products up to which costs were measured: those of `spread-100`. Beyond them there is only a pace, [`Costs::pace_of_a_thousand`].
+pub(crate) const PRODUCTS_MEASURED: u32 = 100;
+
+/// Something measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Figure<T> {
+    /// In which scenario of the benchmark.
+    pub(crate) scenario: &'static str,
+    /// How much it is.
+    pub(crate) is: T,
+}
 
 /// CPU for a thousand of something, by who spends it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,108 +81,70 @@ pub(crate) struct Split {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Costs {
     /// An order of the only product, from its acceptance to its end.
-    pub(crate) accepted: Cpu,
+    pub(crate) accepted: Figure<Cpu>,
     /// The same where there are many products.
-    pub(crate) accepted_of_many: Cpu,
+    pub(crate) accepted_of_many: Figure<Cpu>,
     /// The first try of a buyer for whom nothing is left.
-    pub(crate) refused_first: Cpu,
+    pub(crate) refused_first: Figure<Cpu>,
     /// Each further one.
-    pub(crate) refused_again: Cpu,
+    pub(crate) refused_again: Figure<Cpu>,
     /// A look at the sale, `GET /api/sale`: the services alone.
-    pub(crate) page_view: CpuPerThousand,
-    /// A login. Of the services it is auth's.
-    pub(crate) login: Option<Cpu>,
-    /// A WebSocket that is opened. Of the services it is the notifier's.
-    pub(crate) socket_opened: Option<Cpu>,
-    /// A ping to a WebSocket, and its answer: the services alone, of which it is the notifier.
-    pub(crate) ping: Option<CpuPerThousand>,
-    /// How the services share what an accepted order costs.
-    pub(crate) split: Option<Split>,
+    pub(crate) page_view: Figure<CpuPerThousand>,
     /// What an accepted order writes into the database's log.
-    pub(crate) log: Bytes,
+    pub(crate) log: Figure<Bytes>,
     /// The same where there are many products.
-    pub(crate) log_of_many: Bytes,
-    /// What an accepted order leaves in the database.
-    pub(crate) stored: Option<Bytes>,
-    /// What an accepted order leaves in Kafka, in one copy.
-    pub(crate) records: Option<Bytes>,
-    /// What a buyer takes of Redis.
-    pub(crate) remembered: Option<Bytes>,
-    /// Memory of the notifier for an open WebSocket.
-    pub(crate) socket: Option<Bytes>,
-    /// Memory of the gateway for an open connection.
-    pub(crate) connection: Option<Bytes>,
+    pub(crate) log_of_many: Figure<Bytes>,
+    /// Orders of the only product that were confirmed in a second. It is what two cores could do that everything shared, so whatever did
+    /// it, the product's chain and the relay, can do more by itself; how much more is not known.
+    pub(crate) pace: Figure<PerSecond>,
+    /// The same where there are many products.
+    pub(crate) pace_of_many: Figure<PerSecond>,
+    /// The same of a thousand products. It is said, and reckoned with nowhere.
+    pub(crate) pace_of_a_thousand: Figure<PerSecond>,
+    /// Partitions of each topic when the pace was measured.
+    pub(crate) partitions: f64,
+    /// A login: an argon2id hash (`auth::hashing`), a few look-ups, and a session that is written. Of the services it is auth's.
+    pub(crate) login: Option<Figure<Cpu>>,
+    /// A WebSocket that is opened: a ticket (a document that is written and taken away), the handshake, and a look at what was missed. Of
+    /// the services it is the notifier's.
+    pub(crate) socket_opened: Option<Figure<Cpu>>,
+    /// What becomes of an order, pushed to its buyer's open WebSocket: the services alone, of which it is the notifier.
+    pub(crate) pushed: Option<Figure<CpuPerThousand>>,
+    /// A ping to a WebSocket, and its answer: the services alone, of which it is the notifier.
+    pub(crate) ping: Option<Figure<CpuPerThousand>>,
+    /// How the services share what an accepted order costs, from a run with each in a process of its own. If they
+    /// cost more there together than `accepted` says, that takes its place.
+    pub(crate) split: Option<Figure<Split>>,
+    /// What the database's files grow by for an accepted order, with its indexes.
+    pub(crate) stored: Option<Figure<Bytes>>,
+    /// What the topics grow by for an accepted order, in one copy.
+    pub(crate) records: Option<Figure<Bytes>>,
+    /// What a buyer who has tried takes of Redis. Of the larger part a bound is known: [`super::bounds::REMEMBERED_AT_MOST`].
+    pub(crate) remembered: Option<Figure<Bytes>>,
+    /// Resident memory of the notifier for an open WebSocket.
+    pub(crate) socket: Option<Figure<Bytes>>,
+    /// Resident memory of the gateway for an open connection.
+    pub(crate) connection: Option<Figure<Bytes>>,
 }
 
-/// Scenario `hot`: one product of which each customer may buy one, 256 buyers at a time.
-const HOT: Cpu = cpu([0.306, 0.312, 0.106, 0.057]);
-/// Scenario `spread-100`: each order is of another one of a hundred products.
-const SPREAD_100: Cpu = cpu([0.354, 0.431, 0.035, 0.059]);
-/// Scenario `refused-fresh`: nothing is left, and each try has a token that nobody has seen before.
-const REFUSED_FRESH: Cpu = cpu([0.131, 0.008, 0.003, 0.030]);
-/// Scenario `refused-known`: nothing is left, and buyers who have been seen before try again.
-const REFUSED_KNOWN: Cpu = cpu([0.095, 0.007, 0.005, 0.024]);
-/// Scenario `sale-page`: `GET /api/sale` over 64 connections that stay open.
-const SALE_PAGE: CpuPerThousand = CpuPerThousand(0.028);
-/// Scenario `hot`, log bytes for each order.
-const LOG_HOT: Bytes = Bytes(9_304.34);
-/// Scenario `spread-100`, log bytes for each order.
-const LOG_SPREAD_100: Bytes = Bytes(9_769.40);
+/// What an accepted order costs in a sale, and how many of them go through in a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct OfOrder {
+    /// For a thousand.
+    pub(crate) cpu: Cpu,
+    /// Of the database.
+    pub(crate) log: Bytes,
+    /// Confirmed in a second when it was measured.
+    pub(crate) pace: PerSecond,
+}
 
-/// NOT MEASURED YET: CPU for a thousand logins. One is an argon2id hash with 19 MiB and two passes (`auth::hashing`), a few look-ups, and a
-/// session that is written.
-const LOGIN: Option<Cpu> = None;
-/// NOT MEASURED YET: CPU for a thousand WebSockets that are opened: a ticket (a document that is written and taken away), the handshake,
-/// and a look at what was missed.
-const SOCKET_OPENED: Option<Cpu> = None;
-/// NOT MEASURED YET: CPU for a thousand pings, of which an open socket has one every 20 seconds.
-const PING: Option<CpuPerThousand> = None;
-/// NOT MEASURED YET: the CPU of each service in `hot`, with each in a process of its own, as parts of their sum. If that sum differs
-/// from `hot`'s 0.306, it takes its place.
-const SPLIT: Option<Split> = None;
-/// NOT MEASURED YET: bytes that the database's files grow by for an accepted order, with its indexes.
-const STORED: Option<Bytes> = None;
-/// NOT MEASURED YET: bytes that the topics grow by for an accepted order, in one copy.
-const RECORDS: Option<Bytes> = None;
-/// NOT MEASURED YET: bytes of Redis for a buyer who has tried. [`super::bounds::REMEMBERED_AT_MOST`] is the bound
-/// of the larger part.
-const REMEMBERED: Option<Bytes> = None;
-/// NOT MEASURED YET: resident bytes of the notifier for an open WebSocket.
-const SOCKET: Option<Bytes> = None;
-/// NOT MEASURED YET: resident bytes of the gateway for an open connection.
-const CONNECTION: Option<Bytes> = None;
+/// A figure of a scenario.
+pub(crate) const fn figure<T: Copy>(scenario: &'static str, is: T) -> Figure<T> {
+    Figure { scenario, is }
+}
 
-/// The table.
-pub(crate) const MEASURED: Costs = Costs {
-    accepted: HOT,
-    accepted_of_many: SPREAD_100,
-    refused_first: REFUSED_FRESH,
-    refused_again: REFUSED_KNOWN,
-    page_view: SALE_PAGE,
-    login: LOGIN,
-    socket_opened: SOCKET_OPENED,
-    ping: PING,
-    split: SPLIT,
-    log: LOG_HOT,
-    log_of_many: LOG_SPREAD_100,
-    stored: STORED,
-    records: RECORDS,
-    remembered: REMEMBERED,
-    socket: SOCKET,
-    connection: CONNECTION,
-};
-
-/// Orders of one product that were confirmed in a second, over 200,000 orders: scenario `long`. It is what two cores could do that everything
-/// shared, so whatever did it, the product's chain and the relay, can do more by itself; how much more is not known.
-pub(crate) const CONFIRMED_PER_SECOND: f64 = 2_303.0;
-/// Partitions of each topic when that was measured.
-pub(crate) const PARTITIONS_MEASURED: f64 = 4.0;
-
-/// Products up to which costs were measured. `spread-1000` confirmed 1,006 orders a second where `spread-100` had 2,052.
-pub(crate) const PRODUCTS_MEASURED: u32 = 100;
-
-/// CPU seconds of services, database, Kafka and Redis, in the order of the columns of bench/RESULTS.md.
-const fn cpu([services, database, kafka, redis]: [f64; 4]) -> Cpu {
+/// CPU seconds of services, database, Kafka and Redis.
+pub(crate) const fn cpu([services, database, kafka, redis]: [f64; 4]) -> Cpu {
     Cpu {
         services: CpuPerThousand(services),
         database: CpuPerThousand(database),
@@ -150,14 +154,21 @@ const fn cpu([services, database, kafka, redis]: [f64; 4]) -> Cpu {
 }
 
 impl Costs {
-    /// CPU and log of an accepted order of a sale with so many products: with several the higher ones count of what was measured
+    /// What an accepted order of a sale with so many products costs: with several the worse ones count of what was measured
     /// with one and with many, since nothing was measured between.
-    pub(crate) fn of_order(&self, products: u32) -> (Cpu, Bytes) {
-        if products > 1 {
-            let log = self.log.or_more(self.log_of_many);
-            (self.accepted.or_more(self.accepted_of_many), log)
-        } else {
-            (self.accepted, self.log)
+    pub(crate) fn of_order(&self, products: u32) -> OfOrder {
+        let one = OfOrder {
+            cpu: self.accepted.is,
+            log: self.log.is,
+            pace: self.pace.is,
+        };
+        if products == 1 {
+            return one;
+        }
+        OfOrder {
+            cpu: one.cpu.or_more(self.accepted_of_many.is),
+            log: one.log.or_more(self.log_of_many.is),
+            pace: one.pace.or_less(self.pace_of_many.is),
         }
     }
 }
@@ -174,21 +185,51 @@ impl Cpu {
     }
 }
 
+impl Split {
+    /// From what gateway, order, inventory, processor and notifier spend, in whatever unit.
+    #[cfg_attr(not(test), allow(dead_code, reason = "nobody has measured it yet"))]
+    pub(crate) const fn of([gateway, order, inventory, processor, notifier]: [f64; 5]) -> Self {
+        let all = gateway + order + inventory + processor + notifier;
+        Self {
+            gateway: gateway / all,
+            order: order / all,
+            inventory: inventory / all,
+            processor: processor / all,
+            notifier: notifier / all,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sizing::tests::invented;
 
     #[test]
     fn the_split_is_of_one_whole() {
-        if let Some(split) = MEASURED.split {
-            let sum = split.gateway + split.order + split.inventory + split.processor + split.notifier;
-            assert!((sum - 1.0).abs() < 0.005, "{sum}");
+        let spent = Split::of([0.12, 0.09, 0.03, 0.03, 0.03]);
+        assert!((spent.gateway - 0.4).abs() < 1e-9, "{spent:?}");
+        let splits = [MEASURED.split, invented().split, Some(figure("invented", spent))];
+        for Figure { is, scenario } in splits.into_iter().flatten() {
+            let sum = is.gateway + is.order + is.inventory + is.processor + is.notifier;
+            assert!((sum - 1.0).abs() < 1e-9, "{scenario}: {sum}");
         }
     }
 
     #[test]
-    fn of_two_costs_the_higher_ones_count() {
-        let both = HOT.or_more(SPREAD_100);
-        assert_eq!((both.services, both.kafka), (SPREAD_100.services, HOT.kafka));
+    fn of_one_product_and_of_many_the_worse_counts() {
+        let costs = invented();
+        let (one, many) = (costs.of_order(1), costs.of_order(2));
+        assert_eq!((one.cpu, one.log), (costs.accepted.is, costs.log.is));
+        assert_eq!(one.pace, costs.pace.is);
+        assert_eq!(many.cpu.services, costs.accepted_of_many.is.services);
+        assert_eq!(
+            many.cpu.kafka, costs.accepted.is.kafka,
+            "one product costs more of it"
+        );
+        assert_eq!(
+            (many.log, many.pace),
+            (costs.log_of_many.is, costs.pace_of_many.is)
+        );
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Demand {
 pub(crate) struct Orders {
     /// Accepted.
     pub(crate) accepted: PerSecond,
+    /// Accepted, of a buyer whose WebSocket is told what becomes of it.
+    pub(crate) pushed: PerSecond,
     /// Refused, the buyer's first one.
     pub(crate) refused_first: PerSecond,
     /// Refused, of a buyer who was refused before.
@@ -59,6 +61,7 @@ impl Demand {
         let refused_buyers = buyers - accepted;
         let second = |accepted: f64, refused: f64| Orders {
             accepted: PerSecond(accepted),
+            pushed: PerSecond(sale.sockets.of(accepted)),
             refused_first: PerSecond(refused),
             refused_again: PerSecond(refused * (f64::from(sale.tries) - 1.0)),
         };
@@ -69,8 +72,8 @@ impl Demand {
             Orders::default()
         };
         let page_views = buyers * f64::from(sale.page_views);
-        let logins = sale.logins.of(sale.buyers);
-        let sockets = sale.sockets.of(sale.buyers);
+        let logins = sale.logins.of(buyers);
+        let sockets = sale.sockets.of(buyers);
         Self {
             arrivals,
             accepted,
@@ -103,7 +106,9 @@ mod tests {
         assert_eq!((demand.accepted, demand.accepted_within_s), (1_500.0, 15.0));
         assert_eq!(demand.refused, 13_500.0);
         assert_eq!(demand.selling.accepted, PerSecond(100.0));
+        assert_eq!(demand.selling.pushed, PerSecond(50.0));
         assert_eq!(demand.selling.refused_first, PerSecond(0.0));
+        assert_eq!(demand.sold_out.pushed, PerSecond(0.0));
         assert_eq!(demand.sold_out.refused_first, PerSecond(100.0));
         assert_eq!(demand.sold_out.refused_again, PerSecond(200.0));
         assert_eq!(demand.page_views_per_second, PerSecond(200.0));

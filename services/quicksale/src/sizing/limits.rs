@@ -1,6 +1,6 @@
 //! What limits a sale that more machines do not help.
 
-use super::{bounds, costs, cpu::Cpus, demand::Demand, sale::Sale};
+use super::{bounds, cpu::Cpus, demand::Demand, quantity::PerSecond, sale::Sale};
 use serde::Serialize;
 
 /// Something of which there is only so much.
@@ -25,26 +25,35 @@ pub(crate) struct Limit {
 pub(crate) enum Known {
     /// It is a bound of the code or of the FlashSale.
     Bound,
-    /// It is the most that was measured, on two cores that everything shared. Its own limit is higher, and nobody knows it.
+    /// It is the pace that was measured, on two cores that everything shared. Its own limit is higher, and nobody knows it.
     Measured,
 }
 
-/// What a sale may meet, the first that it does at the beginning.
-pub(crate) fn limits(sale: &Sale, demand: &Demand, cpus: &Cpus, partitions: u64) -> Vec<Limit> {
+/// The chain of a product's batches.
+pub(crate) const ONE_PRODUCT: &str = "orders a second for one product";
+
+/// What a sale may meet, the first that it does at the beginning. `pace` is how many orders of such a sale were confirmed in a second.
+pub(crate) fn limits(
+    sale: &Sale,
+    demand: &Demand,
+    cpus: &Cpus,
+    partitions: u64,
+    pace: PerSecond,
+) -> Vec<Limit> {
     let orders = demand.selling.accepted.0;
     let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
     let sockets = bounds::SOCKETS_OF_ONE.saturating_mul(bounds::REPLICAS_AT_MOST);
     let mut limits = vec![
         limit(
-            "orders a second for one product",
+            ONE_PRODUCT,
             orders / f64::from(sale.products),
-            costs::CONFIRMED_PER_SECOND,
+            pace.0,
             Known::Measured,
         ),
         limit(
             "orders a second through the one relay",
             orders,
-            costs::CONFIRMED_PER_SECOND,
+            pace.0,
             Known::Measured,
         ),
         limit(

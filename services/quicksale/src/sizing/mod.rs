@@ -6,6 +6,8 @@ mod cpu;
 mod demand;
 mod limits;
 mod model;
+#[cfg(test)]
+mod page;
 mod quantity;
 mod sale;
 mod table;
@@ -39,8 +41,8 @@ pub(crate) fn print(options: Options) -> anyhow::Result<ExitCode> {
 mod tests {
     use super::*;
     use clap::Parser;
-    use costs::{Costs, Cpu, Split};
-    use quantity::{Bytes, Cores, CpuPerThousand};
+    use costs::{Costs, Figure, Split, cpu};
+    use quantity::{Bytes, Cores, CpuPerThousand, PerSecond};
 
     #[derive(Debug, Parser)]
     struct Cli {
@@ -62,36 +64,39 @@ mod tests {
 
     /// Costs with nothing left out, in numbers that a hand can reckon with.
     pub(super) fn invented() -> Costs {
-        let cpu = |[services, database, kafka, redis]: [f64; 4]| Cpu {
-            services: CpuPerThousand(services),
-            database: CpuPerThousand(database),
-            kafka: CpuPerThousand(kafka),
-            redis: CpuPerThousand(redis),
-        };
         Costs {
-            accepted: cpu([0.3, 0.2, 0.1, 0.05]),
-            accepted_of_many: cpu([0.4, 0.3, 0.05, 0.06]),
-            refused_first: cpu([0.1, 0.01, 0.0, 0.03]),
-            refused_again: cpu([0.08, 0.01, 0.0, 0.02]),
-            page_view: CpuPerThousand(0.03),
-            login: Some(cpu([50.0, 2.0, 0.0, 0.1])),
-            socket_opened: Some(cpu([0.4, 0.5, 0.0, 0.01])),
-            ping: Some(CpuPerThousand(0.02)),
-            split: Some(Split {
+            accepted: figure(cpu([0.3, 0.2, 0.1, 0.05])),
+            accepted_of_many: figure(cpu([0.4, 0.3, 0.05, 0.06])),
+            refused_first: figure(cpu([0.1, 0.01, 0.0, 0.03])),
+            refused_again: figure(cpu([0.08, 0.01, 0.0, 0.02])),
+            page_view: figure(CpuPerThousand(0.03)),
+            log: figure(Bytes(9_000.0)),
+            log_of_many: figure(Bytes(10_000.0)),
+            pace: figure(PerSecond(2_000.0)),
+            pace_of_many: figure(PerSecond(1_600.0)),
+            pace_of_a_thousand: figure(PerSecond(1_000.0)),
+            partitions: 4.0,
+            login: Some(figure(cpu([50.0, 2.0, 0.0, 0.1]))),
+            socket_opened: Some(figure(cpu([0.4, 0.5, 0.0, 0.01]))),
+            pushed: Some(figure(CpuPerThousand(0.05))),
+            ping: Some(figure(CpuPerThousand(0.02))),
+            split: Some(figure(Split {
                 gateway: 0.4,
                 order: 0.3,
                 inventory: 0.1,
                 processor: 0.1,
                 notifier: 0.1,
-            }),
-            log: Bytes(9_000.0),
-            log_of_many: Bytes(10_000.0),
-            stored: Some(Bytes(2_000.0)),
-            records: Some(Bytes(1_500.0)),
-            remembered: Some(Bytes(500.0)),
-            socket: Some(Bytes(1_000.0)),
-            connection: Some(Bytes(2_000.0)),
+            })),
+            stored: Some(figure(Bytes(2_000.0))),
+            records: Some(figure(Bytes(1_500.0))),
+            remembered: Some(figure(Bytes(500.0))),
+            socket: Some(figure(Bytes(1_000.0))),
+            connection: Some(figure(Bytes(2_000.0))),
         }
+    }
+
+    fn figure<T: Copy>(is: T) -> Figure<T> {
+        costs::figure("invented", is)
     }
 
     /// Two numbers of cores that differ by no more than floating point does.

@@ -49,6 +49,13 @@ impl CpuPerThousand {
     }
 }
 
+impl PerSecond {
+    /// The lower one of two.
+    pub(crate) fn or_less(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+}
+
 impl Cores {
     /// The higher one of two.
     pub(crate) fn or_more(self, other: Self) -> Self {
@@ -78,8 +85,8 @@ impl Bytes {
 
 impl Part {
     /// That part of so many.
-    pub(crate) fn of(self, count: u32) -> f64 {
-        self.0 * f64::from(count)
+    pub(crate) fn of(self, count: f64) -> f64 {
+        self.0 * count
     }
 }
 
@@ -154,7 +161,7 @@ mod tests {
             text.parse::<Utilisation>().unwrap_err();
         }
         "0".parse::<Utilisation>().unwrap_err();
-        assert_eq!("0.25".parse::<Part>().unwrap().of(10), 2.5);
+        assert_eq!("0.25".parse::<Part>().unwrap().of(10.0), 2.5);
     }
 
     #[test]
