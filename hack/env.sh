@@ -84,11 +84,12 @@ AXE_BUILD=(wheel axe-playwright-python "$AXE_CARRIER_VERSION" "$AXE_CARRIER_SHA2
 SCHEMATHESIS_BUILD=(python-tool schemathesis "$(sha256sum <"$REPO/hack/schemathesis-requirements.txt" | cut -c1-64)")
 ACTIONLINT_BUILD=(go-command github.com/rhysd/actionlint/cmd/actionlint "$ACTIONLINT_VERSION")
 MDBOOK_BUILD=(cargo-command mdbook "$MDBOOK_VERSION" search)
+INFERNO_BUILD=(cargo-command inferno "$INFERNO_VERSION")
 
 PATH=$PATH:/usr/sbin:/sbin
 PATH=$PATH:$(built_dir "${KUBECTL_BUILD[@]}"):$(built_dir "${KUBE_APISERVER_BUILD[@]}"):$(built_dir "${ETCD_BUILD[@]}")
 PATH=$PATH:$(built_dir "${KIND_BUILD[@]}"):$(built_dir "${HELM_BUILD[@]}"):$(built_dir "${SECANTUS_BUILD[@]}")
 PATH=$PATH:$(built_dir "${COMPOSE_BUILD[@]}")
 PATH=$PATH:$(built_dir "${CARGO_DENY_BUILD[@]}"):$(built_dir "${ZIZMOR_BUILD[@]}"):$(built_dir "${ACTIONLINT_BUILD[@]}")
-PATH=$PATH:$(built_dir "${MDBOOK_BUILD[@]}")
+PATH=$PATH:$(built_dir "${MDBOOK_BUILD[@]}"):$(built_dir "${INFERNO_BUILD[@]}")
 export PATH

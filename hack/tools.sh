@@ -70,6 +70,11 @@ tool() {
       command_of python3 python3
       have mdbook || { need_cargo; built "${MDBOOK_BUILD[@]}" >/dev/null; }
       ;;
+    # What samples where CPU goes, and draws it.
+    flame-graph)
+      command_of perf linux-perf
+      have inferno-flamegraph || { need_cargo; built "${INFERNO_BUILD[@]}" >/dev/null; }
+      ;;
     redis) command_of redis-server redis-server; command_of redis-cli redis-tools ;;
     java) command_of java openjdk-17-jre-headless ;;
     kafka)
