@@ -60,7 +60,7 @@ impl Default for WaitingRoom {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Kafka {
-    /// Partitions of each topic: as many replicas of a service can share the work.
+    /// Partitions of each topic: as many replicas of a service can share the work, but for inventory, of which one works and the others stand by.
     #[serde(default = "twelve")]
     #[x_kube(validation = rules::partitions())]
     pub partitions: i32,

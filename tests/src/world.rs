@@ -519,7 +519,7 @@ impl World {
     }
 
     /// Starts a second process of a service, under a name such as `order-2`. Requests go to the first; the lanes are
-    /// shared.
+    /// shared, but for inventory's: one of the two has them.
     pub async fn second(&mut self, name: &'static str) -> Result<()> {
         let ports = free_ports()?[name.trim_end_matches(SECOND)];
         self.ports.insert(name, ports);

@@ -171,6 +171,7 @@ impl Session {
             Ok(sent) => sent,
             Err(end) => return end,
         };
+        registration.recent = Vec::new();
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut heard = tokio::time::Instant::now();
         let mut frames = 0;

@@ -130,6 +130,13 @@ impl Health {
         failing
     }
 
+    /// Whether some work has failed for so long, and nothing of it was done meanwhile.
+    pub fn has_failed_for(&self, work: &str, how_long: Duration, now: Instant) -> bool {
+        let state = self.lock();
+        let since = state.failing.get(work).map(|failing| failing.since);
+        since.is_some_and(|since| now.saturating_duration_since(since) >= how_long)
+    }
+
     /// Why the process is not ready; empty when it is.
     pub fn not_ready(&self) -> Vec<String> {
         if self.stop.is_cancelled() {
@@ -236,6 +243,11 @@ mod tests {
         assert!(health.failing_at(now + FAILS_FOR).is_empty());
         let named = health.failing_at(later);
         assert_eq!(named.len(), 2, "{named:?}");
+        assert!(health.has_failed_for("batches", FAILS_FOR, later));
+        assert!(
+            !health.has_failed_for("batches", FAILS_FOR, now)
+                && !health.has_failed_for("other", FAILS_FOR, later)
+        );
         assert!(named[0].starts_with("batches has failed for 3") && named[0].ends_with(": no primary"));
         assert!(health.not_ready().is_empty());
         batches.done();

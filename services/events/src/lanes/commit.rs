@@ -22,7 +22,13 @@ use platform::{
     clock::Clock,
 };
 use rskafka::record::Record;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// Attempts at one batch; where all of them meet conflicts the worker tries smaller ones.
 const ATTEMPTS: u32 = 6;
@@ -42,6 +48,8 @@ pub(super) struct Committer<H> {
     pub(super) clock: Clock,
     /// Of the sale's topics.
     pub(super) topic_prefix: Arc<str>,
+    /// Set where another process may fare better: a batch has no end, or a message is of a version that this one does not know.
+    pub(super) elsewhere: Arc<AtomicBool>,
 }
 
 /// Where a record is: a message that comes again may be another record.
@@ -108,6 +116,7 @@ impl<H: Handler> Committer<H> {
             expectation: Expectation::default(),
             clock,
             topic_prefix: topic_prefix.into(),
+            elsewhere: Arc::default(),
         }
     }
 
@@ -176,6 +185,7 @@ impl<H: Handler> Committer<H> {
             );
             // Whoever takes the lane next may know it.
             lane.lost.cancel();
+            self.elsewhere.store(true, Ordering::Release);
         }
         self.handler.committed(effect).await;
         Ok(count + batch.undeliverable.len())
@@ -208,6 +218,7 @@ impl<H: Handler> Committer<H> {
             expectation: self.expectation.clone(),
             clock: self.clock.clone(),
             topic_prefix: Arc::clone(&self.topic_prefix),
+            elsewhere: Arc::clone(&self.elsewhere),
         }
     }
 

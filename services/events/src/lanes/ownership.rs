@@ -16,8 +16,11 @@ use platform::{
 };
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Instant,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::mpsc,
@@ -25,11 +28,20 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// How long work may fail before another process is to try it.
+const FAILS_FOR: Duration = Duration::from_secs(10);
+/// For how long others come first then: no longer than they try it, so that it is nowhere left alone.
+const STANDS_BACK: Duration = Duration::from_secs(10);
+
 /// The lanes of one group that this process holds, and the tasks that read them.
 pub(super) struct Ownership {
     settings: Settings,
     group: &'static str,
     sharing: Sharing,
+    /// Until when others come first, where one process at a time does the work.
+    stands_back_until: Instant,
+    /// Set by the committer: see there.
+    elsewhere: Arc<AtomicBool>,
     store: LaneStore,
     all: Vec<(Topic, i32)>,
     held: HashMap<String, Lane>,
@@ -46,7 +58,7 @@ impl Ownership {
         topics: &[Topic],
         store: LaneStore,
         out: mpsc::Sender<Fetched>,
-        health: Health,
+        (health, elsewhere): (Health, Arc<AtomicBool>),
     ) -> Self {
         let all = topics
             .iter()
@@ -56,6 +68,8 @@ impl Ownership {
             settings,
             group,
             sharing,
+            stands_back_until: Instant::now(),
+            elsewhere,
             store,
             all,
             held: HashMap::new(),
@@ -113,17 +127,18 @@ impl Ownership {
         let (owner, terms) = (self.settings.owner.clone(), self.settings.terms);
         let now = Instant::now();
         let (store, group, worker) = (self.store.clone(), self.group, owner.clone());
-        let (sharing, lanes) = (self.sharing, self.all.len());
+        let (sharing, lanes, stands_back) = (self.sharing, self.all.len(), now < self.stands_back_until);
         let renewing = async move {
             let workers = store.enrol(group, &worker, terms, now).await?;
             let share = match sharing {
                 Sharing::Fair => fair_share(lanes, workers),
+                Sharing::OneAtATime if stands_back && workers > 1 => 0,
                 Sharing::OneAtATime if store.hold(&alone(group), &worker, terms, now).await? => lanes,
                 Sharing::OneAtATime => 0,
             };
-            Ok::<_, MongoError>((share, store.renew(group, &worker, terms, now).await?))
+            Ok::<_, MongoError>((workers, share, store.renew(group, &worker, terms, now).await?))
         };
-        let (share, Renewed { mine, others }) = mongo::detached(renewing).await?;
+        let (workers, share, Renewed { mine, others }) = mongo::detached(renewing).await?;
         self.held.retain(|id, lane| {
             let kept = mine.get(id) == Some(&lane.epoch) && !lane.lost.is_cancelled();
             if !kept {
@@ -133,17 +148,31 @@ impl Ownership {
         });
         // What we hold by its document and read no more, as where a lane was lost or could not be given up: others are to have it.
         let unread: Vec<&String> = mine.keys().filter(|id| !self.held.contains_key(*id)).collect();
-        let gives_way = self.sharing == Sharing::OneAtATime && !unread.is_empty();
         for id in unread {
             self.release(id.clone()).await?;
         }
-        if gives_way {
-            // To somebody who fares better, if there is anybody; we may have it again in the next round.
+        if self.sharing == Sharing::OneAtATime && self.should_give_way(workers, now) {
+            tracing::warn!(
+                group = self.group,
+                "another process is to do the work of this group: it does not go on here"
+            );
+            self.stands_back_until = now + STANDS_BACK;
             self.release(alone(self.group)).await?;
             return self.give_up_surplus(0).await;
         }
         self.give_up_surplus(share).await?;
         self.take_free(share, &others, now).await
+    }
+
+    /// Whether the work does not go on here, and there is somebody else: the committer says so, or nothing could be committed, or read, for a
+    /// while. Where it goes on nowhere, all of them take it up in turn.
+    fn should_give_way(&self, workers: u64, now: Instant) -> bool {
+        let says_so = self.elsewhere.swap(false, Ordering::AcqRel);
+        if self.held.is_empty() || workers < 2 {
+            return false;
+        }
+        let fails = |work: &str| self.health.has_failed_for(work, FAILS_FOR, now);
+        says_so || fails(&batches(self.group)) || self.held.keys().all(|lane| fails(&reading(lane)))
     }
 
     async fn give_up_surplus(&mut self, share: usize) -> Result<(), MongoError> {
@@ -165,7 +194,8 @@ impl Ownership {
     ) -> Result<(), MongoError> {
         let (owner, terms) = (self.settings.owner.clone(), self.settings.terms);
         for (topic, partition) in self.all.clone() {
-            if self.held.len() >= share {
+            // The leases are renewed before more are taken.
+            if self.held.len() >= share || now.elapsed() > terms.renew_every {
                 break;
             }
             let id = lane_id(self.group, topic, partition);
@@ -202,7 +232,7 @@ impl Ownership {
             self.settings.kafka.clone(),
             self.settings.topic_prefix.clone(),
             self.out.clone(),
-            self.health.work(format!("reading {id}")),
+            self.health.work(reading(&id)),
         ));
         self.read_by.insert(reader.id(), lane.clone());
         self.held.insert(id, lane);
@@ -220,7 +250,7 @@ impl Ownership {
         for id in self.held.keys() {
             if let Err(error) = self.release(id.clone()).await {
                 tracing::debug!(lane = id, %error, "lease not released; it will run out");
-                return;
+                break;
             }
         }
         if self.sharing == Sharing::OneAtATime
@@ -232,6 +262,16 @@ impl Ownership {
             tracing::debug!(%error, "worker not taken off the list; its entry will run out");
         }
     }
+}
+
+/// The work of a group's committer, by its name among what a process does.
+pub(super) fn batches(group: &str) -> String {
+    format!("{group} batches")
+}
+
+/// That of a lane's reader.
+fn reading(lane: &str) -> String {
+    format!("reading {lane}")
 }
 
 /// The lease of the process that does all the work of a group. Not under the group's name, where all leases are those of lanes.

@@ -4,7 +4,7 @@ use super::{
     ApplyError, BATCH_RECORDS, HANDLED, Handler, LaneStore, LeaseTerms, OVERDUE,
     commit::{Committer, Place, Poison},
     fetch::Fetched,
-    ownership::Ownership,
+    ownership::{Ownership, batches},
     split::{BatchSize, by_lane, count, first_records, lanes},
 };
 use mongodb::{
@@ -21,7 +21,7 @@ use platform::{
     retry::Backoff,
 };
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
@@ -117,14 +117,6 @@ impl<H: Handler> LaneWorker<H> {
         let group = self.handler.group();
         let (out, fetched) = mpsc::channel(QUEUE);
         let clock = self.settings.clock.clone();
-        let ownership = Ownership::new(
-            self.settings.clone(),
-            (group, self.handler.sharing()),
-            self.handler.topics(),
-            LaneStore::new(&self.database),
-            out,
-            self.health.clone(),
-        );
         let committer = Committer::new(
             &self.database,
             self.transactions,
@@ -132,9 +124,17 @@ impl<H: Handler> LaneWorker<H> {
             clock,
             &self.settings.topic_prefix,
         );
+        let ownership = Ownership::new(
+            self.settings.clone(),
+            (group, self.handler.sharing()),
+            self.handler.topics(),
+            LaneStore::new(&self.database),
+            out,
+            (self.health.clone(), Arc::clone(&committer.elsewhere)),
+        );
         let heart = self.health.heartbeat(format!("{group} batches"), STUCK);
         let leases = self.health.heartbeat(format!("{group} leases"), STUCK);
-        let work = self.health.work(format!("{group} batches"));
+        let work = self.health.work(batches(group));
         tokio::join!(
             ownership.run(stop.clone(), leases),
             commit_loop(committer, fetched, stop, Signs { heart, work })
@@ -223,7 +223,7 @@ async fn commit_until_done<H: Handler>(
         let (some, left) = first_records(&batch, size.most());
         let Ok(attempt) = attempt(committer, &some, &poison).await else {
             signs.work.failed(&"a batch has no end");
-            give_up_lanes(committer.handler.group(), &batch);
+            give_up_lanes(committer, &batch);
             return Vec::new();
         };
         let error = match attempt {
@@ -272,7 +272,7 @@ async fn commit_until_done<H: Handler>(
                 }
                 if refusals.are_for_good(lies_in_a_message(&error), Instant::now()) {
                     if commit_one_by_one(committer, &batch, &mut poison).await.is_err() {
-                        give_up_lanes(committer.handler.group(), &batch);
+                        give_up_lanes(committer, &batch);
                         return Vec::new();
                     }
                     refusals = Refusals::default();
@@ -308,7 +308,9 @@ async fn attempt<H: Handler>(
 }
 
 /// Lets others have the lanes of a batch that has no end.
-fn give_up_lanes(group: &'static str, batch: &[Fetched]) {
+fn give_up_lanes<H: Handler>(committer: &Committer<H>, batch: &[Fetched]) {
+    let group = committer.handler.group();
+    committer.elsewhere.store(true, Ordering::Release);
     OVERDUE.with_label_values(&[group]).inc();
     tracing::error!(group, waited = ?BATCH_DEADLINE, "a batch has no end; giving its lanes up");
     for part in batch {
