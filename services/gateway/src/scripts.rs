@@ -56,8 +56,18 @@ static SENT_TOGETHER: LazyLock<Histogram> = LazyLock::new(|| {
     ))
 });
 
+/// All there are.
+fn all() -> impl Iterator<Item = &'static Script> {
+    crate::gate::scripts()
+        .into_iter()
+        .chain(crate::limiter::scripts())
+}
+
 /// What is counted here.
 pub(crate) fn metrics() -> Vec<Metric> {
+    for script in all() {
+        SECONDS.with_label_values(&[script.name]);
+    }
     vec![&*SECONDS, &*SENT_TOGETHER]
 }
 
@@ -149,11 +159,7 @@ pub fn start(
     let caller = Caller {
         redis,
         keys: GateKeys::new(prefix),
-        text: Text::of(
-            crate::gate::scripts()
-                .into_iter()
-                .chain(crate::limiter::scripts()),
-        ),
+        text: Text::of(all()),
     };
     let serve = async move {
         let serving = tokio::spawn(Arc::new(caller).serve(line));

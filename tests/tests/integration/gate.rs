@@ -94,11 +94,12 @@ async fn while_an_inventory_stands_still_no_more_is_accepted_than_there_is() -> 
     let of =
         |process: &str| doc! {"_id": {"$regex": "^inventory/"}, "owner": {"$regex": format!("^{process}-")}};
     // One process has all lanes, and the other one takes over when it ends.
-    world.kill_and_restart("inventory")?;
+    world.kill("inventory")?;
     eventually(SETTLED, "the second process has all lanes", async || {
         Ok(leases.count_documents(of("inventory-2")).await? == 8)
     })
     .await?;
+    world.kill_and_restart("inventory")?;
     world.ready("inventory").await?;
     let shop = Arc::clone(&world.shop);
     shop.product("FEW", 20, None).await?;

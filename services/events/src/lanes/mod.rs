@@ -195,7 +195,7 @@ pub trait Handler: Send + Sync + 'static {
 pub enum Sharing {
     /// Each has as many as the others.
     Fair,
-    /// One has all, and another one takes over when it ends: for effects that meet in the same documents whichever lane they come by, so that
+    /// One has all, and another one takes over when it ends, or when the work does not go on there: for effects that meet in the same documents whichever lane they come by, so that
     /// two would keep each other from committing.
     OneAtATime,
 }

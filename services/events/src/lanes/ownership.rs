@@ -28,18 +28,20 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long work may fail before another process is to try it.
+/// How long nothing could be read before another process is to try it.
 const FAILS_FOR: Duration = Duration::from_secs(10);
-/// For how long others come first then: no longer than they try it, so that it is nowhere left alone.
-const STANDS_BACK: Duration = Duration::from_secs(10);
+/// For how long others come first then: they look every second.
+const STANDS_BACK: Duration = Duration::from_secs(3);
+/// How long it stays here at the least, whatever the committer says: what goes on nowhere must not go round and round.
+const STAYS: Duration = Duration::from_secs(60);
 
 /// The lanes of one group that this process holds, and the tasks that read them.
 pub(super) struct Ownership {
     settings: Settings,
     group: &'static str,
     sharing: Sharing,
-    /// Until when others come first, where one process at a time does the work.
-    stands_back_until: Instant,
+    /// When others were let have all lanes the last time, where one process at a time does the work.
+    gave_way: Option<Instant>,
     /// Set by the committer: see there.
     elsewhere: Arc<AtomicBool>,
     store: LaneStore,
@@ -68,7 +70,7 @@ impl Ownership {
             settings,
             group,
             sharing,
-            stands_back_until: Instant::now(),
+            gave_way: None,
             elsewhere,
             store,
             all,
@@ -127,7 +129,10 @@ impl Ownership {
         let (owner, terms) = (self.settings.owner.clone(), self.settings.terms);
         let now = Instant::now();
         let (store, group, worker) = (self.store.clone(), self.group, owner.clone());
-        let (sharing, lanes, stands_back) = (self.sharing, self.all.len(), now < self.stands_back_until);
+        let (sharing, lanes) = (self.sharing, self.all.len());
+        let stands_back = self
+            .gave_way
+            .is_some_and(|at| now.duration_since(at) < STANDS_BACK);
         let renewing = async move {
             let workers = store.enrol(group, &worker, terms, now).await?;
             let share = match sharing {
@@ -151,28 +156,29 @@ impl Ownership {
         for id in unread {
             self.release(id.clone()).await?;
         }
-        if self.sharing == Sharing::OneAtATime && self.should_give_way(workers, now) {
+        if self.sharing == Sharing::OneAtATime && self.should_give_way((share, workers), now) {
             tracing::warn!(
                 group = self.group,
                 "another process is to do the work of this group: it does not go on here"
             );
-            self.stands_back_until = now + STANDS_BACK;
-            self.release(alone(self.group)).await?;
-            return self.give_up_surplus(0).await;
+            self.gave_way = Some(now);
+            self.give_up_surplus(0).await?;
+            return self.release(alone(self.group)).await;
         }
         self.give_up_surplus(share).await?;
         self.take_free(share, &others, now).await
     }
 
-    /// Whether the work does not go on here, and there is somebody else: the committer says so, or nothing could be committed, or read, for a
-    /// while. Where it goes on nowhere, all of them take it up in turn.
-    fn should_give_way(&self, workers: u64, now: Instant) -> bool {
+    /// Whether the work does not go on here, and there is somebody else: the committer says so, or nothing could be read for a while.
+    /// Where nothing can be written, leases are not renewed either.
+    fn should_give_way(&self, (share, workers): (usize, u64), now: Instant) -> bool {
         let says_so = self.elsewhere.swap(false, Ordering::AcqRel);
-        if self.held.is_empty() || workers < 2 {
+        if share == 0 || workers < 2 {
             return false;
         }
-        let fails = |work: &str| self.health.has_failed_for(work, FAILS_FOR, now);
-        says_so || fails(&batches(self.group)) || self.held.keys().all(|lane| fails(&reading(lane)))
+        let stays = self.gave_way.is_some_and(|at| now.duration_since(at) < STAYS);
+        let fails = |lane: &String| self.health.has_failed_for(&reading(lane), FAILS_FOR, now);
+        (says_so && !stays) || (!self.held.is_empty() && self.held.keys().all(fails))
     }
 
     async fn give_up_surplus(&mut self, share: usize) -> Result<(), MongoError> {
@@ -264,12 +270,7 @@ impl Ownership {
     }
 }
 
-/// The work of a group's committer, by its name among what a process does.
-pub(super) fn batches(group: &str) -> String {
-    format!("{group} batches")
-}
-
-/// That of a lane's reader.
+/// The work of a lane's reader, by its name among what a process does.
 fn reading(lane: &str) -> String {
     format!("reading {lane}")
 }

@@ -4,7 +4,7 @@ use super::{
     ApplyError, BATCH_RECORDS, HANDLED, Handler, LaneStore, LeaseTerms, OVERDUE,
     commit::{Committer, Place, Poison},
     fetch::Fetched,
-    ownership::{Ownership, batches},
+    ownership::Ownership,
     split::{BatchSize, by_lane, count, first_records, lanes},
 };
 use mongodb::{
@@ -134,7 +134,7 @@ impl<H: Handler> LaneWorker<H> {
         );
         let heart = self.health.heartbeat(format!("{group} batches"), STUCK);
         let leases = self.health.heartbeat(format!("{group} leases"), STUCK);
-        let work = self.health.work(batches(group));
+        let work = self.health.work(format!("{group} batches"));
         tokio::join!(
             ownership.run(stop.clone(), leases),
             commit_loop(committer, fetched, stop, Signs { heart, work })
