@@ -29,9 +29,9 @@ faults: ## a storm of faults: make faults SEED=7 SECONDS=60
 bench-audit: ## measure how long an audit of a large sale takes: make bench-audit ORDERS=1000000
 	@hack/bench-audit.sh '$(ORDERS)'
 
-bench: ## measure orders per second and latencies; SHAPE=processes REPLICAS=2 CPU=0.1 with services in processes of their own
+bench: ## measure orders per second and latencies; SHAPE=processes REPLICAS=2 CPU=0.1 MEMORY=256 with services in processes of their own
 	@QUICKSALE_SHAPE='$(or $(SHAPE),$(QUICKSALE_SHAPE))' QUICKSALE_REPLICAS='$(or $(REPLICAS),$(QUICKSALE_REPLICAS))' \
-	  QUICKSALE_CPU='$(or $(CPU),$(QUICKSALE_CPU))' hack/bench.sh
+	  QUICKSALE_CPU='$(or $(CPU),$(QUICKSALE_CPU))' QUICKSALE_MEMORY='$(or $(MEMORY),$(QUICKSALE_MEMORY))' hack/bench.sh
 
 bench-check: ## fail if an order costs the backends more documents, keys or commands than bench/counts.json says
 	@hack/bench-check.sh

@@ -3,7 +3,7 @@
 # The arguments go to the load generator (bench.sh --help tells what it can do). Results are written to bench/out/. From the environment:
 #   QUICKSALE_SHAPE=processes    each service in a process of its own, as on a cluster; otherwise all of them are in one (`quicksale dev`)
 #   QUICKSALE_REPLICAS=N         so many processes of each service but auth, which has one
-#   QUICKSALE_CPU QUICKSALE_PIN  how much CPU each process has (hack/bench/cpu.sh)
+#   QUICKSALE_CPU QUICKSALE_MEMORY QUICKSALE_PIN  what each process may have (hack/bench/bounds.sh)
 #   QUICKSALE_BUILD=FILE         measures that build of the services
 #   QUICKSALE_GENERATOR=FILE     with that build of the load generator; with both nothing is built
 #   QUICKSALE_PROFILE=FILE       writes where the services' CPU goes, as stacks sampled QUICKSALE_PROFILE_AFTER seconds after the load
@@ -13,8 +13,8 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 # shellcheck source=hack/process.sh
 . "$REPO/hack/process.sh"
-# shellcheck source=hack/bench/cpu.sh
-. "$REPO/hack/bench/cpu.sh"
+# shellcheck source=hack/bench/bounds.sh
+. "$REPO/hack/bench/bounds.sh"
 # shellcheck source=hack/bench/shapes.sh
 . "$REPO/hack/bench/shapes.sh"
 
@@ -29,7 +29,7 @@ build=${QUICKSALE_BUILD:-$binaries/quicksale}
 generator=${QUICKSALE_GENERATOR:-$binaries/quicksale-bench}
 shape=${QUICKSALE_SHAPE:-one} replicas=${QUICKSALE_REPLICAS:-1}
 case $shape in
-  one) [ -z "${QUICKSALE_REPLICAS:-}${QUICKSALE_CPU:-}${QUICKSALE_PIN:-}" ] || die "QUICKSALE_REPLICAS, QUICKSALE_CPU and QUICKSALE_PIN are for QUICKSALE_SHAPE=processes" ;;
+  one) [ -z "${QUICKSALE_REPLICAS:-}${QUICKSALE_CPU:-}${QUICKSALE_MEMORY:-}${QUICKSALE_PIN:-}" ] || die "QUICKSALE_REPLICAS, QUICKSALE_CPU, QUICKSALE_MEMORY and QUICKSALE_PIN are for QUICKSALE_SHAPE=processes" ;;
   processes) [[ $replicas =~ ^[1-9]$ ]] || die "QUICKSALE_REPLICAS is $replicas: write a number from 1 to 9" ;;
   *) die "QUICKSALE_SHAPE is $shape: write one or processes" ;;
 esac
@@ -51,7 +51,7 @@ finish() {
   [ -z "$bench" ] || kill "$bench" 2>/dev/null || true
   local dir
   for dir in "${started[@]}"; do end "$dir" TERM 30; done
-  forget_cpu_groups
+  forget_groups
   "$REPO/hack/backends.sh" wipe
 }
 trap finish EXIT
@@ -74,7 +74,7 @@ done
 if have mongod; then mongodb=$(mongod --version | head -n 1); else mongodb="secantusd $SECANTUS_VERSION"; fi
 versions=(
   "--version-of=quicksale=${QUICKSALE_BUILD:-$(git -C "$REPO" describe --always --dirty 2>/dev/null || "$build" --version)}"
-  "--version-of=shape=$shape${QUICKSALE_REPLICAS:+, $replicas of each}${QUICKSALE_CPU:+, CPU $QUICKSALE_CPU}${QUICKSALE_PIN:+, on cores $QUICKSALE_PIN}"
+  "--version-of=shape=$shape${QUICKSALE_REPLICAS:+, $replicas of each}${QUICKSALE_CPU:+, CPU $QUICKSALE_CPU}${QUICKSALE_MEMORY:+, $QUICKSALE_MEMORY MB}${QUICKSALE_PIN:+, on cores $QUICKSALE_PIN}"
   "--version-of=rustc=$(rustc --version)"
   "--version-of=kafka=$KAFKA_VERSION"
   "--version-of=mongodb=$mongodb"
