@@ -13,6 +13,7 @@ SAFETY=(
   '*one_key_is_one_order_and_the_limit_counts_all_orders'
   '*several_items_are_held_whole_or_not_at_all'
   '*a_hold_is_paid_or_given_back_and_never_both'
+  '*a_hold_that_ended_elsewhere_is_not_sold'
   '*a_payment_that_comes_while_the_order_process_stands_still_counts'
   '*what_is_no_message_goes_to_the_dead_letters_and_the_lane_moves_on'
   '*two_thousand_orders_in_a_row_all_come_to_an_end'

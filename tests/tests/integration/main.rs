@@ -16,6 +16,7 @@ mod metrics;
 mod orders;
 mod payments;
 mod prices;
+mod remembered;
 mod rights;
 mod traces;
 mod updates;
