@@ -9,6 +9,7 @@ use mongodb::{
     error::Error,
     options::IndexOptions,
 };
+use platform::backends::mongo::{Last, last_of_each};
 use sale::{
     OrderId, UserId,
     order::{FailureReason, OrderStatus},
@@ -282,28 +283,14 @@ impl Store {
         session: &mut ClientSession,
         users: BTreeSet<&str>,
     ) -> Result<HashMap<UserId, i64>, Error> {
-        #[derive(Deserialize)]
-        struct Last {
-            #[serde(rename = "_id")]
-            user: UserId,
-            number: i64,
-        }
         let users: Vec<&str> = users.into_iter().collect();
-        // In this form the server reads one entry of the index for each user.
-        let pipeline = [
-            doc! {"$match": {"userId": {"$in": users}, "number": {"$gt": 0}}},
-            doc! {"$sort": {"userId": 1, "number": -1}},
-            doc! {"$group": {"_id": "$userId", "number": {"$first": "$number"}}},
-        ];
-        let mut cursor = self
-            .notifications
-            .aggregate(pipeline)
-            .batch_size(2_000)
-            .session(&mut *session)
-            .with_type::<Last>()
-            .await?;
-        let all: Vec<Last> = cursor.stream(session).try_collect().await?;
-        Ok(all.into_iter().map(|last| (last.user, last.number)).collect())
+        let last = last_of_each(&self.notifications, session, ("userId", "number"), &users).await?;
+        if let Some(user) = last.unreadable_ids().next() {
+            let error = format!("the last number of the notifications of user {user} is no whole number");
+            return Err(Error::custom(error));
+        }
+        let of_user = |last: Last| (UserId::new(last.owner), last.number);
+        Ok(last.readable.into_iter().map(of_user).collect())
     }
 
     /// What a user has missed: all that is stored after the update that it has seen last, or without one all unread. Of more than the

@@ -6,11 +6,11 @@ use crate::{accept::Wish, store::Store};
 use futures::TryStreamExt;
 use mongodb::{
     ClientSession, IndexModel,
-    bson::{Document, RawDocumentBuf, doc},
+    bson::{RawDocumentBuf, doc},
     error::Error,
     options::IndexOptions,
 };
-use platform::backends::mongo::Read;
+use platform::backends::mongo::{Last, Read, last_of_each};
 use sale::{ProductId, Quantity, UserId, catalogue, order::OrderStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -58,18 +58,20 @@ pub(crate) async fn read(
     session: &mut ClientSession,
     wishes: &[Wish],
 ) -> Result<Customers, Error> {
-    let of = |wishes: &mut dyn Iterator<Item = &Wish>| -> Vec<String> {
-        let users: BTreeSet<&str> = wishes.map(|wish| wish.user.as_str()).collect();
-        users.into_iter().map(str::to_owned).collect()
-    };
     let is_limited = |wish: &&Wish| wish.items.iter().any(|item| item.limit_per_customer.is_some());
     let mut customers = Customers::default();
-    read_last(store, session, of(&mut wishes.iter()), &mut customers).await?;
-    let limited = of(&mut wishes.iter().filter(is_limited));
+    read_last(store, session, &users_of(wishes.iter()), &mut customers).await?;
+    let limited = users_of(wishes.iter().filter(is_limited));
     if !limited.is_empty() {
-        read_bought(store, session, limited, &mut customers).await?;
+        read_bought(store, session, &limited, &mut customers).await?;
     }
     Ok(customers)
+}
+
+/// Who wishes, each of them once.
+fn users_of<'w>(wishes: impl Iterator<Item = &'w Wish>) -> Vec<&'w str> {
+    let users: BTreeSet<&str> = wishes.map(|wish| wish.user.as_str()).collect();
+    users.into_iter().collect()
 }
 
 /// What is read of an order to count it.
@@ -91,7 +93,7 @@ struct CountedItem {
 async fn read_bought(
     store: &Store,
     session: &mut ClientSession,
-    users: Vec<String>,
+    users: &[&str],
     customers: &mut Customers,
 ) -> Result<(), Error> {
     let counts = [OrderStatus::Pending, OrderStatus::Confirmed].map(OrderStatus::as_str);
@@ -121,33 +123,13 @@ async fn read_bought(
 async fn read_last(
     store: &Store,
     session: &mut ClientSession,
-    users: Vec<String>,
+    users: &[&str],
     customers: &mut Customers,
 ) -> Result<(), Error> {
-    #[derive(Deserialize)]
-    struct Last {
-        #[serde(rename = "_id")]
-        user: UserId,
-        turn: Turn,
-    }
-    // In this form the server reads one entry of the index for each user.
-    let pipeline = [
-        doc! {"$match": {"userId": {"$in": users}, "turn": {"$gt": 0}}},
-        doc! {"$sort": {"userId": 1, "turn": -1}},
-        doc! {"$group": {"_id": "$userId", "turn": {"$first": "$turn"}}},
-    ];
-    let mut cursor = store
-        .orders
-        .clone_with_type::<Document>()
-        .aggregate(pipeline)
-        .batch_size(2_000)
-        .session(&mut *session)
-        .with_type::<Last>()
-        .await?;
-    let all: Vec<Last> = cursor.stream(session).try_collect().await?;
-    customers
-        .last
-        .extend(all.into_iter().map(|last| (last.user, last.turn)));
+    let last = last_of_each(&store.orders, session, ("userId", "turn"), users).await?;
+    customers.unknown.extend(last.unreadable_ids().map(UserId::new));
+    let of_user = |last: Last| (UserId::new(last.owner), Turn(last.number));
+    customers.last.extend(last.readable.into_iter().map(of_user));
     Ok(())
 }
 

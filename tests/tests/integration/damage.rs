@@ -58,6 +58,30 @@ async fn an_order_that_cannot_be_read_keeps_no_other_hold_from_ending() -> Resul
     world.check_conservation().await
 }
 
+/// Nobody knows then which number is Ada's next.
+#[tokio::test]
+async fn a_number_that_cannot_be_read_keeps_no_other_customer_from_ordering() -> Result<()> {
+    let world = World::start().await?;
+    let shop = &world.shop;
+    shop.product("MANY", 100, None).await?;
+    shop.order("ada", "first", "MANY", 1).await?.expect(201)?;
+    let orders = world.database.collection::<Document>("orders");
+    let no_number = doc! {"$set": {"turn": 1.5}};
+    orders.update_one(doc! {"userId": "ada"}, no_number).await?;
+    for round in 0..5 {
+        let others = try_join_all((0..5).map(async |n| {
+            let placed = shop.order(&format!("buyer-{round}-{n}"), "k", "MANY", 1).await?;
+            placed.expect(201).map(drop)
+        }));
+        // With theirs, as like as not in one batch.
+        let key = format!("again-{round}");
+        let (others, ada) = tokio::join!(others, shop.order("ada", &key, "MANY", 1));
+        others?;
+        ada?.expect_problem(503, "busy")?;
+    }
+    Ok(())
+}
+
 /// Neither where inventory has something to say of it, nor where its key comes again, nor where its customer is counted.
 #[tokio::test]
 async fn an_order_that_cannot_be_read_keeps_no_other_from_being_placed_and_confirmed() -> Result<()> {

@@ -3,6 +3,7 @@
 mod age;
 mod aside;
 mod documents;
+mod last_of_each;
 mod numbers;
 mod one_at_a_time;
 mod pool;
@@ -14,6 +15,7 @@ mod uri;
 pub use age::age;
 pub use aside::Aside;
 pub use documents::Read;
+pub use last_of_each::{Last, last_of_each};
 pub use numbers::whole_number;
 pub use one_at_a_time::OneAtATime;
 pub use transactions::{Commits, Transactions, TransientError};
