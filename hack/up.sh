@@ -40,6 +40,7 @@ open_sample_sale() {
     --output 'jsonpath={.spec.template.spec.containers[0].image}')
   if [ -n "$sells" ] && [ "$sells" != "$image" ]; then
     say "the sample sale runs an older build: replacing it (about 1 min)"
+    kubectl_here --namespace shop annotate --overwrite flashsale/laptops quicksale.io/drain-and-delete=true >/dev/null
     kubectl_here --namespace shop delete flashsale/laptops --timeout 180s >/dev/null
   fi
   going=$(kubectl_here --namespace shop get flashsale/laptops --ignore-not-found \
@@ -49,7 +50,7 @@ open_sample_sale() {
     kubectl_here --namespace shop wait flashsale/laptops --for=delete --timeout 180s >/dev/null ||
       die "the earlier sample sale does not go: kubectl --context kind-$cluster --namespace shop describe flashsale/laptops"
   fi
-  kubectl_here apply --filename "$REPO/config/samples/laptops.yaml" >/dev/null
+  kubectl_here apply --filename "$REPO/config/samples/shop.yaml" --filename "$REPO/config/samples/laptops.yaml" >/dev/null
   say "waiting for the sample sale to be Live (about 1 min)"
   kubectl_here --namespace shop wait flashsale/laptops --for=jsonpath='{.status.phase}'=Live --timeout=300s >/dev/null || {
     kubectl_here --namespace shop get flashsale/laptops --output jsonpath='{.status}{"\n"}' >&2

@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
     validation = rules::skus_are_fixed(),
     validation = rules::host_is_fixed(),
     validation = rules::payment_url_is_fixed(),
+    validation = rules::confirmation_is_fixed(),
     validation = rules::stock_covers_commitments(),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Opens", type_ = "string", json_path = ".status.opensAt"),
@@ -132,15 +133,15 @@ pub struct FlashSaleSpec {
     pub deletion_policy: DeletionPolicy,
 }
 
-fn ten_minutes() -> DurationText {
+pub(crate) fn ten_minutes() -> DurationText {
     DurationText::new("10m")
 }
 
-fn one_day() -> DurationText {
+pub(crate) fn one_day() -> DurationText {
     DurationText::new("24h")
 }
 
-fn us_dollar() -> String {
+pub(crate) fn us_dollar() -> String {
     "USD".to_owned()
 }
 

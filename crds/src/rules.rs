@@ -313,9 +313,9 @@ pub fn replica_bounds(field: &str) -> Rule {
 /// True for a sale whose data does not exist yet.
 const PENDING: &str =
     "(!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase == 'Pending')";
-/// True for a sale that has not opened yet.
-const NOT_OPEN: &str =
-    "(!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase in ['Pending', 'Warming'])";
+/// True for a sale that has not opened yet. The doors open by the gateways' clocks, so the phase alone does not tell.
+const NOT_OPEN: &str = "(!has(oldSelf.status) || !has(oldSelf.status.openedAt) && (!has(oldSelf.status.phase) || \
+     oldSelf.status.phase in ['Pending', 'Warming']))";
 
 /// Prices in the store are in the currency they were written with.
 pub fn currency_is_fixed() -> Rule {
@@ -397,6 +397,19 @@ pub fn payment_url_is_fixed() -> Rule {
          send them on",
     )
     .field_path(".spec.paymentUrl")
+}
+
+/// Orders were accepted by these terms, and another one would start every pod of an open sale anew.
+pub fn confirmation_is_fixed() -> Rule {
+    rule(
+        format!(
+            "{NOT_OPEN} || self.spec.confirmation == oldSelf.spec.confirmation && \
+             self.spec.reservationTtl == oldSelf.spec.reservationTtl"
+        ),
+        "spec.confirmation and spec.reservationTtl cannot change once the sale is open, because its buyers ordered by them; \
+         they are for the next sale",
+    )
+    .field_path(".spec.confirmation")
 }
 
 /// The inventory holds these products from the warm-up on, and buyers hold units of them.

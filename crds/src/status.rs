@@ -50,6 +50,10 @@ pub struct FlashSaleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time::optional_time")]
     pub opens_at: Option<Timestamp>,
+    /// Since when its doors have been open: seen, not planned. What an open sale may not change follows from this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
+    pub opened_at: Option<Timestamp>,
     /// When it closes or closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time::optional_time")]
@@ -62,6 +66,10 @@ pub struct FlashSaleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time::optional_time")]
     pub ended_at: Option<Timestamp>,
+    /// The last word of the annotation quicksale.io/reopen that was acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub reopened_by: Option<String>,
     /// When the data of a rehearsal was wiped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time::optional_time")]
@@ -180,7 +188,7 @@ pub struct Condition {
 /// The conditions of a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
-    /// Everything that its phase needs is there.
+    /// Orders can be placed, or the sale is over.
     Ready,
     /// MongoDB, Kafka and Redis answer.
     BackendsReachable,
@@ -194,8 +202,12 @@ pub enum ConditionType {
     CatalogReady,
     /// stock = available + reserved + sold, for every product.
     StockConserved,
-    /// New orders are refused on request.
+    /// Every replica that decides by the control document has the newest one.
+    ControlInForce,
+    /// New orders are refused, by every replica that decides about them.
     Halted,
+    /// Every accepted order has its end, and nothing is under way.
+    Settled,
     /// Something that should work does not; the sale goes on as far as it can.
     Degraded,
 }
@@ -211,7 +223,9 @@ impl ConditionType {
             Self::WorkloadsReady => "WorkloadsReady",
             Self::CatalogReady => "CatalogReady",
             Self::StockConserved => "StockConserved",
+            Self::ControlInForce => "ControlInForce",
             Self::Halted => "Halted",
+            Self::Settled => "Settled",
             Self::Degraded => "Degraded",
         }
     }

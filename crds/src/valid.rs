@@ -4,7 +4,10 @@ use crate::{
     Component, FlashSale,
     component::{Replicas, Resources},
     duration::DurationText,
-    flashsale::{Confirmation, DeletionPolicy, Mode, OnAuditDifference, PlaintextPasswords},
+    flashsale::{
+        Confirmation, DeletionPolicy, Mode, OnAuditDifference, PlaintextPasswords, one_day, ten_minutes,
+        us_dollar,
+    },
     product::Product,
     traffic::{Ingress, RateLimit},
 };
@@ -193,6 +196,34 @@ impl TryFrom<&FlashSale> for ValidSale {
             Some(valid) if findings.0.is_empty() => Ok(valid),
             _ => Err(Invalid(findings.0)),
         }
+    }
+}
+
+impl ValidSale {
+    /// What can be said of a sale whose spec is not valid: what is right in it, and the usual in place of the rest. It is for
+    /// steering and settling a sale that has begun; nothing is built from it.
+    pub fn salvaged(sale: &FlashSale) -> Option<Self> {
+        let mut sale = sale.clone();
+        let spec = &mut sale.spec;
+        if Currency::parse(&spec.currency).is_err() {
+            spec.currency = us_dollar();
+        }
+        for (text, usual) in [
+            (&mut spec.warm_up, ten_minutes()),
+            (&mut spec.reservation_ttl, ten_minutes()),
+            (&mut spec.retain_for, one_day()),
+        ] {
+            if text.parse().is_err() {
+                *text = usual;
+            }
+        }
+        if let Some(url) = &spec.payment_url
+            && PaymentUrl::parse(url).is_err()
+        {
+            spec.payment_url = None;
+        }
+        // Everything that this gives up on was replaced above.
+        check(&sale, &mut Findings::default())
     }
 }
 

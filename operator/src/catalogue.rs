@@ -52,10 +52,29 @@ pub struct StoredProduct {
 }
 
 impl StoredProduct {
+    /// Its account, without what the operator has written down about it.
+    fn account(&self) -> ProductStatus {
+        ProductStatus {
+            sku: self.sku.clone(),
+            stock: self.stock,
+            available: self.available,
+            reserved: self.reserved,
+            sold: self.sold,
+            ..ProductStatus::default()
+        }
+    }
+
     /// Whether stock = available + reserved + sold, none of them negative.
     pub fn is_conserved(&self) -> bool {
         let parts = [self.available, self.reserved, self.sold];
         parts.iter().all(|units| *units >= 0) && self.stock == parts.iter().sum::<i64>()
+    }
+}
+
+impl Planned {
+    /// Whether units come or go by it, now or once the status is written.
+    fn changes_stock(&self) -> bool {
+        self.must_write_first || matches!(self.work, Work::Create | Work::ChangeStock(..))
     }
 }
 
@@ -106,14 +125,10 @@ pub fn plan(
         };
     };
     let mut status = ProductStatus {
-        sku: stored.sku.clone(),
-        stock: stored.stock,
-        available: stored.available,
-        reserved: stored.reserved,
-        sold: stored.sold,
         // A product whose history is not known is taken as it is found.
         applied_stock: Some(before.and_then(|b| b.applied_stock).unwrap_or(stored.stock)),
         stock_change: before.and_then(|b| b.stock_change.clone()),
+        ..stored.account()
     };
     let applied = status.applied_stock.unwrap_or(stored.stock);
     if let Some(change) = status.stock_change.take() {
@@ -229,6 +244,15 @@ impl Edit {
     }
 }
 
+/// What is known of a sale's products from before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct History<'a> {
+    /// Their accounts, as the status has them.
+    pub products: &'a [ProductStatus],
+    /// Whether orders may have been accepted.
+    pub has_sold: bool,
+}
+
 /// What the inventory holds, and what is left to do.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Catalogue {
@@ -239,7 +263,11 @@ pub struct Catalogue {
     /// Whether the status must be written before the rest can be done.
     pub must_write_first: bool,
     /// Whether there are units, and all of them are sold.
-    pub sold_out: bool,
+    pub no_unit_left: bool,
+    /// Whether units are on their way: a sale that gets more of them is not sold out.
+    pub stock_changes: bool,
+    /// Products that were sold from and that the inventory no longer has. Making them anew would offer what is sold.
+    pub lost: Vec<String>,
     /// Products whose account does not add up.
     pub unbalanced: Vec<String>,
 }
@@ -247,7 +275,7 @@ pub struct Catalogue {
 impl Catalogue {
     /// Whether the inventory holds what the FlashSale says.
     pub fn is_ready(&self) -> bool {
-        self.problems.is_empty() && !self.must_write_first
+        self.problems.is_empty() && self.lost.is_empty() && !self.must_write_first
     }
 }
 
@@ -258,12 +286,12 @@ impl Catalogue {
 pub async fn bring(
     calls: &ServiceCalls,
     sale: &ValidSale,
-    before: &[ProductStatus],
+    history: &History<'_>,
 ) -> Result<Catalogue, CallError> {
     let stored = read(calls).await?;
     let mut catalogue = Catalogue {
         // Products that an administrator added sell on, so they count here.
-        sold_out: stored.iter().any(|p| p.stock > 0)
+        no_unit_left: stored.iter().any(|p| p.stock > 0)
             && stored.iter().all(|p| p.available == 0 && p.reserved == 0),
         unbalanced: stored
             .iter()
@@ -275,16 +303,20 @@ pub async fn bring(
     for wanted in &sale.products {
         let sku = wanted.sku.as_str();
         let found = stored.iter().find(|product| product.sku == sku);
-        let known = before.iter().find(|product| product.sku == sku);
+        let known = history.products.iter().find(|product| product.sku == sku);
+        if let Some(known) = known.filter(|_| found.is_none() && history.has_sold) {
+            catalogue.lost.push(sku.to_owned());
+            catalogue.products.push(known.clone());
+            continue;
+        }
         let key = format!("{}/{sku}/{}", sale.uid, sale.generation);
         let planned = plan(wanted, found, known, sale.currency, &key);
         catalogue.must_write_first |= planned.must_write_first;
+        catalogue.stock_changes |= planned.changes_stock();
         if planned.work == Work::Nothing {
             catalogue.products.push(planned.status);
             continue;
         }
-        // What is done now is seen in the inventory at the next look.
-        catalogue.sold_out = false;
         match do_work(calls, wanted, found, &planned.work, sale.currency).await {
             Ok(()) => catalogue.products.push(planned.status),
             Err(error) => {
@@ -296,6 +328,16 @@ pub async fn bring(
         }
     }
     Ok(catalogue)
+}
+
+/// The accounts of a sale's products as the inventory has them now.
+///
+/// # Errors
+/// [`CallError`] when the inventory does not answer, or not of all of them.
+pub async fn accounts(calls: &ServiceCalls, sale: &ValidSale) -> Result<Vec<ProductStatus>, CallError> {
+    let stored = read(calls).await?;
+    let named = |product: &&StoredProduct| sale.products.iter().any(|p| p.sku.as_str() == product.sku);
+    Ok(stored.iter().filter(named).map(StoredProduct::account).collect())
 }
 
 /// The status after work that failed. An edit of stock stays written down, for it may have been made; only one that
@@ -549,6 +591,17 @@ mod tests {
             "u/A/3",
         );
         assert!(matches!(again.work, Work::ChangeStock(change, 10) if change.key == "u/A/2"));
+    }
+
+    /// The last unit may be sold in the moment in which more are written down.
+    #[test]
+    fn units_on_their_way_are_known_before_they_are_sent() {
+        let changes = |stock, known: &ProductStatus| {
+            plan(&wanted(stock), Some(&stored(50, 50)), Some(known), usd(), "k").changes_stock()
+        };
+        assert!(!changes(50, &applied(50, None)));
+        assert!(changes(60, &applied(50, None)));
+        assert!(changes(60, &applied(50, Some((60, "k")))));
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! The phases of a sale and what it takes to enter each: evidence, never hope.
 //!
 //! ```text
-//! Pending ──warm-up begins──> Warming ──everything ready, opening time reached──> Live
-//!    │                           │                                                  │
-//!    └── deleted: clean up       └── deleted ──┐        closing time, sold out, deleted
-//!                                              v                                    v
-//!                                  (may have opened by its own clocks)          Draining ──settled──> Ended
+//! Pending ──warm-up begins──> Warming ──the doors opened──> Live ──closed, sold out, deleted──> Draining ──settled──> Ended
+//!    │                           │                           ^                                      │                  │
+//!    └─deleted: clean up         └─deleted unopened:         └───────────reopened by a word─────────┴──────────────────┘
+//!                                  clean up
 //! ```
-//! Everything here is pure: the time and what is known come in, the next step comes out.
+//! Everything here is pure: the time and what is known come in, the next step comes out. Every combination of facts that decides
+//! about a phase, an opening or a deletion is made here.
 
 use jiff::Timestamp;
 use sale::phase::Phase;
 use std::time::Duration;
 
-/// How long a deleted sale may take to settle before it is cleaned up regardless.
-pub const DRAIN_BOUND: Duration = Duration::from_secs(60);
+/// An opening that is nearer than this can no longer be moved: gateways open by their own clocks, and one that hears too late has
+/// opened.
+pub const OPENING_STANDS: Duration = Duration::from_secs(5);
+/// How long an order may take to settle once its hold is over: a message or two, also past a process that has died.
+pub const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the spec and the status say about time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +29,16 @@ pub struct Schedule {
     /// How long before the opening the services start.
     pub warm_up: Duration,
     /// The opening time in the status: the spec's, or the moment when everything was ready.
+    pub decided: Option<Timestamp>,
+    /// Since when the doors have been open: a fact that was seen, which no edit and no clock takes back.
     pub opened_at: Option<Timestamp>,
+}
+
+impl Schedule {
+    /// When the doors open, as the control document is to say.
+    pub fn opening(&self) -> Option<Timestamp> {
+        self.opened_at.or(self.opens_at).or(self.decided)
+    }
 }
 
 /// What is known, `false` and `None` standing for "not known" as well.
@@ -44,10 +56,18 @@ pub struct Evidence {
     pub catalogue_ready: bool,
     /// Every gateway and order replica confirmed the control document that belongs to this phase.
     pub control_in_force: bool,
-    /// No product has a unit available or reserved.
-    pub sold_out: bool,
+    /// There are units, and none is available or held.
+    pub no_unit_left: bool,
+    /// An edit of stock is on its way to the inventory.
+    pub stock_changes: bool,
     /// No order pending, nothing in the outbox, no lag.
     pub settled: bool,
+    /// An order process is alive and has not answered: it may still commit what it began by an older document.
+    pub silent_orders: bool,
+    /// Somebody has asked to reopen the sale, by a word that was not acted on yet.
+    pub reopening: bool,
+    /// What is written offers units that are not sold.
+    pub units_offered: bool,
     /// The FlashSale is being deleted.
     pub deleting: bool,
 }
@@ -56,6 +76,16 @@ impl Evidence {
     /// Whether everything that selling needs is there.
     pub fn ready_to_sell(&self) -> bool {
         self.backends_reachable && self.topics_ready && self.workloads_ready && self.catalogue_ready
+    }
+
+    /// Whether the sale is over for want of units. One that gets more of them is not.
+    pub fn sold_out(&self) -> bool {
+        self.no_unit_left && !self.stock_changes
+    }
+
+    /// Whether every accepted order has its end, and none can be accepted any more.
+    pub fn is_settled(&self) -> bool {
+        self.settled && self.control_in_force && !self.silent_orders
     }
 }
 
@@ -68,6 +98,8 @@ pub enum Step {
     DecideOpening(Timestamp),
     /// Enter a phase.
     Enter(Phase),
+    /// Open the doors of a closed sale again.
+    Reopen,
 }
 
 /// The next step of a sale.
@@ -80,33 +112,63 @@ pub fn next(phase: Phase, schedule: &Schedule, evidence: &Evidence, now: Timesta
         Phase::Pending => Step::Enter(Phase::Warming),
         Phase::Warming => warming(schedule, evidence, now),
         Phase::Live => {
-            let closing = schedule.closes_at.is_some_and(|at| now >= at);
-            let sold_out = evidence.sold_out && schedule.closes_at.is_none();
-            if closing || sold_out || evidence.deleting {
+            let sold_out = evidence.sold_out() && schedule.closes_at.is_none();
+            if is_closing_time(schedule, now) || sold_out || evidence.deleting {
                 Step::Enter(Phase::Draining)
             } else {
                 Step::Stay
             }
         }
+        Phase::Draining | Phase::Ended if reopens(schedule, evidence, now) => Step::Reopen,
         // The doors must be closed everywhere first, or an order could be accepted after the count.
-        Phase::Draining if evidence.settled && evidence.control_in_force => Step::Enter(Phase::Ended),
+        Phase::Draining if evidence.is_settled() => Step::Enter(Phase::Ended),
         Phase::Draining | Phase::Ended => Step::Stay,
     }
 }
 
 fn warming(schedule: &Schedule, evidence: &Evidence, now: Timestamp) -> Step {
-    let opening = schedule.opens_at.or(schedule.opened_at);
-    let overslept = schedule.closes_at.is_some_and(|at| now >= at);
-    if overslept || (evidence.deleting && may_have_opened(schedule, now)) {
+    let opened = schedule.opened_at.is_some();
+    if is_closing_time(schedule, now) || (evidence.deleting && opened) {
         return Step::Enter(Phase::Draining);
     }
-    if evidence.deleting || !evidence.ready_to_sell() {
+    if evidence.deleting {
         return Step::Stay;
     }
-    match opening {
-        None => Step::DecideOpening(whole_second(now)),
-        Some(at) if now >= at && evidence.control_in_force => Step::Enter(Phase::Live),
-        Some(_) => Step::Stay,
+    // The doors open on time, whatever is missing then: that is for the conditions to say.
+    if opened {
+        return Step::Enter(Phase::Live);
+    }
+    if schedule.opening().is_none() && evidence.ready_to_sell() {
+        return Step::DecideOpening(whole_second(now));
+    }
+    Step::Stay
+}
+
+fn is_closing_time(schedule: &Schedule, now: Timestamp) -> bool {
+    schedule.closes_at.is_some_and(|at| now >= at)
+}
+
+/// A sale that was asked to go on does so if there is something to sell and time to sell it in.
+fn reopens(schedule: &Schedule, evidence: &Evidence, now: Timestamp) -> bool {
+    evidence.reopening && !evidence.deleting && evidence.units_offered && !is_closing_time(schedule, now)
+}
+
+/// Why a sale that was asked to reopen does not; `None` where it does, or was not asked.
+pub fn reopening_refused(
+    phase: Phase,
+    schedule: &Schedule,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> Option<&'static str> {
+    if !evidence.reopening || evidence.deleting || !matches!(phase, Phase::Draining | Phase::Ended) {
+        return None;
+    }
+    if is_closing_time(schedule, now) {
+        Some("spec.closesAt has passed; move it to a later time, or take it out")
+    } else if !evidence.units_offered {
+        Some("every unit is sold; raise spec.products[].stock")
+    } else {
+        None
     }
 }
 
@@ -127,46 +189,76 @@ pub fn is_time_to_warm_up(schedule: &Schedule, now: Timestamp) -> bool {
     warm_up_begins(schedule).is_none_or(|at| now >= at)
 }
 
+/// What the doors of a sale go by, as they were told, and whether there are any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Doors {
+    /// The opening in the control document that the services hold.
+    pub told: Option<Timestamp>,
+    /// Whether the document says that the sale is over.
+    pub closed: bool,
+    /// Whether a gateway and an order service run, or have run: without them nobody can have ordered.
+    pub exist: bool,
+}
+
+/// Since when the doors are open, if they are or were: once they were told a time that has come, they have opened by their own
+/// clocks, whatever the phase says and whoever was there to see it.
+pub fn opened(known: Option<Timestamp>, doors: &Doors, now: Timestamp) -> Option<Timestamp> {
+    known.or_else(|| doors.told.filter(|at| *at <= now && doors.exist && !doors.closed))
+}
+
+/// The opening that stands although it was edited: it is so near that a gateway may open by it before it hears of another.
+pub fn standing_opening(doors: &Doors, now: Timestamp) -> Option<Timestamp> {
+    doors
+        .told
+        .filter(|at| *at <= now + OPENING_STANDS && doors.exist && !doors.closed)
+}
+
 /// What a deleted sale waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
     /// Accepted orders are still settling.
     Drain,
-    /// Nothing: there were no orders, or all are settled.
+    /// Nothing: there were no orders, all are settled, or somebody has said not to wait.
     CleanUp,
-    /// Nothing any more: it took too long.
-    GiveUpDraining,
+    /// Nothing any more, for nobody is left who could settle them. The data stays, since orders in it have no end.
+    KeepData,
 }
 
-/// Whether a deleted sale may be cleaned up.
-pub fn deletion(
-    phase: Phase,
-    schedule: &Schedule,
-    draining_since: Option<Timestamp>,
-    deleted_at: Timestamp,
-    now: Timestamp,
-) -> Deletion {
-    let nothing_accepted = match phase {
+/// What is known of a sale that is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Farewell {
+    /// Where it stands.
+    pub phase: Phase,
+    /// Whether its doors ever opened.
+    pub opened: bool,
+    /// Whether somebody has said not to wait.
+    pub forced: bool,
+    /// Whether its namespace is deleted as well, and everything in it has gone before it.
+    pub namespace_is_gone: bool,
+}
+
+/// Whether a deleted sale may be cleaned up. An accepted order is never dropped: without a word to the contrary a sale waits for the
+/// last of them, however long that takes.
+pub fn deletion(farewell: &Farewell) -> Deletion {
+    let nothing_accepted = match farewell.phase {
         Phase::Pending | Phase::Ended => true,
-        Phase::Warming => !may_have_opened(schedule, now),
+        Phase::Warming => !farewell.opened,
         Phase::Live | Phase::Draining => false,
     };
-    let since = draining_since.unwrap_or(deleted_at).max(deleted_at);
-    if nothing_accepted {
+    if nothing_accepted || farewell.forced {
         Deletion::CleanUp
-    } else if now.duration_since(since).unsigned_abs() < DRAIN_BOUND {
-        Deletion::Drain
+    } else if farewell.namespace_is_gone {
+        Deletion::KeepData
     } else {
-        Deletion::GiveUpDraining
+        Deletion::Drain
     }
 }
 
-/// The gateways open by their own clocks, so orders may have been taken although the sale never became Live.
-pub fn may_have_opened(schedule: &Schedule, now: Timestamp) -> bool {
-    schedule
-        .opens_at
-        .or(schedule.opened_at)
-        .is_some_and(|at| now >= at)
+/// When the last order of a sale that drains should be settled: holds run out by themselves.
+pub fn drained_by(draining_since: Timestamp, longest_hold: Duration) -> Timestamp {
+    draining_since
+        .checked_add(longest_hold + SETTLES_WITHIN)
+        .unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -184,8 +276,12 @@ mod tests {
         workloads_ready: true,
         catalogue_ready: true,
         control_in_force: true,
-        sold_out: false,
+        no_unit_left: false,
+        stock_changes: false,
         settled: false,
+        silent_orders: false,
+        reopening: false,
+        units_offered: true,
         deleting: false,
     };
 
@@ -194,7 +290,15 @@ mod tests {
             opens_at: opens.map(at),
             closes_at: closes.map(at),
             warm_up: Duration::from_secs(600),
+            decided: None,
             opened_at: None,
+        }
+    }
+
+    fn open_since(opened: i64, closes: Option<i64>) -> Schedule {
+        Schedule {
+            opened_at: Some(at(opened)),
+            ..schedule(None, closes)
         }
     }
 
@@ -218,14 +322,79 @@ mod tests {
         assert_eq!(next(Phase::Pending, &scheduled, &nothing, at(9_400)), Step::Stay);
     }
 
+    /// Gateways open by their own clocks: a sale that sells is Live, and what is missing is for the conditions to say.
     #[test]
-    fn a_sale_goes_live_on_all_of_the_evidence_and_on_time() {
-        let scheduled = schedule(Some(10_000), None);
-        assert_eq!(next(Phase::Warming, &scheduled, &ALL_GOOD, at(9_999)), Step::Stay);
-        assert_eq!(
-            next(Phase::Warming, &scheduled, &ALL_GOOD, at(10_000)),
-            Step::Enter(Phase::Live)
-        );
+    fn a_sale_whose_doors_opened_is_live_whatever_is_missing() {
+        let late = schedule(Some(10_000), None);
+        assert_eq!(next(Phase::Warming, &late, &ALL_GOOD, at(10_001)), Step::Stay);
+        let opened = Schedule {
+            opened_at: Some(at(10_000)),
+            ..late
+        };
+        for evidence in [ALL_GOOD, Evidence::default()] {
+            assert_eq!(
+                next(Phase::Warming, &opened, &evidence, at(10_000)),
+                Step::Enter(Phase::Live)
+            );
+        }
+    }
+
+    #[test]
+    fn doors_have_opened_once_they_were_told_a_time_that_has_come() {
+        let doors = Doors {
+            told: Some(at(100)),
+            closed: false,
+            exist: true,
+        };
+        assert_eq!(opened(None, &doors, at(99)), None);
+        assert_eq!(opened(None, &doors, at(100)), Some(at(100)));
+        // Once known it stays, whatever the clock says and the doors are told.
+        assert_eq!(opened(Some(at(100)), &Doors::default(), at(5)), Some(at(100)));
+        for never in [
+            // Nobody who could have opened.
+            Doors {
+                exist: false,
+                ..doors
+            },
+            Doors {
+                closed: true,
+                ..doors
+            },
+            Doors { told: None, ..doors },
+        ] {
+            assert_eq!(opened(None, &never, at(100)), None, "{never:?}");
+        }
+    }
+
+    #[test]
+    fn an_opening_that_is_near_stands() {
+        let doors = Doors {
+            told: Some(at(100)),
+            closed: false,
+            exist: true,
+        };
+        assert_eq!(standing_opening(&doors, at(94)), None);
+        assert_eq!(standing_opening(&doors, at(95)), Some(at(100)));
+        assert_eq!(standing_opening(&doors, at(500)), Some(at(100)));
+        let nobody = Doors {
+            exist: false,
+            ..doors
+        };
+        assert_eq!(standing_opening(&nobody, at(99)), None);
+        // What the doors are told from then on is the fact.
+        let moved = Schedule {
+            opened_at: Some(at(100)),
+            ..schedule(Some(4_000), None)
+        };
+        assert_eq!(moved.opening(), Some(at(100)));
+    }
+
+    #[test]
+    fn a_sale_without_a_time_opens_when_it_is_ready() {
+        let open_ended = schedule(None, None);
+        let a_moment_later = at(5) + Duration::from_millis(7);
+        let step = |evidence: &Evidence| next(Phase::Warming, &open_ended, evidence, a_moment_later);
+        assert_eq!(step(&ALL_GOOD), Step::DecideOpening(at(5)));
         for missing in [
             Evidence {
                 backends_reachable: false,
@@ -243,53 +412,33 @@ mod tests {
                 catalogue_ready: false,
                 ..ALL_GOOD
             },
-            Evidence {
-                control_in_force: false,
-                ..ALL_GOOD
-            },
         ] {
-            assert_eq!(
-                next(Phase::Warming, &scheduled, &missing, at(10_000)),
-                Step::Stay,
-                "{missing:?}"
-            );
+            assert_eq!(step(&missing), Step::Stay, "{missing:?}");
         }
-    }
-
-    #[test]
-    fn a_sale_without_a_time_opens_when_it_is_ready_and_the_doors_know() {
-        let mut open_ended = schedule(None, None);
-        let a_moment_later = at(5) + Duration::from_millis(7);
-        let step = next(Phase::Warming, &open_ended, &ALL_GOOD, a_moment_later);
-        assert_eq!(step, Step::DecideOpening(at(5)));
-        open_ended.opened_at = Some(at(5));
-        let unheard = Evidence {
-            control_in_force: false,
-            ..ALL_GOOD
+        let decided = Schedule {
+            decided: Some(at(5)),
+            ..open_ended
         };
-        assert_eq!(next(Phase::Warming, &open_ended, &unheard, at(6)), Step::Stay);
-        assert_eq!(
-            next(Phase::Warming, &open_ended, &ALL_GOOD, at(6)),
-            Step::Enter(Phase::Live)
-        );
+        assert_eq!(next(Phase::Warming, &decided, &ALL_GOOD, at(6)), Step::Stay);
+        assert_eq!(decided.opening(), Some(at(5)));
     }
 
     #[test]
     fn a_live_sale_stays_live_through_outages_and_ends_for_three_reasons() {
-        let open_ended = schedule(None, None);
+        let open_ended = open_since(0, None);
         assert_eq!(
             next(Phase::Live, &open_ended, &Evidence::default(), at(1)),
             Step::Stay
         );
         let sold_out = Evidence {
-            sold_out: true,
+            no_unit_left: true,
             ..ALL_GOOD
         };
         assert_eq!(
             next(Phase::Live, &open_ended, &sold_out, at(1)),
             Step::Enter(Phase::Draining)
         );
-        let until = schedule(None, Some(100));
+        let until = open_since(0, Some(100));
         assert_eq!(next(Phase::Live, &until, &sold_out, at(99)), Step::Stay);
         assert_eq!(
             next(Phase::Live, &until, &ALL_GOOD, at(100)),
@@ -306,18 +455,42 @@ mod tests {
     }
 
     #[test]
+    fn units_on_their_way_keep_a_sale_from_being_sold_out() {
+        let restocked = Evidence {
+            no_unit_left: true,
+            stock_changes: true,
+            ..ALL_GOOD
+        };
+        assert_eq!(
+            next(Phase::Live, &open_since(0, None), &restocked, at(1)),
+            Step::Stay
+        );
+    }
+
+    #[test]
     fn draining_ends_when_everything_is_settled_behind_closed_doors() {
         let settled = Evidence {
             settled: true,
             ..ALL_GOOD
         };
-        let any = schedule(None, None);
+        let any = open_since(0, None);
         assert_eq!(next(Phase::Draining, &any, &ALL_GOOD, at(1)), Step::Stay);
-        let open_door = Evidence {
-            control_in_force: false,
-            ..settled
-        };
-        assert_eq!(next(Phase::Draining, &any, &open_door, at(1)), Step::Stay);
+        for unsure in [
+            Evidence {
+                control_in_force: false,
+                ..settled
+            },
+            Evidence {
+                silent_orders: true,
+                ..settled
+            },
+        ] {
+            assert_eq!(
+                next(Phase::Draining, &any, &unsure, at(1)),
+                Step::Stay,
+                "{unsure:?}"
+            );
+        }
         assert_eq!(
             next(Phase::Draining, &any, &settled, at(1)),
             Step::Enter(Phase::Ended)
@@ -326,15 +499,45 @@ mod tests {
     }
 
     #[test]
-    fn a_sale_deleted_while_warming_drains_only_if_it_may_have_opened() {
+    fn a_closed_sale_reopens_at_a_word_where_there_is_something_to_sell() {
+        let asked = Evidence {
+            reopening: true,
+            settled: true,
+            ..ALL_GOOD
+        };
+        let (any, over) = (open_since(0, None), open_since(0, Some(50)));
+        for phase in [Phase::Draining, Phase::Ended] {
+            assert_eq!(next(phase, &any, &asked, at(100)), Step::Reopen);
+            assert_eq!(reopening_refused(phase, &any, &asked, at(100)), None);
+            let says = |schedule, evidence| reopening_refused(phase, schedule, evidence, at(100)).unwrap();
+            assert!(says(&over, &asked).contains("spec.closesAt"));
+            let sold = Evidence {
+                units_offered: false,
+                ..asked
+            };
+            assert!(says(&any, &sold).contains("stock"));
+            assert_ne!(next(phase, &any, &sold, at(100)), Step::Reopen);
+            let deleting = Evidence {
+                deleting: true,
+                ..asked
+            };
+            assert_ne!(next(phase, &any, &deleting, at(100)), Step::Reopen);
+        }
+        assert_eq!(next(Phase::Live, &any, &asked, at(100)), Step::Stay);
+    }
+
+    #[test]
+    fn a_sale_deleted_while_warming_drains_only_if_it_opened() {
         let deleting = Evidence {
             deleting: true,
             ..Evidence::default()
         };
-        let scheduled = schedule(Some(100), None);
-        assert_eq!(next(Phase::Warming, &scheduled, &deleting, at(99)), Step::Stay);
         assert_eq!(
-            next(Phase::Warming, &scheduled, &deleting, at(100)),
+            next(Phase::Warming, &schedule(Some(100), None), &deleting, at(101)),
+            Step::Stay
+        );
+        assert_eq!(
+            next(Phase::Warming, &open_since(100, None), &deleting, at(101)),
             Step::Enter(Phase::Draining)
         );
         assert_eq!(
@@ -343,33 +546,44 @@ mod tests {
         );
     }
 
+    /// Also where the opening was moved after the doors had opened, and the phase never said that they were.
     #[test]
-    fn deletion_waits_for_the_drain_within_bounds() {
-        let (unplanned, opened) = (schedule(None, None), schedule(Some(0), None));
-        assert_eq!(
-            deletion(Phase::Warming, &unplanned, None, at(0), at(1)),
-            Deletion::CleanUp
-        );
-        assert_eq!(
-            deletion(Phase::Warming, &opened, None, at(0), at(1)),
-            Deletion::Drain
-        );
-        assert_eq!(
-            deletion(Phase::Ended, &opened, Some(at(0)), at(0), at(1)),
-            Deletion::CleanUp
-        );
-        assert_eq!(
-            deletion(Phase::Draining, &opened, Some(at(10)), at(5), at(69)),
-            Deletion::Drain
-        );
-        assert_eq!(
-            deletion(Phase::Draining, &opened, Some(at(10)), at(5), at(70)),
-            Deletion::GiveUpDraining
-        );
-        // A sale that had been draining for long when it was deleted still gets its time.
-        assert_eq!(
-            deletion(Phase::Draining, &opened, Some(at(10)), at(500), at(501)),
-            Deletion::Drain
-        );
+    fn deletion_drops_no_accepted_order_unless_it_is_told_to() {
+        let of = |phase, opened| Farewell {
+            phase,
+            opened,
+            forced: false,
+            namespace_is_gone: false,
+        };
+        for (phase, opened, wanted) in [
+            (Phase::Pending, false, Deletion::CleanUp),
+            (Phase::Warming, false, Deletion::CleanUp),
+            (Phase::Warming, true, Deletion::Drain),
+            (Phase::Live, true, Deletion::Drain),
+            (Phase::Draining, true, Deletion::Drain),
+            (Phase::Ended, true, Deletion::CleanUp),
+        ] {
+            let farewell = of(phase, opened);
+            assert_eq!(deletion(&farewell), wanted, "{phase}");
+            let forced = Farewell {
+                forced: true,
+                ..farewell
+            };
+            assert_eq!(deletion(&forced), Deletion::CleanUp, "{phase}");
+            let alone = Farewell {
+                namespace_is_gone: true,
+                ..farewell
+            };
+            let kept = match wanted {
+                Deletion::Drain => Deletion::KeepData,
+                other => other,
+            };
+            assert_eq!(deletion(&alone), kept, "{phase}");
+        }
+    }
+
+    #[test]
+    fn a_drain_lasts_as_long_as_holds_may() {
+        assert_eq!(drained_by(at(1_000), Duration::from_secs(600)), at(1_660));
     }
 }

@@ -19,26 +19,51 @@ use std::{net::SocketAddr, time::Instant};
 const AUDIENCE: [Component; 2] = [Component::Gateway, Component::Order];
 
 /// What the replicas answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipts {
-    /// Replicas that take requests and have this version or a newer one.
-    pub in_force: usize,
+    /// Those of the gateways.
+    pub gateways: Heard,
+    /// Those of the order services.
+    pub orders: Heard,
     /// Replicas that take requests.
     pub audience: usize,
     /// Replicas that run, ready or not, and have not answered.
     pub unheard: usize,
+    /// The names of those.
+    pub silent: Vec<String>,
     /// Order processes that are alive and have not answered, on their way out or not.
     pub silent_orders: usize,
     /// Orders that the replicas refused since they started.
     pub refused: u64,
-    /// Whether each of the services has a replica that takes requests.
-    pub complete: bool,
+    /// The newest version that any of them has.
+    pub newest: u64,
+}
+
+/// How many replicas of a service have a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Heard {
+    /// Replicas that take requests and have this version or a newer one.
+    pub in_force: usize,
+    /// Replicas that take requests.
+    pub audience: usize,
 }
 
 impl Receipts {
-    /// Whether every replica that takes requests goes by the document.
+    /// Replicas that take requests and have this version or a newer one.
+    pub fn in_force(&self) -> usize {
+        self.gateways.in_force + self.orders.in_force
+    }
+
+    /// Whether every replica that takes requests goes by the document, and there is one of each service.
     pub fn everywhere(&self) -> bool {
-        self.complete && self.in_force == self.audience
+        self.gateways.audience > 0 && self.orders.audience > 0 && self.in_force() == self.audience
+    }
+
+    fn of(&mut self, component: Component) -> &mut Heard {
+        match component {
+            Component::Gateway => &mut self.gateways,
+            _ => &mut self.orders,
+        }
     }
 }
 
@@ -59,37 +84,31 @@ pub async fn push(
         let address = SocketAddr::new(pod.address?, ports::ADMIN);
         let calls = ServiceCalls::new(http, component, Some(address), token);
         Some(async move {
-            (
-                pod,
-                calls
-                    .send::<_, ControlReceipt>(Method::PUT, "/control", document, None)
-                    .await,
-            )
+            let answer = calls
+                .send::<_, ControlReceipt>(Method::PUT, "/control", document, None)
+                .await;
+            (pod, component, answer)
         })
     }))
     .await;
-    let mut receipts = Receipts {
-        complete: true,
-        ..Receipts::default()
-    };
-    for component in AUDIENCE {
-        receipts.complete &= answers
-            .iter()
-            .any(|(pod, _)| pod.ready && pod.component == component.as_str());
-    }
+    let mut receipts = Receipts::default();
     let is_order = |pod: &ObservedPod| pod.component == Component::Order.as_str();
     receipts.silent_orders = pods.iter().filter(|pod| pod.alive && is_order(pod)).count();
-    for (pod, answer) in &answers {
+    for (pod, component, answer) in &answers {
         receipts.audience += usize::from(pod.ready);
+        receipts.of(*component).audience += usize::from(pod.ready);
         match answer {
             Ok(receipt) => {
                 receipts.refused += receipt.refused;
+                receipts.newest = receipts.newest.max(receipt.version);
                 receipts.silent_orders -= usize::from(pod.alive && is_order(pod));
-                receipts.in_force += usize::from(pod.ready && receipt.version >= document.version);
+                let has_it = pod.ready && receipt.version >= document.version;
+                receipts.of(*component).in_force += usize::from(has_it);
                 CONTROL_PUSHES.with_label_values(&["delivered"]).inc();
             }
             Err(error) => {
                 receipts.unheard += 1;
+                receipts.silent.push(pod.name.clone());
                 CONTROL_PUSHES.with_label_values(&["failed"]).inc();
                 tracing::debug!(pod = pod.name, %error, "control document not delivered");
             }

@@ -3,9 +3,9 @@
 use crate::{
     administrator,
     controller::{
-        self,
         build::{MANAGED_BY_LABEL, MANAGER},
         context::Context,
+        reconcile,
     },
     deadline::within,
     lease::{LEASE, Leadership},
@@ -150,7 +150,7 @@ pub async fn reconcile_until(
     let _shown = ShownSales::of(store.clone());
     let compare = staleness::compare_until(scope, store.clone(), heart, stop);
     let run = controller
-        .run(controller::reconcile, controller::after_error, context)
+        .run(reconcile::reconcile, reconcile::after_error, context)
         .for_each(|result| {
             // Errors of reconciliations are logged where they are answered; these are errors of the queue and of watches.
             if let Err(error) = result {

@@ -3,6 +3,7 @@
 use super::{
     backends_secret::{self, PlaintextConsent},
     context::Context,
+    deletion::Data,
     error::Error,
     fetch::{Observed, SecretData},
     prune,
@@ -14,7 +15,6 @@ use crate::{
     ownership::{Claimant, TAKE_OVER_ANNOTATION},
 };
 use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, flashsale::DeletionPolicy};
-use jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
@@ -105,18 +105,19 @@ async fn set_finalizers(
 pub async fn clean_up(
     context: &Context,
     sale: &FlashSale,
-    valid: Option<&ValidSale>,
+    valid: &ValidSale,
     status: &FlashSaleStatus,
     observed: &Observed,
-    now: Timestamp,
+    data: Data,
 ) -> Result<bool, Error> {
     let namespace = sale.namespace().unwrap_or_default();
     prune::prune(&context.client, &namespace, observed, &[]).await?;
     // A sale that has made nothing has nothing to delete, and needs no credentials for that.
-    let wipes = |valid: &&ValidSale| valid.deletion_policy == DeletionPolicy::Delete || valid.is_rehearsal();
-    let Some(valid) = valid.filter(wipes).filter(|_| status.has_begun()) else {
+    let wipes = valid.deletion_policy == DeletionPolicy::Delete || valid.is_rehearsal();
+    if data == Data::Kept || !wipes || !status.has_begun() {
         return Ok(true);
-    };
+    }
+    let now = context.clock.now();
     let deleted_at = sale
         .metadata
         .deletion_timestamp

@@ -21,7 +21,7 @@ use platform::{clock::Clock, retry::Backoff};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The first and the longest wait after an error.
@@ -48,6 +48,8 @@ pub struct Context {
     administrator: Mutex<Option<(SecretData, Administrator)>>,
     recorder: Recorder,
     backoffs: Mutex<HashMap<String, Backoff>>,
+    written: Mutex<HashMap<String, Instant>>,
+    missing: Mutex<HashMap<String, Instant>>,
 }
 
 impl Context {
@@ -78,6 +80,8 @@ impl Context {
             remembered: Mutex::default(),
             administrator: Mutex::default(),
             backoffs: Mutex::default(),
+            written: Mutex::default(),
+            missing: Mutex::default(),
         })
     }
 
@@ -148,6 +152,12 @@ impl Context {
     /// Forgets a sale that is gone.
     pub fn forget(&self, sale: &impl ResourceExt) {
         self.succeeded(sale);
+        for times in [&self.written, &self.missing] {
+            times
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&key(sale));
+        }
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.remove(&key(sale));
     }
@@ -180,6 +190,29 @@ impl Context {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&key(sale));
+    }
+
+    /// Remembers that the status of a sale was written now.
+    pub fn wrote(&self, sale: &impl ResourceExt) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(key(sale), Instant::now());
+    }
+
+    /// How long ago the status of a sale was written, if it was since this process leads.
+    pub fn written_ago(&self, sale: &impl ResourceExt) -> Option<Duration> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(&key(sale)).map(Instant::elapsed)
+    }
+
+    /// For how long something has been missing from a sale, told at each look whether it is.
+    pub fn missing_for(&self, sale: &impl ResourceExt, is_missing: bool) -> Duration {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_missing {
+            missing.entry(key(sale)).or_insert_with(Instant::now).elapsed()
+        } else {
+            missing.remove(&key(sale));
+            Duration::ZERO
+        }
     }
 
     /// Tells whoever runs `kubectl describe`. Events are a courtesy: one that is lost changes nothing.

@@ -1,5 +1,6 @@
 //! The control document that belongs to a sale now.
 
+use crate::phase::Schedule;
 use crds::{FlashSaleStatus, ValidSale, flashsale::OnAuditDifference, status::ConditionType};
 use jiff::Timestamp;
 use sale::{control::ControlDocument, phase::Phase};
@@ -30,6 +31,7 @@ pub fn halt(sale: &ValidSale, status: &FlashSaleStatus) -> Option<Halt> {
 pub fn document(
     sale: &ValidSale,
     status: &FlashSaleStatus,
+    schedule: &Schedule,
     deleting: bool,
     before: Option<&ControlDocument>,
     now: Timestamp,
@@ -39,7 +41,7 @@ pub fn document(
         version: before.map_or(0, |before| before.version),
         sale: sale.id.clone(),
         phase,
-        opens_at: sale.opens_at.or(status.opens_at),
+        opens_at: schedule.opening(),
         closes_at: sale.closes_at,
         halted: halt(sale, status).is_some(),
         closed: deleting || matches!(phase, Phase::Draining | Phase::Ended),
@@ -56,7 +58,13 @@ pub fn document(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::status::{self, Finding};
+    use crate::{
+        controller::{
+            reconcile::schedule,
+            status::{self, Finding},
+        },
+        phase::Doors,
+    };
     use crds::FlashSale;
 
     fn sale(on_difference: &str) -> ValidSale {
@@ -82,7 +90,8 @@ mod tests {
             status::record(&mut status, &[finding], 1, now);
             assert_eq!(halt(&sale("Halt"), &status), wanted);
             assert_eq!(halt(&sale("Continue"), &status), None);
-            let control = document(&sale("Halt"), &status, false, None, now);
+            let schedule = schedule(&sale("Halt"), &status, &Doors::default(), now);
+            let control = document(&sale("Halt"), &status, &schedule, false, None, now);
             assert_eq!(control.halted, wanted.is_some());
         }
     }

@@ -9,6 +9,7 @@ use super::context::Context;
 use crate::{
     administrator::Administrator,
     deadline::{ApiError, within},
+    phase::Doors,
     settings::Settings,
     signing_keys::KeyRing,
 };
@@ -163,6 +164,16 @@ pub async fn fetch(context: &Context, sale: &FlashSale, now: Timestamp) -> Resul
 pub async fn newest(client: &Client, sale: &impl ResourceExt) -> Result<Option<Readable>, ApiError> {
     let api: Api<Readable> = Api::namespaced(client.clone(), &sale.namespace().unwrap_or_default());
     within(api.get_opt(&sale.name_any())).await
+}
+
+/// Whether the namespace of a sale is being deleted.
+///
+/// # Errors
+/// [`ApiError`].
+pub async fn namespace_goes(client: &Client, sale: &impl ResourceExt) -> Result<bool, ApiError> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let found = within(api.get_metadata_opt(&sale.namespace().unwrap_or_default())).await?;
+    Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
 }
 
 /// Reads the objects that the operator made for a sale, and not for one of the same name before it.
@@ -470,6 +481,45 @@ impl Observed {
         };
         let address = self.pods.iter().find(ready)?.address?;
         Some(SocketAddr::new(address, port))
+    }
+
+    /// The services that have a replica that takes requests.
+    pub fn serving(&self) -> BTreeSet<Component> {
+        let ready = |component: &Component| {
+            let mut pods = self.pods.iter();
+            pods.any(|pod| {
+                pod.ready && pod.ownership == Ownership::Proven && pod.component == component.as_str()
+            })
+        };
+        Component::ALL.into_iter().filter(ready).collect()
+    }
+
+    /// What the doors of a sale were told, and whether there are any.
+    pub fn doors(&self, sale: &str) -> Doors {
+        let document = self.control(sale);
+        let has_run = |component| self.has_run(sale, component);
+        Doors {
+            told: document.as_ref().and_then(|document| document.opens_at),
+            closed: document.is_some_and(|document| document.closed),
+            exist: has_run(Component::Gateway) && has_run(Component::Order),
+        }
+    }
+
+    /// Whether a service runs, or may have run before. A Deployment says of itself that it was complete once; of one that is
+    /// gone nobody knows.
+    fn has_run(&self, sale: &str, component: Component) -> bool {
+        let runs = self
+            .pods
+            .iter()
+            .any(|pod| pod.alive && pod.component == component.as_str());
+        let ran = |deployment: &DynamicObject| {
+            let status = &deployment.data["status"];
+            let mut conditions = status["conditions"].as_array().into_iter().flatten();
+            let available = status["availableReplicas"].as_i64().unwrap_or(0) > 0;
+            available
+                || conditions.any(|c| c["type"] == "Progressing" && c["reason"] == "NewReplicaSetAvailable")
+        };
+        runs || self.deployment(sale, component).is_none_or(ran)
     }
 
     fn deployment(&self, sale: &str, component: Component) -> Option<&DynamicObject> {

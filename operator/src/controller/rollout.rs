@@ -2,30 +2,38 @@
 
 use super::{
     apply::{ApplyError, apply},
-    backends_secret::{self, PlaintextConsent, Secrecy},
-    build::{
-        self, Child, Image, Kind, Plan, Platform, PodShape, backend_ports::BackendPorts, network_policy,
-    },
+    backends_secret,
+    build::{self, Child, Kind, Plan, backend_ports::BackendPorts},
     context::Context,
     control,
     error::Error,
     fetch::Observed,
+    pin::{self, Doors},
     prune::prune,
 };
 use crate::{
-    phase::{Schedule, may_have_opened},
+    phase::Schedule,
     push::{self, Receipts},
-    settings::Settings,
     signing_keys::KeyRing,
 };
-use crds::{Component, FlashSaleStatus, ValidSale};
+use crds::{FlashSaleStatus, ValidSale};
 use jiff::Timestamp;
 use platform::tokens::Signer;
 use sale::{control::ControlDocument, phase::Phase};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv6Addr},
-};
+/// What it is to be brought about for.
+#[derive(Debug, Clone, Copy)]
+pub struct Aim<'a> {
+    /// The checked sale.
+    pub sale: &'a ValidSale,
+    /// What is known of it.
+    pub status: &'a FlashSaleStatus,
+    /// Its times.
+    pub schedule: &'a Schedule,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// What [`ROTATE`](crate::signing_keys::ROTATE) says.
+    pub asked_for_key: Option<&'a str>,
+}
 
 /// What is to be brought about.
 pub struct Rollout {
@@ -35,7 +43,10 @@ pub struct Rollout {
     pub backends_hash: String,
     /// A token for calls to the sale's services.
     pub token: String,
-    control: ControlDocument,
+    /// The document that belongs to the sale now.
+    pub control: ControlDocument,
+    /// Whether what is not wanted is taken away.
+    prunes: bool,
     namespace: String,
 }
 
@@ -51,19 +62,23 @@ pub struct Outcome {
 }
 
 impl Rollout {
-    /// Decides on everything. `asked_for_key` is what [`ROTATE`](crate::signing_keys::ROTATE) says.
+    /// Decides on everything.
     ///
     /// # Errors
     /// [`Error::Keys`].
     pub fn prepare(
         context: &Context,
-        sale: &ValidSale,
-        status: &FlashSaleStatus,
+        aim: &Aim<'_>,
         observed: &Observed,
-        deleting: bool,
-        asked_for_key: Option<&str>,
         now: Timestamp,
     ) -> Result<Self, Error> {
+        let Aim {
+            sale,
+            status,
+            schedule,
+            deleting,
+            asked_for_key,
+        } = *aim;
         let name = &sale.id.name;
         let keys = match observed.keys(name, now) {
             Some(keys) => keys.advance(asked_for_key, context.settings.key_pace(), now)?,
@@ -71,7 +86,14 @@ impl Rollout {
         };
         let token = Signer::from_pem(keys.signing_pem())?.service_token("operator", now)?;
         let key_data = keys.data()?;
-        let control = control::document(sale, status, deleting, observed.control(name).as_ref(), now);
+        let control = control::document(
+            sale,
+            status,
+            schedule,
+            deleting,
+            observed.control(name).as_ref(),
+            now,
+        );
         let backends_hash = backends_hash(sale, observed);
         let copy = observed
             .backends
@@ -79,14 +101,14 @@ impl Rollout {
             .filter(|_| sale.backends_secret.is_none());
         let backends_copy = copy.map(backends_secret::for_pods);
         let backends_keys = observed.backends_keys(name);
-        let doors = Doors::of(status.phase(), &super::schedule(sale, status), observed, now);
-        let ports_before = ports_before(name, doors, observed);
-        let plaintext_senders = plaintext_senders(&context.settings, sale, doors, observed);
+        let doors = Doors::of(status);
+        let ports_before = pin::ports_before(name, doors, observed);
+        let plaintext_senders = pin::plaintext_senders(&context.settings, sale, doors, observed);
         let plan = Plan {
             sale,
             phase: status.phase(),
             retention_over: retention_over(sale, status, now),
-            platform: platform(&context.settings, sale, doors, observed),
+            platform: pin::platform(&context.settings, sale, doors, observed),
             first_key: keys.first(),
             keys: &key_data,
             backends_copy: backends_copy.as_ref(),
@@ -113,8 +135,17 @@ impl Rollout {
             backends_hash,
             token,
             control,
+            prunes: true,
             namespace: sale.id.namespace.clone(),
         })
+    }
+
+    /// Leaves everything as it is but the control document, and what depends on nobody's spec.
+    pub fn only_steer(&mut self, observed: &Observed) {
+        self.objects.truncate(1);
+        self.objects
+            .retain(|control| observed.child(control.kind, &control.name).is_some());
+        self.prunes = false;
     }
 
     /// Brings it about: the control document first and to everybody, then the rest in order.
@@ -129,7 +160,9 @@ impl Rollout {
             let (receipts, applied) = tokio::join!(push, self.apply_all(context, observed, rest));
             outcome = Outcome { receipts, ..applied };
         }
-        prune(&context.client, &self.namespace, observed, &self.objects).await?;
+        if self.prunes {
+            prune(&context.client, &self.namespace, observed, &self.objects).await?;
+        }
         Ok(outcome)
     }
 
@@ -149,38 +182,6 @@ impl Rollout {
     }
 }
 
-/// Whether buyers may be there, which decides what a newer operator may change of a sale's pods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doors {
-    /// Nobody can have ordered.
-    NotYet,
-    /// The gateways have opened by their own clocks, and the phase does not say so yet.
-    OpenByClock,
-    /// Orders are taken, or those that were taken are settled.
-    Open,
-    /// Nothing is sold any more.
-    Over,
-}
-
-impl Doors {
-    /// A sale that is late and cannot sell, for want of a service that runs, is not open: a better image may be what
-    /// it waits for.
-    fn of(phase: Phase, schedule: &Schedule, observed: &Observed, now: Timestamp) -> Self {
-        let sells = || {
-            let needed = [Component::Gateway, Component::Inventory, Component::Order];
-            needed
-                .into_iter()
-                .all(|component| observed.replica(component).is_some())
-        };
-        match phase {
-            Phase::Warming if may_have_opened(schedule, now) && sells() => Self::OpenByClock,
-            Phase::Pending | Phase::Warming => Self::NotYet,
-            Phase::Live | Phase::Draining => Self::Open,
-            Phase::Ended => Self::Over,
-        }
-    }
-}
-
 fn retention_over(sale: &ValidSale, status: &FlashSaleStatus, now: Timestamp) -> bool {
     // Nobody reads the orders of a rehearsal, and its data can be wiped only when its services are gone.
     sale.is_rehearsal()
@@ -195,427 +196,4 @@ fn backends_hash(sale: &ValidSale, observed: &Observed) -> String {
     known
         .or_else(|| observed.backends_hash(&sale.id.name))
         .unwrap_or_else(|| "none".to_owned())
-}
-
-/// The ports of backends that each component of an open sale has been let out to.
-fn ports_before(sale: &str, doors: Doors, observed: &Observed) -> BTreeMap<Component, BTreeSet<u16>> {
-    if !matches!(doors, Doors::OpenByClock | Doors::Open) {
-        return BTreeMap::new();
-    }
-    let ports = |component: Component| {
-        let name = build::object_name(sale, component.as_str());
-        let policy = observed.child(Kind::NetworkPolicy, &name)?;
-        Some((component, network_policy::backend_ports(policy)))
-    };
-    Component::ALL.into_iter().filter_map(ports).collect()
-}
-
-/// The services that may send a password to a backend in plain text, because they have one and somebody has allowed it. Pods
-/// that were told so before they had one are told so still: taking the word away would start them anew for nothing.
-fn plaintext_senders(
-    settings: &Settings,
-    sale: &ValidSale,
-    doors: Doors,
-    observed: &Observed,
-) -> BTreeSet<Component> {
-    let consent = PlaintextConsent::of(sale, settings.plaintext_passwords);
-    if consent != PlaintextConsent::Given {
-        return BTreeSet::new();
-    }
-    let told = || observed.plaintext_senders(&sale.id.name);
-    let Some(backends) = &observed.backends else {
-        return told();
-    };
-    let mut senders = Secrecy::of(backends, consent).senders();
-    if doors != Doors::NotYet {
-        senders.extend(told());
-    }
-    senders
-}
-
-/// Whether what goes out of the sale's pods may be restricted. A sale that was opened without that goes on so: its
-/// backends may be where nobody has named them, and that must not show when buyers are there.
-fn may_restrict_egress(observed: &Observed) -> bool {
-    let policies = observed
-        .children
-        .iter()
-        .filter(|(kind, _)| *kind == Kind::NetworkPolicy);
-    let mut policies = policies.map(|(_, policy)| policy).peekable();
-    policies.peek().is_none() || policies.any(network_policy::restricts_egress)
-}
-
-/// What comes from the operator's chart. A sale that is open or over keeps what it has: an upgrade of the operator
-/// must restart none of its pods.
-fn platform<'a>(settings: &'a Settings, sale: &ValidSale, doors: Doors, observed: &Observed) -> Platform<'a> {
-    let name = &sale.id.name;
-    let keeps = doors != Doors::NotYet;
-    let kept_images = if keeps {
-        observed.images(name)
-    } else {
-        BTreeMap::new()
-    };
-    let kept_config = if keeps { observed.config(name) } else { None };
-    let kept_shapes = if keeps {
-        observed.pod_shapes(name)
-    } else {
-        BTreeMap::new()
-    };
-    // What was deleted by hand comes back with what the others run, so it is made like the oldest of them.
-    let oldest = kept_shapes.values().min().copied().unwrap_or(PodShape::Bounded);
-    // What pods of the first shape run refuses to start with a key that it does not know.
-    let https_as_written = || https_host(sale).filter(|_| oldest != PodShape::First);
-    let ours = Image {
-        name: settings.image.clone(),
-        pull_policy: settings.image_pull_policy.clone(),
-    };
-    let image = |component: Component| {
-        // A Deployment that was deleted by hand comes back with what the others run.
-        kept_images
-            .get(&component)
-            .or_else(|| kept_images.values().next())
-            .unwrap_or(&ours)
-            .clone()
-    };
-    let tracing = match &kept_config {
-        Some(kept) => kept.tracing.clone(),
-        // What an open sale runs may be too old to know of it.
-        None if kept_images.values().any(|kept| kept.name != settings.image) => None,
-        None => settings.tracing(),
-    };
-    let (bind, trusted_proxies, cors_origins, access_log, https_host, accounts_database) = kept_config
-        .map_or_else(
-            || {
-                (
-                    // Both families: where there is no IPv6, and where there is nothing else.
-                    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-                    settings.trusted_proxies.clone(),
-                    settings.cors_origins.clone(),
-                    settings.access_log,
-                    https_as_written(),
-                    settings.accounts_database.clone(),
-                )
-            },
-            |config| {
-                (
-                    config.http.bind,
-                    config.http.trusted_proxies,
-                    config.http.cors_origins,
-                    config.http.access_log,
-                    // Until the phase says that it is open, the host may be edited, and the Ingress follows at once.
-                    match doors {
-                        Doors::OpenByClock => https_as_written(),
-                        _ => config.http.https_host,
-                    },
-                    config.data.accounts_database,
-                )
-            },
-        );
-    Platform {
-        images: Component::ALL
-            .into_iter()
-            .map(|component| (component, image(component)))
-            .collect(),
-        namespace: &settings.namespace,
-        bind,
-        network: &settings.network,
-        restrict_egress: settings.network.restrict_egress && (!keeps || may_restrict_egress(observed)),
-        accounts_database,
-        trusted_proxies,
-        cors_origins,
-        access_log,
-        https_host,
-        tracing,
-        pod_shapes: Component::ALL
-            .into_iter()
-            .map(|component| (component, kept_shapes.get(&component).copied().unwrap_or(oldest)))
-            .collect(),
-    }
-}
-
-/// The host of a sale that has a certificate.
-fn https_host(sale: &ValidSale) -> Option<String> {
-    let ingress = sale.ingress.as_ref()?;
-    ingress.tls_secret_name.as_ref().map(|_| ingress.host.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::fetch::{ObservedPod, Ownership};
-    use super::*;
-    use clap::Parser;
-    use kube::core::DynamicObject;
-    use serde_json::{Value, json};
-
-    fn object(name: &str, rest: &Value) -> DynamicObject {
-        let mut object = rest.clone();
-        object["metadata"] = json!({"name": name});
-        serde_json::from_value(object).unwrap()
-    }
-
-    fn settings() -> Settings {
-        Settings::parse_from(["quicksale-operator", "--image", "quicksale:1"])
-    }
-
-    fn sale() -> ValidSale {
-        let sale = json!({
-            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
-            "metadata": {"name": "laptops", "namespace": "shop", "uid": "u-1", "generation": 1},
-            "spec": {
-                "products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}],
-                "ingress": {"host": "laptops.example.com", "tlsSecretName": "laptops-tls"},
-            },
-        });
-        let sale = serde_json::from_value::<crds::FlashSale>(sale).unwrap();
-        ValidSale::try_from(&sale).unwrap()
-    }
-
-    fn pod(component: Component) -> ObservedPod {
-        ObservedPod {
-            name: format!("laptops-{component}-1"),
-            component: component.to_string(),
-            address: Some(IpAddr::from([10, 0, 0, 1])),
-            ready: true,
-            alive: true,
-            waits: None,
-            ownership: Ownership::Proven,
-        }
-    }
-
-    /// The operator may be upgraded in the moment in which a sale opens.
-    #[test]
-    fn a_sale_that_opened_by_its_own_clocks_keeps_its_pods_before_its_phase_says_so() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let schedule = Schedule {
-            opens_at: Some(at(100)),
-            closes_at: None,
-            warm_up: std::time::Duration::ZERO,
-            opened_at: None,
-        };
-        let all = Observed {
-            pods: Component::ALL.map(pod).into(),
-            ..Observed::default()
-        };
-        let doors = |phase, observed: &Observed, now| Doors::of(phase, &schedule, observed, at(now));
-        assert_eq!(doors(Phase::Warming, &all, 99), Doors::NotYet);
-        assert_eq!(doors(Phase::Warming, &all, 100), Doors::OpenByClock);
-        assert_eq!(doors(Phase::Pending, &all, 100), Doors::NotYet);
-        assert_eq!(doors(Phase::Live, &Observed::default(), 99), Doors::Open);
-        // What it waits for may be a better image.
-        let mut late = all.clone();
-        late.pods[1].ready = false;
-        assert_eq!(doors(Phase::Warming, &late, 100), Doors::NotYet);
-
-        let running = Observed {
-            children: vec![(
-                Kind::Deployment,
-                object(
-                    "laptops-gateway",
-                    &json!({"spec": {"template": {"spec": {"containers": [
-                        {"image": "quicksale:0", "imagePullPolicy": "IfNotPresent"}]}}}}),
-                ),
-            )],
-            ..all
-        };
-        let image = |doors| {
-            platform(&settings(), &sale(), doors, &running).images[&Component::Gateway]
-                .name
-                .clone()
-        };
-        assert_eq!(image(Doors::OpenByClock), "quicksale:0");
-        assert_eq!(image(Doors::NotYet), "quicksale:1");
-    }
-
-    /// A change of the chart reaches the sales that are not open yet; the pods of an open one would start anew for it.
-    #[test]
-    fn an_open_sale_goes_on_sending_its_traces_where_it_did() {
-        let set = |endpoint: Option<&str>| Settings {
-            traces_endpoint: endpoint.map(|endpoint| endpoint.parse().unwrap()),
-            traced_part: part("0.09090909090909091"),
-            ..settings()
-        };
-        let url = "http://a.svc:1";
-        let mut config = json!({
-            "sale": {"namespace": "shop", "name": "laptops"},
-            "currency": "USD", "confirmation": "Automatic", "reservationTtlSeconds": 600,
-            "data": {"database": "d", "accountsDatabase": "a"},
-            "kafka": {"topicPrefix": "t.", "partitions": 4, "replicationFactor": 1},
-            "redisPrefix": "r:",
-            "upstreams": {"auth": url, "inventory": url, "order": url, "notifier": url},
-            "http": {"bind": "::", "adminPort": 9090},
-        });
-        let of = |config: Option<&Value>| {
-            let map = |config: &Value| json!({"data": {"config.json": config.to_string()}});
-            let map = config.map(|config| (Kind::ConfigMap, object("laptops-config", &map(config))));
-            observed(map.into_iter().collect())
-        };
-        let tracing = |settings: &Settings, doors, observed: &Observed| {
-            platform(settings, &sale(), doors, observed).tracing
-        };
-        let (new, none) = (set(Some("http://new:4318")), set(None));
-        assert_eq!(tracing(&new, Doors::Open, &of(Some(&config))), None);
-        assert_eq!(tracing(&new, Doors::NotYet, &of(Some(&config))), new.tracing());
-        config["tracing"] = json!(set(Some("http://old:4318")).tracing());
-        let kept = set(Some("http://old:4318")).tracing();
-        assert_eq!(tracing(&none, Doors::Open, &of(Some(&config))), kept);
-        assert_eq!(tracing(&new, Doors::OpenByClock, &of(Some(&config))), kept);
-        assert_eq!(tracing(&none, Doors::NotYet, &of(Some(&config))), None);
-        // Deleted by hand: with the same images, what is set is the best guess of what it was.
-        assert_eq!(tracing(&new, Doors::Open, &of(None)), new.tracing());
-    }
-
-    fn part(text: &str) -> f64 {
-        let arguments = ["quicksale-operator", "--image", "i", "--traced-part", text];
-        Settings::parse_from(arguments).traced_part
-    }
-
-    /// A word that pods do not need would start those of every open sale anew.
-    #[test]
-    fn only_services_with_a_password_in_plain_text_are_told_that_it_is_allowed() {
-        let secret = |redis: &str| {
-            [
-                ("MONGODB_URI", "mongodb://u:p@m/?tls=true"),
-                ("KAFKA_BROKERS", "k:9093"),
-                ("KAFKA_TLS", "true"),
-                ("REDIS_URL", redis),
-            ]
-            .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()))
-            .into()
-        };
-        let told = |redis: Option<&str>, doors, children: Vec<_>, word: &str| {
-            let mut settings = settings();
-            settings.plaintext_passwords = serde_json::from_value(json!(word)).unwrap();
-            let mut observed = observed(children);
-            observed.backends = redis.map(secret);
-            plaintext_senders(&settings, &sale(), doors, &observed)
-        };
-        let with_word = || {
-            let container = json!({"env": [{"name": "PLAINTEXT_PASSWORDS", "value": "Allow"}]});
-            let spec = json!({"template": {"spec": {"containers": [container]}}});
-            vec![(Kind::Deployment, object("laptops-auth", &json!({"spec": spec})))]
-        };
-        let (plain, secure) = (Some("redis://:p@r"), Some("rediss://:p@r"));
-        let none = BTreeSet::new();
-        let redis_users = BTreeSet::from([Component::Gateway, Component::Inventory]);
-        assert_eq!(told(plain, Doors::Open, Vec::new(), "Allow"), redis_users);
-        assert_eq!(told(plain, Doors::Open, Vec::new(), "Refuse"), none);
-        assert_eq!(told(secure, Doors::Open, Vec::new(), "Allow"), none);
-        let before = BTreeSet::from([Component::Auth]);
-        assert_eq!(told(secure, Doors::Open, with_word(), "Allow"), before);
-        assert_eq!(told(secure, Doors::NotYet, with_word(), "Allow"), none);
-        assert_eq!(
-            told(None, Doors::NotYet, with_word(), "Allow"),
-            before,
-            "the Secret is gone for a moment"
-        );
-        assert_eq!(told(secure, Doors::Open, with_word(), "Refuse"), none);
-    }
-
-    fn policy(component: &str, spec: &Value) -> (Kind, DynamicObject) {
-        let name = format!("laptops-{component}");
-        (Kind::NetworkPolicy, object(&name, &json!({"spec": spec})))
-    }
-
-    fn observed(children: Vec<(Kind, DynamicObject)>) -> Observed {
-        Observed {
-            children,
-            ..Observed::default()
-        }
-    }
-
-    #[test]
-    fn a_sale_that_was_opened_without_restrictions_goes_on_so() {
-        let free = || policy("order", &json!({"policyTypes": ["Ingress"], "ingress": []}));
-        let restricted = || policy("auth", &json!({"policyTypes": ["Egress"], "egress": []}));
-        assert!(may_restrict_egress(&observed(Vec::new())), "nothing is made yet");
-        assert!(!may_restrict_egress(&observed(vec![free()])));
-        assert!(
-            may_restrict_egress(&observed(vec![free(), restricted()])),
-            "one that was edited by hand frees none of the others"
-        );
-    }
-
-    fn deployment(component: &str, limits: &Value) -> (Kind, DynamicObject) {
-        let container = json!({"resources": {"limits": limits}});
-        let spec = json!({"template": {"spec": {"containers": [container]}}});
-        let object = object(&format!("laptops-{component}"), &json!({"spec": spec}));
-        (Kind::Deployment, object)
-    }
-
-    /// As the first operator made it.
-    fn first() -> (Kind, DynamicObject) {
-        deployment("order", &json!({"memory": "256Mi"}))
-    }
-
-    fn bounded() -> (Kind, DynamicObject) {
-        deployment("auth", &json!({"ephemeral-storage": "256Mi"}))
-    }
-
-    /// A limit that an open sale's pods did not have would start each of them anew.
-    #[test]
-    fn pods_of_an_open_sale_stay_as_they_were_made() {
-        let shapes = |children, doors| {
-            let shapes = platform(&settings(), &sale(), doors, &observed(children)).pod_shapes;
-            [Component::Order, Component::Auth, Component::Gateway].map(|component| shapes[&component])
-        };
-        use PodShape::{Bounded, First};
-        assert_eq!(shapes(Vec::new(), Doors::Open), [Bounded; 3]);
-        // One that is not there runs what the oldest of the others runs.
-        assert_eq!(
-            shapes(vec![bounded(), first()], Doors::Open),
-            [First, Bounded, First]
-        );
-        assert_eq!(
-            shapes(vec![bounded(), first()], Doors::OpenByClock),
-            [First, Bounded, First]
-        );
-        assert_eq!(shapes(vec![bounded(), first()], Doors::NotYet), [Bounded; 3]);
-    }
-
-    #[test]
-    fn ports_of_old_backends_count_only_while_a_sale_is_open() {
-        let egress =
-            json!({"egress": [{"ports": [{"port": 53}]}, {"ports": [{"port": 6380, "protocol": "TCP"}]}]});
-        let observed = observed(vec![policy("gateway", &egress)]);
-        let ports = |doors| ports_before("laptops", doors, &observed).remove(&Component::Gateway);
-        assert_eq!(ports(Doors::Open), Some(BTreeSet::from([6380])));
-        assert_eq!(ports(Doors::OpenByClock), Some(BTreeSet::from([6380])));
-        assert_eq!(ports(Doors::NotYet), None);
-    }
-
-    /// What changes the configuration would restart every pod of an open sale.
-    #[test]
-    fn an_open_sale_is_reached_as_before_and_a_new_one_on_both_families_and_by_https() {
-        let (settings, sale) = (settings(), sale());
-        let config = json!({
-            "sale": {"namespace": "shop", "name": "laptops"}, "currency": "USD", "confirmation": "Automatic",
-            "reservationTtlSeconds": 600,
-            "data": {"database": "qs_shop_laptops", "accountsDatabase": "quicksale"},
-            "kafka": {"topicPrefix": "shop.laptops.", "partitions": 1, "replicationFactor": 1}, "redisPrefix": "qs:",
-            "upstreams": {"auth": "http://a/", "inventory": "http://i/", "order": "http://o/", "notifier": "http://n/"},
-            "http": {"bind": "0.0.0.0", "adminPort": 9090, "trustedProxies": [], "corsOrigins": []},
-        });
-        let map = object(
-            "laptops-config",
-            &json!({"data": {"config.json": config.to_string()}}),
-        );
-        let observed = observed(vec![(Kind::ConfigMap, map)]);
-        assert!(
-            observed.config("laptops").is_some(),
-            "the fixture is a configuration"
-        );
-        let bind = |doors| platform(&settings, &sale, doors, &observed).bind;
-        assert_eq!(bind(Doors::Open), IpAddr::from([0, 0, 0, 0]));
-        assert_eq!(bind(Doors::OpenByClock), IpAddr::from([0, 0, 0, 0]));
-        assert_eq!(bind(Doors::NotYet), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        let https = |doors| platform(&settings, &sale, doors, &observed).https_host;
-        assert_eq!(https(Doors::Open), None);
-        assert_eq!(https(Doors::NotYet).as_deref(), Some("laptops.example.com"));
-        // It may still be edited.
-        assert_eq!(https(Doors::OpenByClock).as_deref(), Some("laptops.example.com"));
-        // Somebody has deleted the configuration: what it is written anew for may not know the newest keys.
-        let shaped = |deployment| super::tests::observed(vec![deployment]);
-        let https = |observed: &Observed| platform(&settings, &sale, Doors::Open, observed).https_host;
-        assert_eq!(https(&shaped(first())), None);
-        assert_eq!(https(&shaped(bounded())).as_deref(), Some("laptops.example.com"));
-    }
 }

@@ -62,26 +62,42 @@ pub fn record(status: &mut FlashSaleStatus, findings: &[Finding], generation: i6
     }
 }
 
-/// Writes the status if it differs from the one that was read.
+/// Whether a status may be written although the FlashSale has changed since it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// It may: it says what was seen.
+    Anyway,
+    /// It may not: it says what was decided, and that may be decided otherwise now.
+    IfUnchanged,
+}
+
+/// Writes the status if it differs from the one that was read; returns whether it did.
 ///
 /// # Errors
-/// [`ApiError`].
-pub async fn write(client: &Client, sale: &FlashSale, status: &FlashSaleStatus) -> Result<(), ApiError> {
+/// [`ApiError`]; a conflict where the FlashSale was to be unchanged and is not.
+pub async fn write(
+    client: &Client,
+    sale: &FlashSale,
+    status: &FlashSaleStatus,
+    how: Write,
+) -> Result<bool, ApiError> {
     if sale.status.as_ref() == Some(status) {
-        return Ok(());
+        return Ok(false);
     }
     let api: Api<FlashSale> = Api::namespaced(client.clone(), &sale.namespace().unwrap_or_default());
-    let body = json!({
+    let mut body = json!({
         "apiVersion": FlashSale::api_version(&()),
         "kind": FlashSale::kind(&()),
         // The uid keeps a late write from reaching a sale of the same name that came after.
         "metadata": {"name": sale.name_any(), "uid": sale.uid()},
         "status": status,
     });
+    if how == Write::IfUnchanged {
+        body["metadata"]["resourceVersion"] = sale.resource_version().into();
+    }
     let params = PatchParams::apply(MANAGER).force();
-    within(api.patch_status(&sale.name_any(), &params, &Patch::Apply(&body)))
-        .await
-        .map(drop)
+    within(api.patch_status(&sale.name_any(), &params, &Patch::Apply(&body))).await?;
+    Ok(true)
 }
 
 #[cfg(test)]

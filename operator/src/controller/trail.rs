@@ -15,6 +15,12 @@ pub enum Deed {
     Claim,
     /// It enters a phase.
     Enter(Phase),
+    /// It is deleted before its orders are settled, because somebody has said so.
+    Force,
+    /// Its data stays although it is deleted, because orders in it are not settled.
+    KeepData,
+    /// Its doors open again.
+    Reopen,
     /// Its data is deleted.
     DeleteData,
     /// Its object is let go.
@@ -23,13 +29,16 @@ pub enum Deed {
 
 impl Deed {
     /// All there are.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Claim,
         Self::Enter(Phase::Pending),
         Self::Enter(Phase::Warming),
         Self::Enter(Phase::Live),
         Self::Enter(Phase::Draining),
         Self::Enter(Phase::Ended),
+        Self::Force,
+        Self::KeepData,
+        Self::Reopen,
         Self::DeleteData,
         Self::Release,
     ];
@@ -42,6 +51,9 @@ impl Deed {
             Self::Enter(Phase::Live) => "sale_live",
             Self::Enter(Phase::Draining) => "sale_draining",
             Self::Enter(Phase::Ended) => "sale_ended",
+            Self::Force => "sale_deletion_forced",
+            Self::KeepData => "sale_data_kept",
+            Self::Reopen => "sale_reopening",
             Self::DeleteData => "sale_data_deletion",
             Self::Release => "sale_deletion",
         }

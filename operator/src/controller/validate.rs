@@ -3,7 +3,7 @@
 use super::{
     context::Context,
     error::Error,
-    status::{self, Finding},
+    status::{self, Finding, Write},
 };
 use crds::{FlashSale, ValidSale, status::ConditionType, valid::Invalid};
 use kube::{ResourceExt, runtime::events::EventType};
@@ -54,7 +54,15 @@ pub fn owns_its_topics<'a>(
     }
 }
 
-/// Says what is wrong and leaves everything as it is: an open sale goes on as it was last valid.
+/// The sentence for a sale that has begun and whose spec is not valid any more, as after a rule was made tighter.
+pub fn still_steered(invalid: &Invalid) -> String {
+    format!(
+        "The spec is not valid: {invalid}. The sale is opened, halted, closed and settled by the rest of it; nothing else of it changes \
+         until that is mended"
+    )
+}
+
+/// Says what is wrong with a sale that nothing was made for yet.
 ///
 /// # Errors
 /// [`Error::Api`].
@@ -78,7 +86,7 @@ pub async fn report(context: &Context, sale: &FlashSale, invalid: &Invalid) -> R
             .event(sale, EventType::Warning, "Validate", "InvalidSpec", sentence)
             .await;
     }
-    status::write(&context.client, sale, &status).await?;
+    status::write(&context.client, sale, &status, Write::Anyway).await?;
     Ok(())
 }
 

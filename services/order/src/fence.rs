@@ -5,7 +5,8 @@
 //! same document, so of two at once one runs again.
 //!
 //! A sale that was deleted and made anew under its name, and that has what the one before it left, opens by a later control document
-//! than the one that the doors were closed by: it passes.
+//! than the one that the doors were closed by: it passes. So does a sale that was closed and opened once more: its document is a
+//! later one, and who goes by that opens its own gate again.
 
 use futures::{FutureExt, TryStreamExt};
 use mongodb::{
@@ -16,7 +17,7 @@ use mongodb::{
 use platform::backends::mongo::{MongoError, Transactions, whole_number};
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 /// Name of the collection.
@@ -49,8 +50,8 @@ pub struct Fence {
     transactions: Transactions,
     gates: Collection<Document>,
     process: String,
-    /// Closed by this process: there is nothing more to do.
-    closed: Arc<AtomicBool>,
+    /// The last document that this process has closed the doors by: for that one there is nothing more to do.
+    closed_by: Arc<AtomicU64>,
 }
 
 impl Fence {
@@ -60,7 +61,7 @@ impl Fence {
             transactions,
             gates: database.collection(COLLECTION),
             process: format!("gate/{process}"),
-            closed: Arc::default(),
+            closed_by: Arc::default(),
         }
     }
 
@@ -102,7 +103,7 @@ impl Fence {
                 doors.get_bool("closed").unwrap_or(false) && number(document) <= by
             }
         };
-        if own.is_some() || is_closed {
+        if is_closed {
             return Ok(false);
         }
         self.gates
@@ -110,8 +111,14 @@ impl Fence {
             .upsert(true)
             .session(&mut *session)
             .await?;
-        let gate = doc! {"_id": &self.process, "open": true, "accepted": orders};
-        self.gates.insert_one(gate).session(&mut *session).await?;
+        let gate = doc! {"_id": &self.process};
+        if own.is_some() {
+            let opened = doc! {"$set": {"open": true}, "$inc": {"accepted": orders}};
+            self.gates.update_one(gate, opened).session(&mut *session).await?;
+        } else {
+            let gate = doc! {"_id": &self.process, "open": true, "accepted": orders};
+            self.gates.insert_one(gate).session(&mut *session).await?;
+        }
         Ok(true)
     }
 
@@ -126,13 +133,12 @@ impl Fence {
         sum_of(&all)
     }
 
-    /// Closes the doors for good, for every process there is or will be that goes by this version of the control document or an earlier
-    /// one.
+    /// Closes the doors for every process there is or will be that goes by this version of the control document or an earlier one.
     ///
     /// # Errors
     /// The database's.
     pub async fn close(&self, document: u64) -> Result<(), MongoError> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.closed_by.load(Ordering::Acquire) >= document {
             return Ok(());
         }
         self.transactions
@@ -156,7 +162,7 @@ impl Fence {
                 .boxed()
             })
             .await?;
-        self.closed.store(true, Ordering::Release);
+        self.closed_by.fetch_max(document, Ordering::AcqRel);
         tracing::info!("the doors are closed: no process accepts an order any more");
         Ok(())
     }

@@ -139,7 +139,7 @@ async fn install() -> Result<()> {
 }
 
 async fn samples_pass() -> Result<()> {
-    for sample in ["laptops", "scheduled", "rehearsal"] {
+    for sample in ["shop", "laptops", "scheduled", "rehearsal"] {
         let file = repository().join("config/samples").join(format!("{sample}.yaml"));
         dry_run("shop", &std::fs::read_to_string(&file)?)
             .await

@@ -5,7 +5,7 @@ use crds::FlashSale;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use quicksale_tests::{cluster::Cluster, scenarios::Login, shop::Shop, world::eventually};
 use serde_json::{Value, json};
@@ -120,9 +120,20 @@ impl OpenSale {
         Ok(())
     }
 
-    /// Deletes the sale and waits until it is gone.
+    /// Writes an annotation of the sale.
+    pub(crate) async fn annotate(&self, annotation: &str, value: &str) -> Result<()> {
+        let change = json!({"metadata": {"annotations": {annotation: value}}});
+        let sales = self.cluster.api::<FlashSale>();
+        sales
+            .patch(self.name, &PatchParams::default(), &Patch::Merge(&change))
+            .await?;
+        Ok(())
+    }
+
+    /// Deletes the sale, open or not, and waits until it is gone.
     pub(crate) async fn delete(&self) -> Result<()> {
         let sales = self.cluster.api::<FlashSale>();
+        self.annotate("quicksale.io/drain-and-delete", "true").await?;
         sales.delete(self.name, &DeleteParams::default()).await?;
         eventually(GOING, "the sale is gone", async || {
             Ok(sales.get_opt(self.name).await?.is_none())

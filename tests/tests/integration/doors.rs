@@ -45,6 +45,39 @@ async fn a_sale_that_is_made_anew_under_its_name_accepts_orders() -> Result<()> 
     .await
 }
 
+/// A sale that was closed, and counted, may be opened once more: by a later document, which the same processes go by.
+#[tokio::test]
+async fn a_sale_that_is_reopened_accepts_orders_and_can_be_closed_again() -> Result<()> {
+    let world = World::start().await?;
+    world.shop.product("MORE", 50, Some(9)).await?;
+    let place = async |key: &str| world.shop.order("ada", key, "MORE", 1).await;
+    let mut document = world.current_control()?;
+    let mut accepted = 0_u64;
+    for round in ["first", "second"] {
+        eventually(SETTLED, "an order is accepted", async || {
+            Ok(place(round).await?.status == 201)
+        })
+        .await?;
+        accepted += 1;
+        document.version += 1;
+        document.closed = true;
+        world.push_control("gateway", &document).await?;
+        ensure!(world.push_control("order", &document).await? == document.version);
+        eventually(SETTLED, "all is settled", async || {
+            let count = world.settlement().await?;
+            Ok(count["pending"] == 0 && count["accepted"] == accepted)
+        })
+        .await?;
+        let refused = place(&format!("after the {round} end")).await?;
+        ensure!(refused.status == 409, "{}", refused.text);
+        document.version += 1;
+        document.closed = false;
+        world.push_control("order", &document).await?;
+        world.push_control("gateway", &document).await?;
+    }
+    Ok(())
+}
+
 /// A process that stood still in the middle of an acceptance, and that nobody counts any more, wakes up when the sale is over.
 #[tokio::test]
 async fn a_process_that_wakes_up_after_the_count_accepts_nothing() -> Result<()> {

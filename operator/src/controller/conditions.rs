@@ -1,0 +1,669 @@
+//! What is said of a sale: every condition, each from the facts that it stands for.
+
+use super::{
+    control::Halt,
+    evidence::{Books, Knowledge, ready},
+    fetch::Observed,
+    status::Finding,
+};
+use crate::{
+    backends::Look,
+    calls::CallError,
+    catalogue::Catalogue,
+    phase::{self, Evidence, Schedule},
+    push::{Heard, Receipts},
+};
+use crds::{Component, FlashSaleStatus, status::ConditionType};
+use jiff::Timestamp;
+use sale::phase::Phase;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// How long an open sale may be without something that it needs before that is said: a replica that starts, and an answer that
+/// takes a second, are nothing to wake anybody for.
+pub const LAPSE: Duration = Duration::from_secs(10);
+
+/// The conditions that follow from a look at the backends.
+pub fn of_backends(look: &Look) -> Vec<Finding> {
+    use ConditionType as C;
+    // While nobody has looked, as after a start of the operator, what was found before stands.
+    let Some(unreachable) = &look.unreachable else {
+        return Vec::new();
+    };
+    let reachable = match unreachable.as_slice() {
+        [] => Finding::new(
+            C::BackendsReachable,
+            true,
+            "AllAnswer",
+            "MongoDB, Kafka and Redis answer",
+        ),
+        sentences => Finding::new(C::BackendsReachable, false, look.reason, sentences.join("; ")),
+    };
+    let topics = match (&look.ownership, &look.topics) {
+        (Err(sentence), _) if unreachable.is_empty() => Some(Finding::new(
+            C::TopicsReady,
+            false,
+            "PlaceRefused",
+            sentence.as_str(),
+        )),
+        (_, Err(sentence)) => Some(Finding::new(
+            C::TopicsReady,
+            false,
+            "TopicsMissing",
+            sentence.as_str(),
+        )),
+        (_, Ok(Some(()))) => Some(Finding::new(
+            C::TopicsReady,
+            true,
+            "TopicsExist",
+            "every topic exists",
+        )),
+        // What was found before stands.
+        (_, Ok(None)) => None,
+    };
+    [Some(reachable), topics].into_iter().flatten().collect()
+}
+
+/// The conditions that follow from what is known of a sale whose services are there.
+pub fn of(known: &Knowledge) -> Vec<Finding> {
+    let mut findings = of_backends(&known.brought.backends);
+    findings.push(workloads(&known.rolled_out, &known.hindered));
+    match &known.brought.catalogue {
+        Err(error) => findings.push(Finding::new(
+            ConditionType::CatalogReady,
+            false,
+            "InventoryNoAnswer",
+            error.to_string(),
+        )),
+        Ok(catalogue) => {
+            findings.push(self::catalogue(catalogue));
+            findings.extend(conserved(catalogue, &known.books, known.at));
+        }
+    }
+    findings
+}
+
+fn catalogue(catalogue: &Catalogue) -> Finding {
+    let kind = ConditionType::CatalogReady;
+    if !catalogue.lost.is_empty() {
+        let message = format!(
+            "the inventory no longer has {}; put the sale's database back, for made anew they would be sold twice",
+            catalogue.lost.join(", ")
+        );
+        Finding::new(kind, false, "ProductsLost", message)
+    } else if catalogue.is_ready() {
+        let message = "the inventory holds the products as they are written";
+        Finding::new(kind, true, "AsWritten", message)
+    } else if catalogue.problems.is_empty() {
+        Finding::new(kind, false, "ChangeUnderWay", "an edit of stock is on its way")
+    } else {
+        Finding::new(kind, false, "ChangeRefused", catalogue.problems.join("; "))
+    }
+}
+
+/// Whether every replica that decides by the control document has it, as they have answered. Nothing is said while there are none.
+pub fn control_in_force(receipts: &Receipts) -> Option<Finding> {
+    let kind = ConditionType::ControlInForce;
+    if receipts.audience == 0 && receipts.unheard == 0 {
+        return None;
+    }
+    let told = numbers(&receipts.gateways, &receipts.orders);
+    if receipts.everywhere() {
+        let message = format!("{told} go by the control document");
+        return Some(Finding::new(kind, true, "Confirmed", message));
+    }
+    let mut message = format!("{told} have confirmed the control document");
+    if !receipts.silent.is_empty() {
+        let names: Vec<&str> = receipts.silent.iter().take(TOLD).map(String::as_str).collect();
+        let more = match receipts.silent.len().saturating_sub(TOLD) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        message = format!(
+            "{message}; no answer from {}{more}: let the operator reach port 9090 of the sale's pods, or delete a pod that hangs",
+            names.join(", ")
+        );
+    }
+    Some(Finding::new(kind, false, "NotEverywhere", message))
+}
+
+fn numbers(gateways: &Heard, orders: &Heard) -> String {
+    format!(
+        "{} of {} gateways and {} of {} order services",
+        gateways.in_force, gateways.audience, orders.in_force, orders.audience
+    )
+}
+
+/// Whether new orders are refused: by those who decide about them, not by what is written.
+pub fn halted(halt: Option<Halt>, receipts: &Receipts) -> Finding {
+    let kind = ConditionType::Halted;
+    let obeyed = receipts.in_force() == receipts.audience;
+    let told = numbers(&receipts.gateways, &receipts.orders);
+    let (reason, why) = match halt {
+        None if obeyed => return Finding::new(kind, false, "NotRequested", "spec.halted is not set"),
+        None => {
+            let message = format!("spec.halted is not set any more; {told} know it");
+            return Finding::new(kind, false, "Resuming", message);
+        }
+        Some(Halt::OnRequest) => ("OnRequest", "spec.halted is set"),
+        Some(Halt::BooksDiffer) => (
+            "BooksDiffer",
+            "the books differ, as StockConserved says, and set spec.onAuditDifference to Continue to sell on",
+        ),
+    };
+    if obeyed {
+        let message = format!("new orders are refused and accepted ones settle: {why}; {told} obey");
+        return Finding::new(kind, true, reason, message);
+    }
+    let reason = match halt {
+        Some(Halt::BooksDiffer) => reason,
+        _ => "NotEverywhere",
+    };
+    let message = format!("{why}; {told} refuse new orders, and the others may still take some");
+    Finding::new(kind, false, reason, message)
+}
+
+/// Whether every accepted order has its end. Asked only of a sale that takes none any more.
+pub fn settled(
+    status: &FlashSaleStatus,
+    known: Option<&Knowledge>,
+    evidence: &Evidence,
+    longest_hold: Duration,
+    now: Timestamp,
+) -> Option<Finding> {
+    let kind = ConditionType::Settled;
+    match status.phase() {
+        Phase::Pending | Phase::Warming | Phase::Live => return None,
+        Phase::Ended => {
+            return Some(Finding::new(
+                kind,
+                true,
+                "EveryOrder",
+                "every accepted order has its end",
+            ));
+        }
+        Phase::Draining => {}
+    }
+    let under_way = match known.map(|known| &known.settlement) {
+        Some(Ok(settlement)) => {
+            let left = settlement.under_way().into_iter().filter(|(left, _)| *left > 0);
+            let left: Vec<_> = left.map(|(left, what)| format!("{left} {what}")).collect();
+            match (
+                left.is_empty(),
+                evidence.control_in_force && !evidence.silent_orders,
+            ) {
+                (false, _) => left.join(", "),
+                (true, false) => "not every door is known to be closed, as ControlInForce says".to_owned(),
+                (true, true) => "the last accounts of the products are read".to_owned(),
+            }
+        }
+        Some(Err(error)) => format!("what is under way is not known: {error}"),
+        None => "what is under way is not known yet".to_owned(),
+    };
+    let by = status
+        .draining_since
+        .map(|since| phase::drained_by(since, longest_hold));
+    Some(match by {
+        Some(by) if now > by => Finding::new(
+            kind,
+            false,
+            "DrainStalled",
+            format!(
+                "this should have been over by {by}: {under_way}; see \"is it settled?\" in docs/operations.md. Nothing is dropped \
+                 meanwhile"
+            ),
+        ),
+        Some(by) => Finding::new(
+            kind,
+            false,
+            "Settling",
+            format!("{under_way}; holds are over by {by}"),
+        ),
+        None => Finding::new(kind, false, "Settling", under_way),
+    })
+}
+
+/// What Ready and Degraded follow from.
+#[derive(Debug)]
+pub struct Summary<'a> {
+    /// The facts.
+    pub evidence: &'a Evidence,
+    /// When it opens.
+    pub schedule: &'a Schedule,
+    /// The services with a replica that takes requests.
+    pub serving: &'a BTreeSet<Component>,
+    /// Whether the warm-up waits for the backends.
+    pub claiming: bool,
+    /// What could not be done, with its reason.
+    pub failure: Option<(&'static str, String)>,
+    /// For how long something has been missing from the open sale.
+    pub missing_for: Duration,
+}
+
+impl Summary<'_> {
+    /// What buyers need to place an order: whoever lets them in, knows the products and takes the order.
+    fn can_order(&self) -> bool {
+        let needed = [
+            Component::Gateway,
+            Component::Auth,
+            Component::Inventory,
+            Component::Order,
+        ];
+        needed.iter().all(|component| self.serving.contains(component)) && self.evidence.backends_reachable
+    }
+
+    /// What is missing from a sale that is open, though orders may be placed.
+    fn lacks(&self) -> Vec<&'static str> {
+        let facts = self.evidence;
+        let without = |component| (!self.serving.contains(&component)).then_some(component);
+        let mut lacks: Vec<_> = Component::ALL
+            .into_iter()
+            .filter_map(without)
+            .map(Component::as_str)
+            .collect();
+        let others = [
+            (facts.backends_reachable, "a backend"),
+            (facts.topics_ready, "topics"),
+            (facts.catalogue_ready, "the products as they are written"),
+            (
+                facts.control_in_force,
+                "a replica that confirms the control document",
+            ),
+        ];
+        lacks.extend(others.iter().filter(|(there, _)| !there).map(|(_, what)| *what));
+        lacks
+    }
+
+    /// Whether anything is missing now.
+    pub fn is_complete(&self) -> bool {
+        self.lacks().is_empty()
+    }
+
+    /// Ready and Degraded.
+    pub fn findings(&self, status: &FlashSaleStatus, now: Timestamp) -> [Finding; 2] {
+        let (ready, reason, message) = self.ready(status, now);
+        let lacks = self.lacks();
+        let impaired = status.phase() == Phase::Live
+            && !lacks.is_empty()
+            && self.is_news(status, ConditionType::Degraded);
+        let degraded = match &self.failure {
+            // In the words of the report that follows, or the condition would change to and fro.
+            Some((reason, sentence)) => Finding::new(ConditionType::Degraded, true, reason, sentence.clone()),
+            None if impaired => {
+                let message = format!(
+                    "the sale is open without {}; see the other conditions",
+                    lacks.join(", ")
+                );
+                Finding::new(ConditionType::Degraded, true, "Impaired", message)
+            }
+            None => Finding::new(
+                ConditionType::Degraded,
+                false,
+                "AsExpected",
+                "nothing that should work is missing",
+            ),
+        };
+        [
+            Finding::new(ConditionType::Ready, ready, reason, message),
+            degraded,
+        ]
+    }
+
+    /// What has been missing for a moment is said only where it was said before, or where the sale has just opened without it.
+    fn is_news(&self, status: &FlashSaleStatus, kind: ConditionType) -> bool {
+        let good = match kind {
+            ConditionType::Degraded => ("False", "AsExpected"),
+            _ => ("True", "Open"),
+        };
+        let was_good = status
+            .condition(kind)
+            .is_some_and(|c| (c.status.as_str(), c.reason.as_str()) == good);
+        !was_good || self.missing_for >= LAPSE
+    }
+
+    fn ready(&self, status: &FlashSaleStatus, now: Timestamp) -> (bool, &'static str, String) {
+        let complete = self.evidence.ready_to_sell() && self.evidence.control_in_force;
+        let late = self.schedule.opening().filter(|at| now > *at + LAPSE);
+        let (ready, reason, message) = match status.phase() {
+            Phase::Pending if self.claiming => (
+                false,
+                "WaitingForBackends",
+                "the warm-up begins once backends, topics and database are there and the sale's own",
+            ),
+            Phase::Pending => (false, "WaitingForWarmUp", "the warm-up has not begun"),
+            Phase::Warming if late.is_some() => (
+                false,
+                "Late",
+                "the opening time has passed and no gateway or no order service has run; see WorkloadsReady",
+            ),
+            Phase::Warming if complete => (
+                false,
+                "WaitingForOpening",
+                "everything is ready; waiting for the opening time",
+            ),
+            Phase::Warming => (
+                false,
+                "WarmingUp",
+                "backends, topics, services and catalogue are being made ready",
+            ),
+            Phase::Live if self.can_order() || !self.is_news(status, ConditionType::Ready) => {
+                (true, "Open", "orders are taken")
+            }
+            Phase::Live => (
+                false,
+                "Impaired",
+                "the sale is open and orders cannot be placed; see the other conditions",
+            ),
+            Phase::Draining => (
+                false,
+                "Draining",
+                "the doors are being closed, and accepted orders are settling; see Settled",
+            ),
+            Phase::Ended => (true, "Ended", "every order is settled"),
+        };
+        (ready, reason, message.to_owned())
+    }
+}
+
+/// What is known of a sale that is over: whether the services that readers need are there.
+pub fn afterwards(observed: &Observed, sale: &str, status: &mut FlashSaleStatus) -> Finding {
+    let rolled_out = observed.rolled_out(sale);
+    status.ready = Some(ready(&rolled_out));
+    if observed.images(sale).is_empty() {
+        let message = "the services were removed: nobody reads this sale any more";
+        return Finding::new(ConditionType::WorkloadsReady, false, "Removed", message);
+    }
+    workloads(&rolled_out, &observed.hindered(sale))
+}
+
+/// The most differences that a condition tells of.
+const TOLD: usize = 3;
+
+/// Whether no unit was made up or lost. What nobody has looked at stays as it was found before.
+fn conserved(catalogue: &Catalogue, books: &Result<Books, CallError>, now: Timestamp) -> Option<Finding> {
+    let kind = ConditionType::StockConserved;
+    if !catalogue.lost.is_empty() {
+        let message = "the account of a product that was sold from is gone, as CatalogReady says";
+        return Some(Finding::new(kind, false, "ProductsLost", message));
+    }
+    if !catalogue.unbalanced.is_empty() {
+        let skus = catalogue.unbalanced.join(", ");
+        let message = format!("the units of {skus} do not add up; the inventory's log says more");
+        return Some(Finding::new(kind, false, "AccountBroken", message));
+    }
+    let books = books.as_ref().ok()?;
+    let differences = books.differences()?;
+    if differences.is_empty() {
+        if let Some(looked) = books.stale_since(now) {
+            let message =
+                format!("the books agreed at {looked}; inventory has not looked since, and its log says why");
+            return Some(Finding::new(kind, true, "LookIsOld", message));
+        }
+        let message = "every movement of units is in the ledger, and it adds up to the stock";
+        return Some(Finding::new(kind, true, "BooksAgree", message));
+    }
+    let told: Vec<String> = differences.iter().take(TOLD).map(|one| first(one)).collect();
+    let more = match differences.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let message = format!(
+        "{}{more}; quicksale audit says all, and ends the halt once the books agree",
+        told.join("; ")
+    );
+    Some(Finding::new(kind, false, "BooksDiffer", message))
+}
+
+/// As much of a sentence as a condition has room for.
+fn first(sentence: &str) -> String {
+    sentence.chars().take(SENTENCE).collect()
+}
+
+/// The most characters of what the cluster says of one service: such sentences name pods, images and quotas at length.
+const SENTENCE: usize = 300;
+
+fn workloads(rolled_out: &BTreeSet<Component>, hindered: &BTreeMap<Component, String>) -> Finding {
+    let kind = ConditionType::WorkloadsReady;
+    let missing = Component::ALL.into_iter().filter(|c| !rolled_out.contains(c));
+    let missing: Vec<_> = missing.collect();
+    if missing.is_empty() {
+        return Finding::new(kind, true, "RolledOut", "every service is rolled out");
+    }
+    let each = missing.iter().map(|component| match hindered.get(component) {
+        Some(why) => {
+            format!("{} ({})", component.as_str(), first(why))
+        }
+        None => component.as_str().to_owned(),
+    });
+    let message = format!("waiting for {}", each.collect::<Vec<_>>().join(", "));
+    let is_hindered = missing.iter().any(|component| hindered.contains_key(component));
+    let reason = if is_hindered { "Hindered" } else { "RollingOut" };
+    Finding::new(kind, false, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        backends_secret::Unusable,
+        bring::unusable,
+        evidence::{Audit, Ledger, RECENT},
+    };
+    use super::*;
+
+    /// Somebody who reads that nothing answers looks at the network.
+    #[test]
+    fn a_secret_that_may_not_be_used_is_no_backend_that_does_not_answer() {
+        let refused = unusable(&Unusable::Plaintext("passwords would go".to_owned()));
+        let [finding] = &of_backends(&refused)[..] else {
+            panic!("{:?}", of_backends(&refused));
+        };
+        assert_eq!(finding.kind, ConditionType::BackendsReachable);
+        assert!(!finding.holds);
+        assert_eq!(
+            (finding.reason, &*finding.message),
+            ("PlaintextRefused", "passwords would go")
+        );
+    }
+
+    #[test]
+    fn books_that_differ_are_told_of_and_those_nobody_has_looked_at_say_nothing() {
+        let books = |ledger: Option<&[&str]>, audit: &[&str]| {
+            let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+            Ok(Books {
+                ledger: ledger.map(|differences| Ledger {
+                    at: Timestamp::UNIX_EPOCH,
+                    differences: lines(differences),
+                }),
+                audit: Some(Audit {
+                    differences: Some(lines(audit)),
+                }),
+            })
+        };
+        let held = |unbalanced: &[String]| Catalogue {
+            unbalanced: unbalanced.to_vec(),
+            ..Catalogue::default()
+        };
+        let conserved = |unbalanced: &[String], books: &_| {
+            super::conserved(&held(unbalanced), books, Timestamp::UNIX_EPOCH)
+        };
+        assert!(conserved(&[], &books(None, &[])).is_none());
+        assert!(conserved(&[], &Err(CallError::NoReplica(Component::Inventory))).is_none());
+        let late = Timestamp::UNIX_EPOCH + RECENT * 2;
+        let old = super::conserved(&held(&[]), &books(Some(&[]), &[]), late).unwrap();
+        assert_eq!((old.holds, old.reason), (true, "LookIsOld"));
+        let agree = conserved(&[], &books(Some(&[]), &[])).unwrap();
+        assert_eq!((agree.holds, agree.reason), (true, "BooksAgree"));
+        let long = "x".repeat(10_000);
+        let differ = conserved(&[], &books(Some(&["a", long.as_str()]), &["c", "d", "e"])).unwrap();
+        assert_eq!((differ.holds, differ.reason), (false, "BooksDiffer"));
+        assert!(differ.message.starts_with("a; xxx"), "{}", differ.message);
+        assert!(differ.message.contains("; c; and 2 more;"), "{}", differ.message);
+        assert!(differ.message.len() < 600, "{}", differ.message);
+        let broken = conserved(&["A".to_owned()], &books(Some(&[]), &[])).unwrap();
+        assert_eq!((broken.holds, broken.reason), (false, "AccountBroken"));
+        let gone = Catalogue {
+            lost: vec!["A".to_owned()],
+            ..Catalogue::default()
+        };
+        let gone = super::conserved(&gone, &books(Some(&[]), &[]), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((gone.holds, gone.reason), (false, "ProductsLost"));
+    }
+
+    fn receipts(gateways: (usize, usize), orders: (usize, usize)) -> Receipts {
+        let heard = |(in_force, audience)| Heard { in_force, audience };
+        Receipts {
+            gateways: heard(gateways),
+            orders: heard(orders),
+            audience: gateways.1 + orders.1,
+            ..Receipts::default()
+        }
+    }
+
+    /// A gateway that was not reached sells on.
+    #[test]
+    fn a_sale_is_halted_where_everybody_who_decides_obeys() {
+        let all = halted(Some(Halt::OnRequest), &receipts((4, 4), (1, 1)));
+        assert_eq!((all.holds, all.reason), (true, "OnRequest"));
+        let three = halted(Some(Halt::OnRequest), &receipts((3, 4), (1, 1)));
+        assert_eq!((three.holds, three.reason), (false, "NotEverywhere"));
+        assert!(three.message.contains("3 of 4 gateways"), "{}", three.message);
+        let books = halted(Some(Halt::BooksDiffer), &receipts((3, 4), (1, 1)));
+        assert_eq!((books.holds, books.reason), (false, "BooksDiffer"));
+        let open = halted(None, &receipts((4, 4), (1, 1)));
+        assert_eq!((open.holds, open.reason), (false, "NotRequested"));
+        let opening = halted(None, &receipts((3, 4), (1, 1)));
+        assert_eq!((opening.holds, opening.reason), (false, "Resuming"));
+    }
+
+    #[test]
+    fn whoever_has_not_confirmed_the_document_is_named() {
+        assert_eq!(control_in_force(&Receipts::default()), None);
+        let all = control_in_force(&receipts((2, 2), (1, 1))).unwrap();
+        assert!(all.holds && all.message.contains("2 of 2 gateways and 1 of 1 order services"));
+        let silent = Receipts {
+            unheard: 1,
+            silent: vec!["shoes-gateway-7".to_owned()],
+            ..receipts((1, 2), (1, 1))
+        };
+        let some = control_in_force(&silent).unwrap();
+        assert_eq!((some.holds, some.reason), (false, "NotEverywhere"));
+        assert!(
+            some.message.contains("no answer from shoes-gateway-7"),
+            "{}",
+            some.message
+        );
+        // Doors that cannot be reached are not closed because there are none.
+        assert!(!control_in_force(&receipts((2, 2), (0, 0))).unwrap().holds);
+    }
+
+    #[test]
+    fn a_drain_says_how_far_it_is_and_when_it_stalls() {
+        let status = FlashSaleStatus {
+            phase: Some(Phase::Draining),
+            draining_since: Some(Timestamp::UNIX_EPOCH),
+            ..FlashSaleStatus::default()
+        };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let hold = Duration::from_secs(600);
+        let says = |now| settled(&status, None, &Evidence::default(), hold, now).unwrap();
+        assert_eq!((says(at(659)).holds, says(at(659)).reason), (false, "Settling"));
+        assert!(
+            says(at(5))
+                .message
+                .contains("holds are over by 1970-01-01T00:11:00Z")
+        );
+        assert_eq!(says(at(661)).reason, "DrainStalled");
+        let live = FlashSaleStatus {
+            phase: Some(Phase::Live),
+            ..FlashSaleStatus::default()
+        };
+        assert!(settled(&live, None, &Evidence::default(), hold, at(5)).is_none());
+    }
+
+    /// A replica that starts, or an answer that takes a second, is nothing to wake anybody for.
+    #[test]
+    fn an_open_sale_is_ready_while_orders_can_be_placed_and_does_not_flap() {
+        let all: BTreeSet<_> = Component::ALL.into_iter().collect();
+        let schedule = Schedule {
+            opens_at: None,
+            closes_at: None,
+            warm_up: Duration::ZERO,
+            decided: None,
+            opened_at: Some(Timestamp::UNIX_EPOCH),
+        };
+        let good = Evidence {
+            backends_reachable: true,
+            topics_ready: true,
+            catalogue_ready: true,
+            control_in_force: true,
+            ..Evidence::default()
+        };
+        let live = |findings: &[Finding]| {
+            let mut status = FlashSaleStatus {
+                phase: Some(Phase::Live),
+                ..FlashSaleStatus::default()
+            };
+            super::super::status::record(&mut status, findings, 1, Timestamp::UNIX_EPOCH);
+            status
+        };
+        let says = |evidence: &Evidence, serving: &BTreeSet<_>, missing_for, before: &FlashSaleStatus| {
+            let summary = Summary {
+                evidence,
+                schedule: &schedule,
+                serving,
+                claiming: false,
+                failure: None,
+                missing_for,
+            };
+            summary.findings(before, Timestamp::UNIX_EPOCH)
+        };
+        let now = Duration::ZERO;
+        let well = says(&good, &all, now, &live(&[]));
+        assert_eq!([well[0].holds, well[1].holds], [true, false]);
+        let before = live(&well);
+        // Not all replicas of a service are there, while it scales: nothing is missing.
+        assert_eq!(says(&good, &all, LAPSE, &before), well);
+        let without_order: BTreeSet<_> = all.iter().copied().filter(|c| *c != Component::Order).collect();
+        assert_eq!(says(&good, &without_order, now, &before), well);
+        let ill = says(&good, &without_order, LAPSE, &before);
+        assert_eq!([ill[0].holds, ill[1].holds], [false, true]);
+        assert!(ill[1].message.contains("order"), "{}", ill[1].message);
+        // What was ill stays so until it is well.
+        assert_eq!(says(&good, &without_order, now, &live(&ill)), ill);
+        // Buyers can order without it, and are not told of their orders.
+        let without_notifier: BTreeSet<_> = all
+            .iter()
+            .copied()
+            .filter(|c| *c != Component::Notifier)
+            .collect();
+        let muted = says(&good, &without_notifier, LAPSE, &before);
+        assert_eq!([muted[0].holds, muted[1].holds], [true, true]);
+        // One that opens without what it needs says so at once.
+        let opening = says(&good, &without_order, now, &live(&[]));
+        assert_eq!([opening[0].holds, opening[1].holds], [false, true]);
+    }
+
+    #[test]
+    fn services_that_are_awaited_are_told_with_what_hinders_them() {
+        let all: BTreeSet<_> = Component::ALL.into_iter().collect();
+        assert!(workloads(&all, &BTreeMap::new()).holds);
+        let but_two: BTreeSet<_> = Component::ALL.into_iter().skip(2).collect();
+        let [first, second] = [Component::ALL[0], Component::ALL[1]];
+        let says = |hindered: &BTreeMap<_, _>| {
+            let finding = workloads(&but_two, hindered);
+            assert!(!finding.holds);
+            (finding.reason, finding.message)
+        };
+        let plain = format!("waiting for {}, {}", first.as_str(), second.as_str());
+        assert_eq!(says(&BTreeMap::new()), ("RollingOut", plain));
+        let (reason, message) = says(&BTreeMap::from([(second, "exceeded quota: q".repeat(100))]));
+        assert_eq!(reason, "Hindered");
+        assert!(
+            message.contains(&format!("{} (exceeded quota: q", second.as_str())),
+            "{message}"
+        );
+        assert!(message.len() < 400, "{message}");
+    }
+}

@@ -1,0 +1,114 @@
+//! The end of a deleted sale: it drains for as long as orders are settling, then what was made for it goes.
+
+use super::{
+    cleanup,
+    context::Context,
+    error::Error,
+    fetch::{self, Observed},
+    pace::SOON,
+    trail::{self, Deed},
+};
+use crate::phase::{self, Deletion, Farewell};
+use crds::{FlashSale, FlashSaleStatus, ValidSale};
+use kube::{
+    Resource, ResourceExt,
+    runtime::{controller::Action, events::EventType},
+};
+use platform::audit::Outcome;
+use sale::phase::Phase;
+
+/// What becomes of a sale's topics and database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data {
+    /// What its deletion policy says.
+    ByPolicy,
+    /// They stay: orders in them have no end.
+    Kept,
+}
+
+/// Cleans up after a deleted sale, or answers `None` while its orders are still to be settled.
+///
+/// # Errors
+/// [`Error`].
+pub async fn attend(
+    context: &Context,
+    sale: &FlashSale,
+    valid: &ValidSale,
+    status: &FlashSaleStatus,
+    observed: &Observed,
+) -> Result<Option<Action>, Error> {
+    if !cleanup::is_held(sale) {
+        return Ok(Some(Action::await_change()));
+    }
+    let forced = cleanup::is_forced(sale);
+    let phase = status.phase();
+    let farewell = Farewell {
+        phase,
+        opened: status.opened_at.is_some(),
+        forced,
+        namespace_is_gone: false,
+    };
+    let mut decision = phase::deletion(&farewell);
+    // With its namespace a sale loses its pods, whatever it says, and nobody is left who could settle anything.
+    let is_abandoned = decision == Deletion::Drain && !observed.pods.iter().any(|pod| pod.alive);
+    if is_abandoned && fetch::namespace_goes(&context.client, sale).await? {
+        decision = phase::deletion(&Farewell {
+            namespace_is_gone: true,
+            ..farewell
+        });
+    }
+    let data = match decision {
+        Deletion::Drain => return Ok(None),
+        Deletion::CleanUp => Data::ByPolicy,
+        Deletion::KeepData => Data::Kept,
+    };
+    let is_cut_short = matches!(phase, Phase::Live | Phase::Draining)
+        || (phase == Phase::Warming && status.opened_at.is_some());
+    if is_cut_short {
+        tell(context, sale, status, data).await;
+    }
+    if !cleanup::clean_up(context, sale, valid, status, observed, data).await? {
+        return Ok(Some(Action::requeue(SOON)));
+    }
+    cleanup::release(context, sale).await?;
+    Ok(Some(Action::await_change()))
+}
+
+/// Says that the drain was cut short, by whom, and what it leaves.
+async fn tell(context: &Context, sale: &FlashSale, status: &FlashSaleStatus, data: Data) {
+    let pending = status.orders.unwrap_or_default().pending;
+    let (deed, reason, note) = match data {
+        Data::ByPolicy => (
+            Deed::Force,
+            "DrainForced",
+            format!(
+                "{} is set: the sale is deleted at once, with {pending} orders that had no end when they were last counted",
+                cleanup::FORCE_ANNOTATION
+            ),
+        ),
+        Data::Kept => (
+            Deed::KeepData,
+            "DataLeftBehind",
+            format!(
+                "the namespace is deleted and took the services with it, so {pending} orders that had no end when they were last \
+                 counted are not settled: topics and database stay, whatever spec.deletionPolicy says"
+            ),
+        ),
+    };
+    tracing::warn!(
+        namespace = sale.namespace(),
+        sale = sale.name_any(),
+        pending,
+        reason,
+        "the drain was cut short"
+    );
+    trail::record(sale, deed, Outcome::Done);
+    context
+        .event(sale, EventType::Warning, "Drain", reason, note)
+        .await;
+}
+
+/// Whether the sale is being deleted.
+pub fn is_asked_for(sale: &FlashSale) -> bool {
+    sale.meta().deletion_timestamp.is_some()
+}

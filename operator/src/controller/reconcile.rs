@@ -1,0 +1,469 @@
+//! The loop: one look at one sale, and one step.
+
+use super::{
+    backends_secret::{self, PlaintextConsent, Secrecy, Unusable},
+    bring, cleanup, conditions,
+    context::Context,
+    control, deletion, ending,
+    error::Error,
+    evidence,
+    fetch::{self, Observed},
+    pace::{self, AFTER_CONFLICT, AT_ONCE, IDLE},
+    rollout::{Aim, Rollout},
+    status::{self, Finding, Write},
+    story::{self, Chapter},
+    trail::{self, Deed},
+    unreadable, validate,
+};
+use crate::{
+    calls::ServiceCalls,
+    metrics::RECONCILE_SECONDS,
+    phase::{self, Doors, Evidence, Schedule, Step},
+    signing_keys::ROTATE,
+};
+use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType, valid::Invalid};
+use jiff::Timestamp;
+use kube::{
+    ResourceExt,
+    runtime::{controller::Action, events::EventType},
+};
+use platform::audit::Outcome;
+use sale::phase::Phase;
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+/// A word in it opens a sale that is closed once more; each word does so once.
+pub const REOPEN_ANNOTATION: &str = "quicksale.io/reopen";
+/// The longest word that is remembered.
+const LONGEST_WORD: usize = 256;
+
+/// Brings one sale a step further.
+///
+/// # Errors
+/// [`Error`], which the caller answers with a wait.
+pub async fn reconcile(cached: Arc<Readable>, context: Arc<Context>) -> Result<Action, Error> {
+    let began = Instant::now();
+    let result = match Box::pin(reconcile_newest(&cached, &context)).await {
+        // Somebody else has changed the object meanwhile: that is no failure, and the next round sees the change.
+        Err(Error::Api(error)) if error.is_conflict() => Ok(Action::requeue(AFTER_CONFLICT)),
+        result => result,
+    };
+    let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
+    RECONCILE_SECONDS
+        .with_label_values(&[label])
+        .observe(began.elapsed().as_secs_f64());
+    match &result {
+        Ok(_) => context.succeeded(cached.as_ref()),
+        Err(error) => report_failure(&context, &cached, error).await,
+    }
+    result
+}
+
+/// What to do after an error: wait, on a schedule of the sale's own.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the controller passes these by value"
+)]
+pub fn after_error(sale: Arc<Readable>, error: &Error, context: Arc<Context>) -> Action {
+    let wait = context.wait_after_error(sale.as_ref());
+    tracing::warn!(
+        namespace = sale.namespace(), sale = sale.name_any(), reason = error.reason(), %error, ?wait,
+        "reconciliation failed; trying again"
+    );
+    Action::requeue(wait)
+}
+
+async fn report_failure(context: &Context, cached: &Readable, error: &Error) {
+    let sentence = error.to_string();
+    context
+        .event(
+            cached,
+            EventType::Warning,
+            "Reconcile",
+            error.reason(),
+            sentence.clone(),
+        )
+        .await;
+    // The condition is a courtesy too: where the API server is the problem, it cannot be written either.
+    let newest = fetch::newest(&context.client, cached).await;
+    let Some(sale) = newest.ok().flatten().and_then(|sale| sale.0.ok()) else {
+        return;
+    };
+    let mut status = sale.status.clone().unwrap_or_default();
+    let degraded = Finding::new(ConditionType::Degraded, true, error.reason(), sentence);
+    status::record(
+        &mut status,
+        &[degraded],
+        sale.metadata.generation.unwrap_or(0),
+        context.clock.now(),
+    );
+    if let Err(error) = status::write(&context.client, &sale, &status, Write::Anyway).await {
+        tracing::debug!(%error, "condition not written");
+    }
+}
+
+async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action, Error> {
+    let Some(sale) = fetch::newest(&context.client, cached).await? else {
+        return Ok(Action::await_change());
+    };
+    let sale = match sale.0 {
+        Ok(sale) => sale,
+        Err(invalid) => {
+            unreadable::handle(context, &invalid).await?;
+            return Ok(Action::requeue(IDLE));
+        }
+    };
+    let now = context.clock.now();
+    let observed = fetch::fetch(context, &sale, now).await?;
+    if let Some(backends) = &observed.backends {
+        context.remember(&sale, backends);
+    }
+    let deleting = deletion::is_asked_for(&sale);
+    let status = known_status(&sale, &observed, now);
+    let mut checked = validate::validate(&sale);
+    // A sale that is open has shown that its topics are its own.
+    if deleting || matches!(status.phase(), Phase::Pending | Phase::Warming) {
+        let others = context.sales();
+        let readable = others.iter().filter_map(|other| other.0.as_ref().ok());
+        checked = checked.and_then(|valid| validate::owns_its_topics(&sale, valid, readable));
+    }
+    let (valid, invalid) = match checked {
+        Ok(valid) => (valid, None),
+        Err(invalid) => match ValidSale::salvaged(&sale) {
+            Some(valid) => (valid, Some(invalid)),
+            None => {
+                validate::report(context, &sale, &invalid).await?;
+                return Ok(Action::requeue(IDLE));
+            }
+        },
+    };
+    if deleting && let Some(action) = deletion::attend(context, &sale, &valid, &status, &observed).await? {
+        return Ok(action);
+    }
+    match invalid {
+        // Nothing was made for it, and nothing is.
+        Some(invalid) if status.phase() == Phase::Pending => {
+            validate::report(context, &sale, &invalid).await?;
+            Ok(Action::requeue(IDLE))
+        }
+        invalid => {
+            let look = Round {
+                context,
+                sale: &sale,
+                valid: &valid,
+                invalid: invalid.as_ref(),
+                observed: &observed,
+                deleting,
+                now,
+            };
+            look.step(status).await
+        }
+    }
+}
+
+/// The status as it was written, with the facts that have come since. Where somebody has emptied it, the phase comes from the
+/// control document that the services hold: a sale that is open must not begin anew.
+fn known_status(sale: &FlashSale, observed: &Observed, now: Timestamp) -> FlashSaleStatus {
+    let mut status = sale.status.clone().unwrap_or_default();
+    let name = sale.name_any();
+    if status.phase.is_none()
+        && let Some(document) = observed.control(&name)
+    {
+        tracing::warn!(namespace = sale.namespace(), sale = name, phase = %document.phase, "the status was empty");
+        status.phase = Some(document.phase);
+        status.opens_at = status.opens_at.or(document.opens_at);
+        if !matches!(document.phase, Phase::Pending | Phase::Warming) {
+            status.opened_at = status.opened_at.or(document.opens_at);
+        }
+        match document.phase {
+            Phase::Draining => status.draining_since = status.draining_since.or(Some(now)),
+            Phase::Ended => status.ended_at = status.ended_at.or(Some(now)),
+            Phase::Pending | Phase::Warming | Phase::Live => {}
+        }
+    }
+    status.opened_at = phase::opened(status.opened_at, &observed.doors(&name), now);
+    status
+}
+
+/// What spec, status and doors say about time.
+pub fn schedule(sale: &ValidSale, status: &FlashSaleStatus, doors: &Doors, now: Timestamp) -> Schedule {
+    // An opening that was taken out of the spec is none any more; one that we decided on is never in the future.
+    let decided = status.opens_at.filter(|at| sale.opens_at.is_none() && *at <= now);
+    Schedule {
+        opens_at: phase::standing_opening(doors, now).or(sale.opens_at),
+        closes_at: sale.closes_at,
+        warm_up: sale.warm_up,
+        decided,
+        opened_at: status.opened_at,
+    }
+}
+
+/// One look at a sale.
+struct Round<'a> {
+    context: &'a Context,
+    sale: &'a FlashSale,
+    valid: &'a ValidSale,
+    /// What is wrong with the spec. Such a sale is steered by what is right in it, and otherwise left as it is.
+    invalid: Option<&'a Invalid>,
+    observed: &'a Observed,
+    deleting: bool,
+    now: Timestamp,
+}
+
+impl Round<'_> {
+    async fn step(&self, mut status: FlashSaleStatus) -> Result<Action, Error> {
+        let Self {
+            context,
+            sale,
+            valid,
+            observed,
+            deleting,
+            now,
+            ..
+        } = *self;
+        let schedule = schedule(valid, &status, &observed.doors(&valid.id.name), now);
+        if !deleting {
+            cleanup::hold(context, sale).await?;
+        }
+        let phase = status.phase();
+        let rollout = self.plan(&status, &schedule)?;
+        let outcome = rollout.carry_out(context, observed).await?;
+        let claimant = cleanup::claimant(context, sale, &status);
+        let claiming = phase == Phase::Pending && !deleting && phase::is_time_to_warm_up(&schedule, now);
+        let secrecy = self.secrecy();
+        let look = if claiming {
+            if status.claimed_at.is_none() && self.can_claim(secrecy.as_ref()) {
+                return self.begin_to_claim(status).await;
+            }
+            Some(match secrecy.as_ref().and_then(Secrecy::refusal) {
+                Some(sentence) => bring::unusable(&Unusable::Plaintext(sentence)),
+                None => bring::place(context, valid, observed, &claimant, &rollout.backends_hash).await,
+            })
+        } else {
+            None
+        };
+        let selling = matches!(phase, Phase::Warming | Phase::Live | Phase::Draining);
+        let knowledge = if selling {
+            let calls = |component| {
+                ServiceCalls::new(
+                    &context.http,
+                    component,
+                    observed.replica(component),
+                    &rollout.token,
+                )
+            };
+            let known = async {
+                let inventory = calls(crds::Component::Inventory);
+                let hash = &rollout.backends_hash;
+                let brought =
+                    bring::bring(context, valid, &status, observed, &claimant, hash, &inventory).await;
+                evidence::gather(valid, phase, observed, brought, calls, now).await
+            };
+            // Reading takes a while, and what people have just changed should not wait for it; a sale that drains has no
+            // buyers who wait for a change, and must come to its end.
+            tokio::select! {
+                known = known => Some(known),
+                () = context.edited_since(sale), if phase != Phase::Draining => return Ok(Action::requeue(AT_ONCE)),
+            }
+        } else {
+            None
+        };
+        let receipts = &outcome.receipts;
+        let failure = outcome.failure.map(Error::from);
+        let mut facts = Evidence {
+            deleting,
+            control_in_force: receipts.everywhere(),
+            reopening: self.reopening(&status).is_some(),
+            ..Evidence::default()
+        };
+        let mut findings = Vec::new();
+        if claiming || selling {
+            findings.extend(secrecy.as_ref().map(Secrecy::finding));
+        }
+        if let Some(look) = &look {
+            facts.claimed = look.ownership.is_ok();
+            findings.extend(conditions::of_backends(look));
+        }
+        if let Some(known) = &knowledge {
+            known.record_numbers(&mut status, receipts);
+            findings.extend(conditions::of(known));
+            let unsettled = outcome.deployments_changed || failure.is_some();
+            facts = known.facts(facts, unsettled, receipts);
+        }
+        facts.units_offered = offers_units(valid, &status);
+        if phase == Phase::Ended {
+            findings.push(conditions::afterwards(observed, &valid.id.name, &mut status));
+        }
+        let next = phase::next(phase, &schedule, &facts, now);
+        let reopening_refused = phase::reopening_refused(phase, &schedule, &facts, now);
+        self.take(next, &mut status, reopening_refused.is_some());
+        findings.extend(conditions::control_in_force(receipts));
+        findings.push(conditions::halted(control::halt(valid, &status), receipts));
+        let hold = valid.reservation_ttl;
+        findings.extend(conditions::settled(
+            &status,
+            knowledge.as_ref(),
+            &facts,
+            hold,
+            now,
+        ));
+        findings.extend(self.summary(&status, &facts, &schedule, claiming, failure.as_ref()));
+        let generation = valid.generation;
+        status.observed_generation = Some(generation);
+        status::record(&mut status, &findings, generation, now);
+        story::describe(valid, &schedule, &mut status, look.as_ref(), now);
+        if let Some(invalid) = self.invalid {
+            status.message = Some(validate::still_steered(invalid));
+        }
+        if status.phase() == Phase::Ended {
+            ending::finish(context, sale, valid, &mut status, observed, now).await?;
+        }
+        let before = observed.control(&valid.id.name);
+        let chapter = Chapter {
+            step: next,
+            status: &status,
+            documents: (before.as_ref(), &rollout.control),
+            reopening_refused,
+        };
+        story::tell(context, sale, &chapter).await;
+        let waits = pace::waits(sale.status.as_ref(), &status, context.written_ago(sale));
+        if waits.is_none() {
+            // A step that was decided on by a spec that somebody has changed meanwhile is not taken.
+            let how = match next {
+                Step::Stay => Write::Anyway,
+                _ => Write::IfUnchanged,
+            };
+            if status::write(&context.client, sale, &status, how).await? {
+                context.wrote(sale);
+            }
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let write_first = knowledge
+            .as_ref()
+            .is_some_and(|k| k.brought.catalogue.as_ref().is_ok_and(|c| c.must_write_first));
+        if next != Step::Stay || write_first {
+            return Ok(Action::requeue(AT_ONCE));
+        }
+        let unheard = receipts.unheard > 0 || !facts.control_in_force;
+        let pause = pace::pause(&status, &schedule, unheard, now);
+        Ok(Action::requeue(
+            waits.map_or(pause, |wait| wait.min(pause).max(AT_ONCE)),
+        ))
+    }
+
+    fn plan(&self, status: &FlashSaleStatus, schedule: &Schedule) -> Result<Rollout, Error> {
+        let asked_for_key = self.sale.annotations().get(ROTATE).map(String::as_str);
+        let aim = Aim {
+            sale: self.valid,
+            status,
+            schedule,
+            deleting: self.deleting,
+            asked_for_key,
+        };
+        let mut rollout = Rollout::prepare(self.context, &aim, self.observed, self.now)?;
+        if self.invalid.is_some() {
+            rollout.only_steer(self.observed);
+        }
+        Ok(rollout)
+    }
+
+    /// How safe passwords are on their way to the backends, as far as the Secret is there.
+    fn secrecy(&self) -> Option<Secrecy> {
+        let consent = self.consent();
+        let backends = self.observed.backends.as_ref()?;
+        Some(Secrecy::of(backends, consent))
+    }
+
+    fn consent(&self) -> PlaintextConsent {
+        PlaintextConsent::of(self.valid, self.context.settings.plaintext_passwords)
+    }
+
+    fn can_claim(&self, secrecy: Option<&Secrecy>) -> bool {
+        secrecy.and_then(Secrecy::refusal).is_none()
+            && backends_secret::operators(self.observed.backends.as_ref(), self.consent()).is_ok()
+    }
+
+    /// Written down before it is done: from now on there may be something to delete.
+    async fn begin_to_claim(&self, mut status: FlashSaleStatus) -> Result<Action, Error> {
+        status.phase.get_or_insert_default();
+        status.claimed_at = Some(self.now);
+        status::write(&self.context.client, self.sale, &status, Write::Anyway).await?;
+        trail::record(self.sale, Deed::Claim, Outcome::Done);
+        Ok(Action::requeue(AT_ONCE))
+    }
+
+    /// The word that asks to reopen the sale, if it was not acted on yet.
+    fn reopening(&self, status: &FlashSaleStatus) -> Option<String> {
+        let word = self.sale.annotations().get(REOPEN_ANNOTATION)?;
+        let word: String = word.chars().take(LONGEST_WORD).collect();
+        // The data of a rehearsal is gone with its end.
+        let there = !self.valid.is_rehearsal() || status.phase() == Phase::Draining;
+        (there && !word.is_empty() && status.reopened_by.as_deref() != Some(&word)).then_some(word)
+    }
+
+    /// Writes a step down.
+    fn take(&self, step: Step, status: &mut FlashSaleStatus, reopening_refused: bool) {
+        let word = self.reopening(status);
+        status.phase.get_or_insert(Phase::Pending);
+        match step {
+            Step::Stay => {}
+            Step::DecideOpening(at) => status.opens_at = Some(at),
+            Step::Enter(phase) => {
+                status.phase = Some(phase);
+                match phase {
+                    Phase::Draining => status.draining_since = Some(self.now),
+                    Phase::Ended => status.ended_at = Some(self.now),
+                    Phase::Pending | Phase::Warming | Phase::Live => {}
+                }
+            }
+            Step::Reopen => {
+                status.phase = Some(Phase::Live);
+                (status.draining_since, status.ended_at) = (None, None);
+                status.report_ref = None;
+            }
+        }
+        // A word that was refused was heard as well; and one of before the end is none for after it.
+        if step == Step::Reopen
+            || reopening_refused
+            || !matches!(status.phase(), Phase::Draining | Phase::Ended)
+        {
+            status.reopened_by = word.or(status.reopened_by.take());
+        }
+    }
+
+    fn summary(
+        &self,
+        status: &FlashSaleStatus,
+        facts: &Evidence,
+        schedule: &Schedule,
+        claiming: bool,
+        failure: Option<&Error>,
+    ) -> [Finding; 2] {
+        let serving: BTreeSet<_> = self.observed.serving();
+        let failure = match (failure, self.invalid) {
+            (Some(error), _) => Some((error.reason(), error.to_string())),
+            (None, Some(invalid)) => Some(("InvalidSpec", validate::still_steered(invalid))),
+            (None, None) => None,
+        };
+        let mut summary = conditions::Summary {
+            evidence: facts,
+            schedule,
+            serving: &serving,
+            claiming,
+            failure,
+            missing_for: std::time::Duration::ZERO,
+        };
+        let lapses = status.phase() == Phase::Live && !summary.is_complete();
+        summary.missing_for = self.context.missing_for(self.sale, lapses);
+        summary.findings(status, self.now)
+    }
+}
+
+/// Whether what is written offers units that nobody has bought.
+fn offers_units(sale: &ValidSale, status: &FlashSaleStatus) -> bool {
+    sale.products.iter().any(|product| {
+        let known = status.products.iter().find(|p| p.sku == product.sku.as_str());
+        known.is_none_or(|known| product.stock > known.sold + known.reserved)
+    })
+}

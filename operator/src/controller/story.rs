@@ -1,0 +1,244 @@
+//! The story of a sale as people read it: the sentence in its status, and its events.
+//!
+//! Events are sent before the status that they tell of is written. A process that dies between the two tells it again, which is
+//! better than never.
+
+use super::{
+    build,
+    context::Context,
+    control,
+    trail::{self, Deed},
+};
+use crate::{
+    backends::Look,
+    phase::{Schedule, Step},
+};
+use crds::{
+    Component, FlashSale, FlashSaleStatus, ValidSale,
+    status::{Condition, ConditionType, ProductStatus},
+};
+use futures::future::join_all;
+use jiff::Timestamp;
+use kube::runtime::events::EventType;
+use platform::audit::Outcome;
+use sale::{control::ControlDocument, phase::Phase};
+
+/// What people read first.
+pub fn describe(
+    sale: &ValidSale,
+    schedule: &Schedule,
+    status: &mut FlashSaleStatus,
+    look: Option<&Look>,
+    now: Timestamp,
+) {
+    let decided = status.opens_at.filter(|at| *at <= now);
+    status.opens_at = schedule.opening().or(decided);
+    status.closes_at = match status.draining_since {
+        // When it closed, not when it was meant to.
+        Some(since) => Some(sale.closes_at.map_or(since, |planned| planned.min(since))),
+        None => sale.closes_at,
+    };
+    if status.phase() == Phase::Pending {
+        status.stock = Some(sale.total_stock());
+    }
+    status.stock = status.stock.or(Some(sale.total_stock()));
+    status.sold = status.sold.or(Some(0));
+    status.url = Some(match &sale.ingress {
+        Some(ingress) if ingress.tls_secret_name.is_some() => format!("https://{}", ingress.host),
+        Some(ingress) => format!("http://{}", ingress.host),
+        None => build::service_url(sale, Component::Gateway),
+    });
+    let units = format!(
+        "{} of {} units sold",
+        status.sold.unwrap_or(0),
+        status.stock.unwrap_or(0)
+    );
+    let under_way = || match status.orders.unwrap_or_default().pending {
+        0 => "accepted orders are settling".to_owned(),
+        1 => "1 accepted order is settling".to_owned(),
+        pending => format!("{pending} accepted orders are settling"),
+    };
+    let doors_close = status
+        .condition(ConditionType::ControlInForce)
+        .is_none_or(|condition| condition.status == "True");
+    status.message = Some(match status.phase() {
+        Phase::Pending => match look.map(|look| &look.ownership) {
+            Some(Err(sentence)) => format!("Waiting for its backends: {sentence}."),
+            _ => "Waiting for the warm-up to begin.".to_owned(),
+        },
+        Phase::Warming => "Warming up.".to_owned(),
+        Phase::Live if control::halt(sale, status).is_some() => format!("Halted; {units}."),
+        Phase::Live => format!("Open; {units}."),
+        Phase::Draining if doors_close => format!("Closed, {}; {units}.", under_way()),
+        Phase::Draining => format!("Closing, {}; {units}.", under_way()),
+        Phase::Ended => format!("Ended; {units}."),
+    });
+}
+
+/// What is news.
+struct News {
+    type_: EventType,
+    action: &'static str,
+    reason: String,
+    note: String,
+}
+
+impl News {
+    fn new(type_: EventType, action: &'static str, reason: &str, note: impl Into<String>) -> Self {
+        Self {
+            type_,
+            action,
+            reason: reason.to_owned(),
+            note: note.into(),
+        }
+    }
+}
+
+/// What a reconciliation has come to.
+pub struct Chapter<'a> {
+    /// The step that is taken.
+    pub step: Step,
+    /// The status as it will be written.
+    pub status: &'a FlashSaleStatus,
+    /// The control document before and now.
+    pub documents: (Option<&'a ControlDocument>, &'a ControlDocument),
+    /// Why the sale does not reopen, if it was asked to.
+    pub reopening_refused: Option<&'static str>,
+}
+
+/// Tells what is new since the status that was read.
+pub async fn tell(context: &Context, sale: &FlashSale, chapter: &Chapter<'_>) {
+    let before = sale.status.clone().unwrap_or_default();
+    let mut all = conditions(&before, chapter.status);
+    all.extend(stock(&before.products, &chapter.status.products));
+    all.extend(limits(chapter.documents));
+    let note = chapter.status.message.clone().unwrap_or_default();
+    match chapter.step {
+        Step::Enter(phase) => {
+            all.push(News::new(EventType::Normal, "EnterPhase", phase.as_str(), note));
+            trail::record(sale, Deed::Enter(phase), Outcome::Done);
+        }
+        Step::Reopen => {
+            all.push(News::new(EventType::Normal, "Reopen", "Reopened", note));
+            trail::record(sale, Deed::Reopen, Outcome::Done);
+        }
+        Step::Stay | Step::DecideOpening(_) => {}
+    }
+    // Said once for each word: the status remembers the last one.
+    if let Some(why) = chapter.reopening_refused {
+        let note = format!("the sale stays closed: {why}, and ask again");
+        all.push(News::new(EventType::Warning, "Reopen", "ReopeningRefused", note));
+    }
+    let events = all.into_iter().map(|news| async move {
+        context
+            .event(sale, news.type_, news.action, &news.reason, news.note)
+            .await;
+    });
+    join_all(events).await;
+}
+
+/// Conditions that have changed.
+fn conditions(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Vec<News> {
+    let news = |condition: &Condition| {
+        let old = before.conditions.iter().find(|c| c.type_ == condition.type_);
+        let was = old.map(|old| old.status == "True");
+        let is = condition.status == "True";
+        // True is the exception for these two, and the usual for all others.
+        let is_exception = matches!(condition.type_.as_str(), "Degraded" | "Halted");
+        let untold = matches!(condition.type_.as_str(), "Ready" | "Settled");
+        // What is not ready at first is no news, unless it is something that others have to provide.
+        let news = was.unwrap_or(false) != is || (was.is_none() && condition.type_ == "BackendsReachable");
+        if untold || !news {
+            return None;
+        }
+        let planned = if is_exception {
+            !is || condition.type_ == "Halted"
+        } else {
+            is || status.phase() == Phase::Ended
+        };
+        let type_ = match planned {
+            true => EventType::Normal,
+            false => EventType::Warning,
+        };
+        let reason = match (is, condition.type_.as_str()) {
+            (true, "Degraded") => &condition.reason,
+            (true, _) => &condition.type_,
+            (false, "Halted") => "Resumed",
+            (false, _) => &condition.reason,
+        };
+        Some(News::new(type_, "Look", reason, condition.message.clone()))
+    };
+    status.conditions.iter().filter_map(news).collect()
+}
+
+/// Edits of stock that the inventory has taken.
+fn stock(before: &[ProductStatus], now: &[ProductStatus]) -> Vec<News> {
+    let change = |product: &ProductStatus| {
+        let old = before.iter().find(|old| old.sku == product.sku)?.applied_stock?;
+        let new = product.applied_stock?;
+        let note = format!("stock of {} changed from {old} to {new}", product.sku);
+        (old != new).then(|| News::new(EventType::Normal, "ChangeStock", "StockChanged", note))
+    };
+    now.iter().filter_map(change).collect()
+}
+
+/// Limits that are others than before.
+fn limits((before, now): (Option<&ControlDocument>, &ControlDocument)) -> Option<News> {
+    let before = before?;
+    (before.rate_limits != now.rate_limits).then(|| {
+        let note = "rate limits were changed; ControlInForce says who goes by them";
+        News::new(EventType::Normal, "ChangeLimits", "LimitsChanged", note)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::status::{self, Finding};
+
+    fn status(findings: &[Finding]) -> FlashSaleStatus {
+        let mut status = FlashSaleStatus {
+            phase: Some(Phase::Live),
+            ..FlashSaleStatus::default()
+        };
+        status::record(&mut status, findings, 1, Timestamp::UNIX_EPOCH);
+        status
+    }
+
+    #[test]
+    fn a_switch_and_what_goes_wrong_are_told_once() {
+        let halted = |holds, reason| status(&[Finding::new(ConditionType::Halted, holds, reason, "so")]);
+        let told = |before: &FlashSaleStatus, now: &FlashSaleStatus| -> Vec<(String, bool)> {
+            let news = conditions(before, now).into_iter();
+            news.map(|news| (news.reason, matches!(news.type_, EventType::Warning)))
+                .collect()
+        };
+        let (open, shut) = (halted(false, "NotRequested"), halted(true, "OnRequest"));
+        assert_eq!(told(&FlashSaleStatus::default(), &open), []);
+        assert_eq!(told(&open, &shut), [("Halted".to_owned(), false)]);
+        assert_eq!(told(&shut, &shut), []);
+        assert_eq!(told(&shut, &open), [("Resumed".to_owned(), false)]);
+        let degraded = |holds, reason| status(&[Finding::new(ConditionType::Degraded, holds, reason, "so")]);
+        let (well, ill) = (degraded(false, "AsExpected"), degraded(true, "Impaired"));
+        assert_eq!(told(&well, &ill), [("Impaired".to_owned(), true)]);
+        assert_eq!(told(&ill, &well), [("AsExpected".to_owned(), false)]);
+        let workloads =
+            |holds, reason| status(&[Finding::new(ConditionType::WorkloadsReady, holds, reason, "so")]);
+        let (there, gone) = (workloads(true, "RolledOut"), workloads(false, "Hindered"));
+        assert_eq!(told(&there, &gone), [("Hindered".to_owned(), true)]);
+        assert_eq!(told(&gone, &there), [("WorkloadsReady".to_owned(), false)]);
+    }
+
+    #[test]
+    fn an_edit_of_stock_is_told_when_it_is_made() {
+        let product = |applied| ProductStatus {
+            sku: "A".into(),
+            applied_stock: applied,
+            ..ProductStatus::default()
+        };
+        let told = |before, now| stock(&[product(before)], &[product(now)]).len();
+        assert_eq!(told(Some(50), Some(50)), 0);
+        assert_eq!(told(None, Some(50)), 0);
+        assert_eq!(told(Some(50), Some(60)), 1);
+    }
+}
