@@ -4,6 +4,7 @@
 
 mod chart;
 mod credentials;
+mod deletion;
 mod marks;
 mod operator;
 mod ownership;
