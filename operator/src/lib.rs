@@ -4,6 +4,7 @@
 //! - [`phase`] decides, purely, when a sale goes from one phase to the next;
 //! - [`topics`], [`backends`], [`catalogue`] and [`push`] reach what lies outside of the API server;
 //! - [`ownership`] says whose topics, databases and keys are, and keeps one sale's hands off another's;
+//! - [`watched`] is what the API server knows of the sales' objects, [`switches`] the fast way of a switch to the doors;
 //! - [`lease`] makes one of the replicas the leader, [`staleness`] notices a watch that hangs;
 //! - [`scope`] is where it looks, [`network`] whom its sales may talk to, [`administrator`] the first account;
 //! - [`metrics`] is what it counts, [`sale_metrics`] what it shows of the sales;
@@ -30,4 +31,6 @@ pub mod scope;
 pub mod settings;
 pub mod signing_keys;
 pub mod staleness;
+pub mod switches;
 pub mod topics;
+pub mod watched;

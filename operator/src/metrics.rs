@@ -6,8 +6,8 @@ use platform::{
     metrics::{Metric, Part, must, of_every_process, reference},
 };
 use prometheus::{
-    Histogram, HistogramVec, IntCounterVec, IntGauge, register_histogram, register_histogram_vec,
-    register_int_counter_vec, register_int_gauge,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, register_histogram, register_histogram_vec,
+    register_int_counter, register_int_counter_vec, register_int_gauge,
 };
 use std::sync::LazyLock;
 
@@ -39,6 +39,23 @@ pub static CONTROL_PUSH_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     ))
 });
 
+/// Failures of watches.
+pub static WATCH_ERRORS: LazyLock<IntCounter> = LazyLock::new(|| {
+    must(register_int_counter!(
+        "quicksale_operator_watch_errors_total",
+        "Failures of the watches of sales' objects, each of which is tried again."
+    ))
+});
+
+/// Seconds from the moment in which an edit was seen until every door goes by it.
+pub static SWITCH_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    must(register_histogram!(
+        "quicksale_operator_switch_duration_seconds",
+        "Seconds from an edit that the doors of a sale go by, as the operator's watch shows it, until every replica has confirmed it.",
+        vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0]
+    ))
+});
+
 /// Whether this replica is the leader.
 pub static LEADER: LazyLock<IntGauge> = LazyLock::new(|| {
     must(register_int_gauge!(
@@ -61,6 +78,8 @@ pub fn own() -> Vec<Metric> {
         &*RECONCILE_SECONDS,
         &*CONTROL_PUSHES,
         &*CONTROL_PUSH_SECONDS,
+        &*SWITCH_SECONDS,
+        &*WATCH_ERRORS,
     ]
 }
 

@@ -5,7 +5,7 @@
 
 use crate::{
     calls::ServiceCalls,
-    controller::fetch::{ObservedPod, Ownership},
+    controller::pods::{ObservedPod, Ownership},
     metrics::{CONTROL_PUSH_SECONDS, CONTROL_PUSHES},
 };
 use crds::Component;

@@ -2,32 +2,26 @@
 
 use crate::{
     administrator,
-    controller::{
-        build::{MANAGED_BY_LABEL, MANAGER},
-        context::Context,
-        reconcile,
-    },
+    controller::{context::Context, reconcile},
     deadline::within,
     lease::{LEASE, Leadership},
     metrics::{self, LEADER},
     sale_metrics::ShownSales,
     scope::Scope,
     settings::Settings,
-    staleness,
+    staleness, switches,
+    watched::follow,
 };
 use crds::Readable;
-use futures::StreamExt;
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Namespace, Service},
-    networking::v1::{Ingress, NetworkPolicy},
-    policy::v1::PodDisruptionBudget,
-};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Resource,
-    core::NamespaceResourceScope,
-    runtime::{Controller, PredicateConfig, WatchStreamExt, controller::Config, reflector, watcher},
+    runtime::{
+        Controller, PredicateConfig, WatchStreamExt,
+        controller::Config,
+        reflector::{self, ObjectRef},
+    },
 };
 use platform::{
     admin,
@@ -38,9 +32,7 @@ use platform::{
     retry::Backoff,
     tasks::Tasks,
 };
-use serde::de::DeserializeOwned;
 use std::{
-    fmt::Debug,
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, Ipv6Addr},
     process::ExitCode,
@@ -50,7 +42,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// Sales that are reconciled at the same time.
-const CONCURRENCY: u16 = 16;
+const CONCURRENCY: u16 = 64;
 /// Applying a sale makes some fifty events of its own objects within a moment; they are answered once.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// A lease that was not even asked for in this time means that the process hangs.
@@ -128,19 +120,27 @@ pub async fn reconcile_until(
     administrator::ensure(&client, &settings, &stop, || heart.beat()).await;
     let scope = Scope::new(client.clone(), &settings.watch_namespaces);
     let (store, writer) = reflector::store();
+    let (edits, seen) = switches::way();
+    let following = follow::everything(&scope);
     let sales = scope
         .watch::<Readable>()
         .reflect(writer)
         .applied_objects()
+        .inspect_ok(move |sale| edits.saw(sale))
         .predicate_filter(what_people_change, PredicateConfig::default());
     let asked_to = stop.clone();
-    let controller = own_everything(&scope, Controller::for_stream(sales, store.clone()))
+    // What is deleted or edited by hand comes back. Secrets are not watched: that would take the right to list those of everybody.
+    let mut told = following.told;
+    let told = stream::poll_fn(move |task| told.poll_recv(task))
+        .map(|sale| ObjectRef::new(&sale.name).within(&sale.namespace));
+    let controller = Controller::for_stream(sales, store.clone())
+        .reconcile_on(told)
         .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .graceful_shutdown_on(async move { asked_to.cancelled().await });
     let Some(cluster) = cluster_id(&client, &settings, &stop).await else {
         return;
     };
-    let context = match Context::new(client, cluster, settings, clock, store.clone()) {
+    let context = match Context::new(client, cluster, settings, clock, store.clone(), following.watched) {
         Ok(context) => Arc::new(context),
         Err(error) => {
             tracing::error!(%error, "no HTTP client can be made");
@@ -148,7 +148,8 @@ pub async fn reconcile_until(
         }
     };
     let _shown = ShownSales::of(store.clone());
-    let compare = staleness::compare_until(scope, store.clone(), heart, stop);
+    let switches = switches::carry(Arc::clone(&context), store.clone(), seen);
+    let compare = staleness::compare_until(scope, store.clone(), heart, stop.clone());
     let run = controller
         .run(reconcile::reconcile, reconcile::after_error, context)
         .for_each(|result| {
@@ -158,8 +159,13 @@ pub async fn reconcile_until(
             }
             std::future::ready(())
         });
-    // The comparison ends at once when asked to, the controller when what it has begun is done.
-    let _until_both_end = tokio::join!(run, compare);
+    // The comparison ends at once when asked to, the controller when what it has begun is done; the others with it.
+    let until_both_end = async { tokio::join!(run, compare) };
+    tokio::select! {
+        _ = until_both_end => {}
+        () = following.work => tracing::error!("the watches of the sales' objects have ended"),
+        () = switches => tracing::error!("the fast way of switches has ended"),
+    }
 }
 
 /// What tells this cluster from others that use the same backends. Waits for an API server that does not answer; `None`
@@ -193,32 +199,4 @@ fn what_people_change(sale: &Readable) -> Option<u64> {
     (&meta.uid, &meta.generation, &meta.annotations, &meta.finalizers).hash(&mut hash);
     meta.deletion_timestamp.is_some().hash(&mut hash);
     Some(hash.finish())
-}
-
-/// Watches what was made for the sales, so that what is deleted or edited by hand comes back. Secrets are not among it:
-/// that would take the right to list those of everybody. They are read by name at each look, which is soon enough.
-fn own_everything(scope: &Scope, controller: Controller<Readable>) -> Controller<Readable> {
-    let controller = own::<ConfigMap>(scope, controller);
-    let controller = own::<Service>(scope, controller);
-    let controller = own::<NetworkPolicy>(scope, controller);
-    let controller = own::<Deployment>(scope, controller);
-    let controller = own::<PodDisruptionBudget>(scope, controller);
-    let controller = own::<HorizontalPodAutoscaler>(scope, controller);
-    own::<Ingress>(scope, controller)
-}
-
-fn own<K>(scope: &Scope, controller: Controller<Readable>) -> Controller<Readable>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
-{
-    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
-    let apis = scope.apis::<K>().into_iter();
-    apis.fold(controller, |controller, (_, api)| {
-        controller.owns(api, ours.clone())
-    })
 }

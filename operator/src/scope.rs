@@ -47,6 +47,30 @@ impl Scope {
             .collect()
     }
 
+    /// The namespaces, or `None` for all of them.
+    pub fn parts(&self) -> Vec<Option<String>> {
+        match self.namespaces.as_slice() {
+            [] => vec![None],
+            some => some.iter().cloned().map(Some).collect(),
+        }
+    }
+
+    /// The client that it looks with.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A view of one namespace, or of all.
+    pub fn api<K>(&self, part: Option<&str>) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        match part {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
     /// Everything that happens to objects of a kind, as one watch.
     pub fn watch<K>(&self) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
     where

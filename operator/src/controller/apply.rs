@@ -1,10 +1,11 @@
 //! Writes objects to the API server: only those that differ, server-side, in order.
 
-use super::build::{Child, MANAGER};
-use super::fetch::Observed;
+use super::build::{Child, Kind, MANAGER};
+use super::context::Context;
+use super::observed::Observed;
 use crate::deadline::{ApiError, within};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, ResourceExt,
     api::{Patch, PatchParams},
     core::DynamicObject,
 };
@@ -39,7 +40,7 @@ pub enum ApplyError {
 /// # Errors
 /// [`ApplyError`].
 pub async fn apply(
-    client: &Client,
+    context: &Context,
     namespace: &str,
     observed: &Observed,
     child: &Child,
@@ -49,7 +50,7 @@ pub async fn apply(
         return Ok(false);
     }
     let resource = child.kind.api_resource();
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
     let params = PatchParams::apply(MANAGER).force();
     let failed = |source| ApplyError::Api {
         kind: resource.kind.clone(),
@@ -72,6 +73,10 @@ pub async fn apply(
     let changed = live.is_none_or(|live| live.resource_version() != applied.resource_version());
     if changed {
         tracing::info!(kind = resource.kind, name = child.name, namespace, "applied");
+    }
+    match child.kind {
+        Kind::Secret => context.named.wrote(applied),
+        kind => context.watched.wrote(kind, applied),
     }
     Ok(changed)
 }

@@ -4,7 +4,7 @@ use super::{
     backends_secret::{self, PlaintextConsent, Unusable},
     cleanup,
     context::Context,
-    fetch::Observed,
+    observed::Observed,
 };
 use crate::{
     backends::Look,

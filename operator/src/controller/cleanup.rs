@@ -5,7 +5,8 @@ use super::{
     context::Context,
     deletion::Data,
     error::Error,
-    fetch::{Observed, SecretData},
+    fetch::SecretData,
+    observed::Observed,
     prune,
     trail::{self, Deed},
 };
@@ -90,7 +91,8 @@ async fn set_finalizers(
     let api: Api<Readable> = Api::namespaced(context.client.clone(), &sale.namespace().unwrap_or_default());
     // With the version that was read: somebody else's finalizer must not be lost.
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": sale.resource_version()}});
-    within(api.patch(&sale.name_any(), &PatchParams::default(), &Patch::Merge(&patch))).await?;
+    let written = within(api.patch(&sale.name_any(), &PatchParams::default(), &Patch::Merge(&patch))).await?;
+    context.saw(written);
     Ok(())
 }
 
@@ -111,7 +113,7 @@ pub async fn clean_up(
     data: Data,
 ) -> Result<bool, Error> {
     let namespace = sale.namespace().unwrap_or_default();
-    prune::prune(&context.client, &namespace, observed, &[]).await?;
+    prune::prune(context, &namespace, observed, &[]).await?;
     // A sale that has made nothing has nothing to delete, and needs no credentials for that.
     let wipes = valid.deletion_policy == DeletionPolicy::Delete || valid.is_rehearsal();
     if data == Data::Kept || !wipes || !status.has_begun() {

@@ -3,7 +3,7 @@
 use super::{
     control::Halt,
     evidence::{Books, Knowledge, ready},
-    fetch::Observed,
+    observed::Observed,
     status::Finding,
 };
 use crate::{

@@ -7,11 +7,14 @@ use crate::{
     calls,
     ownership::{Known, Owner},
     settings::Settings,
+    switches::Told,
+    watched::{Watched, named::Named, version},
 };
 use crds::{FlashSale, Readable};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource, ResourceExt,
+    core::DeserializeGuard,
     runtime::{
         events::{Event, EventType, Recorder, Reporter},
         reflector::{ObjectRef, Store},
@@ -40,6 +43,12 @@ pub struct Context {
     pub http: reqwest::Client,
     /// What is known about backends.
     pub backends: Backends,
+    /// The objects of the sales.
+    pub watched: Arc<Watched>,
+    /// What is read by name.
+    pub named: Named,
+    /// What the doors of the sales were told.
+    pub told: Told,
     /// The clock.
     pub clock: Clock,
     cluster: String,
@@ -48,7 +57,7 @@ pub struct Context {
     administrator: Mutex<Option<(SecretData, Administrator)>>,
     recorder: Recorder,
     backoffs: Mutex<HashMap<String, Backoff>>,
-    written: Mutex<HashMap<String, Instant>>,
+    written: Mutex<HashMap<String, (Instant, Readable)>>,
     missing: Mutex<HashMap<String, Instant>>,
 }
 
@@ -63,6 +72,7 @@ impl Context {
         settings: Settings,
         clock: Clock,
         sales: Store<Readable>,
+        watched: Arc<Watched>,
     ) -> Result<Self, reqwest::Error> {
         let reporter = Reporter {
             controller: "quicksale-operator".into(),
@@ -74,6 +84,9 @@ impl Context {
             settings,
             http: calls::client()?,
             backends: Backends::default(),
+            watched,
+            named: Named::default(),
+            told: Told::default(),
             clock,
             cluster,
             sales,
@@ -152,12 +165,14 @@ impl Context {
     /// Forgets a sale that is gone.
     pub fn forget(&self, sale: &impl ResourceExt) {
         self.succeeded(sale);
-        for times in [&self.written, &self.missing] {
-            times
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&key(sale));
-        }
+        let uid = key(sale);
+        self.told.forget(&uid);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.remove(&uid);
+        drop(written);
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.remove(&uid);
+        drop(missing);
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.remove(&key(sale));
     }
@@ -192,16 +207,47 @@ impl Context {
             .remove(&key(sale));
     }
 
-    /// Remembers that the status of a sale was written now.
-    pub fn wrote(&self, sale: &impl ResourceExt) {
+    /// Remembers a sale as it is after it was written: the watch shows that a moment later.
+    pub fn saw(&self, sale: Readable) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(key(sale), Instant::now());
+        let at = written.get(&key(&sale)).map_or_else(Instant::now, |(at, _)| *at);
+        written.insert(key(&sale), (at, sale));
+    }
+
+    /// The same, of a status that was written now.
+    pub fn wrote(&self, sale: FlashSale) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(key(&sale), (Instant::now(), DeserializeGuard(Ok(sale))));
     }
 
     /// How long ago the status of a sale was written, if it was since this process leads.
     pub fn written_ago(&self, sale: &impl ResourceExt) -> Option<Duration> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(&key(sale)).map(Instant::elapsed)
+        written.get(&key(sale)).map(|(at, _)| at.elapsed())
+    }
+
+    /// The newest that is known of a sale: as the watch shows it, or as it was after it was written. `None` where that cannot be told
+    /// from what is known.
+    pub fn newest(&self, shown: &Readable) -> Option<Readable> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, written)) = written.get(&key(shown)) else {
+            return Some(shown.clone());
+        };
+        let (shown_at, written_at) = (version(shown), version(written));
+        if shown_at == 0 || written_at == 0 {
+            return None;
+        }
+        Some(if written_at > shown_at {
+            written.clone()
+        } else {
+            shown.clone()
+        })
+    }
+
+    /// A sale as the watch shows it now.
+    pub fn shown(&self, sale: &impl ResourceExt) -> Option<Arc<Readable>> {
+        let reference = ObjectRef::new(&sale.name_any()).within(&sale.namespace().unwrap_or_default());
+        self.sales.get(&reference)
     }
 
     /// For how long something has been missing from a sale, told at each look whether it is.

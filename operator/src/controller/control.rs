@@ -24,6 +24,25 @@ pub fn halt(sale: &ValidSale, status: &FlashSaleStatus) -> Option<Halt> {
     (differ && sale.on_audit_difference == OnAuditDifference::Halt).then_some(Halt::BooksDiffer)
 }
 
+/// What the doors were told before.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Before<'a> {
+    /// The last document that is known.
+    pub document: Option<&'a ControlDocument>,
+    /// A version that one of them is known to have, whoever sent it.
+    pub beyond: u64,
+}
+
+impl<'a> Before<'a> {
+    /// Both.
+    pub fn of(document: &'a ControlDocument, beyond: u64) -> Self {
+        Self {
+            document: Some(document),
+            beyond,
+        }
+    }
+}
+
 /// The document: with the version of the one before if nothing changed, with a higher one otherwise.
 ///
 /// The version follows the clock where it can, so that a document made after a lost ConfigMap is still newer than
@@ -33,12 +52,12 @@ pub fn document(
     status: &FlashSaleStatus,
     schedule: &Schedule,
     deleting: bool,
-    before: Option<&ControlDocument>,
+    before: Before<'_>,
     now: Timestamp,
 ) -> ControlDocument {
     let phase = status.phase();
     let mut document = ControlDocument {
-        version: before.map_or(0, |before| before.version),
+        version: before.document.map_or(0, |before| before.version),
         sale: sale.id.clone(),
         phase,
         opens_at: schedule.opening(),
@@ -48,9 +67,9 @@ pub fn document(
         rate_limits: sale.rate_limits.clone(),
         waiting_room: sale.waiting_room,
     };
-    if before != Some(&document) {
+    if before.document != Some(&document) || before.beyond > document.version {
         let clock = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        document.version = clock.max(document.version + 1);
+        document.version = clock.max(document.version.max(before.beyond) + 1);
     }
     document
 }
@@ -91,8 +110,22 @@ mod tests {
             assert_eq!(halt(&sale("Halt"), &status), wanted);
             assert_eq!(halt(&sale("Continue"), &status), None);
             let schedule = schedule(&sale("Halt"), &status, &Doors::default(), now);
-            let control = document(&sale("Halt"), &status, &schedule, false, None, now);
+            let control = document(&sale("Halt"), &status, &schedule, false, Before::default(), now);
             assert_eq!(control.halted, wanted.is_some());
         }
+    }
+
+    /// Whoever led before may have sent a document and died before it was written down, by a clock that was ahead of ours.
+    #[test]
+    fn a_document_is_newer_than_any_that_a_door_has() {
+        let (sale, status) = (sale("Halt"), FlashSaleStatus::default());
+        let now = Timestamp::from_second(1_000).unwrap();
+        let schedule = schedule(&sale, &status, &Doors::default(), now);
+        let at = |before| document(&sale, &status, &schedule, false, before, now);
+        let first = at(Before::default());
+        assert_eq!(first.version, 1_000_000);
+        assert_eq!(at(Before::of(&first, 0)), first);
+        assert_eq!(at(Before::of(&first, first.version)), first);
+        assert_eq!(at(Before::of(&first, 1_000_005)).version, 1_000_006);
     }
 }

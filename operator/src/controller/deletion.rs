@@ -4,7 +4,8 @@ use super::{
     cleanup,
     context::Context,
     error::Error,
-    fetch::{self, Observed},
+    fetch,
+    observed::Observed,
     pace::SOON,
     trail::{self, Deed},
 };

@@ -1,6 +1,6 @@
 //! The report of a sale that has ended, and the end of a rehearsal's data.
 
-use super::{apply, build, cleanup, context::Context, error::Error, fetch::Observed};
+use super::{apply, build, cleanup, context::Context, error::Error, observed::Observed};
 use crds::{FlashSale, FlashSaleStatus, ValidSale};
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ pub async fn finish(
     now: Timestamp,
 ) -> Result<(), Error> {
     let report = build::report::report(sale, status);
-    apply::apply(&context.client, &sale.id.namespace, observed, &report).await?;
+    apply::apply(context, &sale.id.namespace, observed, &report).await?;
     status.report_ref = Some(crds::traffic::LocalReference { name: report.name });
     let workloads_gone = observed.pods.is_empty() && observed.images(&sale.id.name).is_empty();
     if sale.is_rehearsal() && status.data_wiped_at.is_none() && workloads_gone {

@@ -1,7 +1,7 @@
 //! What is known about a sale beyond the API server, when all that it needs was brought: its products, its books and its orders.
 //! Nothing here changes anything.
 
-use super::{bring::Brought, fetch::Observed};
+use super::{bring::Brought, observed::Observed};
 use crate::{
     calls::{CallError, ServiceCalls},
     catalogue,

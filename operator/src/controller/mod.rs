@@ -8,7 +8,7 @@
 //! written. Nothing else remembers anything: the memory of the process holds only caches.
 //!
 //! - [`reconcile`] is that loop, [`pace`] how often it turns, [`story`] what it tells;
-//! - [`fetch`] reads the API server; [`apply`], [`prune`] and [`status`] write to it;
+//! - [`fetch`] gathers what is [`observed`] of it and its [`pods`]; [`apply`], [`prune`] and [`status`] write to it;
 //! - [`validate`] and [`unreadable`] answer a spec that makes no sense;
 //! - [`build`] makes the objects, [`control`] the control document, [`pin`] says what an open sale keeps, [`rollout`] brings all of it
 //!   about;
@@ -28,8 +28,10 @@ pub mod ending;
 pub mod error;
 pub mod evidence;
 pub mod fetch;
+pub mod observed;
 pub mod pace;
 pub mod pin;
+pub mod pods;
 pub mod prune;
 pub mod reconcile;
 pub mod rollout;

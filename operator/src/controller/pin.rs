@@ -3,7 +3,7 @@
 use super::{
     backends_secret::{PlaintextConsent, Secrecy},
     build::{self, Image, Kind, Platform, PodShape, network_policy},
-    fetch::Observed,
+    observed::Observed,
 };
 use crate::settings::Settings;
 use crds::{Component, FlashSaleStatus, ValidSale};

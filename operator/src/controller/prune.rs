@@ -2,11 +2,12 @@
 
 use super::{
     build::{Child, Kind},
-    fetch::Observed,
+    context::Context,
+    observed::Observed,
 };
 use crate::deadline::{ApiError, within};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, Preconditions},
     core::DynamicObject,
 };
@@ -19,14 +20,15 @@ use kube::{
 /// # Errors
 /// [`ApiError`].
 pub async fn prune(
-    client: &Client,
+    context: &Context,
     namespace: &str,
     observed: &Observed,
     wanted: &[Child],
 ) -> Result<usize, ApiError> {
     let mut deleted = 0;
     for (kind, object) in unwanted(observed, wanted) {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.api_resource());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), namespace, &kind.api_resource());
         let only_this = Preconditions {
             uid: object.uid(),
             resource_version: None,
@@ -40,6 +42,9 @@ pub async fn prune(
             // Gone already, or replaced: the next look decides.
             Err(error) if error.is_not_found() || error.is_conflict() => {}
             Err(error) => return Err(error),
+        }
+        if kind == Kind::Secret {
+            context.named.forget(namespace, &object.name_any());
         }
         deleted += 1;
     }

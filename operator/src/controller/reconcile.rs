@@ -6,9 +6,9 @@ use super::{
     context::Context,
     control, deletion, ending,
     error::Error,
-    evidence,
-    fetch::{self, Observed},
-    pace::{self, AFTER_CONFLICT, AT_ONCE, IDLE},
+    evidence, fetch,
+    observed::Observed,
+    pace::{self, AFTER_CONFLICT, AT_ONCE, IDLE, SOON},
     rollout::{Aim, Rollout},
     status::{self, Finding, Write},
     story::{self, Chapter},
@@ -96,24 +96,36 @@ async fn report_failure(context: &Context, cached: &Readable, error: &Error) {
         sale.metadata.generation.unwrap_or(0),
         context.clock.now(),
     );
-    if let Err(error) = status::write(&context.client, &sale, &status, Write::Anyway).await {
-        tracing::debug!(%error, "condition not written");
+    match status::write(&context.client, &sale, &status, Write::Anyway).await {
+        Ok(written) => written.into_iter().for_each(|sale| context.wrote(sale)),
+        Err(error) => tracing::debug!(%error, "condition not written"),
     }
 }
 
 async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action, Error> {
-    let Some(sale) = fetch::newest(&context.client, cached).await? else {
-        return Ok(Action::await_change());
+    let shown = context.shown(cached);
+    let sale = match context.newest(shown.as_deref().unwrap_or(cached)) {
+        Some(sale) => sale,
+        None => match fetch::newest(&context.client, cached).await? {
+            Some(sale) => sale,
+            None => return Ok(Action::await_change()),
+        },
     };
     let sale = match sale.0 {
         Ok(sale) => sale,
         Err(invalid) => {
-            unreadable::handle(context, &invalid).await?;
-            return Ok(Action::requeue(IDLE));
+            let pause = match unreadable::handle(context, &invalid).await? {
+                true => IDLE,
+                false => SOON,
+            };
+            return Ok(Action::requeue(pause));
         }
     };
     let now = context.clock.now();
-    let observed = fetch::fetch(context, &sale, now).await?;
+    let Some(observed) = fetch::fetch(context, &sale, now).await? else {
+        tracing::debug!(sale = sale.name_any(), "not all of its objects are known yet");
+        return Ok(Action::requeue(SOON));
+    };
     if let Some(backends) = &observed.backends {
         context.remember(&sale, backends);
     }
@@ -162,7 +174,7 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
 
 /// The status as it was written, with the facts that have come since. Where somebody has emptied it, the phase comes from the
 /// control document that the services hold: a sale that is open must not begin anew.
-fn known_status(sale: &FlashSale, observed: &Observed, now: Timestamp) -> FlashSaleStatus {
+pub fn known_status(sale: &FlashSale, observed: &Observed, now: Timestamp) -> FlashSaleStatus {
     let mut status = sale.status.clone().unwrap_or_default();
     let name = sale.name_any();
     if status.phase.is_none()
@@ -332,9 +344,8 @@ impl Round<'_> {
                 Step::Stay => Write::Anyway,
                 _ => Write::IfUnchanged,
             };
-            if status::write(&context.client, sale, &status, how).await? {
-                context.wrote(sale);
-            }
+            let written = status::write(&context.client, sale, &status, how).await?;
+            written.into_iter().for_each(|sale| context.wrote(sale));
         }
         if let Some(failure) = failure {
             return Err(failure);
@@ -388,7 +399,8 @@ impl Round<'_> {
     async fn begin_to_claim(&self, mut status: FlashSaleStatus) -> Result<Action, Error> {
         status.phase.get_or_insert_default();
         status.claimed_at = Some(self.now);
-        status::write(&self.context.client, self.sale, &status, Write::Anyway).await?;
+        let written = status::write(&self.context.client, self.sale, &status, Write::Anyway).await?;
+        written.into_iter().for_each(|sale| self.context.wrote(sale));
         trail::record(self.sale, Deed::Claim, Outcome::Done);
         Ok(Action::requeue(AT_ONCE))
     }

@@ -5,9 +5,10 @@ use super::{
     backends_secret,
     build::{self, Child, Kind, Plan, backend_ports::BackendPorts},
     context::Context,
-    control,
+    control::{self, Before},
     error::Error,
-    fetch::Observed,
+    fetch,
+    observed::Observed,
     pin::{self, Doors},
     prune::prune,
 };
@@ -15,11 +16,14 @@ use crate::{
     phase::Schedule,
     push::{self, Receipts},
     signing_keys::KeyRing,
+    switches::Steering,
+    watched::SaleKey,
 };
 use crds::{FlashSaleStatus, ValidSale};
 use jiff::Timestamp;
 use platform::tokens::Signer;
 use sale::{control::ControlDocument, phase::Phase};
+use std::sync::Arc;
 /// What it is to be brought about for.
 #[derive(Debug, Clone, Copy)]
 pub struct Aim<'a> {
@@ -47,7 +51,8 @@ pub struct Rollout {
     pub control: ControlDocument,
     /// Whether what is not wanted is taken away.
     prunes: bool,
-    namespace: String,
+    sale: SaleKey,
+    uid: String,
 }
 
 /// What came of it.
@@ -55,6 +60,8 @@ pub struct Rollout {
 pub struct Outcome {
     /// Who goes by the control document.
     pub receipts: Receipts,
+    /// Whether anything was written or deleted.
+    pub changed: bool,
     /// Whether a Deployment was written.
     pub deployments_changed: bool,
     /// The first object that could not be applied; those after it were tried all the same.
@@ -84,16 +91,29 @@ impl Rollout {
             Some(keys) => keys.advance(asked_for_key, context.settings.key_pace(), now)?,
             None => KeyRing::generate(asked_for_key, now)?,
         };
-        let token = Signer::from_pem(keys.signing_pem())?.service_token("operator", now)?;
+        let signer = Signer::from_pem(keys.signing_pem())?;
+        let token = signer.service_token("operator", now)?;
         let key_data = keys.data()?;
-        let control = control::document(
-            sale,
-            status,
-            schedule,
-            deleting,
-            observed.control(name).as_ref(),
-            now,
-        );
+        // What was sent by the fast way may not be written down yet.
+        let (written, told) = (observed.control(name), context.told.last(&sale.uid));
+        let told = told.as_ref();
+        let newest = [written.as_ref(), told.map(|told| &told.document)];
+        let before = Before {
+            document: newest
+                .into_iter()
+                .flatten()
+                .max_by_key(|document| document.version),
+            beyond: told.map_or(0, |told| told.beyond),
+        };
+        let control = control::document(sale, status, schedule, deleting, before, now);
+        if status.phase() != Phase::Pending {
+            let steering = Steering {
+                document: control.clone(),
+                beyond: before.beyond,
+                signer: Arc::new(signer),
+            };
+            context.told.is_told(&sale.uid, steering);
+        }
         let backends_hash = backends_hash(sale, observed);
         let copy = observed
             .backends
@@ -136,7 +156,11 @@ impl Rollout {
             token,
             control,
             prunes: true,
-            namespace: sale.id.namespace.clone(),
+            sale: SaleKey {
+                namespace: sale.id.namespace.clone(),
+                name: sale.id.name.clone(),
+            },
+            uid: sale.uid.clone(),
         })
     }
 
@@ -153,25 +177,34 @@ impl Rollout {
     /// # Errors
     /// [`Error`].
     pub async fn carry_out(&self, context: &Context, observed: &Observed) -> Result<Outcome, Error> {
-        let mut outcome = Outcome::default();
-        if let Some((control, rest)) = self.objects.split_first() {
-            apply(&context.client, &self.namespace, observed, control).await?;
-            let push = push::push(&context.http, &self.token, &observed.pods, &self.control);
-            let (receipts, applied) = tokio::join!(push, self.apply_all(context, observed, rest));
-            outcome = Outcome { receipts, ..applied };
+        let push = push::push(&context.http, &self.token, &observed.pods, &self.control);
+        // Whoever decides about orders is told whatever becomes of the rest: the API server may be unwell.
+        let (receipts, applied) = tokio::join!(push, self.apply_all(context, observed));
+        if receipts.newest > self.control.version {
+            context.told.has_beyond(&self.uid, receipts.newest);
         }
+        let mut outcome = Outcome { receipts, ..applied };
+        let mut changed = outcome.changed;
         if self.prunes {
-            prune(&context.client, &self.namespace, observed, &self.objects).await?;
+            changed |= prune(context, &self.sale.namespace, observed, &self.objects).await? > 0;
         }
+        if changed {
+            // Whoever has changed one thing by hand may have changed a Secret as well.
+            fetch::forget_secrets(context, &self.sale);
+        }
+        outcome.changed = changed;
         Ok(outcome)
     }
 
     /// Applies in order. An object that the API server refuses must not hold up the rest of the sale.
-    async fn apply_all(&self, context: &Context, observed: &Observed, objects: &[Child]) -> Outcome {
+    async fn apply_all(&self, context: &Context, observed: &Observed) -> Outcome {
         let mut outcome = Outcome::default();
-        for child in objects {
-            match apply(&context.client, &self.namespace, observed, child).await {
-                Ok(changed) => outcome.deployments_changed |= changed && child.kind == Kind::Deployment,
+        for child in &self.objects {
+            match apply(context, &self.sale.namespace, observed, child).await {
+                Ok(changed) => {
+                    outcome.changed |= changed;
+                    outcome.deployments_changed |= changed && child.kind == Kind::Deployment;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "not applied");
                     outcome.failure.get_or_insert(error);

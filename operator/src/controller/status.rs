@@ -71,7 +71,7 @@ pub enum Write {
     IfUnchanged,
 }
 
-/// Writes the status if it differs from the one that was read; returns whether it did.
+/// Writes the status if it differs from the one that was read; returns what is there then.
 ///
 /// # Errors
 /// [`ApiError`]; a conflict where the FlashSale was to be unchanged and is not.
@@ -80,9 +80,9 @@ pub async fn write(
     sale: &FlashSale,
     status: &FlashSaleStatus,
     how: Write,
-) -> Result<bool, ApiError> {
+) -> Result<Option<FlashSale>, ApiError> {
     if sale.status.as_ref() == Some(status) {
-        return Ok(false);
+        return Ok(None);
     }
     let api: Api<FlashSale> = Api::namespaced(client.clone(), &sale.namespace().unwrap_or_default());
     let mut body = json!({
@@ -96,8 +96,9 @@ pub async fn write(
         body["metadata"]["resourceVersion"] = sale.resource_version().into();
     }
     let params = PatchParams::apply(MANAGER).force();
-    within(api.patch_status(&sale.name_any(), &params, &Patch::Apply(&body))).await?;
-    Ok(true)
+    within(api.patch_status(&sale.name_any(), &params, &Patch::Apply(&body)))
+        .await
+        .map(Some)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! It hurts itself alone. What was made for it is left as it is, so that an open sale goes on selling; it says in its
 //! conditions what is wrong; and when it is deleted, it goes.
 
-use super::{build::MANAGER, cleanup, context::Context, error::Error, fetch, fetch::Observed, prune};
+use super::{build::MANAGER, cleanup, context::Context, error::Error, fetch, observed::Observed, prune};
 use crate::deadline::within;
 use crds::{FlashSale, status::ConditionType};
 use jiff::Timestamp;
@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 /// One word for the conditions.
 const REASON: &str = "Unreadable";
 
-/// Says what is wrong, or lets the object go.
+/// Says what is wrong, or lets the object go; returns `false` where it has to be looked at again soon.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn handle(context: &Context, invalid: &InvalidObject) -> Result<(), Error> {
+pub async fn handle(context: &Context, invalid: &InvalidObject) -> Result<bool, Error> {
     let sale = DeserializeGuard::<FlashSale>(Err(invalid.clone()));
     let sentence = format!(
         "this FlashSale cannot be read ({}); apply it anew with a value that is one, or delete it",
@@ -31,16 +31,20 @@ pub async fn handle(context: &Context, invalid: &InvalidObject) -> Result<(), Er
     if sale.meta().deletion_timestamp.is_some() {
         return let_go(context, &sale).await;
     }
-    say(context, &sale, &sentence).await
+    say(context, &sale, &sentence).await?;
+    Ok(true)
 }
 
-/// What was made goes; topics and data stay, for nobody knows which they are.
-async fn let_go(context: &Context, sale: &DeserializeGuard<FlashSale>) -> Result<(), Error> {
+/// What was made goes; topics and data stay, for nobody knows which they are. Returns `false` while what was made is not known.
+async fn let_go(context: &Context, sale: &DeserializeGuard<FlashSale>) -> Result<bool, Error> {
     if !cleanup::is_held(sale) {
-        return Ok(());
+        return Ok(true);
     }
+    let Some(children) = fetch::all_children(context, sale).await? else {
+        return Ok(false);
+    };
     let observed = Observed {
-        children: fetch::children(&context.client, sale).await?,
+        children,
         ..Observed::default()
     };
     let note = "the FlashSale cannot be read, so its topics and its database, if it has any, are left behind";
@@ -54,8 +58,9 @@ async fn let_go(context: &Context, sale: &DeserializeGuard<FlashSale>) -> Result
         )
         .await;
     let namespace = sale.namespace().unwrap_or_default();
-    prune::prune(&context.client, &namespace, &observed, &[]).await?;
-    cleanup::release(context, sale).await
+    prune::prune(context, &namespace, &observed, &[]).await?;
+    cleanup::release(context, sale).await?;
+    Ok(true)
 }
 
 async fn say(context: &Context, sale: &DeserializeGuard<FlashSale>, sentence: &str) -> Result<(), Error> {

@@ -86,7 +86,8 @@ pub async fn report(context: &Context, sale: &FlashSale, invalid: &Invalid) -> R
             .event(sale, EventType::Warning, "Validate", "InvalidSpec", sentence)
             .await;
     }
-    status::write(&context.client, sale, &status, Write::Anyway).await?;
+    let written = status::write(&context.client, sale, &status, Write::Anyway).await?;
+    written.into_iter().for_each(|sale| context.wrote(sale));
     Ok(())
 }
 

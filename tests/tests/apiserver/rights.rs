@@ -40,8 +40,8 @@ const SALES: [(&str, &str, &[&str]); 15] = [
     ("networking.k8s.io", "networkpolicies", OBJECTS),
     ("policy", "poddisruptionbudgets", OBJECTS),
     ("", "secrets", &["get", "create", "patch", "delete"]),
-    ("", "pods", &["list"]),
-    ("apps", "replicasets", &["get", "list"]),
+    ("", "pods", &["list", "watch"]),
+    ("apps", "replicasets", &["get", "list", "watch"]),
     ("", "namespaces", &["get"]),
     ("events.k8s.io", "events", &["create", "patch"]),
 ];

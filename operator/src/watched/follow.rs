@@ -1,0 +1,163 @@
+//! Keeps [`Watched`] as the API server has it, and tells whose objects have changed.
+
+use super::{Item, ObjectKey, SaleKey, Source, Thing, Watched, kept, key_of};
+use crate::{
+    controller::{
+        build::{Kind, MANAGED_BY_LABEL, MANAGER},
+        pods,
+    },
+    metrics::WATCH_ERRORS,
+    scope::Scope,
+};
+use futures::{StreamExt, stream::FuturesUnordered};
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use kube::{
+    Api, ResourceExt,
+    core::{DynamicObject, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use std::{future::Future, pin::Pin, sync::Arc};
+use tokio::sync::mpsc;
+
+/// How many changes may wait to be looked at; a watch waits while they do.
+const TOLD_AHEAD: usize = 1_024;
+
+/// Everything that is watched, and the changes that it tells of.
+pub struct Following {
+    /// What is known.
+    pub watched: Arc<Watched>,
+    /// Whose objects have changed.
+    pub told: mpsc::Receiver<SaleKey>,
+    /// Must run for as long as that is wanted; it does not end.
+    pub work: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Follows all objects of the sales in a scope.
+pub fn everything(scope: &Scope) -> Following {
+    let (tell, told) = mpsc::channel(TOLD_AHEAD);
+    let children = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret);
+    let sources: Vec<_> = children
+        .map(Source::Child)
+        .chain([Source::ReplicaSets, Source::Pods])
+        .collect();
+    let parts = scope.parts();
+    let all = |part: &Option<String>| {
+        sources
+            .iter()
+            .map(|source| (*source, part.clone()))
+            .collect::<Vec<_>>()
+    };
+    let watched = Arc::new(Watched::awaiting(parts.iter().flat_map(all)));
+    let mut work: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>> = FuturesUnordered::new();
+    for part in &parts {
+        for source in &sources {
+            let follower = Follower {
+                watched: Arc::clone(&watched),
+                source: *source,
+                part: part.clone(),
+                tell: tell.clone(),
+            };
+            let client = scope.client().clone();
+            let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+            work.push(match source {
+                &Source::Child(kind) => {
+                    let resource = kind.api_resource();
+                    let api: Api<DynamicObject> = match part {
+                        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+                        None => Api::all_with(client, &resource),
+                    };
+                    Box::pin(follower.run(watcher(api, ours), move |object| kept::child(kind, object)))
+                }
+                Source::ReplicaSets => {
+                    let api: Api<PartialObjectMeta<ReplicaSet>> = scope.api(part.as_deref());
+                    Box::pin(follower.run(watcher(api, ours), set))
+                }
+                Source::Pods => {
+                    let api: Api<Pod> = scope.api(part.as_deref());
+                    Box::pin(follower.run(watcher(api, ours), pod))
+                }
+            });
+        }
+    }
+    Following {
+        watched,
+        told,
+        work: Box::pin(async move { while work.next().await.is_some() {} }),
+    }
+}
+
+fn set(set: PartialObjectMeta<ReplicaSet>) -> Option<Item> {
+    Some(Item {
+        source: Source::ReplicaSets,
+        sale: pods::labelled(&set)?,
+        uid: set.uid()?,
+        version: super::version(&set),
+        thing: Thing::Set(pods::SetFacts::of(&set)?),
+    })
+}
+
+fn pod(pod: Pod) -> Option<Item> {
+    Some(Item {
+        source: Source::Pods,
+        sale: pods::labelled(&pod)?,
+        uid: pod.uid()?,
+        version: super::version(&pod),
+        thing: Thing::Pod(pods::PodFacts::of(&pod)),
+    })
+}
+
+/// Follows one source in one part of the cluster.
+struct Follower {
+    watched: Arc<Watched>,
+    source: Source,
+    part: Option<String>,
+    tell: mpsc::Sender<SaleKey>,
+}
+
+impl Follower {
+    async fn run<K: ResourceExt>(
+        self,
+        events: impl futures::Stream<Item = watcher::Result<Event<K>>>,
+        read: impl Fn(K) -> Option<Item>,
+    ) {
+        let mut events = Box::pin(events.default_backoff());
+        let mut unseen: std::collections::HashSet<ObjectKey> = std::collections::HashSet::new();
+        while let Some(event) = events.next().await {
+            let mut changed = Vec::new();
+            match event {
+                Ok(Event::Init) => unseen = self.watched.shown_by(self.source, &self.part),
+                Ok(Event::InitApply(object) | Event::Apply(object)) => {
+                    let key = key_of(&object);
+                    unseen.remove(&key);
+                    changed.extend(match read(object) {
+                        Some(item) => self.watched.put(key, item),
+                        None => self.watched.remove(self.source, key, None),
+                    });
+                }
+                Ok(Event::Delete(object)) => {
+                    let key = key_of(&object);
+                    changed.extend(self.watched.remove(self.source, key, object.uid().as_deref()));
+                }
+                Ok(Event::InitDone) => {
+                    for key in unseen.drain() {
+                        changed.extend(self.watched.remove(self.source, key, None));
+                    }
+                    self.watched.is_complete(self.source, &self.part);
+                }
+                Err(error) => {
+                    WATCH_ERRORS.inc();
+                    tracing::warn!(source = ?self.source, namespace = self.part, %error, "a watch has failed; trying again");
+                }
+            }
+            for sale in changed {
+                // Nobody listens any more when all of this ends.
+                if self.tell.send(sale).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
