@@ -23,7 +23,7 @@ const OWN_SECRETS: Duration = Duration::from_secs(600);
 /// The same of the Secrets of the platform, which all sales share.
 const SHARED_SECRETS: Duration = Duration::from_secs(5);
 /// The same of the Secret that a sale names.
-const NAMED_SECRET: Duration = Duration::from_secs(60);
+const NAMED_SECRET: Duration = Duration::from_secs(20);
 /// The same of what a sale waits for.
 const AWAITED: Duration = Duration::from_secs(2);
 /// The same of what a namespace may use.
