@@ -202,6 +202,8 @@ pub enum ConditionType {
     CatalogReady,
     /// stock = available + reserved + sold, for every product.
     StockConserved,
+    /// The pods run what is written.
+    UpToDate,
     /// Every replica that decides by the control document has the newest one.
     ControlInForce,
     /// New orders are refused, by every replica that decides about them.
@@ -223,6 +225,7 @@ impl ConditionType {
             Self::WorkloadsReady => "WorkloadsReady",
             Self::CatalogReady => "CatalogReady",
             Self::StockConserved => "StockConserved",
+            Self::UpToDate => "UpToDate",
             Self::ControlInForce => "ControlInForce",
             Self::Halted => "Halted",
             Self::Settled => "Settled",

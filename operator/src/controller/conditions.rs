@@ -4,6 +4,7 @@ use super::{
     control::Halt,
     evidence::{Books, Knowledge, ready},
     observed::Observed,
+    pin,
     status::Finding,
 };
 use crate::{
@@ -225,6 +226,22 @@ pub fn settled(
     })
 }
 
+/// Whether the pods run what is written. What would start those of an open sale anew waits.
+pub fn up_to_date(held: &[Component]) -> Finding {
+    let kind = ConditionType::UpToDate;
+    if held.is_empty() {
+        return Finding::new(kind, true, "AsWritten", "the pods run what is written");
+    }
+    let names: Vec<_> = held.iter().map(|component| component.as_str()).collect();
+    let message = format!(
+        "the pods of {} keep what the sale was opened with; for what is written now they would start anew, which waits for the next sale: set \
+         the annotation {}=true to do it now",
+        names.join(", "),
+        pin::ALLOW_ANNOTATION
+    );
+    Finding::new(kind, false, "RolloutHeld", message)
+}
+
 /// What Ready and Degraded follow from.
 #[derive(Debug)]
 pub struct Summary<'a> {
@@ -371,7 +388,7 @@ impl Summary<'_> {
 pub fn afterwards(observed: &Observed, sale: &str, status: &mut FlashSaleStatus) -> Finding {
     let rolled_out = observed.rolled_out(sale);
     status.ready = Some(ready(&rolled_out));
-    if observed.images(sale).is_empty() {
+    if !observed.has_services(sale) {
         let message = "the services were removed: nobody reads this sale any more";
         return Finding::new(ConditionType::WorkloadsReady, false, "Removed", message);
     }

@@ -19,7 +19,7 @@ pub async fn finish(
     let report = build::report::report(sale, status);
     apply::apply(context, &sale.id.namespace, observed, &report).await?;
     status.report_ref = Some(crds::traffic::LocalReference { name: report.name });
-    let workloads_gone = observed.pods.is_empty() && observed.images(&sale.id.name).is_empty();
+    let workloads_gone = observed.pods.is_empty() && !observed.has_services(&sale.id.name);
     if sale.is_rehearsal() && status.data_wiped_at.is_none() && workloads_gone {
         let remembered = context.remembered(resource);
         let backends = observed.backends.as_ref().or(remembered.as_ref());

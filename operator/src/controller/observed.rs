@@ -2,8 +2,8 @@
 
 use super::{
     build::{
-        ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS_HASH, Image, Kind, MANAGER, PodShape,
-        SIGNING_KEYS, config_map, control_map, object_name, port,
+        ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS_HASH, Kind, MANAGER, SIGNING_KEYS, config_map,
+        control_map, object_name, port,
     },
     fetch::SecretData,
     pods::{ObservedPod, Ownership},
@@ -12,8 +12,9 @@ use crate::{administrator::Administrator, phase::Doors, signing_keys::KeyRing};
 use crds::Component;
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
-use platform::{backends::PLAINTEXT_PASSWORDS, config::Config};
+use platform::backends::PLAINTEXT_PASSWORDS;
 use sale::control::ControlDocument;
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -106,9 +107,9 @@ impl Observed {
         self.config_map_value(&control_map(sale), "control.json")
     }
 
-    /// The configuration that was applied last.
-    pub fn config(&self, sale: &str) -> Option<Config> {
-        self.config_map_value(&config_map(sale), "config.json")
+    /// The configuration, as it is in the cluster.
+    pub fn config_text(&self, sale: &str) -> Option<&str> {
+        self.child(Kind::ConfigMap, &config_map(sale))?.data["data"]["config.json"].as_str()
     }
 
     /// The data of a Secret that was made for the sale.
@@ -161,37 +162,17 @@ impl Observed {
         KeyRing::read(&self.copied(sale, SIGNING_KEYS)?, now)
     }
 
-    /// The image that each component runs.
-    pub fn images(&self, sale: &str) -> BTreeMap<Component, Image> {
-        let image = |component| {
-            let deployment = self.deployment(sale, component)?;
-            let container = &deployment.data["spec"]["template"]["spec"]["containers"][0];
-            let text = |field: &str| container[field].as_str().map(str::to_owned);
-            Some(Image {
-                name: text("image")?,
-                pull_policy: text("imagePullPolicy")?,
-            })
-        };
+    /// Whether any of the services is there.
+    pub fn has_services(&self, sale: &str) -> bool {
         Component::ALL
             .into_iter()
-            .filter_map(|c| image(c).map(|image| (c, image)))
-            .collect()
+            .any(|component| self.deployment(sale, component).is_some())
     }
 
-    /// What the pods of each component that is there were made like: the limit of local storage tells.
-    pub fn pod_shapes(&self, sale: &str) -> BTreeMap<Component, PodShape> {
-        let shape = |component| {
-            let deployment = self.deployment(sale, component)?;
-            let container = &deployment.data["spec"]["template"]["spec"]["containers"][0];
-            Some(
-                match container["resources"]["limits"]["ephemeral-storage"].is_null() {
-                    true => PodShape::First,
-                    false => PodShape::Bounded,
-                },
-            )
-        };
-        let all = Component::ALL.into_iter();
-        all.filter_map(|c| Some((c, shape(c)?))).collect()
+    /// The template of a service's pods, as it is in the cluster.
+    pub fn template(&self, sale: &str, component: Component) -> Option<Value> {
+        let template = self.deployment(sale, component)?.data["spec"]["template"].clone();
+        (!template.is_null()).then_some(template)
     }
 
     /// The components whose pods have been told that passwords may go in plain text.

@@ -1,8 +1,13 @@
-//! What an open sale keeps: an upgrade of the operator, or an edit of its chart, restarts none of its pods.
+//! What an open sale keeps: the templates of its pods and their configuration, as they were when it opened. Neither an upgrade of the
+//! operator, nor an edit of its chart, of the FlashSale or of a Secret starts a pod anew while buyers are there, unless somebody asks for
+//! that.
+//!
+//! They are written down in a ConfigMap of the sale for as long as it is not open, and go by that afterwards. What is in the cluster
+//! itself would not do: somebody may have edited it by hand.
 
 use super::{
     backends_secret::{PlaintextConsent, Secrecy},
-    build::{self, Image, Kind, Platform, PodShape, network_policy},
+    build::{self, Child, Image, Kind, PINNED, Platform, network_policy},
     observed::Observed,
 };
 use crate::settings::Settings;
@@ -53,27 +58,19 @@ pub(super) fn ports_before(
     Component::ALL.into_iter().filter_map(ports).collect()
 }
 
-/// The services that may send a password to a backend in plain text, because they have one and somebody has allowed it. Pods
-/// that were told so before they had one are told so still: taking the word away would start them anew for nothing.
+/// The services that may send a password to a backend in plain text, because they have one and somebody has allowed it. While the
+/// Secret is gone they are those that were told so: that lasts a moment, and must start no pod anew.
 pub(super) fn plaintext_senders(
     settings: &Settings,
     sale: &ValidSale,
-    doors: Doors,
     observed: &Observed,
 ) -> BTreeSet<Component> {
     let consent = PlaintextConsent::of(sale, settings.plaintext_passwords);
-    if consent != PlaintextConsent::Given {
-        return BTreeSet::new();
+    match &observed.backends {
+        _ if consent != PlaintextConsent::Given => BTreeSet::new(),
+        Some(backends) => Secrecy::of(backends, consent).senders(),
+        None => observed.plaintext_senders(&sale.id.name),
     }
-    let told = || observed.plaintext_senders(&sale.id.name);
-    let Some(backends) = &observed.backends else {
-        return told();
-    };
-    let mut senders = Secrecy::of(backends, consent).senders();
-    if doors != Doors::NotYet {
-        senders.extend(told());
-    }
-    senders
 }
 
 /// Whether what goes out of the sale's pods may be restricted. A sale that was opened without that goes on so: its
@@ -87,92 +84,30 @@ fn may_restrict_egress(observed: &Observed) -> bool {
     policies.peek().is_none() || policies.any(network_policy::restricts_egress)
 }
 
-/// What comes from the operator's chart. A sale that is open or over keeps what it has: an upgrade of the operator
-/// must restart none of its pods.
+/// What comes from the operator's chart.
 pub(super) fn platform<'a>(
     settings: &'a Settings,
     sale: &ValidSale,
     doors: Doors,
     observed: &Observed,
 ) -> Platform<'a> {
-    let name = &sale.id.name;
     let keeps = doors != Doors::NotYet;
-    let kept_images = if keeps {
-        observed.images(name)
-    } else {
-        BTreeMap::new()
-    };
-    let kept_config = if keeps { observed.config(name) } else { None };
-    let kept_shapes = if keeps {
-        observed.pod_shapes(name)
-    } else {
-        BTreeMap::new()
-    };
-    // What was deleted by hand comes back with what the others run, so it is made like the oldest of them.
-    let oldest = kept_shapes.values().min().copied().unwrap_or(PodShape::Bounded);
-    // What pods of the first shape run refuses to start with a key that it does not know.
-    let https_as_written = || https_host(sale).filter(|_| oldest != PodShape::First);
-    let ours = Image {
-        name: settings.image.clone(),
-        pull_policy: settings.image_pull_policy.clone(),
-    };
-    let image = |component: Component| {
-        // A Deployment that was deleted by hand comes back with what the others run.
-        kept_images
-            .get(&component)
-            .or_else(|| kept_images.values().next())
-            .unwrap_or(&ours)
-            .clone()
-    };
-    let tracing = match &kept_config {
-        Some(kept) => kept.tracing.clone(),
-        // What an open sale runs may be too old to know of it.
-        None if kept_images.values().any(|kept| kept.name != settings.image) => None,
-        None => settings.tracing(),
-    };
-    let (bind, trusted_proxies, cors_origins, access_log, https_host, accounts_database) = kept_config
-        .map_or_else(
-            || {
-                (
-                    // Both families: where there is no IPv6, and where there is nothing else.
-                    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-                    settings.trusted_proxies.clone(),
-                    settings.cors_origins.clone(),
-                    settings.access_log,
-                    https_as_written(),
-                    settings.accounts_database.clone(),
-                )
-            },
-            |config| {
-                (
-                    config.http.bind,
-                    config.http.trusted_proxies,
-                    config.http.cors_origins,
-                    config.http.access_log,
-                    config.http.https_host,
-                    config.data.accounts_database,
-                )
-            },
-        );
     Platform {
-        images: Component::ALL
-            .into_iter()
-            .map(|component| (component, image(component)))
-            .collect(),
+        image: Image {
+            name: settings.image.clone(),
+            pull_policy: settings.image_pull_policy.clone(),
+        },
         namespace: &settings.namespace,
-        bind,
+        // Both families: where there is no IPv6, and where there is nothing else.
+        bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         network: &settings.network,
         restrict_egress: settings.network.restrict_egress && (!keeps || may_restrict_egress(observed)),
-        accounts_database,
-        trusted_proxies,
-        cors_origins,
-        access_log,
-        https_host,
-        tracing,
-        pod_shapes: Component::ALL
-            .into_iter()
-            .map(|component| (component, kept_shapes.get(&component).copied().unwrap_or(oldest)))
-            .collect(),
+        accounts_database: settings.accounts_database.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        cors_origins: settings.cors_origins.clone(),
+        access_log: settings.access_log,
+        https_host: https_host(sale),
+        tracing: settings.tracing(),
     }
 }
 
@@ -181,6 +116,71 @@ fn https_host(sale: &ValidSale) -> Option<String> {
     let ingress = sale.ingress.as_ref()?;
     ingress.tls_secret_name.as_ref().map(|_| ingress.host.clone())
 }
+
+/// Set to `true` on a FlashSale that is open, it lets changes start its pods anew.
+pub const ALLOW_ANNOTATION: &str = "quicksale.io/allow-rollout";
+
+/// The objects of a sale, and what of them waits.
+#[derive(Debug)]
+pub struct Pinned {
+    /// As they are to be applied.
+    pub objects: Vec<Child>,
+    /// The services whose pods would be started anew by what is written now.
+    pub held: Vec<Component>,
+}
+
+/// Puts what an open sale was opened with in the place of what would be made of it now, and writes down what is used.
+pub(super) fn pin(
+    mut objects: Vec<Child>,
+    sale: &ValidSale,
+    doors: Doors,
+    allowed: bool,
+    observed: &Observed,
+) -> Pinned {
+    let name = &sale.id.name;
+    let keeps = doors != Doors::NotYet && !allowed;
+    let before = observed.child(Kind::ConfigMap, &build::object_name(name, PINNED));
+    let written = |key: &str| before.and_then(|map| map.data["data"][key].as_str());
+    let mut held = Vec::new();
+    let mut pins = BTreeMap::new();
+    for child in &mut objects {
+        let component = Component::ALL
+            .into_iter()
+            .find(|component| child.name == build::object_name(name, component.as_str()));
+        match (child.kind, component) {
+            (Kind::Deployment, Some(component)) => {
+                if keeps {
+                    let kept = written(component.as_str())
+                        .and_then(|text| serde_json::from_str(text).ok())
+                        // Somebody has deleted what was written down.
+                        .or_else(|| observed.template(name, component));
+                    if child.keep("/spec/template", kept) {
+                        held.push(component);
+                    }
+                }
+                let text = child.json["spec"]["template"].to_string();
+                pins.insert(component.as_str().to_owned(), text);
+            }
+            (Kind::ConfigMap, _) if child.name == build::config_map(name) => {
+                let kept = || written(CONFIG_KEY).or_else(|| observed.config_text(name));
+                if keeps && let Some(kept) = kept() {
+                    child.keep("/data/config.json", Some(kept.into()));
+                }
+                let text = child.json["data"][CONFIG_KEY].as_str().unwrap_or_default();
+                pins.insert(CONFIG_KEY.to_owned(), text.to_owned());
+            }
+            _ => {}
+        }
+    }
+    if !pins.is_empty() {
+        // Before what it speaks of, and behind the control document, which is in a hurry.
+        objects.insert(1, build::pinned(sale, &pins));
+    }
+    Pinned { objects, held }
+}
+
+/// The key of the configuration in its ConfigMap, and among what is written down.
+const CONFIG_KEY: &str = "config.json";
 
 #[cfg(test)]
 mod tests {
@@ -227,64 +227,6 @@ mod tests {
         assert_eq!(doors(Phase::Pending, false), Doors::NotYet);
         assert_eq!(doors(Phase::Live, false), Doors::Open);
         assert_eq!(doors(Phase::Ended, true), Doors::Over);
-
-        let running = observed(vec![(
-            Kind::Deployment,
-            object(
-                "laptops-gateway",
-                &json!({"spec": {"template": {"spec": {"containers": [
-                    {"image": "quicksale:0", "imagePullPolicy": "IfNotPresent"}]}}}}),
-            ),
-        )]);
-        let image = |doors| {
-            platform(&settings(), &sale(), doors, &running).images[&Component::Gateway]
-                .name
-                .clone()
-        };
-        assert_eq!(image(Doors::Open), "quicksale:0");
-        assert_eq!(image(Doors::NotYet), "quicksale:1");
-    }
-
-    /// A change of the chart reaches the sales that are not open yet; the pods of an open one would start anew for it.
-    #[test]
-    fn an_open_sale_goes_on_sending_its_traces_where_it_did() {
-        let set = |endpoint: Option<&str>| Settings {
-            traces_endpoint: endpoint.map(|endpoint| endpoint.parse().unwrap()),
-            traced_part: part("0.09090909090909091"),
-            ..settings()
-        };
-        let url = "http://a.svc:1";
-        let mut config = json!({
-            "sale": {"namespace": "shop", "name": "laptops"},
-            "currency": "USD", "confirmation": "Automatic", "reservationTtlSeconds": 600,
-            "data": {"database": "d", "accountsDatabase": "a"},
-            "kafka": {"topicPrefix": "t.", "partitions": 4, "replicationFactor": 1},
-            "redisPrefix": "r:",
-            "upstreams": {"auth": url, "inventory": url, "order": url, "notifier": url},
-            "http": {"bind": "::", "adminPort": 9090},
-        });
-        let of = |config: Option<&Value>| {
-            let map = |config: &Value| json!({"data": {"config.json": config.to_string()}});
-            let map = config.map(|config| (Kind::ConfigMap, object("laptops-config", &map(config))));
-            observed(map.into_iter().collect())
-        };
-        let tracing = |settings: &Settings, doors, observed: &Observed| {
-            platform(settings, &sale(), doors, observed).tracing
-        };
-        let (new, none) = (set(Some("http://new:4318")), set(None));
-        assert_eq!(tracing(&new, Doors::Open, &of(Some(&config))), None);
-        assert_eq!(tracing(&new, Doors::NotYet, &of(Some(&config))), new.tracing());
-        config["tracing"] = json!(set(Some("http://old:4318")).tracing());
-        let kept = set(Some("http://old:4318")).tracing();
-        assert_eq!(tracing(&none, Doors::Open, &of(Some(&config))), kept);
-        assert_eq!(tracing(&none, Doors::NotYet, &of(Some(&config))), None);
-        // Deleted by hand: with the same images, what is set is the best guess of what it was.
-        assert_eq!(tracing(&new, Doors::Open, &of(None)), new.tracing());
-    }
-
-    fn part(text: &str) -> f64 {
-        let arguments = ["quicksale-operator", "--image", "i", "--traced-part", text];
-        Settings::parse_from(arguments).traced_part
     }
 
     /// A word that pods do not need would start those of every open sale anew.
@@ -300,12 +242,12 @@ mod tests {
             .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()))
             .into()
         };
-        let told = |redis: Option<&str>, doors, children: Vec<_>, word: &str| {
+        let told = |redis: Option<&str>, children: Vec<_>, word: &str| {
             let mut settings = settings();
             settings.plaintext_passwords = serde_json::from_value(json!(word)).unwrap();
             let mut observed = observed(children);
             observed.backends = redis.map(secret);
-            plaintext_senders(&settings, &sale(), doors, &observed)
+            plaintext_senders(&settings, &sale(), &observed)
         };
         let with_word = || {
             let container = json!({"env": [{"name": "PLAINTEXT_PASSWORDS", "value": "Allow"}]});
@@ -315,18 +257,16 @@ mod tests {
         let (plain, secure) = (Some("redis://:p@r"), Some("rediss://:p@r"));
         let none = BTreeSet::new();
         let redis_users = BTreeSet::from([Component::Gateway, Component::Inventory]);
-        assert_eq!(told(plain, Doors::Open, Vec::new(), "Allow"), redis_users);
-        assert_eq!(told(plain, Doors::Open, Vec::new(), "Refuse"), none);
-        assert_eq!(told(secure, Doors::Open, Vec::new(), "Allow"), none);
+        assert_eq!(told(plain, Vec::new(), "Allow"), redis_users);
+        assert_eq!(told(plain, Vec::new(), "Refuse"), none);
+        assert_eq!(told(secure, Vec::new(), "Allow"), none);
+        assert_eq!(told(secure, with_word(), "Allow"), none);
         let before = BTreeSet::from([Component::Auth]);
-        assert_eq!(told(secure, Doors::Open, with_word(), "Allow"), before);
-        assert_eq!(told(secure, Doors::NotYet, with_word(), "Allow"), none);
         assert_eq!(
-            told(None, Doors::NotYet, with_word(), "Allow"),
+            told(None, with_word(), "Allow"),
             before,
             "the Secret is gone for a moment"
         );
-        assert_eq!(told(secure, Doors::Open, with_word(), "Refuse"), none);
     }
 
     fn policy(component: &str, spec: &Value) -> (Kind, DynamicObject) {
@@ -353,39 +293,6 @@ mod tests {
         );
     }
 
-    fn deployment(component: &str, limits: &Value) -> (Kind, DynamicObject) {
-        let container = json!({"resources": {"limits": limits}});
-        let spec = json!({"template": {"spec": {"containers": [container]}}});
-        let object = object(&format!("laptops-{component}"), &json!({"spec": spec}));
-        (Kind::Deployment, object)
-    }
-
-    /// As the first operator made it.
-    fn first() -> (Kind, DynamicObject) {
-        deployment("order", &json!({"memory": "256Mi"}))
-    }
-
-    fn bounded() -> (Kind, DynamicObject) {
-        deployment("auth", &json!({"ephemeral-storage": "256Mi"}))
-    }
-
-    /// A limit that an open sale's pods did not have would start each of them anew.
-    #[test]
-    fn pods_of_an_open_sale_stay_as_they_were_made() {
-        let shapes = |children, doors| {
-            let shapes = platform(&settings(), &sale(), doors, &observed(children)).pod_shapes;
-            [Component::Order, Component::Auth, Component::Gateway].map(|component| shapes[&component])
-        };
-        use PodShape::{Bounded, First};
-        assert_eq!(shapes(Vec::new(), Doors::Open), [Bounded; 3]);
-        // One that is not there runs what the oldest of the others runs.
-        assert_eq!(
-            shapes(vec![bounded(), first()], Doors::Open),
-            [First, Bounded, First]
-        );
-        assert_eq!(shapes(vec![bounded(), first()], Doors::NotYet), [Bounded; 3]);
-    }
-
     #[test]
     fn ports_of_old_backends_count_only_while_a_sale_is_open() {
         let egress =
@@ -396,38 +303,104 @@ mod tests {
         assert_eq!(ports(Doors::NotYet), None);
     }
 
-    /// What changes the configuration would restart every pod of an open sale.
+    /// An object of the sale as today's operator makes it.
+    fn built(kind: Kind, suffix: &str, body: Value) -> Child {
+        build::made(&sale(), kind, suffix, body)
+    }
+
+    fn today() -> Vec<Child> {
+        let template = json!({"spec": {"containers": [{"image": "quicksale:2"}]}});
+        vec![
+            built(
+                Kind::ConfigMap,
+                "control",
+                json!({"data": {"control.json": "{}"}}),
+            ),
+            built(Kind::ConfigMap, "config", json!({"data": {"config.json": "new"}})),
+            built(
+                Kind::Deployment,
+                "order",
+                json!({"spec": {"replicas": 3, "template": template}}),
+            ),
+        ]
+    }
+
+    /// What is in the cluster after an earlier operator has opened the sale, and somebody has edited a pod's image by hand.
+    fn opened(with_pins: bool) -> Observed {
+        let template = |image: &str| json!({"spec": {"containers": [{"image": image}]}});
+        let order = json!({"spec": {"template": template("evil:1")}});
+        let config = json!({"data": {"config.json": "by hand"}});
+        let pins = json!({"data": {"order": template("quicksale:1").to_string(), "config.json": "old"}});
+        let mut children = vec![
+            (Kind::Deployment, object("laptops-order", &order)),
+            (Kind::ConfigMap, object("laptops-config", &config)),
+        ];
+        if with_pins {
+            children.push((Kind::ConfigMap, object("laptops-pinned", &pins)));
+        }
+        observed(children)
+    }
+
+    fn seen(pinned: &Pinned) -> (String, String, String) {
+        let of = |name: &str| {
+            let child = pinned.objects.iter().find(|child| child.name == name).unwrap();
+            child.json.clone()
+        };
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let order = &of("laptops-order")["spec"]["template"]["spec"]["containers"][0]["image"];
+        let config = &of("laptops-config")["data"]["config.json"];
+        let pins: Value =
+            serde_json::from_str(of("laptops-pinned")["data"]["order"].as_str().unwrap()).unwrap();
+        (
+            text(order),
+            text(config),
+            text(&pins["spec"]["containers"][0]["image"]),
+        )
+    }
+
     #[test]
-    fn an_open_sale_is_reached_as_before_and_a_new_one_on_both_families_and_by_https() {
-        let (settings, sale) = (settings(), sale());
-        let config = json!({
-            "sale": {"namespace": "shop", "name": "laptops"}, "currency": "USD", "confirmation": "Automatic",
-            "reservationTtlSeconds": 600,
-            "data": {"database": "qs_shop_laptops", "accountsDatabase": "quicksale"},
-            "kafka": {"topicPrefix": "shop.laptops.", "partitions": 1, "replicationFactor": 1}, "redisPrefix": "qs:",
-            "upstreams": {"auth": "http://a/", "inventory": "http://i/", "order": "http://o/", "notifier": "http://n/"},
-            "http": {"bind": "0.0.0.0", "adminPort": 9090, "trustedProxies": [], "corsOrigins": []},
-        });
-        let map = object(
-            "laptops-config",
-            &json!({"data": {"config.json": config.to_string()}}),
-        );
-        let observed = observed(vec![(Kind::ConfigMap, map)]);
-        assert!(
-            observed.config("laptops").is_some(),
-            "the fixture is a configuration"
-        );
-        let bind = |doors| platform(&settings, &sale, doors, &observed).bind;
-        assert_eq!(bind(Doors::Open), IpAddr::from([0, 0, 0, 0]));
-        assert_eq!(bind(Doors::NotYet), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        let https = |doors| platform(&settings, &sale, doors, &observed).https_host;
-        assert_eq!(https(Doors::Open), None);
-        assert_eq!(https(Doors::NotYet).as_deref(), Some("laptops.example.com"));
-        // It may still be edited.
-        // Somebody has deleted the configuration: what it is written anew for may not know the newest keys.
-        let shaped = |deployment| super::tests::observed(vec![deployment]);
-        let https = |observed: &Observed| platform(&settings, &sale, Doors::Open, observed).https_host;
-        assert_eq!(https(&shaped(first())), None);
-        assert_eq!(https(&shaped(bounded())).as_deref(), Some("laptops.example.com"));
+    fn an_open_sale_keeps_its_pods_and_their_configuration_as_they_were_when_it_opened() {
+        let all = |doors, allowed, observed: &Observed| pin(today(), &sale(), doors, allowed, observed);
+        let texts = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+        for doors in [Doors::Open, Doors::Over] {
+            let kept = all(doors, false, &opened(true));
+            assert_eq!(seen(&kept), texts("quicksale:1", "old", "quicksale:1"));
+            assert_eq!(kept.held, [Component::Order]);
+            // What starts no pod anew is as it is written now.
+            let order = kept
+                .objects
+                .iter()
+                .find(|child| child.name == "laptops-order")
+                .unwrap();
+            assert_eq!(order.json["spec"]["replicas"], 3);
+            assert_eq!(kept.objects[0].name, "laptops-control", "the document goes first");
+        }
+        for (doors, allowed) in [(Doors::NotYet, false), (Doors::Open, true)] {
+            let new = all(doors, allowed, &opened(true));
+            assert_eq!(seen(&new), texts("quicksale:2", "new", "quicksale:2"));
+            assert_eq!(new.held, []);
+        }
+        // Where what was written down is gone, what is there is the best guess.
+        let guessed = all(Doors::Open, false, &opened(false));
+        assert_eq!(seen(&guessed), texts("evil:1", "by hand", "evil:1"));
+        // A Deployment that was deleted comes back with what it ran.
+        let mut deleted = opened(true);
+        deleted.children.retain(|(kind, _)| *kind != Kind::Deployment);
+        assert_eq!(seen(&all(Doors::Open, false, &deleted)).0, "quicksale:1");
+    }
+
+    #[test]
+    fn what_is_written_and_what_is_kept_are_told_apart_by_their_hash() {
+        let hash = |pinned: &Pinned| {
+            let order = pinned
+                .objects
+                .iter()
+                .find(|child| child.name == "laptops-order")
+                .unwrap();
+            order.json["metadata"]["annotations"][build::APPLIED_HASH].clone()
+        };
+        let kept = pin(today(), &sale(), Doors::Open, false, &opened(true));
+        let new = pin(today(), &sale(), Doors::NotYet, false, &opened(true));
+        assert_ne!(hash(&kept), hash(&new));
     }
 }

@@ -9,6 +9,7 @@ use super::{
     evidence, fetch,
     observed::Observed,
     pace::{self, AFTER_CONFLICT, AT_ONCE, IDLE, SOON},
+    pin::ALLOW_ANNOTATION,
     rollout::{Aim, Rollout},
     status::{self, Finding, Write},
     story::{self, Chapter},
@@ -309,6 +310,9 @@ impl Round<'_> {
         let reopening_refused = phase::reopening_refused(phase, &schedule, &facts, now);
         self.take(next, &mut status, reopening_refused.is_some());
         findings.extend(conditions::control_in_force(receipts));
+        if selling {
+            findings.push(conditions::up_to_date(&rollout.held));
+        }
         findings.push(conditions::halted(control::halt(valid, &status), receipts));
         let hold = valid.reservation_ttl;
         findings.extend(conditions::settled(
@@ -364,13 +368,17 @@ impl Round<'_> {
     }
 
     fn plan(&self, status: &FlashSaleStatus, schedule: &Schedule) -> Result<Rollout, Error> {
-        let asked_for_key = self.sale.annotations().get(ROTATE).map(String::as_str);
+        let annotations = self.sale.annotations();
+        let asked_for_key = annotations.get(ROTATE).map(String::as_str);
         let aim = Aim {
             sale: self.valid,
             status,
             schedule,
             deleting: self.deleting,
             asked_for_key,
+            may_roll_out: annotations
+                .get(ALLOW_ANNOTATION)
+                .is_some_and(|word| word == "true"),
         };
         let mut rollout = Rollout::prepare(self.context, &aim, self.observed, self.now)?;
         if self.invalid.is_some() {

@@ -9,7 +9,7 @@ use super::{
     error::Error,
     fetch,
     observed::Observed,
-    pin::{self, Doors},
+    pin::{self, Doors, Pinned},
     prune::prune,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     switches::Steering,
     watched::SaleKey,
 };
-use crds::{FlashSaleStatus, ValidSale};
+use crds::{Component, FlashSaleStatus, ValidSale};
 use jiff::Timestamp;
 use platform::tokens::Signer;
 use sale::{control::ControlDocument, phase::Phase};
@@ -37,6 +37,8 @@ pub struct Aim<'a> {
     pub deleting: bool,
     /// What [`ROTATE`](crate::signing_keys::ROTATE) says.
     pub asked_for_key: Option<&'a str>,
+    /// Whether pods of an open sale may start anew.
+    pub may_roll_out: bool,
 }
 
 /// What is to be brought about.
@@ -49,6 +51,8 @@ pub struct Rollout {
     pub token: String,
     /// The document that belongs to the sale now.
     pub control: ControlDocument,
+    /// The services whose pods keep what the sale was opened with.
+    pub held: Vec<Component>,
     /// Whether what is not wanted is taken away.
     prunes: bool,
     sale: SaleKey,
@@ -85,6 +89,7 @@ impl Rollout {
             schedule,
             deleting,
             asked_for_key,
+            may_roll_out,
         } = *aim;
         let name = &sale.id.name;
         let keys = match observed.keys(name, now) {
@@ -123,7 +128,7 @@ impl Rollout {
         let backends_keys = observed.backends_keys(name);
         let doors = Doors::of(status);
         let ports_before = pin::ports_before(name, doors, observed);
-        let plaintext_senders = pin::plaintext_senders(&context.settings, sale, doors, observed);
+        let plaintext_senders = pin::plaintext_senders(&context.settings, sale, observed);
         let plan = Plan {
             sale,
             phase: status.phase(),
@@ -146,7 +151,8 @@ impl Rollout {
             scaled_by_others: &observed.scaled_by_others(name),
             current_replicas: &observed.replicas(name),
         };
-        let mut objects = build::objects(&plan);
+        let Pinned { mut objects, held } =
+            pin::pin(build::objects(&plan), sale, doors, may_roll_out, observed);
         if status.phase() == Phase::Ended {
             objects.push(build::report::report(sale, status));
         }
@@ -156,6 +162,7 @@ impl Rollout {
             token,
             control,
             prunes: true,
+            held,
             sale: SaleKey {
                 namespace: sale.id.namespace.clone(),
                 name: sale.id.name.clone(),

@@ -137,7 +137,6 @@ impl From<Sku> for String {
 
 /// One FlashSale in one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SaleId {
     /// Kubernetes namespace, a DNS label.
     pub namespace: String,

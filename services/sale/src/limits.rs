@@ -93,7 +93,7 @@ impl LimitedRoute {
 
 /// At most `limit` requests in any `window`, for one user or address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RateLimit {
     /// What it applies to.
     pub route: LimitedRoute,
@@ -126,8 +126,36 @@ impl RateLimit {
 
 /// The limits of a sale: one for each route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Vec<WrittenLimit>", into = "Vec<RateLimit>")]
 pub struct RateLimits(Vec<RateLimit>);
+
+/// A limit as it is written, perhaps of a route that only a newer version knows.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenLimit {
+    route: String,
+    limit: u32,
+    window_ms: u64,
+}
+
+impl From<Vec<WrittenLimit>> for RateLimits {
+    fn from(written: Vec<WrittenLimit>) -> Self {
+        let known = |written: WrittenLimit| {
+            Some(RateLimit {
+                route: LimitedRoute::parse(&written.route)?,
+                limit: written.limit,
+                window_ms: written.window_ms,
+            })
+        };
+        Self(written.into_iter().filter_map(known).collect())
+    }
+}
+
+impl From<RateLimits> for Vec<RateLimit> {
+    fn from(limits: RateLimits) -> Self {
+        limits.0
+    }
+}
 
 impl Default for RateLimits {
     fn default() -> Self {

@@ -84,7 +84,7 @@ impl Child {
     pub(super) fn new(sale: &ValidSale, kind: Kind, suffix: &str, body: Value) -> Self {
         let resource = kind.api_resource();
         let name = super::object_name(&sale.id.name, suffix);
-        let hash = hex::encode(&Sha256::digest(body.to_string().as_bytes())[..16]);
+        let hash = hash(&body);
         let mut json = body;
         json["apiVersion"] = resource.api_version.into();
         json["kind"] = resource.kind.into();
@@ -99,6 +99,23 @@ impl Child {
             }],
         });
         Self { kind, name, json }
+    }
+
+    /// Puts what is kept in the place of what was built, if there is anything; returns whether the two differ.
+    pub fn keep(&mut self, pointer: &str, kept: Option<Value>) -> bool {
+        let (Some(kept), Some(built)) = (kept, self.json.pointer_mut(pointer)) else {
+            return false;
+        };
+        if kept == *built {
+            return false;
+        }
+        *built = kept;
+        let mut body = self.json.clone();
+        if let Some(fields) = body.as_object_mut() {
+            fields.retain(|name, _| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+        }
+        self.json["metadata"]["annotations"][APPLIED_HASH] = hash(&body).into();
+        true
     }
 
     /// Whether an object was made for the sale that this one is for, or for one of the same name before it.
@@ -128,6 +145,10 @@ impl Child {
             .filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind"))
             .all(|(key, wanted)| live.get(key).is_some_and(|live| contains(live, wanted)))
     }
+}
+
+fn hash(body: &Value) -> String {
+    hex::encode(&Sha256::digest(body.to_string().as_bytes())[..16])
 }
 
 fn contains(live: &Value, wanted: &Value) -> bool {

@@ -4,6 +4,7 @@ use super::{Child, Kind, Plan, object_name};
 use crds::{Component, ValidSale};
 use platform::config::ports;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The suffix of the ConfigMap with the control document.
 pub(super) const CONTROL: &str = "control";
@@ -18,6 +19,14 @@ pub fn control_map(sale: &str) -> String {
 /// The name of the ConfigMap with the configuration.
 pub fn config_map(sale: &str) -> String {
     object_name(sale, CONFIG)
+}
+
+/// The suffix of the ConfigMap with what an open sale keeps.
+pub const PINNED: &str = "pinned";
+
+/// What an open sale keeps: the template of each service's pods, and the configuration, as text.
+pub fn pinned(sale: &ValidSale, pins: &BTreeMap<String, String>) -> Child {
+    Child::new(sale, Kind::ConfigMap, PINNED, json!({"data": pins}))
 }
 
 pub(super) fn control(plan: &Plan<'_>) -> Child {
@@ -49,7 +58,7 @@ pub(super) fn configuration(plan: &Plan<'_>) -> Value {
         "trustedProxies": plan.platform.trusted_proxies,
         "corsOrigins": plan.platform.cors_origins,
     });
-    // What is usual is not written: the processes of a sale that an older operator opened do not know this key.
+    // What is usual is not written.
     if !plan.platform.access_log {
         http["accessLog"] = json!(false);
     }

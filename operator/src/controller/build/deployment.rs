@@ -1,7 +1,7 @@
 //! The services themselves.
 
 use super::{
-    Child, Kind, Plan, PodShape,
+    Child, Kind, Plan,
     backend_ports::{Backend, own_key},
     config_map,
     config_map::{CONFIG, CONTROL, port},
@@ -88,7 +88,7 @@ fn spread(topology: &str, selector: &Value) -> Value {
 
 fn container(plan: &Plan<'_>, component: Component) -> Value {
     let name = component.as_str();
-    let image = plan.platform.images.get(&component).cloned().unwrap_or_default();
+    let image = &plan.platform.image;
     let mut container_ports =
         vec![json!({"name": "admin", "containerPort": ports::ADMIN, "protocol": "TCP"})];
     if let Some(port) = port(component) {
@@ -101,7 +101,7 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "command": ["quicksale", name],
         "ports": container_ports,
         "env": environment(plan, component),
-        "resources": resources(&plan.sale.service(component).resources, plan.platform.pod_shape(component)),
+        "resources": resources(&plan.sale.service(component).resources),
         // A service that waits for a backend answers /livez at once, so a start takes long only on a busy node.
         "startupProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 120},
         "livenessProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
@@ -150,8 +150,7 @@ fn environment(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         // Optional: the process says which is missing, and what to write.
         json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": true}}})
     }));
-    let knows_of_it = plan.platform.pod_shape(component) != PodShape::First;
-    if knows_of_it && plan.plaintext_senders.contains(&component) {
+    if plan.plaintext_senders.contains(&component) {
         variables.push(json!({"name": PLAINTEXT_PASSWORDS, "value": "Allow"}));
     }
     if administrator(plan, component).is_some() {
@@ -242,7 +241,7 @@ const USUAL: [(&str, &str, Option<&str>); 3] = [
 
 /// The usual ones, with what the FlashSale says in their place. What is usual gives way to what was said: a limit is
 /// raised to a request and a request lowered to a limit, since a pod that asks for more than it may use is none.
-fn resources(wanted: &Resources, pods: PodShape) -> Value {
+fn resources(wanted: &Resources) -> Value {
     let said = |amounts: Option<&Amounts>, name: &str| {
         amounts.and_then(|amounts| match name {
             "cpu" => amounts.cpu.clone(),
@@ -252,9 +251,6 @@ fn resources(wanted: &Resources, pods: PodShape) -> Value {
     };
     let (mut requests, mut limits) = (Map::new(), Map::new());
     for (name, request, limit) in USUAL {
-        if pods == PodShape::First && name == "ephemeral-storage" {
-            continue;
-        }
         let (request, limit) = (Amount::from(request), limit.map(Amount::from));
         let (said_request, said_limit) = (
             said(wanted.requests.as_ref(), name),
@@ -267,7 +263,6 @@ fn resources(wanted: &Resources, pods: PodShape) -> Value {
             _ => request,
         };
         let most = limit.and_then(|limit| match &said_request {
-            Some(_) if pods == PodShape::First => None,
             Some(said) if said.value() > limit.value() => Some(said.clone()),
             _ => Some(limit),
         });

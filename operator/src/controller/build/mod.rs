@@ -1,8 +1,8 @@
 //! Every object of a sale, made from checked values and nothing else: no client, no clock, no randomness.
 //!
 //! One file for each kind. A builder writes only the fields that it decides on: what is left out stays with whoever
-//! owns it (an autoscaler owns the replicas). Nothing that changes with the operator's version goes into a pod
-//! template, so that an upgrade of the operator restarts no pod of an open sale.
+//! owns it (an autoscaler owns the replicas). What an open sale keeps of what was built for it before is not decided here, but in
+//! [`pin`](super::pin).
 
 mod autoscaler;
 pub mod backend_ports;
@@ -18,7 +18,7 @@ mod secret;
 mod service;
 
 pub use child::{Child, Kind};
-pub use config_map::{config_map, control_map, port, service_url};
+pub use config_map::{PINNED, config_map, control_map, pinned, port, service_url};
 pub use deployment::FAREWELL;
 pub use labels::{
     APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, object_name,
@@ -74,11 +74,11 @@ pub struct Plan<'a> {
     pub current_replicas: &'a BTreeMap<Component, i32>,
 }
 
-/// What the objects of a sale take from the operator's chart. A sale that is open keeps what it was opened with.
+/// What the objects of a sale take from the operator's chart.
 #[derive(Debug, Clone)]
 pub struct Platform<'a> {
-    /// The image of each component.
-    pub images: BTreeMap<Component, Image>,
+    /// The image of every component.
+    pub image: Image,
     /// The operator's namespace.
     pub namespace: &'a str,
     /// The database of accounts.
@@ -99,27 +99,6 @@ pub struct Platform<'a> {
     pub https_host: Option<String>,
     /// Where traces go.
     pub tracing: Option<Tracing>,
-    /// What the pods of each component are made like.
-    pub pod_shapes: BTreeMap<Component, PodShape>,
-}
-
-impl Platform<'_> {
-    fn pod_shape(&self, component: Component) -> PodShape {
-        self.pod_shapes
-            .get(&component)
-            .copied()
-            .unwrap_or(PodShape::Bounded)
-    }
-}
-
-/// What pods are made like where that has changed with the operator's version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PodShape {
-    /// Without a bound of local storage, without a limit of memory where memory is asked for, and without a word on
-    /// passwords in plain text.
-    First,
-    /// With all of them.
-    Bounded,
 }
 
 /// An image and when nodes pull it.
@@ -178,6 +157,12 @@ fn replicas(plan: &Plan<'_>, component: Component) -> Option<i32> {
             (!is_decided).then(|| now.map_or(size.min, |now| (*now).clamp(size.min, size.max)))
         }
     }
+}
+
+/// An object of a sale, for tests of what is done with objects.
+#[cfg(test)]
+pub(super) fn made(sale: &ValidSale, kind: Kind, suffix: &str, body: serde_json::Value) -> Child {
+    Child::new(sale, kind, suffix, body)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 struct Fixture {
     sale: ValidSale,
     phase: Phase,
-    images: BTreeMap<Component, Image>,
+    image: Image,
     scaled_by_others: BTreeSet<Component>,
     current_replicas: BTreeMap<Component, i32>,
     control_version: u64,
@@ -21,7 +21,6 @@ struct Fixture {
     access_log: bool,
     https_host: Option<String>,
     tracing: Option<Tracing>,
-    pod_shape: PodShape,
     plaintext_senders: BTreeSet<Component>,
     backends: BTreeMap<String, Vec<u8>>,
     ports_before: BTreeMap<Component, BTreeSet<u16>>,
@@ -52,7 +51,7 @@ fn fixture(services: Value) -> Fixture {
     Fixture {
         sale: sale_with(&services),
         phase: Phase::Live,
-        images: Component::ALL.into_iter().map(|c| (c, image.clone())).collect(),
+        image,
         scaled_by_others: BTreeSet::new(),
         current_replicas: BTreeMap::new(),
         control_version: 1,
@@ -61,7 +60,6 @@ fn fixture(services: Value) -> Fixture {
         access_log: true,
         https_host: None,
         tracing: None,
-        pod_shape: PodShape::Bounded,
         plaintext_senders: BTreeSet::new(),
         backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
         ports_before: BTreeMap::new(),
@@ -82,7 +80,7 @@ impl Fixture {
             phase: self.phase,
             retention_over: false,
             platform: Platform {
-                images: self.images.clone(),
+                image: self.image.clone(),
                 namespace: "quicksale-system",
                 bind: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
                 network: &self.network,
@@ -93,7 +91,6 @@ impl Fixture {
                 access_log: self.access_log,
                 https_host: self.https_host.clone(),
                 tracing: self.tracing.clone(),
-                pod_shapes: Component::ALL.map(|component| (component, self.pod_shape)).into(),
             },
             keys: &keys,
             first_key: "{}",
@@ -301,24 +298,6 @@ fn there_is_always_a_limit_of_memory_and_no_request_is_above_it() {
     }
     let little = resources_with(&json!({"limits": {"cpu": "10m"}}));
     assert_eq!(little["requests"]["cpu"], "10m");
-}
-
-/// A change of what is usual restarts no pod of a sale that is open.
-#[test]
-fn pods_of_an_earlier_version_stay_as_they_are() {
-    let mut fixture = fixture(json!({"order": {"resources": {"requests": {"memory": "100Mi"}}}}));
-    fixture.plaintext_senders = BTreeSet::from([Component::Order]);
-    let order =
-        |fixture: &Fixture| fixture.deployment("order")["spec"]["template"]["spec"]["containers"][0].clone();
-    let says = |container: &Value| container["env"].to_string().contains("PLAINTEXT_PASSWORDS");
-    assert!(says(&order(&fixture)));
-    fixture.pod_shape = PodShape::First;
-    let first = order(&fixture);
-    assert_eq!(
-        first["resources"],
-        json!({"requests": {"cpu": "25m", "memory": "100Mi"}, "limits": {}})
-    );
-    assert!(!says(&first));
 }
 
 /// A Secret that is made and not read again would be made anew at every look: there is no right to list them.
