@@ -5,7 +5,7 @@
 //! - [`topics`], [`backends`], [`catalogue`] and [`push`] reach what lies outside of the API server;
 //! - [`ownership`] says whose topics, databases and keys are, and keeps one sale's hands off another's;
 //! - [`watched`] is what the API server knows of the sales' objects, [`switches`] the fast way of a switch to the doors;
-//! - [`lease`] makes one of the replicas the leader, [`staleness`] notices a watch that hangs;
+//! - [`lease`] makes one of the replicas the leader, and [`fence`] keeps the others from writing; [`staleness`] notices a watch that hangs;
 //! - [`scope`] is where it looks, [`network`] whom its sales may talk to, [`administrator`] the first account;
 //! - [`metrics`] is what it counts, [`sale_metrics`] what it shows of the sales;
 //! - [`run`] wires all of it up.
@@ -19,6 +19,7 @@ pub mod calls;
 pub mod catalogue;
 pub mod controller;
 pub mod deadline;
+pub mod fence;
 pub mod lease;
 pub mod metrics;
 pub mod network;

@@ -4,6 +4,7 @@ use crate::{
     administrator,
     controller::{context::Context, reconcile},
     deadline::within,
+    fence::{Fence, Fenced},
     lease::{LEASE, Leadership},
     metrics::{self, LEADER},
     sale_metrics::ShownSales,
@@ -17,6 +18,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Resource,
+    client::ClientBuilder,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
         controller::Config,
@@ -48,7 +50,7 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// A lease that was not even asked for in this time means that the process hangs.
 const LEASE_STALE: Duration = Duration::from_secs(60);
 
-/// Runs until a signal, or until the Lease is lost.
+/// Runs until a signal.
 ///
 /// # Errors
 /// When it cannot start.
@@ -58,7 +60,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     metrics::show();
     tasks.spawn("event loop", event_loop::measure(stop.clone()));
     let health = Health::new(stop.clone());
-    let ready = health.gate("the API server");
+    let lease_seen = health.gate("the lease");
+    let rights = health.gate("the right to read what a sale needs");
     let bind = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let server = Server::bind(
         "operator",
@@ -68,45 +71,100 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     )
     .await?;
     tasks.spawn("admin server", server.run(stop.clone()));
-    let client = Client::try_default().await?;
+    let config = kube::Config::infer().await?;
+    let fence = Arc::new(Fence::default());
+    // The Lease is written by whoever does not lead yet; everything else by the leader alone.
+    let client = Client::try_from(config.clone())?;
+    let fenced = ClientBuilder::try_from(config)?
+        .with_layer(&Fenced(Arc::clone(&fence)))
+        .build();
     let lease_heart = health.heartbeat("the lease", LEASE_STALE);
-    ready.release();
-    tasks.spawn("operator", async move {
-        lead(client, settings, health, lease_heart, stop).await;
-    });
-    Ok(tasks.run_until_stopped().await)
-}
-
-/// Waits for the Lease, then reconciles for as long as it holds. When it returns before it was asked to, the process
-/// ends: whatever is still running in it may not write any more.
-async fn lead(client: Client, settings: Settings, health: Health, heart: Heartbeat, stop: CancellationToken) {
     let leadership = Leadership::new(
         &client,
         &settings.namespace,
         &settings.lease,
         &settings.identity,
         Clock::System,
+        fence,
     );
-    if !leadership.acquire(&stop, || heart.beat()).await {
-        return;
+    let scope = Scope::new(client, &settings.watch_namespaces);
+    let asked = stop.clone();
+    tasks.spawn("rights", async move {
+        if granted(&scope, &asked).await {
+            rights.release();
+        }
+        asked.cancelled().await;
+    });
+    tasks.spawn("operator", async move {
+        let mut lease_seen = Some(lease_seen);
+        let mut tried = |answered: bool| {
+            // An API server that is away is no reason to start anew: only a loop that does not turn is.
+            lease_heart.beat();
+            if answered && let Some(gate) = lease_seen.take() {
+                gate.release();
+            }
+        };
+        while leadership.acquire(&stop, &mut tried).await {
+            lead(&leadership, &fenced, &settings, &health, &lease_heart, &stop).await;
+        }
+    });
+    Ok(tasks.run_until_stopped().await)
+}
+
+/// How often the rights are asked for while they are missing.
+const RIGHTS_EVERY: Duration = Duration::from_secs(5);
+
+/// Waits until every kind of object that the operator follows may be read: a release that lacks a right is not ready, and a rolling
+/// upgrade stops there. `false` when asked to stop.
+async fn granted(scope: &Scope, stop: &CancellationToken) -> bool {
+    loop {
+        match follow::may_read(scope).await {
+            Ok(()) => return true,
+            Err(error) => tracing::warn!(%error, "what a sale needs cannot be read; see the chart's roles"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep(RIGHTS_EVERY) => {}
+        }
     }
+}
+
+/// Reconciles for as long as the Lease holds. When it returns before it was asked to, another replica may lead: whatever is still
+/// under way writes nothing any more, because the fence is closed.
+async fn lead(
+    leadership: &Leadership,
+    client: &Client,
+    settings: &Settings,
+    health: &Health,
+    heart: &Heartbeat,
+    stop: &CancellationToken,
+) {
     heart.beat();
     LEADER.set(1);
     let reconciling = CancellationToken::new();
     let watch_heart = health.heartbeat("the watch", staleness::AT_MOST);
-    let reconcile = reconcile_until(client, settings, Clock::System, watch_heart, reconciling.clone());
-    tokio::pin!(reconcile);
+    let reconcile = reconcile_until(
+        client.clone(),
+        settings.clone(),
+        Clock::System,
+        watch_heart.clone(),
+        reconciling.clone(),
+    );
+    let mut reconcile = Box::pin(reconcile);
     let lost = tokio::select! {
-        () = leadership.keep(&stop, || heart.beat()) => !stop.is_cancelled(),
+        () = leadership.keep(stop, || heart.beat()) => !stop.is_cancelled(),
         () = &mut reconcile => true,
     };
     LEADER.set(0);
     if !lost {
         reconciling.cancel();
         // What has begun may end while the Lease is still ours.
-        let _bounded = tokio::time::timeout(LEASE / 3, reconcile).await;
-        leadership.release().await;
+        let _bounded = tokio::time::timeout(LEASE / 3, &mut reconcile).await;
     }
+    // Before the Lease is given back: what still runs must not.
+    drop(reconcile);
+    watch_heart.retire();
+    leadership.release().await;
 }
 
 /// Reconciles every FlashSale until `stop`. The caller holds the Lease.

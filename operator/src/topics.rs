@@ -4,6 +4,7 @@ use crds::valid::TopicPlan;
 use events::topics::all_names;
 use platform::backends::kafka::{CALL_DEADLINE, KafkaError, topics, within};
 use rskafka::client::Client;
+use std::collections::BTreeMap;
 
 /// How long the broker may take for a topic; it answers before our own deadline.
 pub(crate) const BROKER_TIMEOUT_MS: i32 = 4_000;
@@ -46,6 +47,14 @@ pub fn refusal(error: &KafkaError) -> Option<String> {
         ),
         _ => None,
     }
+}
+
+/// Whether all topics are among those of a broker, cut as they should be.
+pub fn are_there(existing: &BTreeMap<String, Vec<i32>>, plan: &TopicPlan) -> bool {
+    all_names(&plan.prefix).into_iter().all(|name| {
+        let partitions = existing.get(&name).map(Vec::len);
+        partitions.is_some() && partitions == usize::try_from(plan.partitions).ok()
+    })
 }
 
 /// Creates the topics that are missing and checks the others. The caller has seen that they belong to the sale.

@@ -55,11 +55,10 @@ pub async fn place(
     let consent = PlaintextConsent::of(sale, context.settings.plaintext_passwords);
     match backends_secret::operators(observed.backends.as_ref(), consent) {
         Ok(credentials) => {
-            let fingerprint = format!("{backends_hash}/{:?}", sale.topics);
             let place = cleanup::place(sale);
             context
                 .backends
-                .look(&fingerprint, &credentials, &place, claimant)
+                .look(backends_hash, &credentials, &place, claimant)
                 .await
         }
         Err(why) => match &observed.backends_refused {

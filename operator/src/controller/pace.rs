@@ -14,23 +14,50 @@ pub const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 pub const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again at an open sale, whose numbers move.
 const LIVE: Duration = Duration::from_secs(3);
-/// How soon to look again when nothing is expected to happen.
+/// How soon to look again when nobody is there who could answer.
+const LATER: Duration = Duration::from_secs(5);
+/// How long nothing is looked at: everything that matters then is watched.
+const LONGEST: Duration = Duration::from_secs(600);
+/// How soon to look again at what cannot be gone on with.
 pub const IDLE: Duration = Duration::from_secs(60);
 /// The least time between two writes of a status that differ in numbers and sentences alone.
 const NUMBERS_EVERY: Duration = Duration::from_secs(5);
 
-/// How long nothing is expected to happen.
-pub fn pause(status: &FlashSaleStatus, schedule: &Schedule, unheard: bool, now: Timestamp) -> Duration {
+/// What the next look is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// A process is there that has not said yet what is waited for.
+    Answer,
+    /// Nobody is there who could say anything.
+    Pods,
+    /// Nothing but numbers.
+    Nothing,
+}
+
+/// How long nothing is expected to happen. A sale that is over is looked at again when nobody needs to read it any more.
+pub fn pause(
+    status: &FlashSaleStatus,
+    schedule: &Schedule,
+    retain_for: Duration,
+    awaited: Awaited,
+    now: Timestamp,
+) -> Duration {
+    let retained_until = status.ended_at.and_then(|at| at.checked_add(retain_for).ok());
     let until = |at: Timestamp| at.duration_since(now).unsigned_abs().max(AT_ONCE);
-    let ahead = |at: Option<Timestamp>| at.filter(|at| *at > now).map_or(IDLE, until);
+    let ahead = |at: Option<Timestamp>| at.filter(|at| *at > now).map_or(LONGEST, until);
+    let usual = match awaited {
+        Awaited::Answer => SOON,
+        // Pods that come are seen by the watches.
+        Awaited::Pods => LATER,
+        Awaited::Nothing => LIVE,
+    };
     match status.phase() {
         Phase::Pending if phase::is_time_to_warm_up(schedule, now) => SOON,
-        Phase::Pending => ahead(phase::warm_up_begins(schedule)).min(IDLE),
-        Phase::Warming => ahead(schedule.opening()).min(SOON),
-        Phase::Draining => SOON,
-        Phase::Live if unheard => SOON,
-        Phase::Live => ahead(schedule.closes_at).min(LIVE),
-        Phase::Ended => IDLE,
+        Phase::Pending => ahead(phase::warm_up_begins(schedule)).min(LONGEST),
+        Phase::Warming => ahead(schedule.opening()).min(usual),
+        Phase::Draining => usual.min(LATER),
+        Phase::Live => ahead(schedule.closes_at).min(usual),
+        Phase::Ended => ahead(retained_until).min(LONGEST),
     }
 }
 
@@ -71,6 +98,38 @@ fn without_numbers(status: &FlashSaleStatus) -> FlashSaleStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Hundreds of sales that wait for something ask for nothing meanwhile.
+    #[test]
+    fn a_sale_is_looked_at_when_something_can_have_happened() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let schedule = Schedule {
+            opens_at: Some(at(10_000)),
+            closes_at: Some(at(20_000)),
+            warm_up: Duration::from_secs(600),
+            decided: None,
+            opened_at: None,
+        };
+        let pause = |phase, awaited, now| {
+            let status = FlashSaleStatus {
+                phase: Some(phase),
+                ended_at: Some(at(30_000)),
+                ..FlashSaleStatus::default()
+            };
+            super::pause(&status, &schedule, Duration::from_secs(1_000), awaited, at(now)).as_secs()
+        };
+        assert_eq!(pause(Phase::Pending, Awaited::Pods, 0), 600);
+        assert_eq!(pause(Phase::Pending, Awaited::Pods, 9_000), 400);
+        assert_eq!(pause(Phase::Pending, Awaited::Pods, 9_400), 1);
+        assert_eq!(pause(Phase::Warming, Awaited::Answer, 9_500), 1);
+        assert_eq!(pause(Phase::Warming, Awaited::Pods, 9_500), 5);
+        assert_eq!(pause(Phase::Warming, Awaited::Nothing, 9_998), 2);
+        assert_eq!(pause(Phase::Live, Awaited::Nothing, 10_001), 3);
+        assert_eq!(pause(Phase::Live, Awaited::Nothing, 19_999), 1);
+        assert_eq!(pause(Phase::Draining, Awaited::Answer, 20_000), 1);
+        assert_eq!(pause(Phase::Ended, Awaited::Pods, 30_900), 100);
+        assert_eq!(pause(Phase::Ended, Awaited::Pods, 40_000), 600);
+    }
 
     #[test]
     fn numbers_wait_and_what_people_wait_for_does_not() {

@@ -8,7 +8,7 @@ use super::{
     error::Error,
     evidence, fetch,
     observed::Observed,
-    pace::{self, AFTER_CONFLICT, AT_ONCE, IDLE, SOON},
+    pace::{self, AFTER_CONFLICT, AT_ONCE, Awaited, IDLE, SOON},
     pin::ALLOW_ANNOTATION,
     rollout::{Aim, Rollout},
     status::{self, Finding, Write},
@@ -22,7 +22,9 @@ use crate::{
     phase::{self, Doors, Evidence, Schedule, Step},
     signing_keys::ROTATE,
 };
-use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType, valid::Invalid};
+use crds::{
+    Component, FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType, valid::Invalid,
+};
 use jiff::Timestamp;
 use kube::{
     ResourceExt,
@@ -265,7 +267,7 @@ impl Round<'_> {
                 )
             };
             let known = async {
-                let inventory = calls(crds::Component::Inventory);
+                let inventory = calls(Component::Inventory);
                 let hash = &rollout.backends_hash;
                 let brought =
                     bring::bring(context, valid, &status, observed, &claimant, hash, &inventory).await;
@@ -360,8 +362,20 @@ impl Round<'_> {
         if next != Step::Stay || write_first {
             return Ok(Action::requeue(AT_ONCE));
         }
-        let unheard = receipts.unheard > 0 || !facts.control_in_force;
-        let pause = pace::pause(&status, &schedule, unheard, now);
+        let serving = observed.serving();
+        let can_answer = serving.contains(&Component::Inventory) || serving.contains(&Component::Order);
+        let unheard = receipts.unheard > 0 || (receipts.audience > 0 && !facts.control_in_force);
+        let is_awaited = match status.phase() {
+            Phase::Warming => !facts.ready_to_sell(),
+            Phase::Draining => true,
+            Phase::Pending | Phase::Live | Phase::Ended => false,
+        };
+        let awaited = match (unheard || (is_awaited && can_answer), can_answer) {
+            (true, _) => Awaited::Answer,
+            (false, false) => Awaited::Pods,
+            (false, true) => Awaited::Nothing,
+        };
+        let pause = pace::pause(&status, &schedule, valid.retain_for, awaited, now);
         Ok(Action::requeue(
             waits.map_or(pause, |wait| wait.min(pause).max(AT_ONCE)),
         ))

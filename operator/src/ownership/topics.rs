@@ -7,7 +7,7 @@ use crate::topics::{BROKER_TIMEOUT_MS, create};
 use events::topics::all_names;
 use platform::backends::kafka::{CALL_DEADLINE, KafkaError, topics, within};
 use rskafka::client::Client;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// After the prefix, before the owner's mark.
 const MARK: &str = "quicksale-owner.";
@@ -63,6 +63,13 @@ fn decide(seen: &Seen, claimant: &Claimant) -> Decision {
 
 async fn names(client: &Client) -> Result<BTreeSet<String>, KafkaError> {
     Ok(topics(client).await?.into_keys().collect())
+}
+
+/// Whether the topics are known to be those of a sale that has begun, by a list of all topics from a moment ago: such a sale keeps them
+/// whoever comes after it.
+pub fn are_held(existing: &BTreeMap<String, Vec<i32>>, prefix: &str, claimant: &Claimant) -> bool {
+    let own = format!("{prefix}{MARK}{}", claimant.owner.mark());
+    claimant.has_begun && existing.contains_key(&own)
 }
 
 /// Puts the mark there, unless another's is.

@@ -6,13 +6,16 @@ use crate::{
         build::{Kind, MANAGED_BY_LABEL, MANAGER},
         pods,
     },
+    deadline::{ApiError, within},
     metrics::WATCH_ERRORS,
     scope::Scope,
 };
+use crds::FlashSale;
 use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{
     Api, ResourceExt,
+    api::ListParams,
     core::{DynamicObject, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
@@ -87,6 +90,42 @@ pub fn everything(scope: &Scope) -> Following {
         told,
         work: Box::pin(async move { while work.next().await.is_some() {} }),
     }
+}
+
+/// Whether everything that is followed may be read, in one of the namespaces at least: another that cannot be read disturbs it not.
+///
+/// # Errors
+/// [`ApiError`] of the last that may not, or when the API server does not answer.
+pub async fn may_read(scope: &Scope) -> Result<(), ApiError> {
+    let mut result = Ok(());
+    for part in scope.parts() {
+        result = may_read_in(scope, part.as_deref()).await;
+        match &result {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::debug!(namespace = part, %error, "cannot be read"),
+        }
+    }
+    result
+}
+
+async fn may_read_in(scope: &Scope, part: Option<&str>) -> Result<(), ApiError> {
+    let one = ListParams::default().limit(1);
+    let sales: Api<PartialObjectMeta<FlashSale>> = scope.api(part);
+    within(sales.list(&one)).await?;
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret) {
+        let resource = kind.api_resource();
+        let client = scope.client().clone();
+        let api: Api<DynamicObject> = match part {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        within(api.list(&one)).await?;
+    }
+    let sets: Api<PartialObjectMeta<ReplicaSet>> = scope.api(part);
+    within(sets.list(&one)).await?;
+    let pods: Api<PartialObjectMeta<Pod>> = scope.api(part);
+    within(pods.list(&one)).await?;
+    Ok(())
 }
 
 fn set(set: PartialObjectMeta<ReplicaSet>) -> Option<Item> {

@@ -189,6 +189,11 @@ impl Heartbeat {
             entry.0 = Instant::now();
         }
     }
+
+    /// The loop has ended, and nobody waits for it to turn any more.
+    pub fn retire(self) {
+        self.health.lock().loops.remove(&self.name);
+    }
 }
 
 impl Work {

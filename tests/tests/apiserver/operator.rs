@@ -389,13 +389,21 @@ async fn a_missing_secret_is_named_and_stops_no_other_sale() -> Result<()> {
     sale_in_the_making("beside", &small_sale()).await.map(drop)
 }
 
+/// How long after the death of the leader another one leads.
+const TAKE_OVER: Duration = Duration::from_secs(15);
+
+/// Whether an operator says that it is ready, by the port of its metrics.
+async fn is_ready(port: u16) -> Result<bool> {
+    let answer = reqwest::get(format!("http://127.0.0.1:{port}/readyz")).await;
+    Ok(answer.is_ok_and(|answer| answer.status() == 200))
+}
+
 #[tokio::test]
 async fn a_standby_takes_over_when_the_leader_dies() -> Result<()> {
     installed().await?;
     let cluster = Cluster::with_namespace("leads").await?;
     let kubeconfig = std::env::var("KUBECONFIG").context("KUBECONFIG is not set")?;
-    let start = |identity: &str| {
-        let [port] = ports::free()?;
+    let start = |identity: &str, port: u16| {
         let mut command = operator_command(kubeconfig.as_ref(), identity, port);
         command
             .env("POD_NAMESPACE", &cluster.namespace)
@@ -410,16 +418,18 @@ async fn a_standby_takes_over_when_the_leader_dies() -> Result<()> {
                 .and_then(|spec| spec.holder_identity),
         )
     };
-    let mut first = start("first")?;
+    let [first_port] = ports::free()?;
+    let mut first = start("first", first_port)?;
     eventually(SOON, "the first leads", async || {
         Ok(holder().await?.as_deref() == Some("first"))
     })
     .await?;
-    let mut second = start("second")?;
+    let [second_port] = ports::free()?;
+    let mut second = start("second", second_port)?;
+    eventually(SOON, "the second waits", async || is_ready(second_port).await).await?;
     first.kill()?;
     first.wait()?;
-    // The dead leader's Lease runs out after 15 s.
-    let taken = eventually(Duration::from_secs(60), "the second leads", async || {
+    let taken = eventually(TAKE_OVER, "the second leads", async || {
         Ok(holder().await?.as_deref() == Some("second"))
     })
     .await;

@@ -3,12 +3,15 @@
 //! A backend that does not answer takes seconds to find out about, and a change of the control document must not
 //! wait for that. So the look happens in a task of its own, and a reconciliation waits for it only for a moment.
 
+pub mod clients;
+
 use crate::{
     ownership::{Claim, Claimant, Owner, database, keys, topics as topic_marks},
     topics,
 };
+use clients::{Clients, Set};
 use crds::valid::TopicPlan;
-use platform::backends::{Credentials, mongo, redis};
+use platform::backends::{Credentials, kafka::KafkaError, mongo};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -19,15 +22,13 @@ use tokio::{sync::watch, task::JoinHandle};
 /// For the condition of backends that were asked.
 const NO_ANSWER: &str = "NoAnswer";
 /// How long a good answer is believed.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH: Duration = Duration::from_secs(15);
 /// How long a bad answer is believed.
 const FRESH_FAILURE: Duration = Duration::from_secs(1);
 /// How long a look may take: every call in it has a deadline, so that one under way is over by then.
 const LONGEST_LOOK: Duration = Duration::from_secs(15);
 /// How long a look is waited for before it is given up: longer than it may take.
 const LOOK_ENDS: Duration = Duration::from_secs(20);
-/// How long a connection to Redis may take.
-const REDIS_CONNECT: Duration = Duration::from_secs(3);
 /// How long a reconciliation waits for the look that it asked for.
 const PATIENCE: Duration = Duration::from_millis(700);
 
@@ -86,6 +87,7 @@ impl Look {
 #[derive(Debug, Default)]
 pub struct Backends {
     sales: Mutex<HashMap<String, Arc<Entry>>>,
+    clients: Arc<Clients>,
 }
 
 #[derive(Debug)]
@@ -95,17 +97,28 @@ struct Entry {
     running: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Whoever does not lead any more looks no more either.
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = running.take() {
+            running.abort();
+        }
+    }
+}
+
 impl Backends {
-    /// The latest look, after a short wait for a new one where the last is too old. `fingerprint` names the
-    /// credentials and the topics: when it changes, what was known is forgotten.
+    /// The latest look, after a short wait for a new one where the last is too old. `hash` names the
+    /// credentials: when they or the topics change, what was known is forgotten.
     pub async fn look(
         &self,
-        fingerprint: &str,
+        hash: &str,
         credentials: &Credentials,
         place: &Place,
         claimant: &Claimant,
     ) -> Look {
-        let entry = self.entry(&claimant.owner.uid, fingerprint);
+        let fingerprint = format!("{hash}/{:?}", place.topics);
+        let entry = self.entry(&claimant.owner.uid, &fingerprint);
         let (at, look) = entry.latest.borrow().clone();
         let fresh = if look.is_good() { FRESH } else { FRESH_FAILURE };
         if at.is_some_and(|at| at.elapsed() < fresh) {
@@ -113,7 +126,7 @@ impl Backends {
         }
         let mut news = entry.latest.subscribe();
         news.mark_unchanged();
-        start_look(&entry, credentials, place, claimant);
+        self.start_look(&entry, hash, credentials, place, claimant);
         let _timed_out = tokio::time::timeout(PATIENCE, news.changed()).await;
         entry.latest.borrow().1.clone()
     }
@@ -156,32 +169,44 @@ impl Backends {
         sales.insert(sale_uid.to_owned(), Arc::clone(&entry));
         entry
     }
-}
 
-/// Starts a look unless one is under way. Every call in it has a deadline, so the task ends within seconds.
-fn start_look(entry: &Arc<Entry>, credentials: &Credentials, place: &Place, claimant: &Claimant) {
-    let mut running = entry.running.lock().unwrap_or_else(PoisonError::into_inner);
-    if running.as_ref().is_some_and(|task| !task.is_finished()) {
-        return;
+    /// Starts a look unless one is under way. Every call in it has a deadline, so the task ends within seconds.
+    fn start_look(
+        &self,
+        entry: &Arc<Entry>,
+        hash: &str,
+        credentials: &Credentials,
+        place: &Place,
+        claimant: &Claimant,
+    ) {
+        let mut running = entry.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let latest = entry.latest.clone();
+        let (clients, hash) = (Arc::clone(&self.clients), hash.to_owned());
+        let set = clients.of(&hash, credentials);
+        let (place, claimant) = (place.clone(), claimant.clone());
+        *running = Some(tokio::spawn(async move {
+            let looking = look_now(&set, &place, &claimant);
+            let look = tokio::time::timeout(LONGEST_LOOK, looking).await;
+            let look = look.unwrap_or_else(|_| {
+                let sentence = format!("the backends did not answer within {LONGEST_LOOK:?} together");
+                Look::impossible(NO_ANSWER, &sentence)
+            });
+            if look.unreachable.as_ref().is_none_or(|silent| !silent.is_empty()) {
+                clients.drop_if(&hash, &set);
+            }
+            latest.send_replace((Some(Instant::now()), look));
+        }));
     }
-    let latest = entry.latest.clone();
-    let (credentials, place, claimant) = (credentials.clone(), place.clone(), claimant.clone());
-    *running = Some(tokio::spawn(async move {
-        let looking = look_now(&credentials, &place, &claimant);
-        let look = tokio::time::timeout(LONGEST_LOOK, looking).await;
-        let look = look.unwrap_or_else(|_| {
-            let sentence = format!("the backends did not answer within {LONGEST_LOOK:?} together");
-            Look::impossible(NO_ANSWER, &sentence)
-        });
-        latest.send_replace((Some(Instant::now()), look));
-    }));
 }
 
-async fn look_now(credentials: &Credentials, place: &Place, claimant: &Claimant) -> Look {
+async fn look_now(set: &Set, place: &Place, claimant: &Claimant) -> Look {
     let (database, topics, keys) = tokio::join!(
-        claim_database(credentials, place, claimant),
-        claim_topics(credentials, place, claimant),
-        claim_keys(credentials, place, claimant)
+        claim_database(set, place, claimant),
+        claim_topics(set, place, claimant),
+        claim_keys(set, place, claimant)
     );
     let topics_are_ours = topics == Ok(Claim::Granted);
     let (mut unreachable, mut refused) = (Vec::new(), Vec::new());
@@ -200,13 +225,9 @@ async fn look_now(credentials: &Credentials, place: &Place, claimant: &Claimant)
     // Nothing is made before all of it is known to be the sale's. One that has begun gets a lost topic back whatever else
     // is silent.
     let topics = match &ownership {
-        Ok(()) => ensure_topics(credentials, place, &mut unreachable)
-            .await
-            .map(Some),
+        Ok(()) => ensure_topics(set, place, &mut unreachable).await.map(Some),
         Err(_) if claimant.has_begun && topics_are_ours => {
-            ensure_topics(credentials, place, &mut unreachable)
-                .await
-                .map(Some)
+            ensure_topics(set, place, &mut unreachable).await.map(Some)
         }
         Err(_) => Ok(None),
     };
@@ -218,16 +239,15 @@ async fn look_now(credentials: &Credentials, place: &Place, claimant: &Claimant)
     }
 }
 
-async fn ensure_topics(
-    credentials: &Credentials,
-    place: &Place,
-    unreachable: &mut Vec<String>,
-) -> Result<(), String> {
+async fn ensure_topics(set: &Set, place: &Place, unreachable: &mut Vec<String>) -> Result<(), String> {
     let ensured = async {
-        let client = credentials.kafka.connect().await?;
-        topics::ensure(&client, &place.topics).await
+        // What was seen a moment ago is enough to know that nothing is to be made.
+        if topics::are_there(&*set.topics().await?, &place.topics) {
+            return Ok(());
+        }
+        topics::ensure(set.kafka().await?, &place.topics).await
     };
-    ensured.await.map_err(|error| {
+    ensured.await.map_err(|error: topics::TopicError| {
         error.refusal().unwrap_or_else(|| {
             let sentence = kafka_is_silent(&error);
             unreachable.push(sentence.clone());
@@ -236,39 +256,34 @@ async fn ensure_topics(
     })
 }
 
-async fn claim_database(
-    credentials: &Credentials,
-    place: &Place,
-    claimant: &Claimant,
-) -> Result<Claim, String> {
+async fn claim_database(set: &Set, place: &Place, claimant: &Claimant) -> Result<Claim, String> {
     let asked = async {
-        let client = mongo::client(&credentials.mongodb_uri).await?;
+        let client = set.mongo().await?;
         mongo::ping(&client.database(&place.database)).await?;
-        database::claim(&client, &place.database, claimant).await
+        database::claim(client, &place.database, claimant).await
     };
     asked.await.map_err(|error| mongodb_is_silent(&error))
 }
 
-async fn claim_topics(
-    credentials: &Credentials,
-    place: &Place,
-    claimant: &Claimant,
-) -> Result<Claim, String> {
+async fn claim_topics(set: &Set, place: &Place, claimant: &Claimant) -> Result<Claim, String> {
     let asked = async {
-        let client = credentials.kafka.connect().await?;
         let plan = &place.topics;
-        topic_marks::claim(&client, &plan.prefix, plan.replication_factor, claimant).await
+        if topic_marks::are_held(&*set.topics().await?, &plan.prefix, claimant) {
+            return Ok(Claim::Granted);
+        }
+        let client = set.kafka().await?;
+        topic_marks::claim(client, &plan.prefix, plan.replication_factor, claimant).await
     };
-    asked.await.or_else(|error| match topics::refusal(&error) {
-        Some(sentence) => Ok(Claim::Refused(sentence)),
-        None => Err(kafka_is_silent(&error)),
-    })
+    asked
+        .await
+        .or_else(|error: KafkaError| match topics::refusal(&error) {
+            Some(sentence) => Ok(Claim::Refused(sentence)),
+            None => Err(kafka_is_silent(&error)),
+        })
 }
 
-async fn claim_keys(credentials: &Credentials, place: &Place, claimant: &Claimant) -> Result<Claim, String> {
-    let claimed = with_redis(credentials, async |client| {
-        keys::claim(client, &place.redis_prefix, claimant).await
-    });
+async fn claim_keys(set: &Set, place: &Place, claimant: &Claimant) -> Result<Claim, String> {
+    let claimed = async { keys::claim(set.redis().await?, &place.redis_prefix, claimant).await };
     claimed.await.map_err(|error| {
         let login_refused = *error.kind() == fred::error::ErrorKind::Auth;
         silence("Redis", "REDIS_URL", login_refused, &error)
@@ -294,25 +309,6 @@ fn silence(backend: &str, keys: &str, login_refused: bool, error: &dyn std::erro
             "{backend} does not answer at {keys}; see that it runs there and that the operator may reach it"
         )
     }
-}
-
-/// Works with a connection of its own, which is closed at the end: the client would go on connecting for ever.
-async fn with_redis<T>(
-    credentials: &Credentials,
-    work: impl AsyncFnOnce(&fred::clients::Client) -> Result<T, fred::error::Error>,
-) -> Result<T, fred::error::Error> {
-    use fred::interfaces::ClientLike;
-    let client = redis::client(&credentials.redis_url)?;
-    let answer = match tokio::time::timeout(REDIS_CONNECT, client.wait_for_connect()).await {
-        Ok(Ok(())) => work(&client).await,
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(fred::error::Error::new(
-            fred::error::ErrorKind::Timeout,
-            format!("no connection within {REDIS_CONNECT:?}"),
-        )),
-    };
-    let _closed = client.quit().await;
-    answer
 }
 
 /// Why a sale's data could not be deleted.
@@ -341,34 +337,34 @@ pub struct Wiped {
 /// [`WipeError`].
 pub async fn wipe(credentials: &Credentials, place: &Place, claimant: &Claimant) -> Result<Wiped, WipeError> {
     let owner: &Owner = &claimant.owner;
+    // Clients of its own: what is shared may be in the middle of anything.
+    let set = Set::new(credentials.clone());
     let topics = async {
         let (prefix, copies) = (&place.topics.prefix, place.topics.replication_factor);
-        let client = credentials.kafka.connect().await?;
+        let client = set.kafka().await?;
         // What the sale made before there were marks gets one now, unless another's is there.
         if claimant.has_begun
-            && let Claim::NotYet(sentence) = topic_marks::claim(&client, prefix, copies, claimant).await?
+            && let Claim::NotYet(sentence) = topic_marks::claim(client, prefix, copies, claimant).await?
         {
             return Ok(Err(sentence));
         }
-        topic_marks::remove(&client, prefix, claimant).await.map(Ok)
+        topic_marks::remove(client, prefix, claimant).await.map(Ok)
     };
     let topics = topics
         .await
         .unwrap_or_else(|error| Err(topics::refusal(&error).unwrap_or_else(|| kafka_is_silent(&error))))
         .map_err(WipeError::Topics)?;
     let database = async {
-        let client = mongo::client(&credentials.mongodb_uri).await?;
+        let client = set.mongo().await?;
         if claimant.has_begun {
-            database::claim(&client, &place.database, claimant).await?;
+            database::claim(client, &place.database, claimant).await?;
         }
-        database::remove(&client, &place.database, owner).await
+        database::remove(client, &place.database, owner).await
     };
     let database = database
         .await
         .map_err(|error| WipeError::Database(mongodb_is_silent(&error)))?;
-    let unmarked = with_redis(credentials, async |client| {
-        keys::remove(client, &place.redis_prefix, owner).await
-    });
+    let unmarked = async { keys::remove(set.redis().await?, &place.redis_prefix, owner).await };
     if let Err(error) = unmarked.await {
         tracing::debug!(%error, "the mark in Redis is left to its end");
     }
