@@ -253,6 +253,18 @@ pub struct History<'a> {
     pub has_sold: bool,
 }
 
+impl<'a> History<'a> {
+    /// A product that is known from before, and that the inventory of a sale that has sold does not have. Before the sale has sold
+    /// anything it is only made once more.
+    fn lost(
+        &self,
+        known: Option<&'a ProductStatus>,
+        found: Option<&StoredProduct>,
+    ) -> Option<&'a ProductStatus> {
+        known.filter(|_| found.is_none() && self.has_sold)
+    }
+}
+
 /// What the inventory holds, and what is left to do.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Catalogue {
@@ -304,7 +316,7 @@ pub async fn bring(
         let sku = wanted.sku.as_str();
         let found = stored.iter().find(|product| product.sku == sku);
         let known = history.products.iter().find(|product| product.sku == sku);
-        if let Some(known) = known.filter(|_| found.is_none() && history.has_sold) {
+        if let Some(known) = history.lost(known, found) {
             catalogue.lost.push(sku.to_owned());
             catalogue.products.push(known.clone());
             continue;
@@ -602,6 +614,24 @@ mod tests {
         assert!(!changes(50, &applied(50, None)));
         assert!(changes(60, &applied(50, None)));
         assert!(changes(60, &applied(50, Some((60, "k")))));
+    }
+
+    /// Another database, or one that lost the products: made anew, they would be sold a second time.
+    #[test]
+    fn a_product_of_a_sale_that_has_sold_is_missed_and_not_made_anew() {
+        let known = applied(50, None);
+        let history = |has_sold| History {
+            products: std::slice::from_ref(&known),
+            has_sold,
+        };
+        assert_eq!(history(true).lost(Some(&known), None), Some(&known));
+        assert_eq!(history(true).lost(Some(&known), Some(&stored(50, 7))), None);
+        assert_eq!(
+            history(true).lost(None, None),
+            None,
+            "somebody has added it to the spec"
+        );
+        assert_eq!(history(false).lost(Some(&known), None), None);
     }
 
     #[test]

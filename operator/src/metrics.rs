@@ -47,6 +47,15 @@ pub static WATCH_ERRORS: LazyLock<IntCounter> = LazyLock::new(|| {
     ))
 });
 
+/// Requests to the API server.
+pub static API_REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "quicksale_operator_api_requests_total",
+        "Requests to the API server, by method. A watch is one for as long as it lasts.",
+        &["method"]
+    ))
+});
+
 /// Seconds from the moment in which an edit was seen until every door goes by it.
 pub static SWITCH_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     must(register_histogram!(
@@ -64,12 +73,17 @@ pub static LEADER: LazyLock<IntGauge> = LazyLock::new(|| {
     ))
 });
 
+/// How the API server is asked.
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 /// What becomes of a control document that is sent.
 const PUSH_RESULTS: [&str; 2] = ["delivered", "failed"];
 
 /// What the operator counts, shown as zero from now on.
 pub fn own() -> Vec<Metric> {
     RECONCILE_SECONDS.with_label_values(&["ok"]);
+    for method in METHODS {
+        API_REQUESTS.with_label_values(&[method]);
+    }
     for result in PUSH_RESULTS {
         CONTROL_PUSHES.with_label_values(&[result]);
     }
@@ -80,6 +94,7 @@ pub fn own() -> Vec<Metric> {
         &*CONTROL_PUSH_SECONDS,
         &*SWITCH_SECONDS,
         &*WATCH_ERRORS,
+        &*API_REQUESTS,
     ]
 }
 

@@ -120,8 +120,9 @@ pub fn next(phase: Phase, schedule: &Schedule, evidence: &Evidence, now: Timesta
             }
         }
         Phase::Draining | Phase::Ended if reopens(schedule, evidence, now) => Step::Reopen,
-        // The doors must be closed everywhere first, or an order could be accepted after the count.
-        Phase::Draining if evidence.is_settled() => Step::Enter(Phase::Ended),
+        // The doors must be closed everywhere first, or an order could be accepted after the count. Doors that never opened have
+        // let nobody in.
+        Phase::Draining if evidence.is_settled() || schedule.opened_at.is_none() => Step::Enter(Phase::Ended),
         Phase::Draining | Phase::Ended => Step::Stay,
     }
 }
@@ -242,8 +243,8 @@ pub struct Farewell {
 pub fn deletion(farewell: &Farewell) -> Deletion {
     let nothing_accepted = match farewell.phase {
         Phase::Pending | Phase::Ended => true,
-        Phase::Warming => !farewell.opened,
-        Phase::Live | Phase::Draining => false,
+        Phase::Warming | Phase::Draining => !farewell.opened,
+        Phase::Live => false,
     };
     if nothing_accepted || farewell.forced {
         Deletion::CleanUp
@@ -496,6 +497,12 @@ mod tests {
             Step::Enter(Phase::Ended)
         );
         assert_eq!(next(Phase::Ended, &any, &settled, at(1)), Step::Stay);
+        // It came to its closing time and had never opened.
+        let unopened = schedule(Some(1), Some(100));
+        assert_eq!(
+            next(Phase::Draining, &unopened, &Evidence::default(), at(101)),
+            Step::Enter(Phase::Ended)
+        );
     }
 
     #[test]
@@ -561,6 +568,7 @@ mod tests {
             (Phase::Warming, true, Deletion::Drain),
             (Phase::Live, true, Deletion::Drain),
             (Phase::Draining, true, Deletion::Drain),
+            (Phase::Draining, false, Deletion::CleanUp),
             (Phase::Ended, true, Deletion::CleanUp),
         ] {
             let farewell = of(phase, opened);

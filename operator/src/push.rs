@@ -37,6 +37,8 @@ pub struct Receipts {
     pub refused: u64,
     /// The newest version that any of them has.
     pub newest: u64,
+    /// What those that answered cannot do, each with its name.
+    pub failing: Vec<String>,
 }
 
 /// How many replicas of a service have a document.
@@ -46,6 +48,8 @@ pub struct Heard {
     pub in_force: usize,
     /// Replicas that take requests.
     pub audience: usize,
+    /// Of these, those that cannot do some of their work.
+    pub failing: usize,
 }
 
 impl Receipts {
@@ -57,6 +61,13 @@ impl Receipts {
     /// Whether every replica that takes requests goes by the document, and there is one of each service.
     pub fn everywhere(&self) -> bool {
         self.gateways.audience > 0 && self.orders.audience > 0 && self.in_force() == self.audience
+    }
+
+    /// Whether there is a gateway and an order service that can do all of their work, as far as they have said.
+    pub fn can_decide(&self) -> bool {
+        [self.gateways, self.orders]
+            .iter()
+            .all(|heard| heard.audience == 0 || heard.failing < heard.audience)
     }
 
     fn of(&mut self, component: Component) -> &mut Heard {
@@ -101,6 +112,9 @@ pub async fn push(
             Ok(receipt) => {
                 receipts.refused += receipt.refused;
                 receipts.newest = receipts.newest.max(receipt.version);
+                receipts.of(*component).failing += usize::from(pod.ready && !receipt.failing.is_empty());
+                let says = |work: &String| format!("{}: {work}", pod.name);
+                receipts.failing.extend(receipt.failing.iter().map(says));
                 receipts.silent_orders -= usize::from(pod.alive && is_order(pod));
                 let has_it = pod.ready && receipt.version >= document.version;
                 receipts.of(*component).in_force += usize::from(has_it);

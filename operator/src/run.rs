@@ -74,9 +74,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let config = kube::Config::infer().await?;
     let fence = Arc::new(Fence::default());
     // The Lease is written by whoever does not lead yet; everything else by the leader alone.
-    let client = Client::try_from(config.clone())?;
+    let client = ClientBuilder::try_from(config.clone())?
+        .with_layer(&Fenced(None))
+        .build();
     let fenced = ClientBuilder::try_from(config)?
-        .with_layer(&Fenced(Arc::clone(&fence)))
+        .with_layer(&Fenced(Some(Arc::clone(&fence))))
         .build();
     let lease_heart = health.heartbeat("the lease", LEASE_STALE);
     let leadership = Leadership::new(

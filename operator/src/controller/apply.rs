@@ -57,6 +57,15 @@ pub async fn apply(
         name: child.name.clone(),
         source,
     };
+    // What is known of a Secret may be minutes old: one that was deleted since was deleted to be made anew, and not to come back as
+    // it was.
+    if let Some(known) = live.filter(|_| child.kind == Kind::Secret) {
+        let there = within(api.get_opt(&child.name)).await.map_err(failed)?;
+        if there.is_none_or(|there| there.uid() != known.uid()) {
+            context.named.forget(namespace, &child.name);
+            return Ok(true);
+        }
+    }
     if live.is_none() {
         let stranger = within(api.get_opt(&child.name)).await.map_err(failed)?;
         if stranger.is_some_and(|object| !child.is_for_the_same_sale(&object)) {

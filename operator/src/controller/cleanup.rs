@@ -125,7 +125,9 @@ pub async fn clean_up(
         .deletion_timestamp
         .as_ref()
         .map_or(now, |time| time.0);
-    let waited = now.duration_since(deleted_at).unsigned_abs();
+    // From when there was nothing left to settle.
+    let since = status.ended_at.map_or(deleted_at, |ended| ended.max(deleted_at));
+    let waited = now.duration_since(since).unsigned_abs();
     if !is_forced(sale) && !observed.pods.is_empty() && waited < PODS_BOUND * 2 {
         return Ok(false);
     }

@@ -86,6 +86,13 @@ pub fn of(known: &Knowledge) -> Vec<Finding> {
     findings
 }
 
+/// What the sale's own processes say of their work, where they cannot do some of it: they know better than whoever looks from outside.
+pub fn of_processes(receipts: &Receipts) -> Option<Finding> {
+    let kind = ConditionType::BackendsReachable;
+    let first_few: Vec<_> = receipts.failing.iter().take(TOLD).map(|one| first(one)).collect();
+    (!first_few.is_empty()).then(|| Finding::new(kind, false, "ProcessesSay", first_few.join("; ")))
+}
+
 fn catalogue(catalogue: &Catalogue) -> Finding {
     let kind = ConditionType::CatalogReady;
     if !catalogue.lost.is_empty() {
@@ -166,7 +173,7 @@ pub fn halted(halt: Option<Halt>, receipts: &Receipts) -> Finding {
     Finding::new(kind, false, reason, message)
 }
 
-/// Whether every accepted order has its end. Asked only of a sale that takes none any more.
+/// Whether every accepted order has its end, and none is taken any more.
 pub fn settled(
     status: &FlashSaleStatus,
     known: Option<&Knowledge>,
@@ -176,7 +183,10 @@ pub fn settled(
 ) -> Option<Finding> {
     let kind = ConditionType::Settled;
     match status.phase() {
-        Phase::Pending | Phase::Warming | Phase::Live => return None,
+        Phase::Pending | Phase::Warming => return None,
+        Phase::Live => {
+            return Some(Finding::new(kind, false, "Selling", "orders are taken"));
+        }
         Phase::Ended => {
             return Some(Finding::new(
                 kind,
@@ -251,6 +261,10 @@ pub struct Summary<'a> {
     pub schedule: &'a Schedule,
     /// The services with a replica that takes requests.
     pub serving: &'a BTreeSet<Component>,
+    /// Whether a gateway and an order service say that they can do their work.
+    pub can_decide: bool,
+    /// Whether every gateway and order service can do all of its work.
+    pub processes_work: bool,
     /// Whether the warm-up waits for the backends.
     pub claiming: bool,
     /// What could not be done, with its reason.
@@ -268,7 +282,7 @@ impl Summary<'_> {
             Component::Inventory,
             Component::Order,
         ];
-        needed.iter().all(|component| self.serving.contains(component)) && self.evidence.backends_reachable
+        needed.iter().all(|component| self.serving.contains(component)) && self.can_decide
     }
 
     /// What is missing from a sale that is open, though orders may be placed.
@@ -281,7 +295,7 @@ impl Summary<'_> {
             .map(Component::as_str)
             .collect();
         let others = [
-            (facts.backends_reachable, "a backend"),
+            (facts.backends_reachable && self.processes_work, "a backend"),
             (facts.topics_ready, "topics"),
             (facts.catalogue_ready, "the products as they are written"),
             (
@@ -529,7 +543,11 @@ mod tests {
     }
 
     fn receipts(gateways: (usize, usize), orders: (usize, usize)) -> Receipts {
-        let heard = |(in_force, audience)| Heard { in_force, audience };
+        let heard = |(in_force, audience)| Heard {
+            in_force,
+            audience,
+            failing: 0,
+        };
         Receipts {
             gateways: heard(gateways),
             orders: heard(orders),
@@ -596,7 +614,23 @@ mod tests {
             phase: Some(Phase::Live),
             ..FlashSaleStatus::default()
         };
-        assert!(settled(&live, None, &Evidence::default(), hold, at(5)).is_none());
+        let selling = settled(&live, None, &Evidence::default(), hold, at(5)).unwrap();
+        assert_eq!((selling.holds, selling.reason), (false, "Selling"));
+    }
+
+    /// It was seen that every gateway refused orders for want of Redis while all conditions were fine.
+    #[test]
+    fn what_processes_cannot_do_is_said_whatever_the_operator_sees() {
+        let mut all = receipts((2, 2), (1, 1));
+        assert!(of_processes(&all).is_none() && all.can_decide());
+        all.failing = vec!["shoes-gateway-1: asking Redis has failed for 25 s: timeout".to_owned()];
+        all.gateways.failing = 1;
+        assert!(all.can_decide(), "the other one can");
+        all.gateways.failing = 2;
+        assert!(!all.can_decide());
+        let said = of_processes(&all).unwrap();
+        assert_eq!((said.holds, said.reason), (false, "ProcessesSay"));
+        assert!(said.message.contains("asking Redis"), "{}", said.message);
     }
 
     /// A replica that starts, or an answer that takes a second, is nothing to wake anybody for.
@@ -630,6 +664,8 @@ mod tests {
                 evidence,
                 schedule: &schedule,
                 serving,
+                can_decide: true,
+                processes_work: true,
                 claiming: false,
                 failure: None,
                 missing_for,

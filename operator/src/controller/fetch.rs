@@ -1,7 +1,7 @@
 //! Reads what the API server knows about a sale: the only reads of a reconciliation.
 
 use super::{
-    build::{BACKENDS, Kind, SECRETS, object_name},
+    build::{BACKENDS, Kind, SECRETS, SIGNING_KEYS, object_name},
     context::Context,
     observed::Observed,
     pods::KnownPods,
@@ -20,6 +20,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 /// How old what is known of the Secrets that were made for a sale may be. One that was deleted by hand is missed when anything else of
 /// the sale is put right, and otherwise by then: its pods have what was in it.
 const OWN_SECRETS: Duration = Duration::from_secs(600);
+/// The same of the Secret with the signing keys. Whoever deletes it wants others, because these have leaked.
+const KEYS: Duration = Duration::from_secs(120);
 /// The same of the Secrets of the platform, which all sales share.
 const SHARED_SECRETS: Duration = Duration::from_secs(5);
 /// The same of the Secret that a sale names.
@@ -172,15 +174,14 @@ pub async fn all_children(
 async fn own_secrets(context: &Context, sale: &impl ResourceExt) -> Result<Vec<DynamicObject>, ApiError> {
     let (namespace, name) = (sale.namespace().unwrap_or_default(), sale.name_any());
     let uid = sale.uid().unwrap_or_default();
-    let (context, namespace) = (&context, namespace.as_str());
-    let found = SECRETS
-        .map(|suffix| object_name(&name, suffix))
-        .map(|name| async move {
-            context
-                .named
-                .secret(&context.client, namespace, &name, OWN_SECRETS)
-                .await
-        });
+    let (context, namespace, sale) = (&context, namespace.as_str(), name.as_str());
+    let found = SECRETS.map(|suffix| async move {
+        let (name, age) = match suffix {
+            SIGNING_KEYS => (object_name(sale, suffix), KEYS),
+            _ => (object_name(sale, suffix), OWN_SECRETS),
+        };
+        context.named.secret(&context.client, namespace, &name, age).await
+    });
     let found = try_join_all(found).await?;
     // Whose they are their owner says, whatever became of their labels.
     let is_its_own = |secret: &DynamicObject| secret.owner_references().iter().any(|owner| owner.uid == uid);

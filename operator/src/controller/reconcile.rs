@@ -20,6 +20,7 @@ use crate::{
     calls::ServiceCalls,
     metrics::RECONCILE_SECONDS,
     phase::{self, Doors, Evidence, Schedule, Step},
+    push::Receipts,
     signing_keys::ROTATE,
 };
 use crds::{
@@ -195,7 +196,14 @@ pub fn known_status(sale: &FlashSale, observed: &Observed, now: Timestamp) -> Fl
             Phase::Pending | Phase::Warming | Phase::Live => {}
         }
     }
-    status.opened_at = phase::opened(status.opened_at, &observed.doors(&name), now);
+    let doors = observed.doors(&name);
+    // Of a sale that sells, or has sold, nobody may have written down since when.
+    let has_sold = matches!(status.phase, Some(Phase::Live | Phase::Draining));
+    let since = status.opened_at.or_else(|| {
+        let told = status.opens_at.or(doors.told);
+        told.filter(|_| has_sold && doors.exist)
+    });
+    status.opened_at = phase::opened(since, &doors, now);
     status
 }
 
@@ -301,6 +309,7 @@ impl Round<'_> {
         if let Some(known) = &knowledge {
             known.record_numbers(&mut status, receipts);
             findings.extend(conditions::of(known));
+            findings.extend(conditions::of_processes(receipts));
             let unsettled = outcome.deployments_changed || failure.is_some();
             facts = known.facts(facts, unsettled, receipts);
         }
@@ -312,7 +321,7 @@ impl Round<'_> {
         let reopening_refused = phase::reopening_refused(phase, &schedule, &facts, now);
         self.take(next, &mut status, reopening_refused.is_some());
         findings.extend(conditions::control_in_force(receipts));
-        if selling {
+        if selling || phase == Phase::Ended {
             findings.push(conditions::up_to_date(&rollout.held));
         }
         findings.push(conditions::halted(control::halt(valid, &status), receipts));
@@ -324,7 +333,7 @@ impl Round<'_> {
             hold,
             now,
         ));
-        findings.extend(self.summary(&status, &facts, &schedule, claiming, failure.as_ref()));
+        findings.extend(self.summary(&status, &facts, &schedule, claiming, receipts, failure.as_ref()));
         let generation = valid.generation;
         status.observed_generation = Some(generation);
         status::record(&mut status, &findings, generation, now);
@@ -472,6 +481,7 @@ impl Round<'_> {
         facts: &Evidence,
         schedule: &Schedule,
         claiming: bool,
+        receipts: &Receipts,
         failure: Option<&Error>,
     ) -> [Finding; 2] {
         let serving: BTreeSet<_> = self.observed.serving();
@@ -484,6 +494,8 @@ impl Round<'_> {
             evidence: facts,
             schedule,
             serving: &serving,
+            can_decide: receipts.can_decide(),
+            processes_work: receipts.failing.is_empty(),
             claiming,
             failure,
             missing_for: std::time::Duration::ZERO,

@@ -151,8 +151,11 @@ fn conditions(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Vec<News> {
         if untold || !news {
             return None;
         }
-        let planned = if is_exception {
-            !is || condition.type_ == "Halted"
+        let resumes = matches!(condition.reason.as_str(), "NotRequested" | "Resuming");
+        let planned = if condition.type_ == "Halted" {
+            is || resumes
+        } else if is_exception {
+            !is
         } else {
             is || status.phase() == Phase::Ended
         };
@@ -163,7 +166,7 @@ fn conditions(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Vec<News> {
         let reason = match (is, condition.type_.as_str()) {
             (true, "Degraded") => &condition.reason,
             (true, _) => &condition.type_,
-            (false, "Halted") => "Resumed",
+            (false, "Halted") if resumes => "Resumed",
             (false, _) => &condition.reason,
         };
         Some(News::new(type_, "Look", reason, condition.message.clone()))
@@ -218,6 +221,9 @@ mod tests {
         assert_eq!(told(&open, &shut), [("Halted".to_owned(), false)]);
         assert_eq!(told(&shut, &shut), []);
         assert_eq!(told(&shut, &open), [("Resumed".to_owned(), false)]);
+        // A new replica has not heard of it yet.
+        let partly = halted(false, "NotEverywhere");
+        assert_eq!(told(&shut, &partly), [("NotEverywhere".to_owned(), true)]);
         let degraded = |holds, reason| status(&[Finding::new(ConditionType::Degraded, holds, reason, "so")]);
         let (well, ill) = (degraded(false, "AsExpected"), degraded(true, "Impaired"));
         assert_eq!(told(&well, &ill), [("Impaired".to_owned(), true)]);

@@ -134,7 +134,12 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         deps.health.gate("Redis and products"),
         deps.stop.clone(),
     );
-    let (scripts, asking) = scripts::start(deps.redis, &config.redis_prefix, deps.stop.clone());
+    let (scripts, asking) = scripts::start(
+        deps.redis,
+        &config.redis_prefix,
+        deps.health.work("asking Redis"),
+        deps.stop.clone(),
+    );
     let standstill = Standstill::new(Instant::now());
     let one_address = Arc::new(one_address::OneAddress::new(Instant::now()));
     let proxy = proxy::Proxy::new(&config.upstreams);

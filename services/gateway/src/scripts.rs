@@ -17,12 +17,16 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use platform::{
     backends::redis::COMMAND_DEADLINE,
     gate::{self, GateKeys},
+    health::Work,
     metrics::{Metric, must},
 };
 use prometheus::{Histogram, HistogramVec, register_histogram, register_histogram_vec};
 use std::{
     future::Future,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -146,6 +150,9 @@ struct Caller {
     redis: Client,
     keys: GateKeys,
     text: Text,
+    /// Whether Redis does what it is asked to.
+    work: Work,
+    fails: AtomicBool,
 }
 
 /// Scripts under a sale's prefix, and the task that has Redis run them. It lasts until the process is told to end; what is asked after that is
@@ -153,6 +160,7 @@ struct Caller {
 pub fn start(
     redis: Client,
     prefix: &str,
+    work: Work,
     stop: CancellationToken,
 ) -> (Scripts, impl Future<Output = ()> + use<>) {
     let (asks, line) = mpsc::channel(LINE);
@@ -160,6 +168,8 @@ pub fn start(
         redis,
         keys: GateKeys::new(prefix),
         text: Text::of(all()),
+        work,
+        fails: AtomicBool::new(false),
     };
     let serve = async move {
         let serving = tokio::spawn(Arc::new(caller).serve(line));
@@ -263,6 +273,7 @@ impl Caller {
             )),
             Err(error) => Err(error),
         };
+        self.note(said.as_ref().err());
         for ask in asks {
             let answer = match &mut said {
                 Ok(said) => said
@@ -272,6 +283,18 @@ impl Caller {
             };
             // Whoever asked may have gone.
             drop(ask.answer.send(answer));
+        }
+    }
+
+    /// Says to whoever asks after this process whether Redis can be used.
+    fn note(&self, error: Option<&Error>) {
+        match error {
+            Some(error) => {
+                self.fails.store(true, Ordering::Relaxed);
+                self.work.failed(error);
+            }
+            None if self.fails.swap(false, Ordering::Relaxed) => self.work.done(),
+            None => {}
         }
     }
 

@@ -25,12 +25,15 @@ use std::sync::{
 };
 
 /// What a service answers to a pushed control document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlReceipt {
     /// The version in force in this process now.
     pub version: u64,
     /// Orders that this process refused since it started.
     pub refused: u64,
+    /// What of its work this process cannot do, and why. Earlier versions do not say.
+    #[serde(default)]
+    pub failing: Vec<String>,
 }
 
 /// The control document of a process as its admin server serves it.
@@ -40,6 +43,8 @@ pub struct ControlEndpoint {
     pub control: Control,
     /// Counts refused orders; shared with whoever refuses them.
     pub refused: Arc<AtomicU64>,
+    /// Knows what of its work the process cannot do.
+    pub health: Health,
     /// Who may push.
     pub authority: Authority,
 }
@@ -111,5 +116,6 @@ fn receipt(endpoint: &ControlEndpoint, version: u64) -> ControlReceipt {
     ControlReceipt {
         version,
         refused: endpoint.refused.load(Ordering::Relaxed),
+        failing: endpoint.health.failing(),
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// How long work may fail before it is said.
-const FAILS_FOR: Duration = Duration::from_secs(30);
+const FAILS_FOR: Duration = Duration::from_secs(20);
 
 /// How long ago the last try may be.
 const TRIED_WITHIN: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ const TRIED_WITHIN: Duration = Duration::from_secs(60);
 static FAILING: LazyLock<IntGauge> = LazyLock::new(|| {
     must(register_int_gauge!(
         "quicksale_work_failing",
-        "Kinds of work of this process that have failed for more than 30 seconds on end; /readyz names them."
+        "Kinds of work of this process that have failed for more than 20 seconds on end; /readyz names them."
     ))
 });
 

@@ -368,6 +368,7 @@ impl Process {
         let endpoint = ControlEndpoint {
             control: self.control.clone(),
             refused: Arc::clone(&self.refused),
+            health: self.health.clone(),
             authority: self.authority.clone(),
         };
         let routes = admin::routes(self.health.clone()).merge(admin::control_routes(endpoint));

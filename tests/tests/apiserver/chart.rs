@@ -57,10 +57,15 @@ async fn dry_run(namespace: &str, manifests: &str) -> Result<String> {
 /// once for all tests; on the way the chart is upgraded, uninstalled and installed again.
 pub(crate) async fn installed() -> Result<()> {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let install = async || {
+        install().await?;
+        start_operator(NAMESPACE, "quicksale", "shared").await.map(drop)
+    };
     INSTALLED.get_or_try_init(install).await.map(drop)
 }
 
-async fn install() -> Result<()> {
+/// Everything but the operator itself.
+pub(crate) async fn install() -> Result<()> {
     for namespace in [NAMESPACE, "quicksale-backends", "shop"] {
         let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         command("kubectl", &["apply", "--filename", "-"], &manifest.to_string()).await?;
@@ -134,8 +139,7 @@ async fn install() -> Result<()> {
         .await
         .context("a sale must outlive the chart's uninstallation")?;
     helm(&install).await?;
-    backends_secret().await?;
-    start_operator(NAMESPACE, "quicksale", "shared").await.map(drop)
+    backends_secret().await
 }
 
 async fn samples_pass() -> Result<()> {
@@ -196,7 +200,7 @@ pub(crate) async fn operators_kubeconfig(namespace: &str, release: &str) -> Resu
 }
 
 /// What the chart tells the operator, from the Deployment that it has installed.
-async fn told_by_the_chart(namespace: &str, release: &str) -> Result<Vec<(String, String)>> {
+pub(crate) async fn told_by_the_chart(namespace: &str, release: &str) -> Result<Vec<(String, String)>> {
     let deployments: Api<Deployment> = Api::namespaced(Client::try_default().await?, namespace);
     let deployment = deployments.get(&format!("{release}-operator")).await?;
     let pod = deployment

@@ -5,6 +5,7 @@
 mod chart;
 mod credentials;
 mod deletion;
+mod many;
 mod marks;
 mod operator;
 mod ownership;

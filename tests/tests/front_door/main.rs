@@ -126,7 +126,11 @@ async fn over_large_baskets_keep_nobody_from_buying() -> Result<()> {
 
 /// The scripts under a prefix, for as long as the test lasts.
 fn scripts(redis: &Client, prefix: &str) -> Scripts {
-    let (scripts, asking) = gateway::scripts::start(redis.clone(), prefix, CancellationToken::new());
+    let (scripts, asking) = {
+        let stop = CancellationToken::new();
+        let work = platform::health::Health::new(stop.clone()).work("asking Redis");
+        gateway::scripts::start(redis.clone(), prefix, work, stop)
+    };
     tokio::spawn(asking);
     scripts
 }

@@ -813,7 +813,11 @@ async fn a_buyer_whose_gateway_knew_no_product_hears_of_the_order_it_made() -> R
 async fn the_marker_of_a_refused_key_stays_if_a_repeat_has_used_it() -> Result<()> {
     let redis = platform::backends::redis::client(&Backends::shared()?.credentials()?.redis_url)?;
     let prefix = format!("test-{}:", somebody());
-    let (scripts, asking) = gateway::scripts::start(redis, &prefix, CancellationToken::new());
+    let (scripts, asking) = {
+        let stop = CancellationToken::new();
+        let work = platform::health::Health::new(stop.clone()).work("asking Redis");
+        gateway::scripts::start(redis, &prefix, work, stop)
+    };
     tokio::spawn(asking);
     let gate = Gate::new(scripts, &prefix);
     let attempt = |key: &str| Attempt {
