@@ -54,7 +54,7 @@ pub struct Context {
     cluster: String,
     sales: Store<Readable>,
     remembered: Mutex<HashMap<String, SecretData>>,
-    administrator: Mutex<Option<(SecretData, Administrator)>>,
+    administrator: tokio::sync::Mutex<Option<(SecretData, Administrator)>>,
     recorder: Recorder,
     backoffs: Mutex<HashMap<String, Backoff>>,
     written: Mutex<HashMap<String, (Instant, Readable)>>,
@@ -91,7 +91,7 @@ impl Context {
             cluster,
             sales,
             remembered: Mutex::default(),
-            administrator: Mutex::default(),
+            administrator: tokio::sync::Mutex::default(),
             backoffs: Mutex::default(),
             written: Mutex::default(),
             missing: Mutex::default(),
@@ -123,13 +123,10 @@ impl Context {
     /// The platform's administrator as sales get to know it. Hashing takes some 30 ms of a core, so it is done beside the
     /// reconciliations, and once for each version of the Secret.
     pub async fn administrator(&self, secret: &SecretData) -> Option<Administrator> {
-        let known = self
-            .administrator
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some((_, administrator)) = known.filter(|(of, _)| of == secret) {
-            return Some(administrator);
+        // One at a time: hashing takes megabytes, and after a start hundreds of sales ask at once.
+        let mut known = self.administrator.lock().await;
+        if let Some((_, administrator)) = known.as_ref().filter(|(of, _)| of == secret) {
+            return Some(administrator.clone());
         }
         let (data, cluster) = (secret.clone(), self.cluster.clone());
         let hashed = tokio::task::spawn_blocking(move || Administrator::read(&data, &cluster)).await;
@@ -144,7 +141,6 @@ impl Context {
                 return None;
             }
         };
-        let mut known = self.administrator.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some((secret.clone(), administrator.clone()));
         Some(administrator)
     }

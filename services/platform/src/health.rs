@@ -253,7 +253,7 @@ mod tests {
             !health.has_failed_for("batches", FAILS_FOR, now)
                 && !health.has_failed_for("other", FAILS_FOR, later)
         );
-        assert!(named[0].starts_with("batches has failed for 3") && named[0].ends_with(": no primary"));
+        assert!(named[0].starts_with("batches has failed for 2") && named[0].ends_with(": no primary"));
         assert!(health.not_ready().is_empty());
         batches.done();
         drop(reading);
