@@ -66,7 +66,11 @@ pub struct FlashSaleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time::optional_time")]
     pub ended_at: Option<Timestamp>,
-    /// The last word of the annotation quicksale.io/reopen that was acted on.
+    /// A hash of what an open sale keeps, which is in the ConfigMap <sale>-pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub pinned: Option<String>,
+    /// The last word of the annotation quicksale.io/reopen that was heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub reopened_by: Option<String>,

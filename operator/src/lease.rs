@@ -1,7 +1,7 @@
 //! One leader among the operator's replicas, by a Lease.
 //!
-//! The holder renews every 2 s. A Lease is free for others once they have seen no renewal for 10 s by their own clocks: two wall clocks
-//! need not agree. Whoever cannot renew for 7 s stops before that, and its [`Fence`](crate::fence::Fence) lets no write pass from then
+//! The holder renews every 2 s. A Lease is free for others once they have seen no renewal for 9 s by their own clocks: two wall clocks
+//! need not agree. Whoever cannot renew for 6 s stops before that, and its [`Fence`](crate::fence::Fence) lets no write pass from then
 //! on, whatever is still under way. It goes on as a candidate: an API server that is away is no reason to start anew.
 
 use crate::{deadline::ApiError, fence::Fence};
@@ -19,11 +19,11 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// How long a Lease is good for without renewal.
-pub const LEASE: Duration = Duration::from_secs(10);
+pub const LEASE: Duration = Duration::from_secs(9);
 /// How often it is renewed or asked for.
 pub const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How long the leader goes on without a successful renewal. What is left of the Lease is for whatever is on its way.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(7);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(6);
 /// How long one call may take: several fit before the leader gives up.
 const CALL_DEADLINE: Duration = Duration::from_secs(3);
 

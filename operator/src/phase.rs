@@ -66,6 +66,8 @@ pub struct Evidence {
     pub silent_orders: bool,
     /// Somebody has asked to reopen the sale, by a word that was not acted on yet.
     pub reopening: bool,
+    /// Whether there is anything left that could be reopened.
+    pub can_reopen: bool,
     /// What is written offers units that are not sold.
     pub units_offered: bool,
     /// The FlashSale is being deleted.
@@ -151,7 +153,8 @@ fn is_closing_time(schedule: &Schedule, now: Timestamp) -> bool {
 
 /// A sale that was asked to go on does so if there is something to sell and time to sell it in.
 fn reopens(schedule: &Schedule, evidence: &Evidence, now: Timestamp) -> bool {
-    evidence.reopening && !evidence.deleting && evidence.units_offered && !is_closing_time(schedule, now)
+    let asked = evidence.reopening && evidence.can_reopen && !evidence.deleting;
+    asked && evidence.units_offered && !is_closing_time(schedule, now)
 }
 
 /// Why a sale that was asked to reopen does not; `None` where it does, or was not asked.
@@ -164,7 +167,9 @@ pub fn reopening_refused(
     if !evidence.reopening || evidence.deleting || !matches!(phase, Phase::Draining | Phase::Ended) {
         return None;
     }
-    if is_closing_time(schedule, now) {
+    if !evidence.can_reopen {
+        Some("the data of a rehearsal goes with its end; apply a new one")
+    } else if is_closing_time(schedule, now) {
         Some("spec.closesAt has passed; move it to a later time, or take it out")
     } else if !evidence.units_offered {
         Some("every unit is sold; raise spec.products[].stock")
@@ -219,8 +224,10 @@ pub fn standing_opening(doors: &Doors, now: Timestamp) -> Option<Timestamp> {
 pub enum Deletion {
     /// Accepted orders are still settling.
     Drain,
-    /// Nothing: there were no orders, all are settled, or somebody has said not to wait.
+    /// Nothing: there were no orders, or all are settled.
     CleanUp,
+    /// Nothing: somebody has said not to wait.
+    Force,
     /// Nothing any more, for nobody is left who could settle them. The data stays, since orders in it have no end.
     KeepData,
 }
@@ -246,8 +253,10 @@ pub fn deletion(farewell: &Farewell) -> Deletion {
         Phase::Warming | Phase::Draining => !farewell.opened,
         Phase::Live => false,
     };
-    if nothing_accepted || farewell.forced {
+    if nothing_accepted {
         Deletion::CleanUp
+    } else if farewell.forced {
+        Deletion::Force
     } else if farewell.namespace_is_gone {
         Deletion::KeepData
     } else {
@@ -282,6 +291,7 @@ mod tests {
         settled: false,
         silent_orders: false,
         reopening: false,
+        can_reopen: true,
         units_offered: true,
         deleting: false,
     };
@@ -577,7 +587,11 @@ mod tests {
                 forced: true,
                 ..farewell
             };
-            assert_eq!(deletion(&forced), Deletion::CleanUp, "{phase}");
+            let at_once = match wanted {
+                Deletion::Drain => Deletion::Force,
+                other => other,
+            };
+            assert_eq!(deletion(&forced), at_once, "{phase}");
             let alone = Farewell {
                 namespace_is_gone: true,
                 ..farewell

@@ -44,7 +44,7 @@ pub struct Receipts {
 /// How many replicas of a service have a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Heard {
-    /// Replicas that take requests and have this version or a newer one.
+    /// Replicas that take requests and go by this document.
     pub in_force: usize,
     /// Replicas that take requests.
     pub audience: usize,
@@ -105,6 +105,10 @@ pub async fn push(
     let mut receipts = Receipts::default();
     let is_order = |pod: &ObservedPod| pod.component == Component::Order.as_str();
     receipts.silent_orders = pods.iter().filter(|pod| pod.alive && is_order(pod)).count();
+    // As on a node that is lost: nobody can be asked, and nobody knows that it has ended.
+    let unreachable = |pod: &&ObservedPod| pod.alive && is_order(pod) && pod.address.is_none();
+    let unreachable = pods.iter().filter(unreachable);
+    receipts.silent = unreachable.map(|pod| pod.name.clone()).collect();
     for (pod, component, answer) in &answers {
         receipts.audience += usize::from(pod.ready);
         receipts.of(*component).audience += usize::from(pod.ready);
@@ -116,7 +120,8 @@ pub async fn push(
                 let says = |work: &String| format!("{}: {work}", pod.name);
                 receipts.failing.extend(receipt.failing.iter().map(says));
                 receipts.silent_orders -= usize::from(pod.alive && is_order(pod));
-                let has_it = pod.ready && receipt.version >= document.version;
+                // One that goes by a newer document was told that by somebody else, and what it says is not known here.
+                let has_it = pod.ready && receipt.version == document.version;
                 receipts.of(*component).in_force += usize::from(has_it);
                 CONTROL_PUSHES.with_label_values(&["delivered"]).inc();
             }

@@ -5,9 +5,10 @@
 //! reconciliation that follows writes the same document down, with the same version, and looks after whoever did not answer.
 
 use crate::{
-    controller::{context::Context, control, fetch, reconcile},
+    controller::{context::Context, control, deletion, fetch, reconcile},
     metrics::SWITCH_SECONDS,
     push,
+    watched::version,
 };
 use crds::{FlashSale, Readable, ValidSale};
 use futures::StreamExt;
@@ -46,6 +47,8 @@ pub struct Steering {
     pub document: ControlDocument,
     /// A version that one of them has beyond that: whatever is sent next must be newer.
     pub beyond: u64,
+    /// The version of the sale that the document was decided by: who knows only an older one decides nothing any more.
+    pub of: u64,
     /// Signs for calls to them.
     pub signer: Arc<Signer>,
 }
@@ -56,19 +59,33 @@ impl Told {
         self.lock().get(uid).cloned()
     }
 
-    /// Remembers what they are told now, unless that is older.
-    pub fn is_told(&self, uid: &str, steering: Steering) {
+    /// Decides, in a reconciliation, on the document that belongs to a sale of this version, and remembers it. `None` where it was
+    /// decided by a newer version of the sale already: the reconciliation has to look again.
+    pub fn settle(
+        &self,
+        uid: &str,
+        of: u64,
+        signer: Signer,
+        decide: impl FnOnce(Option<&Steering>) -> ControlDocument,
+    ) -> Option<ControlDocument> {
         let mut sales = self.lock();
-        let newer = sales
-            .get(uid)
-            .is_none_or(|known| known.document.version <= steering.document.version);
-        if newer {
-            sales.insert(uid.to_owned(), steering);
+        let known = sales.get(uid);
+        if known.is_some_and(|known| known.of > of) {
+            return None;
         }
+        let steering = Steering {
+            document: decide(known),
+            beyond: known.map_or(0, |known| known.beyond),
+            of,
+            signer: Arc::new(signer),
+        };
+        let document = steering.document.clone();
+        sales.insert(uid.to_owned(), steering);
+        Some(document)
     }
 
     /// Remembers that one of them has a version that nobody here knows of.
-    pub fn has_beyond(&self, uid: &str, version: u64) {
+    pub fn raise_beyond(&self, uid: &str, version: u64) {
         if let Some(known) = self.lock().get_mut(uid) {
             known.beyond = known.beyond.max(version);
         }
@@ -81,10 +98,16 @@ impl Told {
 
     /// Decides on the document that belongs to a sale now, and remembers it, at once: of two who do this at the same time, the second
     /// goes on from what the first has decided. `None` where nothing changes, or nobody was told anything yet.
-    fn change(&self, uid: &str, decide: impl FnOnce(&Steering) -> ControlDocument) -> Option<Steering> {
+    fn change(
+        &self,
+        uid: &str,
+        of: u64,
+        decide: impl FnOnce(&Steering) -> ControlDocument,
+    ) -> Option<Steering> {
         let mut sales = self.lock();
-        let known = sales.get_mut(uid)?;
+        let known = sales.get_mut(uid).filter(|known| known.of <= of)?;
         let document = decide(known);
+        known.of = of;
         if document == known.document {
             return None;
         }
@@ -131,9 +154,11 @@ pub async fn carry(
             let (context, store) = (Arc::clone(&context), store.clone());
             async move {
                 // The newest: of two edits in a moment the second counts.
-                let newest = store.get(&reference);
-                if let Some(Ok(sale)) = newest.as_ref().map(|sale| sale.0.as_ref()) {
-                    tell(&context, sale, seen).await;
+                let shown = store.get(&reference);
+                // What was written is known before the watch shows it: an older status would say that a closed sale is open.
+                let newest = shown.and_then(|shown| context.newest(&shown));
+                if let Some(Ok(sale)) = newest.map(|sale| sale.0) {
+                    tell(&context, &sale, seen).await;
                 }
             }
         })
@@ -151,9 +176,10 @@ async fn tell(context: &Context, sale: &FlashSale, seen: Instant) {
     };
     let now = context.clock.now();
     let observed = fetch::glance(context, sale, now);
-    let status = reconcile::known_status(sale, &observed, now);
-    let schedule = reconcile::schedule(&valid, &status, &observed.doors(&valid.id.name), now);
-    let deleting = sale.metadata.deletion_timestamp.is_some();
+    let status = reconcile::known_status(context, sale, &observed, now);
+    let doors = reconcile::doors(context, sale, &observed);
+    let schedule = reconcile::schedule(&valid, &status, &doors, now);
+    let deleting = deletion::is_asked_for(sale);
     let decide = |known: &Steering| {
         control::document(
             &valid,
@@ -164,7 +190,7 @@ async fn tell(context: &Context, sale: &FlashSale, seen: Instant) {
             now,
         )
     };
-    let Some(steering) = context.told.change(&uid, decide) else {
+    let Some(steering) = context.told.change(&uid, version(sale), decide) else {
         return;
     };
     let token = match steering.signer.service_token("operator", now) {
@@ -191,4 +217,53 @@ async fn tell(context: &Context, sale: &FlashSale, seen: Instant) {
         sale = %valid.id, version = steering.document.version, in_force = receipts.in_force(),
         audience = receipts.audience, "the doors were told of an edit"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use sale::SaleId;
+
+    fn document(version: u64, halted: bool) -> ControlDocument {
+        let sale = SaleId {
+            namespace: "shop".into(),
+            name: "shoes".into(),
+        };
+        ControlDocument {
+            version,
+            halted,
+            ..ControlDocument::open_now(sale, Timestamp::UNIX_EPOCH)
+        }
+    }
+
+    fn signer() -> Signer {
+        let keys = crate::signing_keys::KeyRing::generate(None, Timestamp::UNIX_EPOCH).unwrap();
+        Signer::from_pem(keys.signing_pem()).unwrap()
+    }
+
+    /// A reconciliation that began before a halt must not take it back.
+    #[test]
+    fn what_was_decided_by_a_newer_version_of_a_sale_stands() {
+        let told = Told::default();
+        let settle = |of, halted, version| {
+            let decided = told.settle("u", of, signer(), |_| document(version, halted));
+            decided.map(|document| document.version)
+        };
+        assert_eq!(settle(100, false, 1), Some(1));
+        let halt = told.change("u", 101, |known| {
+            assert_eq!(known.document.version, 1);
+            document(2, true)
+        });
+        assert_eq!(halt.map(|steering| steering.document.version), Some(2));
+        assert_eq!(settle(100, false, 3), None, "it has an older copy of the sale");
+        assert!(told.last("u").unwrap().document.halted);
+        assert!(told.change("u", 100, |_| document(3, false)).is_none());
+        assert_eq!(settle(101, true, 2), Some(2));
+        assert_eq!(settle(102, false, 4), Some(4));
+        assert!(
+            told.change("v", 1, |_| document(1, false)).is_none(),
+            "nobody was told anything"
+        );
+    }
 }

@@ -225,9 +225,13 @@ async fn look_now(set: &Set, place: &Place, claimant: &Claimant) -> Look {
     // Nothing is made before all of it is known to be the sale's. One that has begun gets a lost topic back whatever else
     // is silent.
     let topics = match &ownership {
-        Ok(()) => ensure_topics(set, place, &mut unreachable).await.map(Some),
+        Ok(()) => ensure_topics(set, place, claimant, &mut unreachable)
+            .await
+            .map(Some),
         Err(_) if claimant.has_begun && topics_are_ours => {
-            ensure_topics(set, place, &mut unreachable).await.map(Some)
+            ensure_topics(set, place, claimant, &mut unreachable)
+                .await
+                .map(Some)
         }
         Err(_) => Ok(None),
     };
@@ -239,10 +243,15 @@ async fn look_now(set: &Set, place: &Place, claimant: &Claimant) -> Look {
     }
 }
 
-async fn ensure_topics(set: &Set, place: &Place, unreachable: &mut Vec<String>) -> Result<(), String> {
+async fn ensure_topics(
+    set: &Set,
+    place: &Place,
+    claimant: &Claimant,
+    unreachable: &mut Vec<String>,
+) -> Result<(), String> {
     let ensured = async {
         // What was seen a moment ago is enough to know that nothing is to be made.
-        if topics::are_there(&*set.topics().await?, &place.topics) {
+        if claimant.has_begun && topics::are_there(&*set.topics().await?, &place.topics) {
             return Ok(());
         }
         topics::ensure(set.kafka().await?, &place.topics).await

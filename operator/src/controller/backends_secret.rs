@@ -78,8 +78,17 @@ pub fn for_pods(data: &SecretData) -> SecretData {
 
 /// A hash of what the pods use: another one starts them anew.
 pub fn hash(data: &SecretData) -> String {
+    hash_of(for_pods(data).iter())
+}
+
+/// A hash of all that is in the Secret, also of what is for the operator alone.
+pub fn whole_hash(data: &SecretData) -> String {
+    hash_of(data.iter())
+}
+
+fn hash_of<'a>(entries: impl Iterator<Item = (&'a String, &'a Vec<u8>)>) -> String {
     let mut hash = Sha256::new();
-    for (key, value) in for_pods(data) {
+    for (key, value) in entries {
         hash.update((key.len() as u64).to_be_bytes());
         hash.update(key);
         hash.update((value.len() as u64).to_be_bytes());

@@ -30,7 +30,6 @@ pub async fn bring(
     status: &FlashSaleStatus,
     observed: &Observed,
     claimant: &Claimant,
-    backends_hash: &str,
     inventory: &ServiceCalls,
 ) -> Brought {
     let history = History {
@@ -38,27 +37,24 @@ pub async fn bring(
         has_sold: status.opened_at.is_some(),
     };
     let (backends, catalogue) = tokio::join!(
-        place(context, sale, observed, claimant, backends_hash),
+        place(context, sale, observed, claimant),
         catalogue::bring(inventory, sale, &history),
     );
     Brought { backends, catalogue }
 }
 
 /// Looks at the backends of a sale and, where that can be done, marks its place in them as its own and makes its topics.
-pub async fn place(
-    context: &Context,
-    sale: &ValidSale,
-    observed: &Observed,
-    claimant: &Claimant,
-    backends_hash: &str,
-) -> Look {
+pub async fn place(context: &Context, sale: &ValidSale, observed: &Observed, claimant: &Claimant) -> Look {
     let consent = PlaintextConsent::of(sale, context.settings.plaintext_passwords);
     match backends_secret::operators(observed.backends.as_ref(), consent) {
         Ok(credentials) => {
+            // Of all of it: what the operator logs in with may differ where what the pods use is the same.
+            let whole = observed.backends.as_ref().map(backends_secret::whole_hash);
+            let whole = whole.unwrap_or_default();
             let place = cleanup::place(sale);
             context
                 .backends
-                .look(backends_hash, &credentials, &place, claimant)
+                .look(&whole, &credentials, &place, claimant)
                 .await
         }
         Err(why) => match &observed.backends_refused {

@@ -31,7 +31,7 @@ pub const FINALIZER: &str = "quicksale.io/drain";
 /// Set to `true` on a FlashSale, it skips every wait of its deletion.
 pub const FORCE_ANNOTATION: &str = "quicksale.io/force-delete";
 /// How long pods may take to go before data is deleted regardless.
-const PODS_BOUND: Duration = Duration::from_secs(60);
+const PODS_BOUND: Duration = Duration::from_secs(120);
 /// How long backends that do not answer are waited for.
 const WIPE_BOUND: Duration = Duration::from_secs(600);
 /// How long a Secret that is not there is waited for: a namespace that is deleted takes it first.
@@ -74,11 +74,12 @@ pub async fn release(context: &Context, sale: &impl ResourceExt) -> Result<(), E
         .cloned()
         .collect();
     context.backends.forget(&sale.uid().unwrap_or_default()).await;
-    context.forget(sale);
     match set_finalizers(context, sale, &others).await {
         Err(Error::Api(error)) if error.is_not_found() => {}
         result => result?,
     }
+    // Only now: where somebody else was faster, the next round needs all of it.
+    context.forget(sale);
     trail::record(sale, Deed::Release, Outcome::Done);
     Ok(())
 }
@@ -128,7 +129,7 @@ pub async fn clean_up(
     // From when there was nothing left to settle.
     let since = status.ended_at.map_or(deleted_at, |ended| ended.max(deleted_at));
     let waited = now.duration_since(since).unsigned_abs();
-    if !is_forced(sale) && !observed.pods.is_empty() && waited < PODS_BOUND * 2 {
+    if !is_forced(sale) && !observed.pods.is_empty() && waited < PODS_BOUND {
         return Ok(false);
     }
     let remembered = context.remembered(sale);

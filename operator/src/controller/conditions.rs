@@ -158,7 +158,7 @@ pub fn halted(halt: Option<Halt>, receipts: &Receipts) -> Finding {
         Some(Halt::OnRequest) => ("OnRequest", "spec.halted is set"),
         Some(Halt::BooksDiffer) => (
             "BooksDiffer",
-            "the books differ, as StockConserved says, and set spec.onAuditDifference to Continue to sell on",
+            "the books differ, as StockConserved says (set spec.onAuditDifference to Continue to sell on)",
         ),
     };
     if obeyed {
@@ -169,7 +169,9 @@ pub fn halted(halt: Option<Halt>, receipts: &Receipts) -> Finding {
         Some(Halt::BooksDiffer) => reason,
         _ => "NotEverywhere",
     };
-    let message = format!("{why}; {told} refuse new orders, and the others may still take some");
+    let message = format!(
+        "{why}; {told} refuse new orders, and the others may still take some: ControlInForce says who"
+    );
     Finding::new(kind, false, reason, message)
 }
 
@@ -178,6 +180,7 @@ pub fn settled(
     status: &FlashSaleStatus,
     known: Option<&Knowledge>,
     evidence: &Evidence,
+    silent: &[String],
     longest_hold: Duration,
     now: Timestamp,
 ) -> Option<Finding> {
@@ -200,12 +203,21 @@ pub fn settled(
     let under_way = match known.map(|known| &known.settlement) {
         Some(Ok(settlement)) => {
             let left = settlement.under_way().into_iter().filter(|(left, _)| *left > 0);
-            let left: Vec<_> = left.map(|(left, what)| format!("{left} {what}")).collect();
+            let left: Vec<_> = left.map(|(left, what)| what.count(left)).collect();
             match (
                 left.is_empty(),
                 evidence.control_in_force && !evidence.silent_orders,
             ) {
                 (false, _) => left.join(", "),
+                (true, false) if !silent.is_empty() => format!(
+                    "no answer from {}, which may still take orders: let the operator reach it, or delete it by force where its node is lost",
+                    silent
+                        .iter()
+                        .take(TOLD)
+                        .map(String::as_str)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
                 (true, false) => "not every door is known to be closed, as ControlInForce says".to_owned(),
                 (true, true) => "the last accounts of the products are read".to_owned(),
             }
@@ -602,7 +614,7 @@ mod tests {
         };
         let at = |second| Timestamp::from_second(second).unwrap();
         let hold = Duration::from_secs(600);
-        let says = |now| settled(&status, None, &Evidence::default(), hold, now).unwrap();
+        let says = |now| settled(&status, None, &Evidence::default(), &[], hold, now).unwrap();
         assert_eq!((says(at(659)).holds, says(at(659)).reason), (false, "Settling"));
         assert!(
             says(at(5))
@@ -614,7 +626,7 @@ mod tests {
             phase: Some(Phase::Live),
             ..FlashSaleStatus::default()
         };
-        let selling = settled(&live, None, &Evidence::default(), hold, at(5)).unwrap();
+        let selling = settled(&live, None, &Evidence::default(), &[], hold, at(5)).unwrap();
         assert_eq!((selling.holds, selling.reason), (false, "Selling"));
     }
 

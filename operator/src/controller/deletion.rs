@@ -4,19 +4,19 @@ use super::{
     cleanup,
     context::Context,
     error::Error,
+    evidence::Thing,
     fetch,
     observed::Observed,
     pace::SOON,
     trail::{self, Deed},
 };
-use crate::phase::{self, Deletion, Farewell};
+use crate::phase::{self, Deletion, Doors, Farewell};
 use crds::{FlashSale, FlashSaleStatus, ValidSale};
 use kube::{
     Resource, ResourceExt,
     runtime::{controller::Action, events::EventType},
 };
 use platform::audit::Outcome;
-use sale::phase::Phase;
 
 /// What becomes of a sale's topics and database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub async fn attend(
     valid: &ValidSale,
     status: &FlashSaleStatus,
     observed: &Observed,
+    doors: &Doors,
 ) -> Result<Option<Action>, Error> {
     if !cleanup::is_held(sale) {
         return Ok(Some(Action::await_change()));
@@ -45,7 +46,8 @@ pub async fn attend(
     let phase = status.phase();
     let farewell = Farewell {
         phase,
-        opened: status.opened_at.is_some(),
+        // Doors that are about to open may do so before they hear of this.
+        opened: status.opened_at.is_some() || phase::standing_opening(doors, context.clock.now()).is_some(),
         forced,
         namespace_is_gone: false,
     };
@@ -58,13 +60,12 @@ pub async fn attend(
             ..farewell
         });
     }
-    let data = match decision {
+    let (data, is_cut_short) = match decision {
         Deletion::Drain => return Ok(None),
-        Deletion::CleanUp => Data::ByPolicy,
-        Deletion::KeepData => Data::Kept,
+        Deletion::CleanUp => (Data::ByPolicy, false),
+        Deletion::Force => (Data::ByPolicy, true),
+        Deletion::KeepData => (Data::Kept, true),
     };
-    let is_cut_short = matches!(phase, Phase::Live | Phase::Draining)
-        || (phase == Phase::Warming && status.opened_at.is_some());
     if is_cut_short {
         tell(context, sale, status, data).await;
     }
@@ -77,13 +78,13 @@ pub async fn attend(
 
 /// Says that the drain was cut short, by whom, and what it leaves.
 async fn tell(context: &Context, sale: &FlashSale, status: &FlashSaleStatus, data: Data) {
-    let pending = status.orders.unwrap_or_default().pending;
+    let pending = Thing("order", "orders").count(status.orders.unwrap_or_default().pending);
     let (deed, reason, note) = match data {
         Data::ByPolicy => (
             Deed::Force,
             "DrainForced",
             format!(
-                "{} is set: the sale is deleted at once, with {pending} orders that had no end when they were last counted",
+                "{} is set: the sale is deleted at once, with {pending} without an end when they were last counted",
                 cleanup::FORCE_ANNOTATION
             ),
         ),
@@ -91,8 +92,8 @@ async fn tell(context: &Context, sale: &FlashSale, status: &FlashSaleStatus, dat
             Deed::KeepData,
             "DataLeftBehind",
             format!(
-                "the namespace is deleted and took the services with it, so {pending} orders that had no end when they were last \
-                 counted are not settled: topics and database stay, whatever spec.deletionPolicy says"
+                "the namespace is deleted and took the services with it, so {pending} without an end \
+                 when they were last counted are not settled: topics and database stay, whatever spec.deletionPolicy says"
             ),
         ),
     };

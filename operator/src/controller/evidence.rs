@@ -39,8 +39,6 @@ pub struct Knowledge {
     pub last_accounts: Option<Vec<ProductStatus>>,
     /// The services that are rolled out.
     pub rolled_out: BTreeSet<Component>,
-    /// The services that have a replica that takes requests.
-    pub serving: BTreeSet<Component>,
     /// What hinders those that are not rolled out.
     pub hindered: BTreeMap<Component, String>,
 }
@@ -112,14 +110,38 @@ impl Settlement {
     }
 
     /// What is under way, and how much of it.
-    pub fn under_way(&self) -> [(i64, &'static str); 5] {
+    pub fn under_way(&self) -> [(i64, Thing); 5] {
         [
-            (self.pending, "orders without an end"),
-            (self.held, "orders whose units are held"),
-            (self.outbox, "messages to send"),
-            (self.lag, "messages to handle"),
-            (self.losses, "gaps in topics to mend"),
+            (
+                self.pending,
+                Thing("order without an end", "orders without an end"),
+            ),
+            (
+                self.held,
+                Thing("order whose units are held", "orders whose units are held"),
+            ),
+            (self.outbox, Thing("message to send", "messages to send")),
+            (self.lag, Thing("message to handle", "messages to handle")),
+            (
+                self.losses,
+                Thing("gap in a topic to mend", "gaps in topics to mend"),
+            ),
         ]
+    }
+}
+
+/// One of something, and several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thing(pub &'static str, pub &'static str);
+
+impl Thing {
+    /// So many of it, as people say it.
+    pub fn count(self, how_many: i64) -> String {
+        let Self(one, several) = self;
+        match how_many {
+            1 => format!("1 {one}"),
+            _ => format!("{how_many} {several}"),
+        }
     }
 }
 
@@ -154,7 +176,6 @@ pub async fn gather(
         settlement,
         last_accounts,
         rolled_out: observed.rolled_out(&sale.id.name),
-        serving: observed.serving(),
         hindered: observed.hindered(&sale.id.name),
     }
 }

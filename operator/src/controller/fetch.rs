@@ -21,7 +21,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 /// the sale is put right, and otherwise by then: its pods have what was in it.
 const OWN_SECRETS: Duration = Duration::from_secs(600);
 /// The same of the Secret with the signing keys. Whoever deletes it wants others, because these have leaked.
-const KEYS: Duration = Duration::from_secs(120);
+const KEYS: Duration = Duration::from_secs(180);
+/// The same of both while pods start.
+const STARTING: Duration = Duration::from_secs(10);
 /// The same of the Secrets of the platform, which all sales share.
 const SHARED_SECRETS: Duration = Duration::from_secs(5);
 /// The same of the Secret that a sale names.
@@ -62,7 +64,7 @@ pub async fn fetch(
         SHARED_SECRETS,
     );
     let (secrets, backends, admin, ()) = tokio::try_join!(
-        own_secrets(context, sale),
+        own_secrets(context, sale, pods.settle()),
         backends(context, sale, &namespace),
         admin,
         pods.look_up_the_unknown(client, &namespace),
@@ -95,10 +97,17 @@ pub async fn fetch(
     Ok(Some(observed))
 }
 
-/// What is known of a sale at once, without a question to anybody: its objects but for Secrets, and the pods that are proven to be its
-/// own.
+/// What is known at once of a sale's doors, without a question to anybody: their document, their Deployments, and the pods that are
+/// proven to be the sale's own.
 pub fn glance(context: &Context, sale: &FlashSale, now: Timestamp) -> Observed {
-    let items = context.watched.known_of(&key(sale));
+    let mut items = context.watched.known_of(&key(sale));
+    let needed = [
+        Source::Child(Kind::ConfigMap),
+        Source::Child(Kind::Deployment),
+        Source::ReplicaSets,
+        Source::Pods,
+    ];
+    items.retain(|item| needed.contains(&item.source));
     let children = children(sale, &items);
     Observed {
         pods: KnownPods::among(&items).owned(&sale.name_any(), &children, now),
@@ -165,21 +174,28 @@ pub async fn all_children(
         return Ok(None);
     };
     let mut all = children(sale, &items);
-    let secrets = own_secrets(context, sale).await?;
+    let secrets = own_secrets(context, sale, false).await?;
     all.extend(secrets.into_iter().map(|secret| (Kind::Secret, secret)));
     Ok(Some(all))
 }
 
 /// The Secrets that were made for a sale, by their names: the right to list those of a sale would be the right to list everybody's.
-async fn own_secrets(context: &Context, sale: &impl ResourceExt) -> Result<Vec<DynamicObject>, ApiError> {
+async fn own_secrets(
+    context: &Context,
+    sale: &impl ResourceExt,
+    pods_settle: bool,
+) -> Result<Vec<DynamicObject>, ApiError> {
     let (namespace, name) = (sale.namespace().unwrap_or_default(), sale.name_any());
     let uid = sale.uid().unwrap_or_default();
     let (context, namespace, sale) = (&context, namespace.as_str(), name.as_str());
     let found = SECRETS.map(|suffix| async move {
-        let (name, age) = match suffix {
-            SIGNING_KEYS => (object_name(sale, suffix), KEYS),
-            _ => (object_name(sale, suffix), OWN_SECRETS),
+        // A pod that starts reads them: what is missing then is missed at once.
+        let age = match suffix {
+            _ if pods_settle => STARTING,
+            SIGNING_KEYS => KEYS,
+            _ => OWN_SECRETS,
         };
+        let name = object_name(sale, suffix);
         context.named.secret(&context.client, namespace, &name, age).await
     });
     let found = try_join_all(found).await?;

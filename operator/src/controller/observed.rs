@@ -65,10 +65,11 @@ impl Observed {
         Component::ALL.into_iter().filter(ready).collect()
     }
 
-    /// What the doors of a sale were told, and whether there are any.
-    pub fn doors(&self, sale: &str) -> Doors {
+    /// What the doors of a sale were told, as far as it is written down, and whether there are any. `was_complete` says that all
+    /// services were rolled out once: of a Deployment that is gone nothing else is known.
+    pub fn doors(&self, sale: &str, was_complete: bool) -> Doors {
         let document = self.control(sale);
-        let has_run = |component| self.has_run(sale, component);
+        let has_run = |component| self.has_run(sale, component, was_complete);
         Doors {
             told: document.as_ref().and_then(|document| document.opens_at),
             closed: document.is_some_and(|document| document.closed),
@@ -76,9 +77,8 @@ impl Observed {
         }
     }
 
-    /// Whether a service runs, or may have run before. A Deployment says of itself that it was complete once; of one that is
-    /// gone nobody knows.
-    fn has_run(&self, sale: &str, component: Component) -> bool {
+    /// Whether a service runs, or has run before. A Deployment says of itself that it was complete once.
+    fn has_run(&self, sale: &str, component: Component, was_complete: bool) -> bool {
         let runs = self
             .pods
             .iter()
@@ -90,7 +90,7 @@ impl Observed {
             available
                 || conditions.any(|c| c["type"] == "Progressing" && c["reason"] == "NewReplicaSetAvailable")
         };
-        runs || self.deployment(sale, component).is_none_or(ran)
+        runs || self.deployment(sale, component).map_or(was_complete, ran)
     }
 
     fn deployment(&self, sale: &str, component: Component) -> Option<&DynamicObject> {
@@ -346,7 +346,7 @@ mod tests {
                 children: vec![deployment("gateway", gateway), deployment("order", order)],
                 ..Observed::default()
             };
-            observed.doors("shoes").exist
+            observed.doors("shoes", true).exist
         };
         let never = json!({"conditions": [{"type": "Progressing", "reason": "ReplicaSetUpdated"}]});
         let now = json!({"availableReplicas": 1});
@@ -359,7 +359,9 @@ mod tests {
             children: vec![deployment("gateway", json!({"availableReplicas": 1}))],
             ..Observed::default()
         };
-        assert!(gone.doors("shoes").exist);
+        assert!(gone.doors("shoes", true).exist);
+        // One that the API server has refused so far has let nobody in.
+        assert!(!gone.doors("shoes", false).exist);
         let pod = json!({"metadata": {"name": "p", "labels": {COMPONENT_LABEL: "order"}}, "status": {"containerStatuses": [
             {"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 3, "state": {"running": {}}}]}});
         let pod = PodFacts::of(&serde_json::from_value(pod).unwrap());
@@ -371,6 +373,6 @@ mod tests {
             pods: vec![pod.observed(Timestamp::UNIX_EPOCH, Ownership::Orphaned)],
             ..Observed::default()
         };
-        assert!(running.doors("shoes").exist);
+        assert!(running.doors("shoes", false).exist);
     }
 }

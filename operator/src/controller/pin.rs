@@ -13,6 +13,8 @@ use super::{
 use crate::settings::Settings;
 use crds::{Component, FlashSaleStatus, ValidSale};
 use sale::phase::Phase;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
@@ -47,7 +49,7 @@ pub(super) fn ports_before(
     doors: Doors,
     observed: &Observed,
 ) -> BTreeMap<Component, BTreeSet<u16>> {
-    if doors != Doors::Open {
+    if doors == Doors::NotYet {
         return BTreeMap::new();
     }
     let ports = |component: Component| {
@@ -127,20 +129,35 @@ pub struct Pinned {
     pub objects: Vec<Child>,
     /// The services whose pods would be started anew by what is written now.
     pub held: Vec<Component>,
+    /// The hash of what is written down, for the status; `None` where nothing is.
+    pub hash: Option<String>,
+}
+
+/// How a sale stands to what it was opened with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pins<'a> {
+    /// Whether buyers may be there.
+    pub(super) doors: Doors,
+    /// Whether somebody has asked for a rollout.
+    pub(super) allowed: bool,
+    /// The public key that the sale's keys began with.
+    pub(super) first_key: &'a str,
+    /// The hash of what was written down, as the status has it.
+    pub(super) hash: Option<&'a str>,
 }
 
 /// Puts what an open sale was opened with in the place of what would be made of it now, and writes down what is used.
-pub(super) fn pin(
-    mut objects: Vec<Child>,
-    sale: &ValidSale,
-    doors: Doors,
-    allowed: bool,
-    observed: &Observed,
-) -> Pinned {
+pub(super) fn pin(mut objects: Vec<Child>, sale: &ValidSale, how: &Pins<'_>, observed: &Observed) -> Pinned {
     let name = &sale.id.name;
-    let keeps = doors != Doors::NotYet && !allowed;
     let before = observed.child(Kind::ConfigMap, &build::object_name(name, PINNED));
-    let written = |key: &str| before.and_then(|map| map.data["data"][key].as_str());
+    // What somebody has edited by hand is not believed: it would be the right to run anything with the rights of the operator.
+    let before = before
+        .map(|map| &map.data["data"])
+        .filter(|data| how.hash.is_none_or(|known| known == hash_of(data)));
+    let written = |key: &str| before.and_then(|data| data[key].as_str());
+    // Whoever deletes the signing keys wants those of before to be good for nothing, at once.
+    let has_other_keys = written(FIRST_KEY).is_some_and(|first| first != how.first_key);
+    let keeps = how.doors != Doors::NotYet && !how.allowed && !has_other_keys;
     let mut held = Vec::new();
     let mut pins = BTreeMap::new();
     for child in &mut objects {
@@ -172,12 +189,23 @@ pub(super) fn pin(
             _ => {}
         }
     }
+    let mut hash = None;
     if !pins.is_empty() {
+        pins.insert(FIRST_KEY.to_owned(), how.first_key.to_owned());
+        hash = Some(hash_of(&serde_json::json!(pins)));
         // Before what it speaks of, and behind the control document, which is in a hurry.
         objects.insert(1, build::pinned(sale, &pins));
     }
-    Pinned { objects, held }
+    Pinned { objects, held, hash }
 }
+
+/// A hash of what is written down.
+fn hash_of(pins: &Value) -> String {
+    hex::encode(&Sha256::digest(pins.to_string().as_bytes())[..16])
+}
+
+/// The key of the sale's first public key among what is written down.
+const FIRST_KEY: &str = "first-key";
 
 /// The key of the configuration in its ConfigMap, and among what is written down.
 const CONFIG_KEY: &str = "config.json";
@@ -187,7 +215,7 @@ mod tests {
     use super::*;
     use clap::Parser;
     use kube::core::DynamicObject;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn object(name: &str, rest: &Value) -> DynamicObject {
         let mut object = rest.clone();
@@ -300,6 +328,11 @@ mod tests {
         let observed = observed(vec![policy("gateway", &egress)]);
         let ports = |doors| ports_before("laptops", doors, &observed).remove(&Component::Gateway);
         assert_eq!(ports(Doors::Open), Some(BTreeSet::from([6380])));
+        assert_eq!(
+            ports(Doors::Over),
+            Some(BTreeSet::from([6380])),
+            "its readers use what they used"
+        );
         assert_eq!(ports(Doors::NotYet), None);
     }
 
@@ -358,9 +391,53 @@ mod tests {
         )
     }
 
+    fn pins<'a>(doors: Doors, allowed: bool) -> Pins<'a> {
+        Pins {
+            doors,
+            allowed,
+            first_key: "k1",
+            hash: None,
+        }
+    }
+
+    /// Who may edit ConfigMaps must not get pods of their choosing from the operator.
+    #[test]
+    fn what_was_edited_by_hand_is_not_believed_and_other_keys_roll_out() {
+        let open = pins(Doors::Open, false);
+        let kept = pin(today(), &sale(), &open, &opened(true));
+        let known = Pins {
+            hash: Some("another"),
+            ..open
+        };
+        assert_eq!(
+            seen(&pin(today(), &sale(), &known, &opened(true))).0,
+            "evil:1",
+            "the cluster itself is the best guess"
+        );
+        let map = kept
+            .objects
+            .iter()
+            .find(|child| child.name == "laptops-pinned")
+            .unwrap();
+        let written = object("laptops-pinned", &json!({"data": map.json["data"]}));
+        let mut again = opened(false);
+        again.children.push((Kind::ConfigMap, written));
+        let known = Pins {
+            hash: kept.hash.as_deref(),
+            ..open
+        };
+        assert_eq!(seen(&pin(today(), &sale(), &known, &again)).0, "quicksale:1");
+        let other_keys = Pins {
+            first_key: "k2",
+            ..known
+        };
+        assert_eq!(seen(&pin(today(), &sale(), &other_keys, &again)).0, "quicksale:2");
+    }
+
     #[test]
     fn an_open_sale_keeps_its_pods_and_their_configuration_as_they_were_when_it_opened() {
-        let all = |doors, allowed, observed: &Observed| pin(today(), &sale(), doors, allowed, observed);
+        let all =
+            |doors, allowed, observed: &Observed| pin(today(), &sale(), &pins(doors, allowed), observed);
         let texts = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
         for doors in [Doors::Open, Doors::Over] {
             let kept = all(doors, false, &opened(true));
@@ -399,8 +476,8 @@ mod tests {
                 .unwrap();
             order.json["metadata"]["annotations"][build::APPLIED_HASH].clone()
         };
-        let kept = pin(today(), &sale(), Doors::Open, false, &opened(true));
-        let new = pin(today(), &sale(), Doors::NotYet, false, &opened(true));
+        let kept = pin(today(), &sale(), &pins(Doors::Open, false), &opened(true));
+        let new = pin(today(), &sale(), &pins(Doors::NotYet, false), &opened(true));
         assert_ne!(hash(&kept), hash(&new));
     }
 }

@@ -217,6 +217,11 @@ impl KnownPods {
         Ok(())
     }
 
+    /// Whether any of them is on its way: it starts, or waits for something.
+    pub fn settle(&self) -> bool {
+        self.pods.iter().any(|pod| !pod.ready && pod.farewell.is_none())
+    }
+
     /// The pods that are or may have been the sale's.
     pub fn owned(self, sale: &str, children: &[(Kind, DynamicObject)], now: Timestamp) -> Vec<ObservedPod> {
         owned(sale, self.pods, &self.sets, children, now)

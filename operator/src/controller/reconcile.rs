@@ -22,6 +22,7 @@ use crate::{
     phase::{self, Doors, Evidence, Schedule, Step},
     push::Receipts,
     signing_keys::ROTATE,
+    watched::version,
 };
 use crds::{
     Component, FlashSale, FlashSaleStatus, Readable, ValidSale, status::ConditionType, valid::Invalid,
@@ -125,16 +126,17 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
             return Ok(Action::requeue(pause));
         }
     };
-    let now = context.clock.now();
-    let Some(observed) = fetch::fetch(context, &sale, now).await? else {
+    let Some(observed) = fetch::fetch(context, &sale, context.clock.now()).await? else {
         tracing::debug!(sale = sale.name_any(), "not all of its objects are known yet");
         return Ok(Action::requeue(SOON));
     };
     if let Some(backends) = &observed.backends {
         context.remember(&sale, backends);
     }
+    // Reading may have taken seconds, in which a door may have opened.
+    let now = context.clock.now();
     let deleting = deletion::is_asked_for(&sale);
-    let status = known_status(&sale, &observed, now);
+    let status = known_status(context, &sale, &observed, now);
     let mut checked = validate::validate(&sale);
     // A sale that is open has shown that its topics are its own.
     if deleting || matches!(status.phase(), Phase::Pending | Phase::Warming) {
@@ -152,7 +154,10 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
             }
         },
     };
-    if deleting && let Some(action) = deletion::attend(context, &sale, &valid, &status, &observed).await? {
+    let doors = doors(context, &sale, &observed);
+    if deleting
+        && let Some(action) = deletion::attend(context, &sale, &valid, &status, &observed, &doors).await?
+    {
         return Ok(action);
     }
     match invalid {
@@ -168,6 +173,7 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
                 valid: &valid,
                 invalid: invalid.as_ref(),
                 observed: &observed,
+                doors,
                 deleting,
                 now,
             };
@@ -178,7 +184,12 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
 
 /// The status as it was written, with the facts that have come since. Where somebody has emptied it, the phase comes from the
 /// control document that the services hold: a sale that is open must not begin anew.
-pub fn known_status(sale: &FlashSale, observed: &Observed, now: Timestamp) -> FlashSaleStatus {
+pub fn known_status(
+    context: &Context,
+    sale: &FlashSale,
+    observed: &Observed,
+    now: Timestamp,
+) -> FlashSaleStatus {
     let mut status = sale.status.clone().unwrap_or_default();
     let name = sale.name_any();
     if status.phase.is_none()
@@ -196,7 +207,7 @@ pub fn known_status(sale: &FlashSale, observed: &Observed, now: Timestamp) -> Fl
             Phase::Pending | Phase::Warming | Phase::Live => {}
         }
     }
-    let doors = observed.doors(&name);
+    let doors = doors(context, sale, observed);
     // Of a sale that sells, or has sold, nobody may have written down since when.
     let has_sold = matches!(status.phase, Some(Phase::Live | Phase::Draining));
     let since = status.opened_at.or_else(|| {
@@ -205,6 +216,28 @@ pub fn known_status(sale: &FlashSale, observed: &Observed, now: Timestamp) -> Fl
     });
     status.opened_at = phase::opened(since, &doors, now);
     status
+}
+
+/// What the doors of a sale go by: what they were told last, written down or not, and whether there are any.
+pub fn doors(context: &Context, sale: &FlashSale, observed: &Observed) -> Doors {
+    let status = sale.status.as_ref();
+    let rolled_out = status.and_then(|status| status.condition(ConditionType::WorkloadsReady));
+    let has_sold = status.is_some_and(|status| status.opened_at.is_some());
+    let was_complete = has_sold || rolled_out.is_some_and(|condition| condition.status == "True");
+    let written = observed.doors(&sale.name_any(), was_complete);
+    let told = context.told.last(&sale.uid().unwrap_or_default());
+    let newer = told.filter(|told| {
+        let document = observed.control(&sale.name_any());
+        document.is_none_or(|written| written.version < told.document.version)
+    });
+    match newer {
+        Some(told) => Doors {
+            told: told.document.opens_at,
+            closed: told.document.closed,
+            exist: written.exist,
+        },
+        None => written,
+    }
 }
 
 /// What spec, status and doors say about time.
@@ -228,6 +261,7 @@ struct Round<'a> {
     /// What is wrong with the spec. Such a sale is steered by what is right in it, and otherwise left as it is.
     invalid: Option<&'a Invalid>,
     observed: &'a Observed,
+    doors: Doors,
     deleting: bool,
     now: Timestamp,
 }
@@ -243,12 +277,16 @@ impl Round<'_> {
             now,
             ..
         } = *self;
-        let schedule = schedule(valid, &status, &observed.doors(&valid.id.name), now);
-        if !deleting {
+        let schedule = schedule(valid, &status, &self.doors, now);
+        if !deleting && !cleanup::is_held(sale) {
             cleanup::hold(context, sale).await?;
+            return Ok(Action::requeue(AT_ONCE));
         }
         let phase = status.phase();
-        let rollout = self.plan(&status, &schedule)?;
+        let Some(rollout) = self.plan(&status, &schedule)? else {
+            return Ok(Action::requeue(AT_ONCE));
+        };
+        status.pinned = rollout.pinned.clone().or(status.pinned);
         let outcome = rollout.carry_out(context, observed).await?;
         let claimant = cleanup::claimant(context, sale, &status);
         let claiming = phase == Phase::Pending && !deleting && phase::is_time_to_warm_up(&schedule, now);
@@ -259,7 +297,7 @@ impl Round<'_> {
             }
             Some(match secrecy.as_ref().and_then(Secrecy::refusal) {
                 Some(sentence) => bring::unusable(&Unusable::Plaintext(sentence)),
-                None => bring::place(context, valid, observed, &claimant, &rollout.backends_hash).await,
+                None => bring::place(context, valid, observed, &claimant).await,
             })
         } else {
             None
@@ -276,9 +314,7 @@ impl Round<'_> {
             };
             let known = async {
                 let inventory = calls(Component::Inventory);
-                let hash = &rollout.backends_hash;
-                let brought =
-                    bring::bring(context, valid, &status, observed, &claimant, hash, &inventory).await;
+                let brought = bring::bring(context, valid, &status, observed, &claimant, &inventory).await;
                 evidence::gather(valid, phase, observed, brought, calls, now).await
             };
             // Reading takes a while, and what people have just changed should not wait for it; a sale that drains has no
@@ -296,6 +332,8 @@ impl Round<'_> {
             deleting,
             control_in_force: receipts.everywhere(),
             reopening: self.reopening(&status).is_some(),
+            // The data of a rehearsal is gone with its end.
+            can_reopen: !valid.is_rehearsal() || phase == Phase::Draining,
             ..Evidence::default()
         };
         let mut findings = Vec::new();
@@ -330,6 +368,7 @@ impl Round<'_> {
             &status,
             knowledge.as_ref(),
             &facts,
+            &receipts.silent,
             hold,
             now,
         ));
@@ -390,7 +429,7 @@ impl Round<'_> {
         ))
     }
 
-    fn plan(&self, status: &FlashSaleStatus, schedule: &Schedule) -> Result<Rollout, Error> {
+    fn plan(&self, status: &FlashSaleStatus, schedule: &Schedule) -> Result<Option<Rollout>, Error> {
         let annotations = self.sale.annotations();
         let asked_for_key = annotations.get(ROTATE).map(String::as_str);
         let aim = Aim {
@@ -399,12 +438,15 @@ impl Round<'_> {
             schedule,
             deleting: self.deleting,
             asked_for_key,
+            version: version(self.sale),
             may_roll_out: annotations
                 .get(ALLOW_ANNOTATION)
                 .is_some_and(|word| word == "true"),
         };
         let mut rollout = Rollout::prepare(self.context, &aim, self.observed, self.now)?;
-        if self.invalid.is_some() {
+        if let Some(rollout) = &mut rollout
+            && self.invalid.is_some()
+        {
             rollout.only_steer(self.observed);
         }
         Ok(rollout)
@@ -440,9 +482,7 @@ impl Round<'_> {
     fn reopening(&self, status: &FlashSaleStatus) -> Option<String> {
         let word = self.sale.annotations().get(REOPEN_ANNOTATION)?;
         let word: String = word.chars().take(LONGEST_WORD).collect();
-        // The data of a rehearsal is gone with its end.
-        let there = !self.valid.is_rehearsal() || status.phase() == Phase::Draining;
-        (there && !word.is_empty() && status.reopened_by.as_deref() != Some(&word)).then_some(word)
+        (!word.is_empty() && status.reopened_by.as_deref() != Some(&word)).then_some(word)
     }
 
     /// Writes a step down.

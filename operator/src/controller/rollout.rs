@@ -9,7 +9,7 @@ use super::{
     error::Error,
     fetch,
     observed::Observed,
-    pin::{self, Doors, Pinned},
+    pin::{self, Doors, Pinned, Pins},
     prune::prune,
 };
 use crate::{
@@ -23,7 +23,6 @@ use crds::{Component, FlashSaleStatus, ValidSale};
 use jiff::Timestamp;
 use platform::tokens::Signer;
 use sale::{control::ControlDocument, phase::Phase};
-use std::sync::Arc;
 /// What it is to be brought about for.
 #[derive(Debug, Clone, Copy)]
 pub struct Aim<'a> {
@@ -39,6 +38,8 @@ pub struct Aim<'a> {
     pub asked_for_key: Option<&'a str>,
     /// Whether pods of an open sale may start anew.
     pub may_roll_out: bool,
+    /// The version of the FlashSale that all of this is read from.
+    pub version: u64,
 }
 
 /// What is to be brought about.
@@ -53,6 +54,8 @@ pub struct Rollout {
     pub control: ControlDocument,
     /// The services whose pods keep what the sale was opened with.
     pub held: Vec<Component>,
+    /// The hash of what an open sale keeps.
+    pub pinned: Option<String>,
     /// Whether what is not wanted is taken away.
     prunes: bool,
     sale: SaleKey,
@@ -73,7 +76,7 @@ pub struct Outcome {
 }
 
 impl Rollout {
-    /// Decides on everything.
+    /// Decides on everything; `None` where a newer version of the sale was acted on meanwhile.
     ///
     /// # Errors
     /// [`Error::Keys`].
@@ -82,7 +85,7 @@ impl Rollout {
         aim: &Aim<'_>,
         observed: &Observed,
         now: Timestamp,
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
         let Aim {
             sale,
             status,
@@ -90,6 +93,7 @@ impl Rollout {
             deleting,
             asked_for_key,
             may_roll_out,
+            version,
         } = *aim;
         let name = &sale.id.name;
         let keys = match observed.keys(name, now) {
@@ -100,25 +104,26 @@ impl Rollout {
         let token = signer.service_token("operator", now)?;
         let key_data = keys.data()?;
         // What was sent by the fast way may not be written down yet.
-        let (written, told) = (observed.control(name), context.told.last(&sale.uid));
-        let told = told.as_ref();
-        let newest = [written.as_ref(), told.map(|told| &told.document)];
-        let before = Before {
-            document: newest
-                .into_iter()
-                .flatten()
-                .max_by_key(|document| document.version),
-            beyond: told.map_or(0, |told| told.beyond),
-        };
-        let control = control::document(sale, status, schedule, deleting, before, now);
-        if status.phase() != Phase::Pending {
-            let steering = Steering {
-                document: control.clone(),
-                beyond: before.beyond,
-                signer: Arc::new(signer),
+        let written = observed.control(name);
+        let decide = |told: Option<&Steering>| {
+            let newest = [written.as_ref(), told.map(|told| &told.document)];
+            let before = Before {
+                document: newest
+                    .into_iter()
+                    .flatten()
+                    .max_by_key(|document| document.version),
+                beyond: told.map_or(0, |told| told.beyond),
             };
-            context.told.is_told(&sale.uid, steering);
-        }
+            control::document(sale, status, schedule, deleting, before, now)
+        };
+        let decided = match status.phase() {
+            // Nobody is there to be told anything.
+            Phase::Pending => Some(decide(None)),
+            _ => context.told.settle(&sale.uid, version, signer, decide),
+        };
+        let Some(control) = decided else {
+            return Ok(None);
+        };
         let backends_hash = backends_hash(sale, observed);
         let copy = observed
             .backends
@@ -151,27 +156,37 @@ impl Rollout {
             scaled_by_others: &observed.scaled_by_others(name),
             current_replicas: &observed.replicas(name),
         };
-        let Pinned { mut objects, held } =
-            pin::pin(build::objects(&plan), sale, doors, may_roll_out, observed);
+        let pins = Pins {
+            doors,
+            allowed: may_roll_out,
+            first_key: keys.first(),
+            hash: status.pinned.as_deref(),
+        };
+        let Pinned {
+            mut objects,
+            held,
+            hash: pinned,
+        } = pin::pin(build::objects(&plan), sale, &pins, observed);
         if status.phase() == Phase::Ended {
             objects.push(build::report::report(sale, status));
         }
-        Ok(Self {
+        Ok(Some(Self {
             objects,
             backends_hash,
             token,
             control,
             prunes: true,
             held,
+            pinned,
             sale: SaleKey {
                 namespace: sale.id.namespace.clone(),
                 name: sale.id.name.clone(),
             },
             uid: sale.uid.clone(),
-        })
+        }))
     }
 
-    /// Leaves everything as it is but the control document, and what depends on nobody's spec.
+    /// Leaves everything as it is but the control document.
     pub fn only_steer(&mut self, observed: &Observed) {
         self.objects.truncate(1);
         self.objects
@@ -188,7 +203,7 @@ impl Rollout {
         // Whoever decides about orders is told whatever becomes of the rest: the API server may be unwell.
         let (receipts, applied) = tokio::join!(push, self.apply_all(context, observed));
         if receipts.newest > self.control.version {
-            context.told.has_beyond(&self.uid, receipts.newest);
+            context.told.raise_beyond(&self.uid, receipts.newest);
         }
         let mut outcome = Outcome { receipts, ..applied };
         let mut changed = outcome.changed;

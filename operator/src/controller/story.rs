@@ -126,7 +126,7 @@ pub async fn tell(context: &Context, sale: &FlashSale, chapter: &Chapter<'_>) {
     }
     // Said once for each word: the status remembers the last one.
     if let Some(why) = chapter.reopening_refused {
-        let note = format!("the sale stays closed: {why}, and ask again");
+        let note = format!("the sale stays closed: {why}, and ask with another word");
         all.push(News::new(EventType::Warning, "Reopen", "ReopeningRefused", note));
     }
     let events = all.into_iter().map(|news| async move {

@@ -16,7 +16,7 @@ use crate::controller::{
 use kept::Kept;
 use kube::core::DynamicObject;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -39,6 +39,9 @@ pub struct SaleKey {
     /// Its name.
     pub name: String,
 }
+
+/// How many objects that went are remembered.
+const GONE: usize = 1_000;
 
 /// An object by its namespace and its name.
 type ObjectKey = (String, String);
@@ -82,6 +85,8 @@ struct State {
     sales: HashMap<SaleKey, BTreeMap<(Source, String), Arc<Item>>>,
     places: HashMap<(Source, ObjectKey), SaleKey>,
     awaited: HashSet<(Source, Part)>,
+    /// The uids of objects that went lately: what was written to one of them a moment before is no news of it.
+    gone: VecDeque<String>,
 }
 
 impl Watched {
@@ -107,7 +112,7 @@ impl Watched {
         Some(items.flat_map(BTreeMap::values).cloned().collect())
     }
 
-    /// What of it is known by now of the objects that decide about orders: an object that is not known yet is not missed.
+    /// What of it is known by now: an object that is not known yet is not missed.
     pub fn known_of(&self, sale: &SaleKey) -> Vec<Arc<Item>> {
         let state = self.read();
         let items = state.sales.get(sale).into_iter();
@@ -130,7 +135,9 @@ impl Watched {
             return;
         }
         let key = key_of(&object);
-        if let Some(item) = kept::child(kind, object) {
+        if let Some(item) = kept::child(kind, object)
+            && !self.read().gone.contains(&item.uid)
+        {
             self.put(key, item);
         }
     }
@@ -172,6 +179,11 @@ impl Watched {
         if uid.is_some_and(|uid| uid != known.uid) {
             return None;
         }
+        let gone = known.uid.clone();
+        if state.gone.len() >= GONE {
+            state.gone.pop_front();
+        }
+        state.gone.push_back(gone);
         state.take(&place)
     }
 

@@ -253,7 +253,7 @@ async fn a_deleted_sale_waits_for_an_order_that_waits_for_its_payment() -> Resul
     sale.annotate("quicksale.io/drain-and-delete", "true").await?;
     delete().await?;
     eventually(SOON, "it drains, and says what for", async || {
-        says(&sale.cluster, "Settled", "False", "1 orders without an end").await
+        says(&sale.cluster, "Settled", "False", "1 order without an end").await
     })
     .await?;
     let token = sale.shop.token("ada", Role::Buyer)?;
