@@ -1,6 +1,6 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: help up down dev compose compose-down test faults bench bench-audit bench-check bench-compare bench-profile lint screenshots generate docs image sbom
+.PHONY: help up down dev compose compose-down test faults bench bench-audit bench-check bench-compare bench-operator bench-profile lint screenshots generate docs image sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench-check: ## fail if an order costs the backends more documents, keys or comm
 
 bench-compare: ## measure two commits in turns: make bench-compare A=v1.0.0 B=main
 	@hack/bench-compare.sh '$(A)' '$(B)' --scenario hot --scenario refused-known
+
+bench-operator: ## measure the operator under many sales: make bench-operator SALES=500
+	@hack/bench-operator.sh '$(SALES)'
 
 bench-profile: ## where the services' CPU goes: make bench-profile SCENARIO=hot
 	@hack/bench-profile.sh '$(SCENARIO)'

@@ -1,7 +1,7 @@
 //! One leader among the operator's replicas, by a Lease.
 //!
 //! The holder renews every 2 s. A Lease is free for others once they have seen no renewal for 9 s by their own clocks: two wall clocks
-//! need not agree. Whoever cannot renew for 6 s stops before that, and its [`Fence`](crate::fence::Fence) lets no write pass from then
+//! need not agree. Whoever cannot renew for 6 s stops before that, and its [`Fence`] lets no write pass from then
 //! on, whatever is still under way. It goes on as a candidate: an API server that is away is no reason to start anew.
 
 use crate::{deadline::ApiError, fence::Fence};

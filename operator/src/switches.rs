@@ -157,8 +157,8 @@ pub async fn carry(
                 let shown = store.get(&reference);
                 // What was written is known before the watch shows it: an older status would say that a closed sale is open.
                 let newest = shown.and_then(|shown| context.newest(&shown));
-                if let Some(Ok(sale)) = newest.map(|sale| sale.0) {
-                    tell(&context, &sale, seen).await;
+                if let Some(Ok(sale)) = newest.as_ref().map(|sale| sale.0.as_ref()) {
+                    tell(&context, sale, seen).await;
                 }
             }
         })

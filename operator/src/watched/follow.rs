@@ -76,11 +76,11 @@ pub fn everything(scope: &Scope) -> Following {
                 }
                 Source::ReplicaSets => {
                     let api: Api<PartialObjectMeta<ReplicaSet>> = scope.api(part.as_deref());
-                    Box::pin(follower.run(watcher(api, ours), set))
+                    Box::pin(follower.run(watcher(api, ours), |object| set(&object)))
                 }
                 Source::Pods => {
                     let api: Api<Pod> = scope.api(part.as_deref());
-                    Box::pin(follower.run(watcher(api, ours), pod))
+                    Box::pin(follower.run(watcher(api, ours), |object| pod(&object)))
                 }
             });
         }
@@ -128,23 +128,23 @@ async fn may_read_in(scope: &Scope, part: Option<&str>) -> Result<(), ApiError> 
     Ok(())
 }
 
-fn set(set: PartialObjectMeta<ReplicaSet>) -> Option<Item> {
+fn set(set: &PartialObjectMeta<ReplicaSet>) -> Option<Item> {
     Some(Item {
         source: Source::ReplicaSets,
-        sale: pods::labelled(&set)?,
+        sale: pods::labelled(set)?,
         uid: set.uid()?,
-        version: super::version(&set),
-        thing: Thing::Set(pods::SetFacts::of(&set)?),
+        version: super::version(set),
+        thing: Thing::Set(pods::SetFacts::of(set)?),
     })
 }
 
-fn pod(pod: Pod) -> Option<Item> {
+fn pod(pod: &Pod) -> Option<Item> {
     Some(Item {
         source: Source::Pods,
-        sale: pods::labelled(&pod)?,
+        sale: pods::labelled(pod)?,
         uid: pod.uid()?,
-        version: super::version(&pod),
-        thing: Thing::Pod(pods::PodFacts::of(&pod)),
+        version: super::version(pod),
+        thing: Thing::Pod(pods::PodFacts::of(pod)),
     })
 }
 

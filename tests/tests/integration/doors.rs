@@ -52,13 +52,11 @@ async fn a_sale_that_is_reopened_accepts_orders_and_can_be_closed_again() -> Res
     world.shop.product("MORE", 50, Some(9)).await?;
     let place = async |key: &str| world.shop.order("ada", key, "MORE", 1).await;
     let mut document = world.current_control()?;
-    let mut accepted = 0_u64;
-    for round in ["first", "second"] {
+    for (accepted, round) in [(1, "first"), (2, "second")] {
         eventually(SETTLED, "an order is accepted", async || {
             Ok(place(round).await?.status == 201)
         })
         .await?;
-        accepted += 1;
         document.version += 1;
         document.closed = true;
         world.push_control("gateway", &document).await?;

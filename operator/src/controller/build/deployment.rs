@@ -262,9 +262,9 @@ fn resources(wanted: &Resources) -> Value {
             Some(said) if said.value() < request.value() => said.clone(),
             _ => request,
         };
-        let most = limit.and_then(|limit| match &said_request {
-            Some(said) if said.value() > limit.value() => Some(said.clone()),
-            _ => Some(limit),
+        let most = limit.map(|limit| match &said_request {
+            Some(said) if said.value() > limit.value() => said.clone(),
+            _ => limit,
         });
         requests.insert(name.to_owned(), said_request.unwrap_or(least).to_string().into());
         if let Some(limit) = said_limit.or(most) {
