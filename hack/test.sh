@@ -93,6 +93,9 @@ apiserver() {
   hack/backends.sh start
   hack/apiserver.sh start
   KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig tests --workspace --test apiserver
+  # By itself, on a server that holds nothing else: it counts what the operator asks for.
+  hack/apiserver.sh start
+  KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig tests --workspace --test apiserver -- --ignored many::
   hack/apiserver.sh stop
 }
 # Both files of Docker Compose, each of which starts, sells out and goes. That is about safety: there is no second try.

@@ -444,6 +444,24 @@ fn checked_product(product: &Product, currency: Currency, findings: &mut Finding
 mod tests {
     use super::*;
 
+    /// A rule that was made tighter must not leave an open sale without its switch.
+    #[test]
+    fn what_is_right_in_a_spec_that_is_not_valid_still_steers() {
+        for (pointer, value) in [
+            ("/spec/currency", serde_json::json!("usd")),
+            ("/spec/reservationTtl", serde_json::json!("1 hour")),
+            ("/spec/products/0/price", serde_json::json!("free")),
+        ] {
+            let mut sale = sale_with(pointer, value);
+            sale.spec.halted = true;
+            assert!(ValidSale::try_from(&sale).is_err(), "{pointer}");
+            let salvaged = ValidSale::salvaged(&sale).unwrap();
+            assert!(salvaged.halted, "{pointer}");
+            assert_eq!(salvaged.closes_at, sale.spec.closes_at);
+            assert_eq!(salvaged.id.name, "laptops");
+        }
+    }
+
     /// A sale written by hand, with one path of its JSON replaced.
     fn sale_with(pointer: &str, value: serde_json::Value) -> FlashSale {
         let mut json = serde_json::json!({

@@ -84,7 +84,13 @@ impl Scope {
         let watches = self
             .apis::<K>()
             .into_iter()
-            .map(|(_, api)| watcher(api, watcher::Config::default()).default_backoff().boxed());
+            .map(|(_, api)| watcher(api, watcher::Config::default()).default_backoff())
+            // Who has written which field is half of what there is to keep, and nobody reads it.
+            .map(|events| {
+                events
+                    .modify(|object| object.managed_fields_mut().clear())
+                    .boxed()
+            });
         let mut watches: Vec<_> = watches.collect();
         match (watches.pop(), watches.is_empty()) {
             (Some(only), true) => only,

@@ -57,7 +57,7 @@ pub struct Context {
     administrator: tokio::sync::Mutex<Option<(SecretData, Administrator)>>,
     recorder: Recorder,
     backoffs: Mutex<HashMap<String, Backoff>>,
-    written: Mutex<HashMap<String, (Instant, Readable)>>,
+    written: Mutex<HashMap<String, (Instant, Option<Readable>)>>,
     missing: Mutex<HashMap<String, Instant>>,
 }
 
@@ -207,13 +207,14 @@ impl Context {
     pub fn saw(&self, sale: Readable) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let at = written.get(&key(&sale)).map_or_else(Instant::now, |(at, _)| *at);
-        written.insert(key(&sale), (at, sale));
+        written.insert(key(&sale), (at, Some(without_fields(sale))));
     }
 
     /// The same, of a status that was written now.
     pub fn wrote(&self, sale: FlashSale) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(key(&sale), (Instant::now(), DeserializeGuard(Ok(sale))));
+        let sale = without_fields(DeserializeGuard(Ok(sale)));
+        written.insert(key(&sale), (Instant::now(), Some(sale)));
     }
 
     /// How long ago the status of a sale was written, if it was since this process leads.
@@ -225,19 +226,23 @@ impl Context {
     /// The newest that is known of a sale: as the watch shows it, or as it was after it was written. `None` where that cannot be told
     /// from what is known.
     pub fn newest(&self, shown: &Readable) -> Option<Readable> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, written)) = written.get(&key(shown)) else {
+        let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, kept)) = all.get_mut(&key(shown)) else {
+            return Some(shown.clone());
+        };
+        let Some(written) = kept else {
             return Some(shown.clone());
         };
         let (shown_at, written_at) = (version(shown), version(written));
         if shown_at == 0 || written_at == 0 {
             return None;
         }
-        Some(if written_at > shown_at {
-            written.clone()
-        } else {
-            shown.clone()
-        })
+        if written_at <= shown_at {
+            // The watch has caught up.
+            *kept = None;
+            return Some(shown.clone());
+        }
+        Some(written.clone())
     }
 
     /// A sale as the watch shows it now.
@@ -290,6 +295,12 @@ fn owner(cluster: &str, sale: &impl ResourceExt) -> Owner {
         name: sale.name_any(),
         uid: sale.uid().unwrap_or_default(),
     }
+}
+
+/// Who has written which field is half of what there is to keep, and nobody reads it.
+fn without_fields(mut sale: Readable) -> Readable {
+    sale.managed_fields_mut().clear();
+    sale
 }
 
 fn key(sale: &impl ResourceExt) -> String {

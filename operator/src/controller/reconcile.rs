@@ -553,3 +553,60 @@ fn offers_units(sale: &ValidSale, status: &FlashSaleStatus) -> bool {
         known.is_none_or(|known| product.stock > known.sold + known.reserved)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sale(spec: serde_json::Value) -> ValidSale {
+        let sale: FlashSale = serde_json::from_value(json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": "laptops", "namespace": "shop", "uid": "u"}, "spec": spec,
+        }))
+        .unwrap();
+        ValidSale::try_from(&sale).unwrap()
+    }
+
+    fn products(stock: i64) -> serde_json::Value {
+        json!({"products": [{"sku": "A", "name": "a", "price": "1.00", "stock": stock}]})
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// The moment that the operator has decided on lies ahead again; an open sale stays open, and one that is not decides anew.
+    #[test]
+    fn a_clock_that_steps_back_closes_no_open_sale() {
+        let status = |opened_at| FlashSaleStatus {
+            opens_at: Some(at(100)),
+            opened_at,
+            ..FlashSaleStatus::default()
+        };
+        let opening = |status: &FlashSaleStatus, now| {
+            schedule(&sale(products(1)), status, &Doors::default(), at(now)).opening()
+        };
+        assert_eq!(opening(&status(Some(at(100))), 99), Some(at(100)));
+        assert_eq!(opening(&status(None), 100), Some(at(100)));
+        assert_eq!(opening(&status(None), 99), None);
+    }
+
+    #[test]
+    fn a_sale_offers_units_where_more_are_written_than_bought() {
+        let sold = |sold, reserved| FlashSaleStatus {
+            products: vec![crds::status::ProductStatus {
+                sku: "A".into(),
+                stock: 5,
+                sold,
+                reserved,
+                ..Default::default()
+            }],
+            ..FlashSaleStatus::default()
+        };
+        assert!(!offers_units(&sale(products(5)), &sold(4, 1)));
+        assert!(offers_units(&sale(products(6)), &sold(4, 1)));
+        assert!(offers_units(&sale(products(5)), &sold(3, 1)));
+        assert!(offers_units(&sale(products(5)), &FlashSaleStatus::default()));
+    }
+}
