@@ -282,16 +282,17 @@ impl One {
     }
 }
 
-/// How long a switch takes, from before it is asked for.
-async fn switch(one: &One, doors: &[Door], halted: bool) -> Result<Duration> {
+/// How long a switch takes, from before it is asked for: until the API server has taken it, and until every door goes by it.
+async fn switch(one: &One, doors: &[Door], halted: bool) -> Result<[Duration; 2]> {
     let asked = Instant::now();
     one.cluster.edit(&one.name, &json!({"halted": halted})).await?;
+    let taken = asked.elapsed();
     let end = asked + Duration::from_secs(20);
     while !doors.iter().all(|door| door.control.current().halted == halted) {
         ensure!(Instant::now() < end, "{} was not told within 20 s", one.name);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    Ok(asked.elapsed())
+    Ok([taken, asked.elapsed()])
 }
 
 async fn deployed(clusters: &[Arc<Cluster>]) -> Result<usize> {
@@ -373,10 +374,17 @@ async fn hundreds_of_sales_under_one_operator() -> Result<()> {
         "in {} quiet seconds: {asked:.2} requests/s, {written} writes beside the Lease; {memory:.1} MiB",
         quiet.as_secs()
     );
-    ensure!(asked < QUIET, "{asked} requests/s");
-    ensure!(written == 0.0, "{written} writes while nothing happened");
+    // Everything is measured before anything is judged: a figure that is missed says something about the others.
+    let mut missed = Vec::new();
+    let mut judge = |holds: bool, what: String| {
+        if !holds {
+            missed.push(what);
+        }
+    };
+    judge(asked < QUIET, format!("{asked:.2} requests/s"));
+    judge(written == 0.0, format!("{written} writes while nothing happened"));
     // Said of a release build; another one is larger before it has read anything.
-    ensure!(count < 500 || memory < MEMORY, "{memory} MiB");
+    judge(count < 500 || memory < MEMORY, format!("{memory:.1} MiB"));
 
     let open: Vec<_> = sales
         .iter()
@@ -388,13 +396,20 @@ async fn hundreds_of_sales_under_one_operator() -> Result<()> {
         let switches = stream::iter(&open).map(|(one, doors)| switch(one, doors, halted));
         times.extend(switches.buffer_unordered(4).try_collect::<Vec<_>>().await?);
     }
-    times.sort_unstable();
-    let (middle, late) = (
-        times[times.len() / 2],
-        times[(times.len() * 99).div_ceil(100) - 1],
+    let part = |which: usize, percent: usize| {
+        let mut sorted: Vec<Duration> = times.iter().map(|both: &[Duration; 2]| both[which]).collect();
+        sorted.sort_unstable();
+        sorted[(sorted.len() * percent).div_ceil(100) - 1]
+    };
+    let late = part(1, 99);
+    println!(
+        "{} switches: taken by the API server p50 {:.1?}, p99 {:.1?}; in force p50 {:.1?}, p99 {late:.1?}",
+        times.len(),
+        part(0, 50),
+        part(0, 99),
+        part(1, 50),
     );
-    println!("{} switches: p50 {middle:.1?}, p99 {late:.1?}", times.len());
-    ensure!(late < SWITCHED, "{late:?}");
+    judge(late < SWITCHED, format!("a switch takes {late:.1?}"));
 
     operator.is_quiet(MADE).await?;
     drop(operator);
@@ -416,6 +431,7 @@ async fn hundreds_of_sales_under_one_operator() -> Result<()> {
         killed.elapsed().as_secs_f64(),
         operator.metric("process_resident_memory_bytes").await? / f64::from(1 << 20)
     );
+    ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
     Ok(())
 }
 
