@@ -559,7 +559,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn sale(spec: serde_json::Value) -> ValidSale {
+    fn sale(spec: &serde_json::Value) -> ValidSale {
         let sale: FlashSale = serde_json::from_value(json!({
             "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
             "metadata": {"name": "laptops", "namespace": "shop", "uid": "u"}, "spec": spec,
@@ -585,7 +585,7 @@ mod tests {
             ..FlashSaleStatus::default()
         };
         let opening = |status: &FlashSaleStatus, now| {
-            schedule(&sale(products(1)), status, &Doors::default(), at(now)).opening()
+            schedule(&sale(&products(1)), status, &Doors::default(), at(now)).opening()
         };
         assert_eq!(opening(&status(Some(at(100))), 99), Some(at(100)));
         assert_eq!(opening(&status(None), 100), Some(at(100)));
@@ -604,9 +604,9 @@ mod tests {
             }],
             ..FlashSaleStatus::default()
         };
-        assert!(!offers_units(&sale(products(5)), &sold(4, 1)));
-        assert!(offers_units(&sale(products(6)), &sold(4, 1)));
-        assert!(offers_units(&sale(products(5)), &sold(3, 1)));
-        assert!(offers_units(&sale(products(5)), &FlashSaleStatus::default()));
+        assert!(!offers_units(&sale(&products(5)), &sold(4, 1)));
+        assert!(offers_units(&sale(&products(6)), &sold(4, 1)));
+        assert!(offers_units(&sale(&products(5)), &sold(3, 1)));
+        assert!(offers_units(&sale(&products(5)), &FlashSaleStatus::default()));
     }
 }
