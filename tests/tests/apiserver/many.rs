@@ -308,6 +308,9 @@ async fn deployed(clusters: &[Arc<Cluster>]) -> Result<usize> {
 #[ignore = "counts what the operator asks for, so it runs alone: hack/bench-operator.sh"]
 async fn hundreds_of_sales_under_one_operator() -> Result<()> {
     let count = number("QUICKSALE_MANY", 40);
+    // Times and sizes are for the bench: beside other work on a small machine they say nothing.
+    let is_bench = count >= 500;
+    let steady = if is_bench { STEADY } else { MADE };
     let quiet = Duration::from_secs(u64::try_from(number("QUICKSALE_QUIET_SECONDS", 20))?);
     install().await?;
     let operator = Operator::start().await?;
@@ -383,8 +386,7 @@ async fn hundreds_of_sales_under_one_operator() -> Result<()> {
     };
     judge(asked < QUIET, format!("{asked:.2} requests/s"));
     judge(written == 0.0, format!("{written} writes while nothing happened"));
-    // Said of a release build; another one is larger before it has read anything.
-    judge(count < 500 || memory < MEMORY, format!("{memory:.1} MiB"));
+    judge(!is_bench || memory < MEMORY, format!("{memory:.1} MiB"));
 
     let open: Vec<_> = sales
         .iter()
@@ -409,14 +411,14 @@ async fn hundreds_of_sales_under_one_operator() -> Result<()> {
         part(0, 99),
         part(1, 50),
     );
-    judge(late < SWITCHED, format!("a switch takes {late:.1?}"));
+    judge(!is_bench || late < SWITCHED, format!("a switch takes {late:.1?}"));
 
     operator.is_quiet(MADE).await?;
     drop(operator);
     let killed = Instant::now();
     let operator = Operator::start().await?;
     let all = f64::from(u32::try_from(count)?);
-    eventually(STEADY, "every sale was looked at again", async || {
+    eventually(steady, "every sale was looked at again", async || {
         let looked = operator
             .metric("quicksale_operator_reconcile_duration_seconds_count{")
             .await;
@@ -424,7 +426,7 @@ async fn hundreds_of_sales_under_one_operator() -> Result<()> {
     })
     .await?;
     let looked = killed.elapsed();
-    operator.is_quiet(STEADY.saturating_sub(looked)).await?;
+    operator.is_quiet(steady.saturating_sub(looked)).await?;
     println!(
         "after a kill: every sale looked at within {:.1} s, quiet within {:.1} s; {:.1} MiB",
         looked.as_secs_f64(),
