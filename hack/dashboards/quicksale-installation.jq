@@ -53,6 +53,12 @@ dashboard("quicksale-installation"; "QuickSale: all sales"; "Where each sale of 
       [query("{{result}}"; "sum by (result) (rate(quicksale_operator_control_pushes_total[$__rate_interval]))")]) | stacked),
     lines(8; "Time until all have their control document"; "s"; "From the first call to the last answer.";
       percentiles("quicksale_operator_control_push_duration_seconds"; "")),
+    lines(8; "Time until an edit is in force"; "s"; "From the moment in which the operator sees it until every replica has confirmed it.";
+      percentiles("quicksale_operator_switch_duration_seconds"; "")),
+    lines(8; "Requests to the API server"; "reqps"; "By method. A watch is one for as long as it lasts.";
+      [query("{{method}}"; "sum by (method) (rate(quicksale_operator_api_requests_total[$__rate_interval]))")]),
+    lines(8; "Failures of watches"; "ops"; "Each is tried again.";
+      [query("failures"; "sum(rate(quicksale_operator_watch_errors_total[$__rate_interval]))")]),
     lines(8; "CPU and memory of the operator"; "short"; "Cores in use, and MiB of resident memory, by replica.";
       [query("{{pod}} cores"; "sum by (pod) (rate(process_cpu_seconds_total{component='operator'}[$__rate_interval]) and on (namespace, pod) quicksale_operator_leader)"),
        query("{{pod}} MiB"; "max by (pod) (process_resident_memory_bytes{component='operator'} and on (namespace, pod) quicksale_operator_leader) / 1048576")]),
