@@ -90,7 +90,7 @@ pub async fn fetch(
     // know the administrator: somebody may be half-way through an edit.
     let known = observed.known_administrator(&name);
     let shared = observed.backends_refused.is_none();
-    observed.administrator = match admin.as_ref().map(data).filter(|_| shared) {
+    observed.administrator = match admin.as_ref().map(known_data).filter(|_| shared) {
         Some(secret) => context.administrator(&secret).await.or(known),
         None => known,
     };
@@ -231,7 +231,7 @@ async fn backends(
             // Somebody is about to make it.
             context.named.forget(namespace, &own.name);
         }
-        return Ok(Ok(found.as_ref().map(data)));
+        return Ok(Ok(found.as_ref().map(known_data)));
     }
     if !may_share(context, namespace, age(NAMESPACE)).await? {
         return Ok(Err(format!(
@@ -241,7 +241,7 @@ async fn backends(
     }
     let (of, name) = (&settings.backends_secret_namespace, &settings.backends_secret);
     let found = context.named.secret(client, of, name, SHARED_SECRETS).await?;
-    Ok(Ok(found.as_ref().map(data)))
+    Ok(Ok(found.as_ref().map(known_data)))
 }
 
 /// Whether the platform lets a namespace use its own backends. Only who may write Namespaces can label one, and whoever
@@ -263,9 +263,13 @@ async fn may_share(context: &Context, namespace: &str, at_most: Duration) -> Res
     }))
 }
 
-/// What a Secret holds.
-fn data(secret: &DynamicObject) -> SecretData {
-    let data = serde_json::from_value(secret.data["data"].clone());
-    let data: BTreeMap<String, ByteString> = data.unwrap_or_default();
-    data.into_iter().map(|(key, value)| (key, value.0)).collect()
+/// What a Secret holds; `None` for one that holds nothing.
+pub(super) fn data(secret: &DynamicObject) -> Option<SecretData> {
+    let data: BTreeMap<String, ByteString> = serde_json::from_value(secret.data["data"].clone()).ok()?;
+    Some(data.into_iter().map(|(key, value)| (key, value.0)).collect())
+}
+
+/// The same of one that is there, whatever it holds.
+fn known_data(secret: &DynamicObject) -> SecretData {
+    data(secret).unwrap_or_default()
 }

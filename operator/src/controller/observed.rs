@@ -5,7 +5,7 @@ use super::{
         ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS_HASH, Kind, MANAGER, SIGNING_KEYS, config_map,
         control_map, object_name, port,
     },
-    fetch::SecretData,
+    fetch::{self, SecretData},
     pods::{ObservedPod, Ownership},
 };
 use crate::{administrator::Administrator, phase::Doors, signing_keys::KeyRing};
@@ -115,9 +115,7 @@ impl Observed {
     /// The data of a Secret that was made for the sale.
     pub(super) fn copied(&self, sale: &str, suffix: &str) -> Option<SecretData> {
         let secret = self.child(Kind::Secret, &object_name(sale, suffix))?;
-        let data: BTreeMap<String, k8s_openapi::ByteString> =
-            serde_json::from_value(secret.data["data"].clone()).ok()?;
-        Some(data.into_iter().map(|(key, value)| (key, value.0)).collect())
+        fetch::data(secret)
     }
 
     /// The administrator that the sale has been told of.

@@ -55,7 +55,7 @@ pub fn pause(
         Phase::Pending if phase::is_time_to_warm_up(schedule, now) => SOON,
         Phase::Pending => ahead(phase::warm_up_begins(schedule)).min(LONGEST),
         Phase::Warming => ahead(schedule.opening()).min(usual),
-        Phase::Draining => usual.min(LATER),
+        Phase::Draining => usual,
         Phase::Live => ahead(schedule.closes_at).min(usual),
         Phase::Ended => ahead(retained_until).min(LONGEST),
     }

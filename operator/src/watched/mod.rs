@@ -108,15 +108,12 @@ impl Watched {
         if state.awaited.iter().any(waits) {
             return None;
         }
-        let items = state.sales.get(sale).into_iter();
-        Some(items.flat_map(BTreeMap::values).cloned().collect())
+        Some(state.items(sale))
     }
 
     /// What of it is known by now: an object that is not known yet is not missed.
     pub fn known_of(&self, sale: &SaleKey) -> Vec<Arc<Item>> {
-        let state = self.read();
-        let items = state.sales.get(sale).into_iter();
-        items.flat_map(BTreeMap::values).cloned().collect()
+        self.read().items(sale)
     }
 
     /// How many objects there are.
@@ -216,6 +213,11 @@ impl Watched {
 }
 
 impl State {
+    fn items(&self, sale: &SaleKey) -> Vec<Arc<Item>> {
+        let items = self.sales.get(sale).into_iter();
+        items.flat_map(BTreeMap::values).cloned().collect()
+    }
+
     fn take(&mut self, place: &(Source, ObjectKey)) -> Option<SaleKey> {
         let sale = self.places.remove(place)?;
         if let Some(objects) = self.sales.get_mut(&sale) {
