@@ -44,7 +44,11 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Stock", type_ = "integer", json_path = ".status.stock"),
     printcolumn(name = "Sold", type_ = "integer", json_path = ".status.sold"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Halted", type_ = "string", json_path = ".status.conditions[?(@.type==\"Halted\")].status", priority = 1),
+    printcolumn(name = "Closes", type_ = "string", json_path = ".status.closesAt", priority = 1),
+    printcolumn(name = "Orders", type_ = "integer", json_path = ".status.orders.accepted", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
 )]
 #[x_kube(
     validation = rules::closes_after_opening(),

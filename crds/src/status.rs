@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use sale::phase::Phase;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What the operator reports. Every field is optional, so that an object of an older version can always be read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -35,6 +36,9 @@ pub struct FlashSaleStatus {
     /// Services that are rolled out, of those that should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
+    /// The replicas that each service is to have now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<String, i32>,
     /// Orders by what became of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orders: Option<OrderNumbers>,
@@ -194,6 +198,8 @@ pub struct Condition {
 pub enum ConditionType {
     /// Orders can be placed, or the sale is over.
     Ready,
+    /// As far as the phase allows, everything is there that an opening needs.
+    Prepared,
     /// MongoDB, Kafka and Redis answer.
     BackendsReachable,
     /// MongoDB, Kafka and Redis are reached over TLS.
@@ -208,6 +214,10 @@ pub enum ConditionType {
     StockConserved,
     /// The pods run what is written.
     UpToDate,
+    /// No other sale has the host that buyers find it at.
+    HostReady,
+    /// The clocks of those who open and close the doors agree with the operator's.
+    ClocksAgree,
     /// Every replica that decides by the control document has the newest one.
     ControlInForce,
     /// New orders are refused, by every replica that decides about them.
@@ -223,6 +233,7 @@ impl ConditionType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "Ready",
+            Self::Prepared => "Prepared",
             Self::BackendsReachable => "BackendsReachable",
             Self::BackendsSecure => "BackendsSecure",
             Self::TopicsReady => "TopicsReady",
@@ -230,6 +241,8 @@ impl ConditionType {
             Self::CatalogReady => "CatalogReady",
             Self::StockConserved => "StockConserved",
             Self::UpToDate => "UpToDate",
+            Self::HostReady => "HostReady",
+            Self::ClocksAgree => "ClocksAgree",
             Self::ControlInForce => "ControlInForce",
             Self::Halted => "Halted",
             Self::Settled => "Settled",

@@ -166,6 +166,17 @@ impl ServiceCalls {
     }
 }
 
+/// Reads what stands at an address as text, whatever the status of the answer.
+///
+/// # Errors
+/// A sentence for the log, not for tenants.
+pub async fn text(http: &reqwest::Client, url: &str, deadline: Duration) -> Result<String, String> {
+    let answer = http.get(url).timeout(deadline).send().await;
+    let answer = answer.map_err(|error| causes(&error))?;
+    let body = bounded(answer).await.map_err(|error| causes(error.as_ref()))?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
 /// Reads a body that is not too large.
 async fn bounded(mut answer: Response) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     let mut body = Vec::new();

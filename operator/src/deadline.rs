@@ -9,11 +9,19 @@ pub const API_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// It said no, or could not be reached.
-    #[error("the API server: {0}")]
+    #[error("the API server: {}", said(.0))]
     Kube(#[from] Box<kube::Error>),
     /// No answer in time.
     #[error("the API server did not answer within {API_DEADLINE:?}")]
     Deadline,
+}
+
+/// What the API server said, without the document that it said it in.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl ApiError {

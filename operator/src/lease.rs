@@ -10,7 +10,11 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client, Resource,
+    api::PostParams,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
 use platform::clock::Clock;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -44,6 +48,8 @@ struct Seen {
     lease: Option<Lease>,
     /// Since when it has been as it is, by our own observation.
     unchanged_since: Option<Instant>,
+    /// Who had it before us, if it was given back or taken from somebody.
+    predecessor: Option<String>,
 }
 
 impl Seen {
@@ -153,6 +159,10 @@ impl Leadership {
         match written {
             Ok(lease) => {
                 let mut seen = self.lock();
+                let holder = before.and_then(|lease| lease.spec.as_ref()?.holder_identity.clone());
+                if holder.as_ref() != Some(&self.identity) {
+                    seen.predecessor = holder;
+                }
                 seen.lease = Some(lease);
                 seen.unchanged_since = None;
                 Ok(true)
@@ -162,6 +172,35 @@ impl Leadership {
                 Ok(false)
             }
             Err(error) => Err(Box::new(error).into()),
+        }
+    }
+
+    /// Tells whoever runs `kubectl describe lease` who leads now. A courtesy: one that is not told changes nothing.
+    pub async fn announce(&self, client: &Client) {
+        let (lease, predecessor) = {
+            let seen = self.lock();
+            (seen.lease.clone().unwrap_or_default(), seen.predecessor.clone())
+        };
+        let note = match predecessor.filter(|name| !name.is_empty()) {
+            Some(before) => format!("{} leads; it has taken over from {before}", self.identity),
+            None => format!("{} leads", self.identity),
+        };
+        let event = Event {
+            type_: EventType::Normal,
+            reason: "LeaderElection".into(),
+            note: Some(note),
+            action: "Lead".into(),
+            secondary: None,
+        };
+        let reporter = Reporter {
+            controller: "quicksale-operator".into(),
+            instance: Some(self.identity.clone()),
+        };
+        let recorder = Recorder::new(client.clone(), reporter);
+        let published =
+            tokio::time::timeout(CALL_DEADLINE, recorder.publish(&event, &lease.object_ref(&()))).await;
+        if !matches!(published, Ok(Ok(()))) {
+            tracing::debug!("event not published: {published:?}");
         }
     }
 

@@ -34,4 +34,5 @@ pub mod signing_keys;
 pub mod staleness;
 pub mod switches;
 pub mod topics;
+pub mod unready;
 pub mod watched;

@@ -10,7 +10,8 @@ use crate::{
 };
 use crds::Component;
 use futures::future::join_all;
-use platform::{admin::ControlReceipt, config::ports};
+use jiff::{SignedDuration, Timestamp};
+use platform::{admin::ControlReceipt, clock::Clock, config::ports};
 use reqwest::Method;
 use sale::control::ControlDocument;
 use std::{net::SocketAddr, time::Instant};
@@ -39,7 +40,15 @@ pub struct Receipts {
     pub newest: u64,
     /// What those that answered cannot do, each with its name.
     pub failing: Vec<String>,
+    /// How far the clocks of those that said the time are ahead of the operator's, beyond what [`CLOCKS_AGREE`] allows.
+    pub wrong_clocks: Vec<(String, SignedDuration)>,
+    /// How many said the time.
+    pub clocks: usize,
 }
+
+/// How far the clock of a process may be from the operator's: nodes that NTP keeps agree to within a few hundredths of a second, and
+/// what an opening is off by more than a second everybody sees.
+pub const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(1);
 
 /// How many replicas of a service have a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,6 +93,7 @@ pub async fn push(
     token: &str,
     pods: &[ObservedPod],
     document: &ControlDocument,
+    clock: &Clock,
 ) -> Receipts {
     let began = Instant::now();
     // Only a pod that is proven to be ours is sent a token.
@@ -95,10 +105,11 @@ pub async fn push(
         let address = SocketAddr::new(pod.address?, ports::ADMIN);
         let calls = ServiceCalls::new(http, component, Some(address), token);
         Some(async move {
+            let asked = clock.now();
             let answer = calls
                 .send::<_, ControlReceipt>(Method::PUT, "/control", document, None)
                 .await;
-            (pod, component, answer)
+            (pod, component, answer, [asked, clock.now()])
         })
     }))
     .await;
@@ -109,7 +120,7 @@ pub async fn push(
     let unreachable = |pod: &&ObservedPod| pod.alive && is_order(pod) && pod.address.is_none();
     let unreachable = pods.iter().filter(unreachable);
     receipts.silent = unreachable.map(|pod| pod.name.clone()).collect();
-    for (pod, component, answer) in &answers {
+    for (pod, component, answer, between) in &answers {
         receipts.audience += usize::from(pod.ready);
         receipts.of(*component).audience += usize::from(pod.ready);
         match answer {
@@ -123,6 +134,11 @@ pub async fn push(
                 // One that goes by a newer document was told that by somebody else, and what it says is not known here.
                 let has_it = pod.ready && receipt.version == document.version;
                 receipts.of(*component).in_force += usize::from(has_it);
+                if let Some(now) = receipt.now {
+                    receipts.clocks += 1;
+                    let wrong = wrong_by(now, *between).map(|by| (pod.name.clone(), by));
+                    receipts.wrong_clocks.extend(wrong);
+                }
                 CONTROL_PUSHES.with_label_values(&["delivered"]).inc();
             }
             Err(error) => {
@@ -137,4 +153,30 @@ pub async fn push(
         CONTROL_PUSH_SECONDS.observe(began.elapsed().as_secs_f64());
     }
     receipts
+}
+
+/// How far a clock that was read between two moments is ahead of the operator's, or behind where that is less than zero; `None` where it
+/// may agree.
+fn wrong_by(said: Timestamp, [asked, answered]: [Timestamp; 2]) -> Option<SignedDuration> {
+    let (ahead, behind) = (said.duration_since(answered), asked.duration_since(said));
+    if ahead > CLOCKS_AGREE {
+        Some(ahead)
+    } else {
+        (behind > CLOCKS_AGREE).then(|| -behind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_is_no_wrong_clock() {
+        let at = |millis| Timestamp::from_millisecond(millis).unwrap();
+        let by = |said, answered| wrong_by(at(said), [at(0), at(answered)]).map(|by| by.as_millis());
+        assert_eq!(by(500, 3_000), None);
+        assert_eq!(by(4_000, 3_000), None);
+        assert_eq!(by(4_001, 3_000), Some(1_001));
+        assert_eq!(by(-5_000, 10), Some(-5_000));
+    }
 }

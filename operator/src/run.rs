@@ -145,14 +145,14 @@ async fn lead(
     LEADER.set(1);
     let reconciling = CancellationToken::new();
     let watch_heart = health.heartbeat("the watch", staleness::AT_MOST);
-    let reconcile = reconcile_until(
+    let work = reconcile_until(
         client.clone(),
         settings.clone(),
         Clock::System,
         watch_heart.clone(),
         reconciling.clone(),
     );
-    let mut reconcile = Box::pin(reconcile);
+    let mut reconcile = Box::pin(async { tokio::join!(work, leadership.announce(client)).0 });
     let lost = tokio::select! {
         () = leadership.keep(stop, || heart.beat()) => !stop.is_cancelled(),
         () = &mut reconcile => true,

@@ -5,7 +5,7 @@
 //! reconciliation that follows writes the same document down, with the same version, and looks after whoever did not answer.
 
 use crate::{
-    controller::{context::Context, control, deletion, fetch, reconcile},
+    controller::{context::Context, control, deletion, fetch, pods::ObservedPod, reconcile},
     metrics::SWITCH_SECONDS,
     push,
     watched::version,
@@ -200,7 +200,10 @@ async fn tell(context: &Context, sale: &FlashSale, seen: Instant) {
             return;
         }
     };
-    let mut receipts = push::push(&context.http, &token, &observed.pods, &steering.document).await;
+    let send = async |pods: &[ObservedPod]| {
+        push::push(&context.http, &token, pods, &steering.document, &context.clock).await
+    };
+    let mut receipts = send(&observed.pods).await;
     for _ in 1..TRIES {
         let newest = context.told.last(&uid).map(|last| last.document.version);
         if receipts.everywhere() || newest != Some(steering.document.version) {
@@ -208,7 +211,7 @@ async fn tell(context: &Context, sale: &FlashSale, seen: Instant) {
         }
         tokio::time::sleep(AGAIN).await;
         let observed = fetch::glance(context, sale, context.clock.now());
-        receipts = push::push(&context.http, &token, &observed.pods, &steering.document).await;
+        receipts = send(&observed.pods).await;
     }
     if receipts.everywhere() {
         SWITCH_SECONDS.observe(seen.elapsed().as_secs_f64());

@@ -14,7 +14,7 @@ use kube::{
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The API server refused or did not answer.
-    #[error("cannot apply the {kind} {name}: {source}")]
+    #[error("cannot apply the {kind} {name}: {source}{}", remedy(source))]
     Api {
         /// Its kind.
         kind: String,
@@ -31,6 +31,59 @@ pub enum ApplyError {
         /// Its name.
         name: String,
     },
+}
+
+/// The objects that could not be applied.
+#[derive(Debug)]
+pub struct ApplyErrors(Vec<ApplyError>);
+
+impl std::error::Error for ApplyErrors {}
+
+/// How many are told of in full; of the others one reads their names.
+const TOLD: usize = 2;
+
+impl ApplyErrors {
+    /// `None` for none.
+    pub fn of(errors: Vec<ApplyError>) -> Option<Self> {
+        (!errors.is_empty()).then_some(Self(errors))
+    }
+}
+
+impl std::fmt::Display for ApplyErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (n, error) in self.0.iter().take(TOLD).enumerate() {
+            let before = if n == 0 { "" } else { ". " };
+            write!(f, "{before}{error}")?;
+        }
+        for (n, error) in self.0.iter().skip(TOLD).enumerate() {
+            let before = if n == 0 { ". Nor" } else { "," };
+            write!(f, "{before} {}", error.object())?;
+        }
+        Ok(())
+    }
+}
+
+impl ApplyError {
+    /// Its kind and name.
+    fn object(&self) -> String {
+        let (Self::Api { kind, name, .. } | Self::NameTaken { kind, name }) = self;
+        format!("{kind} {name}")
+    }
+}
+
+/// What people can do about a refusal, where that follows from its words.
+fn remedy(source: &ApiError) -> &'static str {
+    let said = source.to_string();
+    let has = |words: &str| said.contains(words);
+    if has("webhook") || has("ValidatingAdmissionPolicy") {
+        "; let the operator's service account through there, or get the webhook to answer"
+    } else if has("exceeded quota") {
+        "; raise the namespace's quota"
+    } else if source.is_forbidden() {
+        "; give the operator's service account that right, as the chart does"
+    } else {
+        ""
+    }
 }
 
 /// Applies one object unless it is already as it should be; returns whether it was written.
@@ -88,4 +141,43 @@ pub async fn apply(
         kind => context.watched.wrote(kind, applied),
     }
     Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    /// One that is refused hides no other, and what people can do is said with it.
+    #[test]
+    fn all_that_could_not_be_applied_is_named() {
+        let refused = |name: &str, message: &str| ApplyError::Api {
+            kind: "Deployment".into(),
+            name: name.into(),
+            source: Box::new(kube::Error::Api(Box::new(
+                Status::failure(message, "Forbidden").with_code(403),
+            )))
+            .into(),
+        };
+        let denied = r#"admission webhook "w.example.com" denied the request: no"#;
+        let taken = ApplyError::NameTaken {
+            kind: "Service".into(),
+            name: "shoes-order".into(),
+        };
+        let errors = vec![
+            refused("shoes-auth", denied),
+            refused("shoes-order", "no such right"),
+            taken,
+            refused("shoes-processor", denied),
+        ];
+        let told = ApplyErrors::of(errors).unwrap().to_string();
+        assert_eq!(
+            told,
+            "cannot apply the Deployment shoes-auth: the API server: admission webhook \"w.example.com\" denied the request: no; let the \
+             operator's service account through there, or get the webhook to answer. cannot apply the Deployment shoes-order: the API \
+             server: no such right; give the operator's service account that right, as the chart does. Nor Service shoes-order, \
+             Deployment shoes-processor"
+        );
+        assert!(ApplyErrors::of(Vec::new()).is_none());
+    }
 }

@@ -1,7 +1,7 @@
 //! Brings what a sale needs beyond the API server: its place in the backends, its topics, and its products in the inventory.
 
 use super::{
-    backends_secret::{self, PlaintextConsent, Unusable},
+    backends_secret::{self, PlaintextConsent, Secrecy, Unusable},
     cleanup,
     context::Context,
     observed::Observed,
@@ -57,10 +57,33 @@ pub async fn place(context: &Context, sale: &ValidSale, observed: &Observed, cla
                 .look(&whole, &credentials, &place, claimant)
                 .await
         }
-        Err(why) => match &observed.backends_refused {
-            Some(sentence) => Look::impossible("NotForThisNamespace", sentence),
-            None => self::unusable(&why),
-        },
+        Err(why) => {
+            let (reason, sentence) = refused(observed, &why);
+            Look::impossible(reason, sentence)
+        }
+    }
+}
+
+/// Why the Secret of a sale leads to no backends, as far as reading it says; nobody is asked.
+pub fn impediment(
+    sale: &ValidSale,
+    context: &Context,
+    observed: &Observed,
+) -> Option<(&'static str, String)> {
+    let consent = PlaintextConsent::of(sale, context.settings.plaintext_passwords);
+    let why = backends_secret::operators(observed.backends.as_ref(), consent).err();
+    let read = why.as_ref().map(|why| refused(observed, why));
+    let found = read.map(|(reason, sentence)| (reason, sentence.to_owned()));
+    found.or_else(|| {
+        let pods = Secrecy::of(observed.backends.as_ref()?, consent).refusal()?;
+        Some((Unusable::Plaintext(pods.clone()).reason(), pods))
+    })
+}
+
+fn refused<'a>(observed: &'a Observed, why: &'a Unusable) -> (&'static str, &'a str) {
+    match &observed.backends_refused {
+        Some(sentence) => ("NotForThisNamespace", sentence),
+        None => (why.reason(), why.sentence()),
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     control::Halt,
     evidence::{Books, Knowledge, ready},
     observed::Observed,
+    obstacle::{self, Obstacle},
     pin,
     status::Finding,
 };
@@ -12,10 +13,10 @@ use crate::{
     calls::CallError,
     catalogue::Catalogue,
     phase::{self, Evidence, Schedule},
-    push::{Heard, Receipts},
+    push::{CLOCKS_AGREE, Heard, Receipts},
 };
 use crds::{Component, FlashSaleStatus, status::ConditionType};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sale::phase::Phase;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -124,17 +125,65 @@ pub fn control_in_force(receipts: &Receipts) -> Option<Finding> {
     }
     let mut message = format!("{told} have confirmed the control document");
     if !receipts.silent.is_empty() {
-        let names: Vec<&str> = receipts.silent.iter().take(TOLD).map(String::as_str).collect();
-        let more = match receipts.silent.len().saturating_sub(TOLD) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         message = format!(
-            "{message}; no answer from {}{more}: let the operator reach port 9090 of the sale's pods, or delete a pod that hangs",
-            names.join(", ")
+            "{message}; no answer from {}: let the operator reach port 9090 of the sale's pods, or delete a pod that hangs",
+            some(&receipts.silent)
         );
     }
     Some(Finding::new(kind, false, "NotEverywhere", message))
+}
+
+/// Whether those who open and close the doors go by the operator's time; nothing where nobody said the time.
+pub fn clocks(receipts: &Receipts) -> Option<Finding> {
+    let kind = ConditionType::ClocksAgree;
+    if receipts.clocks == 0 {
+        return None;
+    }
+    let wrong: Vec<_> = receipts
+        .wrong_clocks
+        .iter()
+        .map(|(pod, by)| wrong(pod, *by))
+        .collect();
+    Some(match wrong.as_slice() {
+        [] => Finding::new(
+            kind,
+            true,
+            "Agree",
+            format!(
+                "the clocks of gateways and order services are within {CLOCKS_AGREE:#} of the operator's"
+            ),
+        ),
+        wrong => {
+            let message = format!(
+                "{}: doors open and close that much too early or too late; have NTP set the clocks of all nodes, the operator's too",
+                some(wrong)
+            );
+            Finding::new(kind, false, "ClockSkew", message)
+        }
+    })
+}
+
+fn wrong(pod: &str, by: SignedDuration) -> String {
+    // Whole seconds: what is off by more and less from look to look is no news.
+    let seconds = by
+        .round(jiff::Unit::Second)
+        .map_or_else(|_| by.as_secs(), |by| by.as_secs());
+    let side = if by.is_negative() { "behind" } else { "ahead of" };
+    format!("the clock of {pod} is {} s {side} the operator's", seconds.abs())
+}
+
+/// The first few of several, and how many more there are.
+fn some(all: &[String]) -> String {
+    let told = all
+        .iter()
+        .take(TOLD)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    match all.len().saturating_sub(TOLD) {
+        0 => told,
+        more => format!("{told} and {more} more"),
+    }
 }
 
 fn numbers(gateways: &Heard, orders: &Heard) -> String {
@@ -211,12 +260,7 @@ pub fn settled(
                 (false, _) => left.join(", "),
                 (true, false) if !silent.is_empty() => format!(
                     "no answer from {}, which may still take orders: let the operator reach it, or delete it by force where its node is lost",
-                    silent
-                        .iter()
-                        .take(TOLD)
-                        .map(String::as_str)
-                        .collect::<Vec<_>>()
-                        .join(", ")
+                    some(silent)
                 ),
                 (true, false) => "not every door is known to be closed, as ControlInForce says".to_owned(),
                 (true, true) => "the last accounts of the products are read".to_owned(),
@@ -279,6 +323,8 @@ pub struct Summary<'a> {
     pub processes_work: bool,
     /// Whether the warm-up waits for the backends.
     pub claiming: bool,
+    /// Whether its host leads to another sale.
+    pub host_is_taken: bool,
     /// What could not be done, with its reason.
     pub failure: Option<(&'static str, String)>,
     /// For how long something has been missing from the open sale.
@@ -310,6 +356,7 @@ impl Summary<'_> {
             (facts.backends_reachable && self.processes_work, "a backend"),
             (facts.topics_ready, "topics"),
             (facts.catalogue_ready, "the products as they are written"),
+            (!self.host_is_taken, "its host"),
             (
                 facts.control_in_force,
                 "a replica that confirms the control document",
@@ -467,23 +514,30 @@ fn first(sentence: &str) -> String {
 /// The most characters of what the cluster says of one service: such sentences name pods, images and quotas at length.
 const SENTENCE: usize = 300;
 
-fn workloads(rolled_out: &BTreeSet<Component>, hindered: &BTreeMap<Component, String>) -> Finding {
+fn workloads(rolled_out: &BTreeSet<Component>, hindered: &BTreeMap<Component, Obstacle>) -> Finding {
     let kind = ConditionType::WorkloadsReady;
     let missing = Component::ALL.into_iter().filter(|c| !rolled_out.contains(c));
     let missing: Vec<_> = missing.collect();
     if missing.is_empty() {
         return Finding::new(kind, true, "RolledOut", "every service is rolled out");
     }
-    let each = missing.iter().map(|component| match hindered.get(component) {
-        Some(why) => {
-            format!("{} ({})", component.as_str(), first(why))
-        }
-        None => component.as_str().to_owned(),
-    });
-    let message = format!("waiting for {}", each.collect::<Vec<_>>().join(", "));
-    let is_hindered = missing.iter().any(|component| hindered.contains_key(component));
-    let reason = if is_hindered { "Hindered" } else { "RollingOut" };
-    Finding::new(kind, false, reason, message)
+    let in_the_way: BTreeMap<_, _> = missing
+        .iter()
+        .filter_map(|component| Some((*component, hindered.get(component)?.clone())))
+        .collect();
+    let others = missing
+        .iter()
+        .filter(|component| !in_the_way.contains_key(component));
+    let others: Vec<_> = others.map(|component| component.as_str()).collect();
+    let others = match others.as_slice() {
+        [] => String::new(),
+        others => format!("waiting for {}", others.join(", ")),
+    };
+    match obstacle::tell(&in_the_way) {
+        None => Finding::new(kind, false, "RollingOut", others),
+        Some((reason, sentence)) if others.is_empty() => Finding::new(kind, false, reason, sentence),
+        Some((reason, sentence)) => Finding::new(kind, false, reason, format!("{sentence}. Also {others}")),
+    }
 }
 
 #[cfg(test)]
@@ -679,6 +733,7 @@ mod tests {
                 can_decide: true,
                 processes_work: true,
                 claiming: false,
+                host_is_taken: false,
                 failure: None,
                 missing_for,
             };
@@ -723,12 +778,42 @@ mod tests {
         };
         let plain = format!("waiting for {}, {}", first.as_str(), second.as_str());
         assert_eq!(says(&BTreeMap::new()), ("RollingOut", plain));
-        let (reason, message) = says(&BTreeMap::from([(second, "exceeded quota: q".repeat(100))]));
-        assert_eq!(reason, "Hindered");
-        assert!(
-            message.contains(&format!("{} (exceeded quota: q", second.as_str())),
-            "{message}"
+        let quota = Obstacle::of_refused_pods(&"exceeded quota: q".repeat(100));
+        let (reason, message) = says(&BTreeMap::from([(second, quota)]));
+        assert_eq!(reason, "QuotaExceeded");
+        let begins = format!(
+            "{}: the namespace's quota or limit range allows no pod (exceeded quota: q",
+            second.as_str()
         );
-        assert!(message.len() < 400, "{message}");
+        assert!(message.starts_with(&begins), "{message}");
+        let ends = format!(
+            "; raise it, or ask for less in spec.services. Also waiting for {}",
+            first.as_str()
+        );
+        assert!(message.ends_with(&ends), "{message}");
+        assert!(message.len() < 600, "{message}");
+    }
+
+    #[test]
+    fn a_wrong_clock_is_told_of_with_its_side() {
+        let receipts = |wrong: &[(&str, i64)], clocks| Receipts {
+            wrong_clocks: wrong
+                .iter()
+                .map(|(pod, millis)| ((*pod).to_owned(), SignedDuration::from_millis(*millis)))
+                .collect(),
+            clocks,
+            ..Receipts::default()
+        };
+        assert_eq!(clocks(&receipts(&[], 0)), None);
+        assert!(clocks(&receipts(&[], 2)).unwrap().holds);
+        let found = clocks(&receipts(&[("a", 4_600), ("b", -2_300)], 2)).unwrap();
+        assert_eq!((found.holds, found.reason), (false, "ClockSkew"));
+        assert!(
+            found.message.starts_with(
+                "the clock of a is 5 s ahead of the operator's, the clock of b is 2 s behind the operator's: "
+            ),
+            "{}",
+            found.message
+        );
     }
 }

@@ -33,6 +33,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 /// How often to look whether a sale was edited while it is reconciled.
 const EDIT_POLL: Duration = Duration::from_millis(50);
 
+/// The longest note of an event that the API server takes, in bytes.
+const LONGEST_NOTE: usize = 1_024;
+
 /// Shared by all reconciliations.
 pub struct Context {
     /// The API server.
@@ -270,8 +273,7 @@ impl Context {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            // The API server takes at most 1024 bytes.
-            note: Some(note.chars().take(250).collect()),
+            note: Some(note[..note.floor_char_boundary(LONGEST_NOTE)].to_owned()),
             action: action.to_owned(),
             secondary: None,
         };

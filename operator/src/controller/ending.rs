@@ -1,6 +1,12 @@
 //! The report of a sale that has ended, and the end of a rehearsal's data.
 
-use super::{apply, build, cleanup, context::Context, error::Error, observed::Observed};
+use super::{
+    apply::{self, ApplyErrors},
+    build, cleanup,
+    context::Context,
+    error::Error,
+    observed::Observed,
+};
 use crds::{FlashSale, FlashSaleStatus, ValidSale};
 use jiff::Timestamp;
 
@@ -17,7 +23,12 @@ pub async fn finish(
     now: Timestamp,
 ) -> Result<(), Error> {
     let report = build::report::report(sale, status);
-    apply::apply(context, &sale.id.namespace, observed, &report).await?;
+    let refused = apply::apply(context, &sale.id.namespace, observed, &report)
+        .await
+        .err();
+    if let Some(refused) = ApplyErrors::of(refused.into_iter().collect()) {
+        return Err(refused.into());
+    }
     status.report_ref = Some(crds::traffic::LocalReference { name: report.name });
     let workloads_gone = observed.pods.is_empty() && !observed.has_services(&sale.id.name);
     if sale.is_rehearsal() && status.data_wiped_at.is_none() && workloads_gone {

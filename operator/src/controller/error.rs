@@ -1,6 +1,6 @@
 //! Why a reconciliation ended early.
 
-use super::apply::ApplyError;
+use super::apply::ApplyErrors;
 use crate::{backends::WipeError, deadline::ApiError};
 use platform::tokens::KeyError;
 
@@ -10,9 +10,9 @@ pub enum Error {
     /// The API server did not answer a read, or refused a deletion.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// An object was not accepted.
+    /// Objects were not accepted.
     #[error(transparent)]
-    Apply(#[from] ApplyError),
+    Apply(#[from] ApplyErrors),
     /// Keys could not be made or used.
     #[error(transparent)]
     Keys(#[from] KeyError),

@@ -1,12 +1,13 @@
 //! What is known about a sale beyond the API server, when all that it needs was brought: its products, its books and its orders.
 //! Nothing here changes anything.
 
-use super::{bring::Brought, observed::Observed};
+use super::{bring::Brought, observed::Observed, obstacle::Obstacle};
 use crate::{
     calls::{CallError, ServiceCalls},
     catalogue,
     phase::Evidence,
     push::Receipts,
+    unready,
 };
 use crds::{
     Component, FlashSaleStatus, ValidSale,
@@ -40,7 +41,7 @@ pub struct Knowledge {
     /// The services that are rolled out.
     pub rolled_out: BTreeSet<Component>,
     /// What hinders those that are not rolled out.
-    pub hindered: BTreeMap<Component, String>,
+    pub hindered: BTreeMap<Component, Obstacle>,
 }
 
 /// What the inventory says of its books.
@@ -148,6 +149,7 @@ impl Thing {
 /// Asks everybody at once; none of the answers takes much longer than a second, but for the settlement that a sale
 /// cannot end without.
 pub async fn gather(
+    http: &reqwest::Client,
     sale: &ValidSale,
     phase: Phase,
     observed: &Observed,
@@ -159,10 +161,14 @@ pub async fn gather(
     if phase == Phase::Draining {
         orders = orders.within(SETTLEMENT_DEADLINE);
     }
-    let (books, settlement) = tokio::join!(
+    let rolled_out = observed.rolled_out(&sale.id.name);
+    let (books, settlement, mut hindered) = tokio::join!(
         inventory.get::<Books>("/api/inventory/audit"),
         orders.get::<Settlement>("/internal/settlement"),
+        unready::ask(http, &observed.pods, &rolled_out, at),
     );
+    // What the cluster says is the cause of what the process says, where both say something.
+    hindered.extend(observed.hindered(&sale.id.name));
     // What was read before the last order settled may lack it, and nobody looks again once the sale has ended.
     let is_settled = settlement.as_ref().is_ok_and(Settlement::is_settled);
     let last_accounts = match phase == Phase::Draining && is_settled {
@@ -175,8 +181,8 @@ pub async fn gather(
         books,
         settlement,
         last_accounts,
-        rolled_out: observed.rolled_out(&sale.id.name),
-        hindered: observed.hindered(&sale.id.name),
+        rolled_out,
+        hindered,
     }
 }
 

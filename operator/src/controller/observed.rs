@@ -6,6 +6,7 @@ use super::{
         control_map, object_name, port,
     },
     fetch::{self, SecretData},
+    obstacle::Obstacle,
     pods::{ObservedPod, Ownership},
 };
 use crate::{administrator::Administrator, phase::Doors, signing_keys::KeyRing};
@@ -226,22 +227,19 @@ impl Observed {
     }
 
     /// Why components are not rolled out, as far as the cluster has said so: pods that may not be made, or do not start.
-    pub fn hindered(&self, sale: &str) -> BTreeMap<Component, String> {
+    pub fn hindered(&self, sale: &str) -> BTreeMap<Component, Obstacle> {
         let refused = |component| {
             let deployment = self.deployment(sale, component)?;
             let mut conditions = deployment.data["status"]["conditions"].as_array()?.iter();
             let failure = conditions.find(|c| c["type"] == "ReplicaFailure" && c["status"] == "True")?;
-            failure["message"].as_str().map(str::to_owned)
+            failure["message"].as_str().map(Obstacle::of_refused_pods)
         };
         let waits = |component: Component| {
-            let mut pods = self.pods.iter();
-            pods.find(|pod| {
-                pod.ownership == Ownership::Proven
-                    && pod.component == component.as_str()
-                    && pod.waits.is_some()
-            })?
-            .waits
-            .clone()
+            let mut pods = self
+                .pods
+                .iter()
+                .filter(|pod| pod.ownership == Ownership::Proven && pod.component == component.as_str());
+            pods.find_map(|pod| pod.waits.clone())
         };
         Component::ALL
             .into_iter()
@@ -267,7 +265,7 @@ fn is_rolled_out(deployment: &DynamicObject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{build::COMPONENT_LABEL, pods::PodFacts};
+    use super::super::{build::COMPONENT_LABEL, obstacle::Cause, pods::PodFacts};
     use super::*;
     use serde_json::json;
 
@@ -321,11 +319,14 @@ mod tests {
             ..Observed::default()
         };
         let expected = BTreeMap::from([
-            (Component::Gateway, "ImagePullBackOff: no such image".to_owned()),
-            (Component::Order, "exceeded quota: q".to_owned()),
+            (
+                Component::Gateway,
+                Obstacle::new(Cause::Image, "ImagePullBackOff: no such image"),
+            ),
+            (Component::Order, Obstacle::new(Cause::Quota, "exceeded quota: q")),
             (
                 Component::Inventory,
-                "Unschedulable: 0/1 nodes are available".to_owned(),
+                Obstacle::new(Cause::NoNode, "Unschedulable: 0/1 nodes are available"),
             ),
         ]);
         assert_eq!(observed.hindered("shoes"), expected);

@@ -18,6 +18,8 @@ const LIVE: Duration = Duration::from_secs(3);
 const LATER: Duration = Duration::from_secs(5);
 /// How long nothing is looked at: everything that matters then is watched.
 const LONGEST: Duration = Duration::from_secs(600);
+/// How soon to look again at what somebody has to put right first.
+const PUT_RIGHT: Duration = Duration::from_secs(20);
 /// How soon to look again at what cannot be gone on with.
 pub const IDLE: Duration = Duration::from_secs(60);
 /// The least time between two writes of a status that differ in numbers and sentences alone.
@@ -30,6 +32,8 @@ pub enum Awaited {
     Answer,
     /// Nobody is there who could say anything.
     Pods,
+    /// Somebody has to put something right that no watch shows.
+    People,
     /// Nothing but numbers.
     Nothing,
 }
@@ -49,10 +53,12 @@ pub fn pause(
         Awaited::Answer => SOON,
         // Pods that come are seen by the watches.
         Awaited::Pods => LATER,
+        Awaited::People => PUT_RIGHT,
         Awaited::Nothing => LIVE,
     };
     match status.phase() {
         Phase::Pending if phase::is_time_to_warm_up(schedule, now) => SOON,
+        Phase::Pending if awaited == Awaited::People => ahead(phase::warm_up_begins(schedule)).min(usual),
         Phase::Pending => ahead(phase::warm_up_begins(schedule)).min(LONGEST),
         Phase::Warming => ahead(schedule.opening()).min(usual),
         Phase::Draining => usual,
@@ -120,6 +126,7 @@ mod tests {
         };
         assert_eq!(pause(Phase::Pending, Awaited::Pods, 0), 600);
         assert_eq!(pause(Phase::Pending, Awaited::Pods, 9_000), 400);
+        assert_eq!(pause(Phase::Pending, Awaited::People, 9_000), 20);
         assert_eq!(pause(Phase::Pending, Awaited::Pods, 9_400), 1);
         assert_eq!(pause(Phase::Warming, Awaited::Answer, 9_500), 1);
         assert_eq!(pause(Phase::Warming, Awaited::Pods, 9_500), 5);

@@ -1,6 +1,9 @@
 //! The pods of a sale, and which of them are proven to be its own.
 
-use super::build::{COMPONENT_LABEL, FAREWELL, Kind, SALE_LABEL, object_name};
+use super::{
+    build::{COMPONENT_LABEL, FAREWELL, Kind, SALE_LABEL, object_name},
+    obstacle::Obstacle,
+};
 use crate::{
     deadline::{ApiError, within},
     watched::{Item, SaleKey, Thing},
@@ -10,7 +13,7 @@ use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
-    core::v1::{ContainerStateWaiting, Pod, PodCondition},
+    core::v1::{ContainerStatus, Pod},
 };
 use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use std::{
@@ -32,8 +35,10 @@ pub struct ObservedPod {
     pub ready: bool,
     /// Whether its process runs, also on its way out.
     pub alive: bool,
+    /// Since when it has run.
+    pub since: Option<Timestamp>,
     /// Why its container does not run, if its node has said so.
-    pub waits: Option<String>,
+    pub waits: Option<Obstacle>,
     /// Whether it is ours.
     pub ownership: Ownership,
 }
@@ -92,8 +97,9 @@ pub struct PodFacts {
     address: Option<IpAddr>,
     runs: bool,
     ready: bool,
-    alive: bool,
-    waits: Option<String>,
+    /// Since when its process has run, if it does.
+    running: Option<Timestamp>,
+    waits: Option<Obstacle>,
     /// From when on it takes no requests any more, if it was told to go.
     farewell: Option<Timestamp>,
 }
@@ -103,12 +109,12 @@ impl PodFacts {
     pub fn of(pod: &Pod) -> Self {
         let status = pod.status.clone().unwrap_or_default();
         let containers = status.container_statuses.unwrap_or_default();
-        let mut states = containers.iter().filter_map(|container| container.state.as_ref());
-        let alive = states.clone().any(|state| state.running.is_some());
+        let running = containers.iter().find_map(running);
         let conditions = status.conditions.unwrap_or_default();
-        let waits = states
-            .find_map(|state| said(state.waiting.as_ref()?))
-            .or_else(|| no_node(&conditions));
+        let waits = containers
+            .iter()
+            .find_map(waits)
+            .or_else(|| Obstacle::of_conditions(&conditions));
         let ready = conditions
             .iter()
             .any(|c| c.type_ == "Ready" && c.status == "True");
@@ -119,7 +125,7 @@ impl PodFacts {
             address: status.pod_ip.and_then(|ip| ip.parse().ok()),
             runs: status.phase.as_deref() == Some("Running"),
             ready,
-            alive,
+            running,
             waits,
             farewell: farewell(pod),
         }
@@ -132,7 +138,8 @@ impl PodFacts {
             component: self.component.clone(),
             address: self.address.filter(|_| runs),
             ready: self.ready && runs,
-            alive: self.alive,
+            alive: self.running.is_some(),
+            since: self.running,
             waits: self.waits.clone(),
             ownership,
         }
@@ -287,28 +294,24 @@ fn owned(
         .collect()
 }
 
-/// What the scheduler says of a pod that no node has room for.
-fn no_node(conditions: &[PodCondition]) -> Option<String> {
-    let scheduled = conditions
-        .iter()
-        .find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    let reason = scheduled.reason.as_deref().unwrap_or("Unschedulable");
-    Some(match &scheduled.message {
-        Some(message) => format!("{reason}: {message}"),
-        None => reason.to_owned(),
-    })
+/// Since when a container has run; the beginning of time where its node does not say.
+fn running(container: &ContainerStatus) -> Option<Timestamp> {
+    let running = container.state.as_ref()?.running.as_ref()?;
+    Some(
+        running
+            .started_at
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |at| at.0),
+    )
 }
 
-/// What a node says of a container that does not run; a short wait at every start is nothing to tell of.
-fn said(waiting: &ContainerStateWaiting) -> Option<String> {
-    let reason = waiting.reason.clone()?;
-    if ["ContainerCreating", "PodInitializing"].contains(&&*reason) {
-        return None;
-    }
-    Some(match &waiting.message {
-        Some(message) => format!("{reason}: {message}"),
-        None => reason,
-    })
+/// Why a container does not run.
+fn waits(container: &ContainerStatus) -> Option<Obstacle> {
+    let before = container
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    Obstacle::of_container(container.state.as_ref()?.waiting.as_ref()?, before)
 }
 
 /// When a pod that was told to go has been told long enough ago to take no more requests.

@@ -7,9 +7,11 @@ use super::{
     control, deletion, ending,
     error::Error,
     evidence, fetch,
+    host::{self, Holder},
     observed::Observed,
     pace::{self, AFTER_CONFLICT, AT_ONCE, Awaited, IDLE, SOON},
     pin::ALLOW_ANNOTATION,
+    prepared::Preparation,
     rollout::{Aim, Rollout},
     status::{self, Finding, Write},
     story::{self, Chapter},
@@ -173,6 +175,7 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
                 valid: &valid,
                 invalid: invalid.as_ref(),
                 observed: &observed,
+                holder: holder_of_its_host(context, &sale, &valid, now),
                 doors,
                 deleting,
                 now,
@@ -218,6 +221,18 @@ pub fn known_status(
     status
 }
 
+fn holder_of_its_host(
+    context: &Context,
+    sale: &FlashSale,
+    valid: &ValidSale,
+    now: Timestamp,
+) -> Option<Holder> {
+    valid.ingress.as_ref()?;
+    let others = context.sales();
+    let readable = others.iter().filter_map(|other| other.0.as_ref().ok());
+    host::holder(sale, valid, readable, now)
+}
+
 /// What the doors of a sale go by: what they were told last, written down or not, and whether there are any.
 pub fn doors(context: &Context, sale: &FlashSale, observed: &Observed) -> Doors {
     let status = sale.status.as_ref();
@@ -261,6 +276,8 @@ struct Round<'a> {
     /// What is wrong with the spec. Such a sale is steered by what is right in it, and otherwise left as it is.
     invalid: Option<&'a Invalid>,
     observed: &'a Observed,
+    /// Who has the host, if that is another sale.
+    holder: Option<Holder>,
     doors: Doors,
     deleting: bool,
     now: Timestamp,
@@ -315,7 +332,7 @@ impl Round<'_> {
             let known = async {
                 let inventory = calls(Component::Inventory);
                 let brought = bring::bring(context, valid, &status, observed, &claimant, &inventory).await;
-                evidence::gather(valid, phase, observed, brought, calls, now).await
+                evidence::gather(&context.http, valid, phase, observed, brought, calls, now).await
             };
             // Reading takes a while, and what people have just changed should not wait for it; a sale that drains has no
             // buyers who wait for a change, and must come to its end.
@@ -352,12 +369,29 @@ impl Round<'_> {
             facts = known.facts(facts, unsettled, receipts);
         }
         facts.units_offered = offers_units(valid, &status);
+        let replicas = observed.replicas(&valid.id.name).into_iter();
+        status.replicas = replicas
+            .map(|(component, replicas)| (component.as_str().to_owned(), replicas))
+            .collect();
         if phase == Phase::Ended {
             findings.push(conditions::afterwards(observed, &valid.id.name, &mut status));
         }
         let next = phase::next(phase, &schedule, &facts, now);
         let reopening_refused = phase::reopening_refused(phase, &schedule, &facts, now);
         self.take(next, &mut status, reopening_refused.is_some());
+        let host = host::finding(valid, self.holder.as_ref());
+        let preparation = Preparation {
+            phase: status.phase(),
+            schedule: &schedule,
+            claiming,
+            facts: &facts,
+            secret: bring::impediment(valid, context, observed),
+            host: host.as_ref(),
+        };
+        let waits_for_people = preparation.waits_for_people();
+        findings.push(preparation.finding());
+        findings.extend(host);
+        findings.extend(conditions::clocks(receipts));
         findings.extend(conditions::control_in_force(receipts));
         if selling || phase == Phase::Ended {
             findings.push(conditions::up_to_date(&rollout.held));
@@ -419,6 +453,7 @@ impl Round<'_> {
             Phase::Pending | Phase::Live | Phase::Ended => false,
         };
         let awaited = match (unheard || (is_awaited && can_answer), can_answer) {
+            _ if waits_for_people => Awaited::People,
             (true, _) => Awaited::Answer,
             (false, false) => Awaited::Pods,
             (false, true) => Awaited::Nothing,
@@ -439,6 +474,7 @@ impl Round<'_> {
             deleting: self.deleting,
             asked_for_key,
             version: version(self.sale),
+            host_is_taken: self.holder.is_some(),
             may_roll_out: annotations
                 .get(ALLOW_ANNOTATION)
                 .is_some_and(|word| word == "true"),
@@ -537,6 +573,7 @@ impl Round<'_> {
             can_decide: receipts.can_decide(),
             processes_work: receipts.failing.is_empty(),
             claiming,
+            host_is_taken: self.holder.is_some(),
             failure,
             missing_for: std::time::Duration::ZERO,
         };

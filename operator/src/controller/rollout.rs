@@ -1,9 +1,9 @@
 //! One round of building, applying, pushing and pruning.
 
 use super::{
-    apply::{ApplyError, apply},
+    apply::{ApplyErrors, apply},
     backends_secret,
-    build::{self, Child, Kind, Plan, backend_ports::BackendPorts},
+    build::{self, Child, Kind, Plan, backend_ports::BackendPorts, object_name},
     context::Context,
     control::{self, Before},
     error::Error,
@@ -38,6 +38,8 @@ pub struct Aim<'a> {
     pub asked_for_key: Option<&'a str>,
     /// Whether pods of an open sale may start anew.
     pub may_roll_out: bool,
+    /// Whether the host belongs to another sale.
+    pub host_is_taken: bool,
     /// The version of the FlashSale that all of this is read from.
     pub version: u64,
 }
@@ -71,8 +73,8 @@ pub struct Outcome {
     pub changed: bool,
     /// Whether a Deployment was written.
     pub deployments_changed: bool,
-    /// The first object that could not be applied; those after it were tried all the same.
-    pub failure: Option<ApplyError>,
+    /// What could not be applied; the rest was.
+    pub failure: Option<ApplyErrors>,
 }
 
 impl Rollout {
@@ -93,6 +95,7 @@ impl Rollout {
             deleting,
             asked_for_key,
             may_roll_out,
+            host_is_taken,
             version,
         } = *aim;
         let name = &sale.id.name;
@@ -155,6 +158,11 @@ impl Rollout {
             control: &control,
             scaled_by_others: &observed.scaled_by_others(name),
             current_replicas: &observed.replicas(name),
+            // One that is there stays: buyers may be on it.
+            ingress: !host_is_taken
+                || observed
+                    .child(Kind::Ingress, &object_name(name, build::INGRESS))
+                    .is_some(),
         };
         let pins = Pins {
             doors,
@@ -199,7 +207,13 @@ impl Rollout {
     /// # Errors
     /// [`Error`].
     pub async fn carry_out(&self, context: &Context, observed: &Observed) -> Result<Outcome, Error> {
-        let push = push::push(&context.http, &self.token, &observed.pods, &self.control);
+        let push = push::push(
+            &context.http,
+            &self.token,
+            &observed.pods,
+            &self.control,
+            &context.clock,
+        );
         // Whoever decides about orders is told whatever becomes of the rest: the API server may be unwell.
         let (receipts, applied) = tokio::join!(push, self.apply_all(context, observed));
         if receipts.newest > self.control.version {
@@ -221,6 +235,7 @@ impl Rollout {
     /// Applies in order. An object that the API server refuses must not hold up the rest of the sale.
     async fn apply_all(&self, context: &Context, observed: &Observed) -> Outcome {
         let mut outcome = Outcome::default();
+        let mut failed = Vec::new();
         for child in &self.objects {
             match apply(context, &self.sale.namespace, observed, child).await {
                 Ok(changed) => {
@@ -229,10 +244,11 @@ impl Rollout {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "not applied");
-                    outcome.failure.get_or_insert(error);
+                    failed.push(error);
                 }
             }
         }
+        outcome.failure = ApplyErrors::of(failed);
         outcome
     }
 }

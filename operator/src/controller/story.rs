@@ -112,6 +112,7 @@ pub async fn tell(context: &Context, sale: &FlashSale, chapter: &Chapter<'_>) {
     let mut all = conditions(&before, chapter.status);
     all.extend(stock(&before.products, &chapter.status.products));
     all.extend(limits(chapter.documents));
+    all.extend(scaled(&before, chapter.status));
     let note = chapter.status.message.clone().unwrap_or_default();
     match chapter.step {
         Step::Enter(phase) => {
@@ -145,9 +146,12 @@ fn conditions(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Vec<News> {
         let is = condition.status == "True";
         // True is the exception for these two, and the usual for all others.
         let is_exception = matches!(condition.type_.as_str(), "Degraded" | "Halted");
-        let untold = matches!(condition.type_.as_str(), "Ready" | "Settled");
+        let untold = matches!(condition.type_.as_str(), "Ready" | "Settled" | "Prepared");
+        // Good news of these are none before something was wrong.
+        let told_if_wrong = was.is_none() && matches!(condition.type_.as_str(), "HostReady" | "ClocksAgree");
         // What is not ready at first is no news, unless it is something that others have to provide.
         let news = was.unwrap_or(false) != is || (was.is_none() && condition.type_ == "BackendsReachable");
+        let news = if told_if_wrong { !is } else { news };
         if untold || !news {
             return None;
         }
@@ -183,6 +187,20 @@ fn stock(before: &[ProductStatus], now: &[ProductStatus]) -> Vec<News> {
         (old != new).then(|| News::new(EventType::Normal, "ChangeStock", "StockChanged", note))
     };
     now.iter().filter_map(change).collect()
+}
+
+/// Services that were given other replicas while people may buy.
+fn scaled(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Option<News> {
+    let counts = matches!(status.phase(), Phase::Warming | Phase::Live | Phase::Draining);
+    let change = |(service, now): (&String, &i32)| {
+        let was = before.replicas.get(service).filter(|was| *was != now)?;
+        Some(format!("{service} from {was} to {now}"))
+    };
+    let changes: Vec<_> = status.replicas.iter().filter_map(change).collect();
+    (counts && !changes.is_empty()).then(|| {
+        let note = format!("replicas: {}", changes.join(", "));
+        News::new(EventType::Normal, "Scale", "Scaled", note)
+    })
 }
 
 /// Limits that are others than before.
@@ -233,6 +251,28 @@ mod tests {
         let (there, gone) = (workloads(true, "RolledOut"), workloads(false, "Hindered"));
         assert_eq!(told(&there, &gone), [("Hindered".to_owned(), true)]);
         assert_eq!(told(&gone, &there), [("WorkloadsReady".to_owned(), false)]);
+    }
+
+    #[test]
+    fn replicas_are_told_of_when_they_change() {
+        let with = |replicas: &[(&str, i32)], phase| FlashSaleStatus {
+            phase: Some(phase),
+            replicas: replicas
+                .iter()
+                .map(|(name, n)| ((*name).to_owned(), *n))
+                .collect(),
+            ..FlashSaleStatus::default()
+        };
+        let (two, five) = ([("gateway", 2), ("order", 1)], [("gateway", 5), ("order", 1)]);
+        let told = |before, now| scaled(&before, &now).map(|news| news.note);
+        let live = |replicas| with(replicas, Phase::Live);
+        assert_eq!(
+            told(live(&two), live(&five)).as_deref(),
+            Some("replicas: gateway from 2 to 5")
+        );
+        assert_eq!(told(live(&five), live(&five)), None);
+        assert_eq!(told(live(&[]), live(&two)), None);
+        assert_eq!(told(live(&two), with(&five, Phase::Ended)), None);
     }
 
     #[test]

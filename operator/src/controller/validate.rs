@@ -73,6 +73,7 @@ pub async fn report(context: &Context, sale: &FlashSale, invalid: &Invalid) -> R
     status.message = Some(format!("The spec is not valid: {sentence}"));
     let findings = [
         Finding::new(ConditionType::Ready, false, "InvalidSpec", sentence.as_str()),
+        Finding::new(ConditionType::Prepared, false, "InvalidSpec", sentence.as_str()),
         Finding::new(ConditionType::Degraded, true, "InvalidSpec", sentence.as_str()),
     ];
     status::record(

@@ -60,6 +60,7 @@ impl Seeder {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         while let Err(problem) = self.create_indexes().await {
             tracing::warn!(problem, "cannot prepare the accounts yet; trying on");
+            ready.waits(&problem);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(backoff.next_wait()) => {}

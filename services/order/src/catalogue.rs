@@ -150,10 +150,13 @@ impl Catalogue {
         let mut ready = Some(ready);
         let mut rounds = Rounds::every(REFRESH, &stop);
         while rounds.another().await {
-            if self.refresh().await.is_some()
-                && let Some(ready) = ready.take()
-            {
-                ready.release();
+            match (self.refresh().await, ready.take()) {
+                (Some(_), Some(gate)) => gate.release(),
+                (None, Some(gate)) => {
+                    gate.waits(&"inventory does not answer");
+                    ready = Some(gate);
+                }
+                (_, None) => {}
             }
         }
     }

@@ -17,6 +17,7 @@ use axum::{
     http::StatusCode,
     routing::get,
 };
+use jiff::Timestamp;
 use sale::control::ControlDocument;
 use serde::{Deserialize, Serialize};
 use std::sync::{
@@ -34,6 +35,9 @@ pub struct ControlReceipt {
     /// What of its work this process cannot do, and why. Earlier versions do not say.
     #[serde(default)]
     pub failing: Vec<String>,
+    /// The time by the clock that this process opens and closes by. Earlier versions do not say.
+    #[serde(default)]
+    pub now: Option<Timestamp>,
 }
 
 /// The control document of a process as its admin server serves it.
@@ -117,5 +121,6 @@ fn receipt(endpoint: &ControlEndpoint, version: u64) -> ControlReceipt {
         version,
         refused: endpoint.refused.load(Ordering::Relaxed),
         failing: endpoint.health.failing(),
+        now: Some(endpoint.control.clock().now()),
     }
 }

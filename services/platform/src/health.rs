@@ -38,7 +38,8 @@ pub struct Health {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting_for: BTreeMap<&'static str, ()>,
+    /// What is waited for, and why it is not there, once somebody has said so.
+    waiting_for: BTreeMap<&'static str, Option<String>>,
     loops: BTreeMap<String, (Instant, Duration)>,
     /// Work that fails.
     failing: BTreeMap<String, Failing>,
@@ -85,7 +86,7 @@ impl Health {
 
     /// Keeps the process from being ready until the gate is released.
     pub fn gate(&self, name: &'static str) -> ReadinessGate {
-        self.lock().waiting_for.insert(name, ());
+        self.lock().waiting_for.insert(name, None);
         ReadinessGate {
             name,
             health: self.clone(),
@@ -144,8 +145,11 @@ impl Health {
         }
         self.lock()
             .waiting_for
-            .keys()
-            .map(|name| format!("waiting for {name}"))
+            .iter()
+            .map(|(name, why)| match why {
+                Some(why) => format!("waiting for {name}: {why}"),
+                None => format!("waiting for {name}"),
+            })
             .collect()
     }
 
@@ -164,6 +168,12 @@ impl Health {
 }
 
 impl ReadinessGate {
+    /// Why this part is not ready yet, for `/readyz`.
+    pub fn waits(&self, why: &dyn std::fmt::Display) {
+        let why = why.to_string();
+        self.health.lock().waiting_for.insert(self.name, Some(why));
+    }
+
     /// This part is ready.
     pub fn release(self) {
         self.health.lock().waiting_for.remove(self.name);
@@ -267,6 +277,8 @@ mod tests {
         let (a, b) = (health.gate("a"), health.gate("b"));
         a.release();
         assert_eq!(health.not_ready(), ["waiting for b"]);
+        b.waits(&"no primary");
+        assert_eq!(health.not_ready(), ["waiting for b: no primary"]);
         b.release();
         assert!(health.not_ready().is_empty());
         stop.cancel();

@@ -5,6 +5,7 @@
 mod chart;
 mod credentials;
 mod deletion;
+mod doors;
 mod many;
 mod marks;
 mod operator;
@@ -14,3 +15,4 @@ mod refusals;
 mod rights;
 mod secrets;
 mod statuses;
+mod stuck;

@@ -5,43 +5,32 @@
 //! a few. There are no nodes, so the doors of the open sales are here: the services' own endpoint of control documents, at the addresses
 //! of pods that this test has made.
 
-use super::chart::{NAMESPACE, install, operator_command, operators_kubeconfig, told_by_the_chart};
-use anyhow::{Context, Result, ensure};
-use axum::Router;
+use super::{
+    chart::{NAMESPACE, install, operator_command, operators_kubeconfig, told_by_the_chart},
+    doors::{Door, pod, ready_at},
+};
+use anyhow::{Result, ensure};
 use crds::FlashSale;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::{ConfigMap, Pod, Secret},
-};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams},
 };
-use platform::{
-    admin::{ControlEndpoint, control_routes},
-    clock::Clock,
-    config::ports::ADMIN,
-    control::Control,
-    health::Health,
-    http::authorization::{Authority, Entrance},
-    tokens::Verifier,
-};
+use platform::clock::Clock;
 use quicksale_tests::{
     cluster::{Cluster, small_sale},
     ports,
     world::eventually,
 };
-use sale::control::ControlDocument;
 use serde_json::{Value, json};
 use std::{
     net::Ipv4Addr,
     process::{Child, Command},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, Instant},
 };
-use tokio_util::sync::CancellationToken;
 
 /// Sales of one namespace.
 const A_NAMESPACE: usize = 50;
@@ -142,29 +131,6 @@ fn spec(stage: Stage) -> Value {
     spec
 }
 
-/// A service that decides about orders, as far as control documents go.
-struct Door {
-    control: Control,
-}
-
-async fn door(address: Ipv4Addr, document: ControlDocument, jwks: &[u8]) -> Result<Door> {
-    let control = Control::new(document, Clock::System);
-    let endpoint = ControlEndpoint {
-        control: control.clone(),
-        refused: Arc::new(AtomicU64::new(0)),
-        health: Health::new(CancellationToken::new()),
-        authority: Authority {
-            verifier: Arc::new(Verifier::from_jwks(jwks)?),
-            clock: Clock::System,
-            entrance: Entrance::Inside,
-        },
-    };
-    let listener = tokio::net::TcpListener::bind((address, ADMIN)).await?;
-    let routes: Router = control_routes(endpoint);
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    Ok(Door { control })
-}
-
 impl One {
     fn address(&self, last: u8) -> Result<Ipv4Addr> {
         let (high, low) = (self.number / 250, self.number % 250);
@@ -189,50 +155,6 @@ impl One {
         Ok(())
     }
 
-    /// A pod of a service, as its Deployment would have made it, that is ready at this address.
-    async fn pod(&self, service: &str, address: Ipv4Addr) -> Result<()> {
-        let name = format!("{}-{service}", self.name);
-        let deployment = self.cluster.api::<Deployment>().get(&name).await?;
-        let template = deployment.spec.clone().context("no spec")?.template;
-        let labels = template.metadata.and_then(|meta| meta.labels);
-        let owner = |api: &str, kind: &str, of: &str, uid: Option<String>| json!([{"apiVersion": api, "kind": kind, "name": of, "uid": uid, "controller": true}]);
-        let set = json!({
-            "metadata": {"name": format!("{name}-1"), "labels": labels,
-                "ownerReferences": owner("apps/v1", "Deployment", &name, deployment.uid())},
-            "spec": {"replicas": 1, "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}},
-        });
-        let sets = self.cluster.api::<ReplicaSet>();
-        let set = sets
-            .create(&PostParams::default(), &serde_json::from_value(set)?)
-            .await?;
-        let container = json!({
-            "name": "c", "image": "i",
-            "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-        });
-        let pod = json!({
-            "metadata": {"name": format!("{name}-1-1"), "labels": labels,
-                "ownerReferences": owner("apps/v1", "ReplicaSet", &set.name_any(), set.uid())},
-            "spec": {"containers": [container], "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}},
-        });
-        let pods = self.cluster.api::<Pod>();
-        pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
-            .await?;
-        let status = json!({"status": {
-            "phase": "Running", "podIP": address.to_string(), "podIPs": [{"ip": address.to_string()}],
-            "conditions": [{"type": "Ready", "status": "True"}],
-            "containerStatuses": [{"name": "c", "image": "i", "imageID": "i", "ready": true, "restartCount": 0,
-                "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}],
-        }});
-        pods.patch_status(
-            &format!("{name}-1-1"),
-            &PatchParams::default(),
-            &Patch::Merge(status),
-        )
-        .await?;
-        Ok(())
-    }
-
     /// Brings it where it is to stand, with doors if it is open.
     async fn place(&self) -> Result<Vec<Door>> {
         let since = "2026-01-01T00:00:00Z";
@@ -247,32 +169,10 @@ impl One {
                 .await?;
             }
             Stage::Live => {
-                let map = self
-                    .cluster
-                    .api::<ConfigMap>()
-                    .get(&format!("{}-control", self.name))
-                    .await?;
-                let text = map
-                    .data
-                    .unwrap_or_default()
-                    .remove("control.json")
-                    .context("no document")?;
-                let document: ControlDocument = serde_json::from_str(&text)?;
-                let keys = self
-                    .cluster
-                    .api::<Secret>()
-                    .get(&format!("{}-signing-keys", self.name))
-                    .await?;
-                let jwks = keys
-                    .data
-                    .unwrap_or_default()
-                    .remove("jwks.json")
-                    .context("no keys")?
-                    .0;
                 for (service, last) in [("gateway", 1), ("order", 2)] {
                     let address = self.address(last)?;
-                    doors.push(door(address, document.clone(), &jwks).await?);
-                    self.pod(service, address).await?;
+                    doors.push(Door::open(&self.cluster, &self.name, address, Clock::System).await?);
+                    pod(&self.cluster, &self.name, service, &ready_at(address)).await?;
                 }
                 self.status(&json!({"phase": "Live", "opensAt": since, "openedAt": since}))
                     .await?;

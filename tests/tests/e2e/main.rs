@@ -12,4 +12,5 @@ mod monitoring;
 mod neighbour;
 mod sale;
 mod selling;
+mod stuck;
 mod watching;

@@ -107,6 +107,8 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "livenessProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "admin"}, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 2},
         "lifecycle": {"preStop": {"sleep": {"seconds": FAREWELL.as_secs()}}},
+        // Its last words, where it ends with an error: the condition of a sale repeats them.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },

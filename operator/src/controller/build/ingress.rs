@@ -4,6 +4,9 @@ use super::{Child, Kind, object_name};
 use crds::{Component, ValidSale};
 use serde_json::{Value, json};
 
+/// The suffix of the Ingress.
+pub const INGRESS: &str = "ingress";
+
 pub(super) fn ingress(sale: &ValidSale) -> Option<Child> {
     let wanted = sale.ingress.as_ref()?;
     let path = |path: &str, component: Component| {
@@ -23,5 +26,5 @@ pub(super) fn ingress(sale: &ValidSale) -> Option<Child> {
     if let Some(secret) = &wanted.tls_secret_name {
         body["spec"]["tls"] = json!([{"hosts": [wanted.host], "secretName": secret}]);
     }
-    Some(Child::new(sale, Kind::Ingress, "ingress", body))
+    Some(Child::new(sale, Kind::Ingress, INGRESS, body))
 }

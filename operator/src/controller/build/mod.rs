@@ -20,6 +20,7 @@ mod service;
 pub use child::{Child, Kind};
 pub use config_map::{PINNED, config_map, control_map, pinned, port, service_url};
 pub use deployment::FAREWELL;
+pub use ingress::INGRESS;
 pub use labels::{
     APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, object_name,
     sale_selector,
@@ -72,6 +73,8 @@ pub struct Plan<'a> {
     pub scaled_by_others: &'a BTreeSet<Component>,
     /// Replicas that the Deployments have now.
     pub current_replicas: &'a BTreeMap<Component, i32>,
+    /// Whether the sale's host may lead to it.
+    pub ingress: bool,
 }
 
 /// What the objects of a sale take from the operator's chart.
@@ -134,7 +137,7 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Child> {
         objects.extend(disruption_budget::disruption_budget(sale, component, plan.phase));
         objects.extend(autoscaler::autoscaler(sale, component, plan.phase));
     }
-    objects.extend(ingress::ingress(sale));
+    objects.extend(ingress::ingress(sale).filter(|_| plan.ingress));
     objects
 }
 

@@ -104,6 +104,7 @@ impl Fixture {
             control: &control,
             scaled_by_others: &self.scaled_by_others,
             current_replicas: &self.current_replicas,
+            ingress: true,
         })
     }
 

@@ -164,7 +164,10 @@ pub async fn prepare<F, E>(
     loop {
         match work().await {
             Ok(()) => break,
-            Err(error) => tracing::warn!(%error, "cannot prepare the database yet; trying on"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot prepare the database yet; trying on");
+                ready.waits(&error);
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,
