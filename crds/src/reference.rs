@@ -161,6 +161,7 @@ fn type_of(schema: &JSONSchemaProps, section: &str) -> String {
         return "string or integer".to_owned();
     }
     match (schema.type_.as_deref(), schema.format.as_deref()) {
+        (Some("object"), _) if schema.properties.is_none() => "a value for each of several names".to_owned(),
         (Some("object"), _) => link("object", section),
         (Some("array"), _) => {
             let most = schema

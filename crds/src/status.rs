@@ -78,6 +78,10 @@ pub struct FlashSaleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub reopened_by: Option<String>,
+    /// When the sale was open without something that it needs, the last twenty times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub degraded: Vec<DegradedSpan>,
     /// When the data of a rehearsal was wiped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time::optional_time")]
@@ -107,6 +111,21 @@ impl FlashSaleStatus {
             .iter()
             .find(|condition| condition.type_ == kind.as_str())
     }
+}
+
+/// A while in which something was missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DegradedSpan {
+    /// Since when.
+    #[schemars(schema_with = "time::time")]
+    pub from: Timestamp,
+    /// Until when; it lasts where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time::optional_time")]
+    pub until: Option<Timestamp>,
+    /// The reason of the condition Degraded when it began.
+    pub reason: String,
 }
 
 /// The account of one product: stock = available + reserved + sold.

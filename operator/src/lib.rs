@@ -26,6 +26,8 @@ pub mod network;
 pub mod ownership;
 pub mod phase;
 pub mod push;
+pub mod refused;
+pub mod report;
 pub mod run;
 pub mod sale_metrics;
 pub mod scope;

@@ -34,8 +34,8 @@ pub struct Receipts {
     pub silent: Vec<String>,
     /// Order processes that are alive and have not answered, on their way out or not.
     pub silent_orders: usize,
-    /// Orders that the replicas refused since they started.
-    pub refused: u64,
+    /// Orders that each replica refused since it started, by its pod.
+    pub refused: Vec<(String, u64)>,
     /// The newest version that any of them has.
     pub newest: u64,
     /// What those that answered cannot do, each with its name.
@@ -125,7 +125,7 @@ pub async fn push(
         receipts.of(*component).audience += usize::from(pod.ready);
         match answer {
             Ok(receipt) => {
-                receipts.refused += receipt.refused;
+                receipts.refused.push((pod.name.clone(), receipt.refused));
                 receipts.newest = receipts.newest.max(receipt.version);
                 receipts.of(*component).failing += usize::from(pod.ready && !receipt.failing.is_empty());
                 let says = |work: &String| format!("{}: {work}", pod.name);

@@ -39,6 +39,12 @@ pub struct ApplyErrors(Vec<ApplyError>);
 
 impl std::error::Error for ApplyErrors {}
 
+impl From<ApplyError> for ApplyErrors {
+    fn from(error: ApplyError) -> Self {
+        Self(vec![error])
+    }
+}
+
 /// How many are told of in full; of the others one reads their names.
 const TOLD: usize = 2;
 

@@ -1,11 +1,12 @@
 //! What every reconciliation works with.
 
-use super::fetch::SecretData;
+use super::{closing::Closing, fetch::SecretData};
 use crate::{
     administrator::Administrator,
     backends::Backends,
     calls,
     ownership::{Known, Owner},
+    refused::Refused,
     settings::Settings,
     switches::Told,
     watched::{Watched, named::Named, version},
@@ -56,12 +57,26 @@ pub struct Context {
     pub clock: Clock,
     cluster: String,
     sales: Store<Readable>,
-    remembered: Mutex<HashMap<String, SecretData>>,
+    memories: Mutex<HashMap<String, Memory>>,
     administrator: tokio::sync::Mutex<Option<(SecretData, Administrator)>>,
     recorder: Recorder,
-    backoffs: Mutex<HashMap<String, Backoff>>,
-    written: Mutex<HashMap<String, (Instant, Option<Readable>)>>,
-    missing: Mutex<HashMap<String, Instant>>,
+}
+
+/// What is remembered of one sale from look to look. All of it can be lost: a process that starts knows none of it.
+#[derive(Default)]
+struct Memory {
+    /// What leads to its backends.
+    backends: Option<SecretData>,
+    /// How long to wait after an error.
+    backoff: Option<Backoff>,
+    /// When its status was written, and the sale as it was then, until the watch shows it.
+    written: Option<(Instant, Option<Readable>)>,
+    /// Since when something has been missing from it.
+    missing_since: Option<Instant>,
+    /// What was asked for its report.
+    closing: Option<Box<Closing>>,
+    /// How many orders it has refused.
+    refused: Refused,
 }
 
 impl Context {
@@ -93,11 +108,8 @@ impl Context {
             clock,
             cluster,
             sales,
-            remembered: Mutex::default(),
+            memories: Mutex::default(),
             administrator: tokio::sync::Mutex::default(),
-            backoffs: Mutex::default(),
-            written: Mutex::default(),
-            missing: Mutex::default(),
         })
     }
 
@@ -148,32 +160,57 @@ impl Context {
         Some(administrator)
     }
 
+    fn memory<R>(&self, sale: &impl ResourceExt, with: impl FnOnce(&mut Memory) -> R) -> R {
+        self.memory_of(key(sale), with)
+    }
+
+    /// The same of a sale of which something is remembered: a look alone remembers nothing.
+    fn recall<R>(&self, sale: &impl ResourceExt, with: impl FnOnce(&mut Memory) -> Option<R>) -> Option<R> {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.get_mut(&key(sale)).and_then(with)
+    }
+
+    fn memory_of<R>(&self, uid: String, with: impl FnOnce(&mut Memory) -> R) -> R {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        with(memories.entry(uid).or_default())
+    }
+
     /// Keeps the credentials of a sale: a namespace that is deleted takes the Secret first, a sale that is deleted its copy,
     /// and the sale's data could not be deleted any more.
     pub fn remember(&self, sale: &impl ResourceExt, backends: &SecretData) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.insert(key(sale), backends.clone());
+        self.memory(sale, |memory| {
+            if memory.backends.as_ref() != Some(backends) {
+                memory.backends = Some(backends.clone());
+            }
+        });
     }
 
     /// What was remembered.
     pub fn remembered(&self, sale: &impl ResourceExt) -> Option<SecretData> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(&key(sale)).cloned()
+        self.recall(sale, |memory| memory.backends.clone())
+    }
+
+    /// What has been asked so far for the report of a sale; it is given back with [`Self::keep_closing`].
+    pub fn take_closing(&self, sale: &impl ResourceExt) -> Closing {
+        let kept = self.recall(sale, |memory| memory.closing.take());
+        kept.map_or_else(Closing::default, |closing| *closing)
+    }
+
+    /// Keeps it until the next look.
+    pub fn keep_closing(&self, sale: &impl ResourceExt, closing: Closing) {
+        self.memory(sale, |memory| memory.closing = Some(Box::new(closing)));
+    }
+
+    /// How many orders a sale has refused, by what was known and by what its processes say.
+    pub fn refused(&self, sale: &impl ResourceExt, known: u64, said: &[(String, u64)]) -> u64 {
+        self.memory(sale, |memory| memory.refused.count(known, said))
     }
 
     /// Forgets a sale that is gone.
     pub fn forget(&self, sale: &impl ResourceExt) {
-        self.succeeded(sale);
-        let uid = key(sale);
-        self.told.forget(&uid);
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.remove(&uid);
-        drop(written);
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.remove(&uid);
-        drop(missing);
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.remove(&key(sale));
+        self.told.forget(&key(sale));
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.remove(&key(sale));
     }
 
     /// Waits until the sale was edited after it was read.
@@ -191,61 +228,65 @@ impl Context {
     /// How long to wait after an error of this sale. Each has a schedule of its own: a sale that fails for hours
     /// must not slow down the others, nor the next one that fails for the first time.
     pub fn wait_after_error(&self, sale: &impl ResourceExt) -> Duration {
-        let mut backoffs = self.backoffs.lock().unwrap_or_else(PoisonError::into_inner);
-        backoffs
-            .entry(key(sale))
-            .or_insert_with(|| Backoff::new(BACKOFF.0, BACKOFF.1))
-            .next_wait()
+        self.memory(sale, |memory| {
+            let backoff = memory
+                .backoff
+                .get_or_insert_with(|| Backoff::new(BACKOFF.0, BACKOFF.1));
+            backoff.next_wait()
+        })
     }
 
     /// Starts the schedule over.
     pub fn succeeded(&self, sale: &impl ResourceExt) {
-        self.backoffs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key(sale));
+        self.recall(sale, |memory| memory.backoff.take());
     }
 
     /// Remembers a sale as it is after it was written: the watch shows that a moment later.
     pub fn saw(&self, sale: Readable) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = written.get(&key(&sale)).map_or_else(Instant::now, |(at, _)| *at);
-        written.insert(key(&sale), (at, Some(without_fields(sale))));
+        let sale = without_fields(sale);
+        let of = key(&sale);
+        self.memory_of(of, |memory| {
+            let at = memory.written.as_ref().map_or_else(Instant::now, |(at, _)| *at);
+            memory.written = Some((at, Some(sale)));
+        });
     }
 
     /// The same, of a status that was written now.
     pub fn wrote(&self, sale: FlashSale) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let sale = without_fields(DeserializeGuard(Ok(sale)));
-        written.insert(key(&sale), (Instant::now(), Some(sale)));
+        let of = key(&sale);
+        self.memory_of(of, |memory| memory.written = Some((Instant::now(), Some(sale))));
     }
 
     /// How long ago the status of a sale was written, if it was since this process leads.
     pub fn written_ago(&self, sale: &impl ResourceExt) -> Option<Duration> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(&key(sale)).map(|(at, _)| at.elapsed())
+        self.recall(sale, |memory| memory.written.as_ref().map(|(at, _)| at.elapsed()))
     }
 
     /// The newest that is known of a sale: as the watch shows it, or as it was after it was written. `None` where that cannot be told
     /// from what is known.
     pub fn newest(&self, shown: &Readable) -> Option<Readable> {
-        let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, kept)) = all.get_mut(&key(shown)) else {
-            return Some(shown.clone());
-        };
-        let Some(written) = kept else {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = memories
+            .get_mut(&key(shown))
+            .and_then(|memory| memory.written.as_mut());
+        let Some((_, Some(written))) = written.as_deref() else {
             return Some(shown.clone());
         };
         let (shown_at, written_at) = (version(shown), version(written));
         if shown_at == 0 || written_at == 0 {
             return None;
         }
-        if written_at <= shown_at {
-            // The watch has caught up.
-            *kept = None;
-            return Some(shown.clone());
+        if written_at > shown_at {
+            return Some(written.clone());
         }
-        Some(written.clone())
+        // The watch has caught up.
+        if let Some(memory) = memories.get_mut(&key(shown))
+            && let Some((_, kept)) = &mut memory.written
+        {
+            *kept = None;
+        }
+        Some(shown.clone())
     }
 
     /// A sale as the watch shows it now.
@@ -256,13 +297,14 @@ impl Context {
 
     /// For how long something has been missing from a sale, told at each look whether it is.
     pub fn missing_for(&self, sale: &impl ResourceExt, is_missing: bool) -> Duration {
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_missing {
-            missing.entry(key(sale)).or_insert_with(Instant::now).elapsed()
-        } else {
-            missing.remove(&key(sale));
-            Duration::ZERO
-        }
+        self.memory(sale, |memory| {
+            if is_missing {
+                memory.missing_since.get_or_insert_with(Instant::now).elapsed()
+            } else {
+                memory.missing_since = None;
+                Duration::ZERO
+            }
+        })
     }
 
     /// Tells whoever runs `kubectl describe`. Events are a courtesy: one that is lost changes nothing.

@@ -1,16 +1,134 @@
 //! The report of a sale that has ended, and the end of a rehearsal's data.
 
 use super::{
-    apply::{self, ApplyErrors},
-    build, cleanup,
+    apply::{ApplyError, ApplyErrors},
+    build::{MANAGED_BY_LABEL, MANAGER, REPORT_LABEL},
+    cleanup,
+    closing::Closed,
     context::Context,
     error::Error,
     observed::Observed,
 };
-use crds::{FlashSale, FlashSaleStatus, ValidSale};
+use crate::{
+    deadline::within,
+    report::{Durations, Faults, Moments, Orders, Refusals, Report, VERSION, Versions, text::Text},
+};
+use crds::{FlashSale, FlashSaleStatus, ValidSale, traffic::LocalReference};
 use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, ResourceExt, api::PostParams};
+use sale::money::Money;
 
-/// Writes the report, and wipes what a rehearsal has left once nobody uses it.
+/// Puts the report together.
+pub fn report(
+    sale: &ValidSale,
+    status: &FlashSaleStatus,
+    observed: &Observed,
+    closed: Closed,
+    now: Timestamp,
+) -> Report {
+    let orders = closed.account.map(|account| Orders {
+        sold_for: Money::from_minor(account.sold_for_minor).decimal(sale.currency),
+        account,
+    });
+    let counters = closed.figures.troubles.iter();
+    Report {
+        version: VERSION,
+        sale: sale.id.clone(),
+        uid: sale.uid.clone(),
+        mode: sale.mode,
+        currency: sale.currency,
+        times: Moments {
+            claimed_at: status.claimed_at,
+            opens_at: status.opens_at,
+            opened_at: status.opened_at,
+            closed_at: status.draining_since,
+            settled_at: Some(now),
+        },
+        products: status.products.iter().map(Into::into).collect(),
+        orders,
+        refused: Refusals {
+            total: status.orders.unwrap_or_default().rejected,
+            by_code: closed.figures.refused.clone(),
+        },
+        durations: Durations {
+            acceptance: closed.figures.accepts(),
+            confirmation: closed.figures.confirmations(),
+        },
+        faults: Faults {
+            degraded: status.degraded.clone(),
+            restarts: observed.restarts(),
+            counters: counters
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect(),
+        },
+        audit: closed.audit,
+        versions: Versions {
+            operator: env!("CARGO_PKG_VERSION").to_owned(),
+            images: observed.images(&sale.id.name),
+        },
+        missing: closed.missing,
+    }
+}
+
+/// Writes the report, once: whoever comes second finds what was written first. It belongs to nobody, so that it is there when the sale is
+/// gone, and nobody can change it.
+///
+/// # Errors
+/// [`Error`].
+pub async fn publish(
+    context: &Context,
+    resource: &FlashSale,
+    status: &FlashSaleStatus,
+    report: &Report,
+) -> Result<LocalReference, Error> {
+    let name = name(&report.sale.name, status);
+    let json = serde_json::to_string_pretty(report).unwrap_or_default();
+    let one = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let map = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(
+                [
+                    one(REPORT_LABEL, &report.sale.name),
+                    one(MANAGED_BY_LABEL, MANAGER),
+                ]
+                .into(),
+            ),
+            annotations: Some([one("quicksale.io/sale-uid", &report.uid)].into()),
+            ..ObjectMeta::default()
+        },
+        immutable: Some(true),
+        data: Some(
+            [
+                one("report.json", &json),
+                one("report.txt", &Text(report).to_string()),
+            ]
+            .into(),
+        ),
+        ..ConfigMap::default()
+    };
+    let namespace = resource.namespace().unwrap_or_default();
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
+    match within(api.create(&PostParams::default(), &map)).await {
+        Ok(_) => tracing::info!(namespace, name, "the report is written"),
+        // By somebody who died before the status said so.
+        Err(error) if error.is_conflict() => tracing::info!(namespace, name, "the report was there"),
+        Err(source) => {
+            let kind = "ConfigMap".to_owned();
+            return Err(ApplyErrors::from(ApplyError::Api { kind, name, source }).into());
+        }
+    }
+    Ok(LocalReference { name })
+}
+
+/// Of the same end always the same: a sale that was reopened has another one.
+fn name(sale: &str, status: &FlashSaleStatus) -> String {
+    let closed = status.draining_since.unwrap_or_default();
+    format!("{sale}-report-{}", closed.strftime("%Y%m%dt%H%M%Sz"))
+}
+
+/// Wipes what a rehearsal has left once nobody uses it.
 ///
 /// # Errors
 /// [`Error`].
@@ -22,14 +140,6 @@ pub async fn finish(
     observed: &Observed,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let report = build::report::report(sale, status);
-    let refused = apply::apply(context, &sale.id.namespace, observed, &report)
-        .await
-        .err();
-    if let Some(refused) = ApplyErrors::of(refused.into_iter().collect()) {
-        return Err(refused.into());
-    }
-    status.report_ref = Some(crds::traffic::LocalReference { name: report.name });
     let workloads_gone = observed.pods.is_empty() && !observed.has_services(&sale.id.name);
     if sale.is_rehearsal() && status.data_wiped_at.is_none() && workloads_gone {
         let remembered = context.remembered(resource);

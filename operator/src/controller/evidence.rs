@@ -1,7 +1,7 @@
 //! What is known about a sale beyond the API server, when all that it needs was brought: its products, its books and its orders.
 //! Nothing here changes anything.
 
-use super::{bring::Brought, observed::Observed, obstacle::Obstacle};
+use super::{bring::Brought, closing::Closing, observed::Observed, obstacle::Obstacle};
 use crate::{
     calls::{CallError, ServiceCalls},
     catalogue,
@@ -146,17 +146,34 @@ impl Thing {
     }
 }
 
+/// What is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// To ask with.
+    pub http: &'a reqwest::Client,
+    /// Which sale.
+    pub sale: &'a ValidSale,
+    /// Where it stands.
+    pub phase: Phase,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Asks everybody at once; none of the answers takes much longer than a second, but for the settlement that a sale
 /// cannot end without.
 pub async fn gather(
-    http: &reqwest::Client,
-    sale: &ValidSale,
-    phase: Phase,
+    question: Question<'_>,
     observed: &Observed,
     brought: Brought,
+    closing: &mut Closing,
     calls: impl Fn(Component) -> ServiceCalls,
-    at: Timestamp,
 ) -> Knowledge {
+    let Question {
+        http,
+        sale,
+        phase,
+        at,
+    } = question;
     let (inventory, mut orders) = (calls(Component::Inventory), calls(Component::Order));
     if phase == Phase::Draining {
         orders = orders.within(SETTLEMENT_DEADLINE);
@@ -172,7 +189,11 @@ pub async fn gather(
     // What was read before the last order settled may lack it, and nobody looks again once the sale has ended.
     let is_settled = settlement.as_ref().is_ok_and(Settlement::is_settled);
     let last_accounts = match phase == Phase::Draining && is_settled {
-        true => catalogue::accounts(&inventory, sale).await.ok(),
+        true => {
+            let accounts = catalogue::accounts(&inventory, sale);
+            let (accounts, ()) = tokio::join!(accounts, closing.go_on(http, &calls, &observed.pods));
+            accounts.ok().filter(|_| closing.is_done())
+        }
         false => None,
     };
     Knowledge {
@@ -208,7 +229,7 @@ impl Knowledge {
     }
 
     /// Writes the numbers that are known into the status; what is not known stays as it was.
-    pub fn record_numbers(&self, status: &mut FlashSaleStatus, receipts: &Receipts) {
+    pub fn record_numbers(&self, status: &mut FlashSaleStatus, refused: u64) {
         status.ready = Some(ready(&self.rolled_out));
         if let Ok(catalogue) = &self.brought.catalogue {
             status.products.clone_from(&catalogue.products);
@@ -227,10 +248,7 @@ impl Knowledge {
             status.sold = Some(status.products.iter().map(|p| p.sold).sum());
         }
         let before = status.orders.unwrap_or_default();
-        // Each process counts from its own start; a restart must not make the number fall.
-        let rejected = before
-            .rejected
-            .max(i64::try_from(receipts.refused).unwrap_or(i64::MAX));
+        let rejected = i64::try_from(refused).unwrap_or(i64::MAX);
         status.orders = Some(match &self.settlement {
             Ok(s) => OrderNumbers {
                 accepted: s.accepted,

@@ -20,6 +20,7 @@ pub mod backends_secret;
 pub mod bring;
 pub mod build;
 pub mod cleanup;
+pub mod closing;
 pub mod conditions;
 pub mod context;
 pub mod control;

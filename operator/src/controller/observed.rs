@@ -247,6 +247,25 @@ impl Observed {
             .collect()
     }
 
+    /// How often containers of its pods were started anew, by service.
+    pub fn restarts(&self) -> BTreeMap<String, u32> {
+        let mut restarts = BTreeMap::new();
+        for pod in self.pods.iter().filter(|pod| pod.ownership == Ownership::Proven) {
+            *restarts.entry(pod.component.clone()).or_default() += pod.restarts;
+        }
+        restarts
+    }
+
+    /// The image of each service.
+    pub fn images(&self, sale: &str) -> BTreeMap<String, String> {
+        let image = |component: Component| {
+            let template = self.template(sale, component)?;
+            let image = template["spec"]["containers"][0]["image"].as_str()?.to_owned();
+            Some((component.as_str().to_owned(), image))
+        };
+        Component::ALL.into_iter().filter_map(image).collect()
+    }
+
     /// The components that are rolled out: the newest template runs in all replicas, and they are available.
     pub fn rolled_out(&self, sale: &str) -> BTreeSet<Component> {
         let done = |component: &Component| self.deployment(sale, *component).is_some_and(is_rolled_out);

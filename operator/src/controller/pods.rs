@@ -37,6 +37,8 @@ pub struct ObservedPod {
     pub alive: bool,
     /// Since when it has run.
     pub since: Option<Timestamp>,
+    /// How often its container was started anew.
+    pub restarts: u32,
     /// Why its container does not run, if its node has said so.
     pub waits: Option<Obstacle>,
     /// Whether it is ours.
@@ -99,6 +101,7 @@ pub struct PodFacts {
     ready: bool,
     /// Since when its process has run, if it does.
     running: Option<Timestamp>,
+    restarts: u32,
     waits: Option<Obstacle>,
     /// From when on it takes no requests any more, if it was told to go.
     farewell: Option<Timestamp>,
@@ -126,6 +129,10 @@ impl PodFacts {
             runs: status.phase.as_deref() == Some("Running"),
             ready,
             running,
+            restarts: containers
+                .iter()
+                .map(|container| container.restart_count.unsigned_abs())
+                .sum(),
             waits,
             farewell: farewell(pod),
         }
@@ -140,6 +147,7 @@ impl PodFacts {
             ready: self.ready && runs,
             alive: self.running.is_some(),
             since: self.running,
+            restarts: self.restarts,
             waits: self.waits.clone(),
             ownership,
         }

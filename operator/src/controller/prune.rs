@@ -1,7 +1,7 @@
 //! Deletes what the operator made for a sale and no longer wants.
 
 use super::{
-    build::{Child, Kind},
+    build::{COMPONENT_LABEL, Child, Kind},
     context::Context,
     observed::Observed,
 };
@@ -64,5 +64,14 @@ fn unwanted<'a>(
                 .any(|child| child.kind == *kind && child.name == object.name_any())
         })
         .filter(|(_, object)| object.metadata.deletion_timestamp.is_none())
+        // The report of a version whose reports went with their sale: it does so still, and not before.
+        .filter(|(kind, object)| *kind != Kind::ConfigMap || !is_report(object))
         .map(|(kind, object)| (*kind, object))
+}
+
+fn is_report(object: &DynamicObject) -> bool {
+    object
+        .labels()
+        .get(COMPONENT_LABEL)
+        .is_some_and(|component| component == "report")
 }

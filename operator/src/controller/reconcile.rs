@@ -320,6 +320,8 @@ impl Round<'_> {
             None
         };
         let selling = matches!(phase, Phase::Warming | Phase::Live | Phase::Draining);
+        // Begun anew with each look while there is nothing to ask yet.
+        let mut closing = context.take_closing(sale);
         let knowledge = if selling {
             let calls = |component| {
                 ServiceCalls::new(
@@ -332,7 +334,13 @@ impl Round<'_> {
             let known = async {
                 let inventory = calls(Component::Inventory);
                 let brought = bring::bring(context, valid, &status, observed, &claimant, &inventory).await;
-                evidence::gather(&context.http, valid, phase, observed, brought, calls, now).await
+                let question = evidence::Question {
+                    http: &context.http,
+                    sale: valid,
+                    phase,
+                    at: now,
+                };
+                evidence::gather(question, observed, brought, &mut closing, calls).await
             };
             // Reading takes a while, and what people have just changed should not wait for it; a sale that drains has no
             // buyers who wait for a change, and must come to its end.
@@ -362,7 +370,9 @@ impl Round<'_> {
             findings.extend(conditions::of_backends(look));
         }
         if let Some(known) = &knowledge {
-            known.record_numbers(&mut status, receipts);
+            let rejected = status.orders.unwrap_or_default().rejected.unsigned_abs();
+            let refused = context.refused(sale, rejected, &receipts.refused);
+            known.record_numbers(&mut status, refused);
             findings.extend(conditions::of(known));
             findings.extend(conditions::of_processes(receipts));
             let unsettled = outcome.deployments_changed || failure.is_some();
@@ -410,9 +420,18 @@ impl Round<'_> {
         let generation = valid.generation;
         status.observed_generation = Some(generation);
         status::record(&mut status, &findings, generation, now);
+        status::note_what_is_missing(&mut status, now);
         story::describe(valid, &schedule, &mut status, look.as_ref(), now);
         if let Some(invalid) = self.invalid {
             status.message = Some(validate::still_steered(invalid));
+        }
+        match (next, phase) {
+            (Step::Enter(Phase::Ended), _) => {
+                let report = ending::report(valid, &status, observed, closing.end(), now);
+                status.report_ref = Some(ending::publish(context, sale, &status, &report).await?);
+            }
+            (Step::Stay, Phase::Draining) if closing.has_begun() => context.keep_closing(sale, closing),
+            _ => {}
         }
         if status.phase() == Phase::Ended {
             ending::finish(context, sale, valid, &mut status, observed, now).await?;

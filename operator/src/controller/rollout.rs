@@ -171,13 +171,10 @@ impl Rollout {
             hash: status.pinned.as_deref(),
         };
         let Pinned {
-            mut objects,
+            objects,
             held,
             hash: pinned,
         } = pin::pin(build::objects(&plan), sale, &pins, observed);
-        if status.phase() == Phase::Ended {
-            objects.push(build::report::report(sale, status));
-        }
         Ok(Some(Self {
             objects,
             backends_hash,

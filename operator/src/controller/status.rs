@@ -4,13 +4,14 @@ use super::build::MANAGER;
 use crate::deadline::{ApiError, within};
 use crds::{
     FlashSale, FlashSaleStatus,
-    status::{Condition, ConditionType},
+    status::{Condition, ConditionType, DegradedSpan},
 };
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
 };
+use sale::phase::Phase;
 use serde_json::json;
 
 /// What is known about one condition.
@@ -59,6 +60,31 @@ pub fn record(status: &mut FlashSaleStatus, findings: &[Finding], generation: i6
             Some(old) => *old = condition,
             None => status.conditions.push(condition),
         }
+    }
+}
+
+/// As many spans without something as are remembered.
+const SPANS: usize = 20;
+
+/// Remembers for the report when the open sale was without something.
+pub fn note_what_is_missing(status: &mut FlashSaleStatus, now: Timestamp) {
+    let degraded = status.condition(ConditionType::Degraded);
+    let reason = degraded.filter(|c| c.status == "True").map(|c| c.reason.clone());
+    let is_open = matches!(status.phase(), Phase::Live | Phase::Draining);
+    let lasts = status.degraded.last_mut().filter(|span| span.until.is_none());
+    match (reason, lasts) {
+        (Some(reason), None) if is_open => {
+            if status.degraded.len() >= SPANS {
+                status.degraded.remove(0);
+            }
+            status.degraded.push(DegradedSpan {
+                from: now,
+                until: None,
+                reason,
+            });
+        }
+        (None, Some(span)) => span.until = Some(now),
+        _ => {}
     }
 }
 
@@ -123,5 +149,33 @@ mod tests {
             at(3)
         );
         assert_eq!(status.conditions.len(), 1);
+    }
+
+    #[test]
+    fn what_was_missing_is_remembered_from_its_beginning_to_its_end() {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let mut status = FlashSaleStatus {
+            phase: Some(Phase::Live),
+            ..FlashSaleStatus::default()
+        };
+        let mut look = |holds, second| {
+            let degraded = Finding::new(ConditionType::Degraded, holds, "Impaired", "so");
+            record(&mut status, &[degraded], 1, at(second));
+            note_what_is_missing(&mut status, at(second));
+            let spans = status.degraded.iter();
+            spans
+                .map(|span| (span.from.as_second(), span.until.map(Timestamp::as_second)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(look(false, 1), []);
+        assert_eq!(look(true, 2), [(2, None)]);
+        assert_eq!(look(true, 3), [(2, None)]);
+        assert_eq!(look(false, 4), [(2, Some(4))]);
+        assert_eq!(look(false, 5), [(2, Some(4))]);
+        for second in 6..100 {
+            look(second % 2 == 0, second);
+        }
+        let spans = look(false, 100);
+        assert_eq!((spans.len(), spans.last()), (SPANS, Some(&(98, Some(99)))));
     }
 }

@@ -10,6 +10,7 @@
 //! - [`store`] is the collections, [`routes`] the HTTP API, [`settlement`] the evidence that a sale is settled.
 
 pub mod accept;
+pub mod account;
 mod batcher;
 pub mod catalogue;
 pub mod decide;
@@ -162,7 +163,9 @@ pub fn build(deps: Dependencies) -> Service {
         deps.kafka,
         deps.config.kafka.topic_prefix.clone(),
     );
+    let accounts = account::Accounts::new(store.clone(), deps.control.clone(), deps.clock.clone());
     let state = routes::Orders {
+        accounts,
         store,
         catalogue,
         acceptor,

@@ -238,7 +238,7 @@ async fn what_is_deleted_or_edited_by_hand_comes_back() -> Result<()> {
 #[tokio::test]
 async fn edits_of_the_sale_are_carried_out() -> Result<()> {
     let mut spec = small_sale();
-    spec["ingress"] = json!({"host": "shoes.example.com"});
+    spec["ingress"] = json!({"host": "edits.example.com"});
     let cluster = sale_in_the_making("edits", &spec).await?;
     let control = async || -> Result<Value> {
         let map = cluster.api::<ConfigMap>().get("shoes-control").await?;

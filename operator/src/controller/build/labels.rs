@@ -8,6 +8,8 @@ pub const MANAGER: &str = "quicksale-operator";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Carries the sale's name.
 pub const SALE_LABEL: &str = "quicksale.io/sale";
+/// Carries the sale's name on its report, which is not among its objects: it stays when they go.
+pub const REPORT_LABEL: &str = "quicksale.io/report";
 /// Carries the component's name.
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// Annotation with the hash of what was applied.

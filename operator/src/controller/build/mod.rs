@@ -13,7 +13,6 @@ mod disruption_budget;
 mod ingress;
 mod labels;
 pub mod network_policy;
-pub mod report;
 mod secret;
 mod service;
 
@@ -22,8 +21,8 @@ pub use config_map::{PINNED, config_map, control_map, pinned, port, service_url}
 pub use deployment::FAREWELL;
 pub use ingress::INGRESS;
 pub use labels::{
-    APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, object_name,
-    sale_selector,
+    APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, REPORT_LABEL, SALE_LABEL,
+    object_name, sale_selector,
 };
 pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SIGNING_KEYS};
 

@@ -5,7 +5,10 @@ mod decide;
 mod place;
 mod read;
 
-use crate::{accept::Acceptor, catalogue::Catalogue, decide::Decider, settlement::Settlement, store::Store};
+use crate::{
+    accept::Acceptor, account::Accounts, catalogue::Catalogue, decide::Decider, settlement::Settlement,
+    store::Store,
+};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRef},
@@ -42,6 +45,8 @@ pub struct Orders {
     pub letters: DeadLetters,
     /// Evidence of settlement.
     pub settlement: Settlement,
+    /// The account of a sale that is over.
+    pub accounts: Accounts,
     /// Currency of every price.
     pub currency: Currency,
     /// Verifies tokens.
@@ -82,6 +87,7 @@ pub fn router(orders: Orders) -> Router {
         .route("/api/dead-letters/replay", post(dead_letters::replay))
         .route("/api/dead-letters/discard", post(dead_letters::discard))
         .route("/internal/settlement", get(read::settlement))
+        .route("/internal/account", get(read::account))
         .route(
             together::PATH,
             post(place::place_together).layer(DefaultBodyLimit::max(together::MOST_BYTES_IN_ALL)),

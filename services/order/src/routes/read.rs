@@ -2,6 +2,7 @@
 
 use super::{Orders, busy, owner};
 use crate::{
+    account::Progress,
     document::{Order, OrderView},
     settlement::Numbers,
     store::After,
@@ -108,6 +109,17 @@ pub(super) async fn settlement(
     orders
         .settlement
         .numbers()
+        .await
+        .map(Json)
+        .map_err(|error| busy(&error))
+}
+
+/// What became of the orders of a sale that is over; for services.
+pub(super) async fn account(State(orders): State<Orders>, caller: Caller) -> Result<Json<Progress>, Problem> {
+    caller.require(&[Role::Service, Role::Admin])?;
+    orders
+        .accounts
+        .ask()
         .await
         .map(Json)
         .map_err(|error| busy(&error))

@@ -1,0 +1,311 @@
+//! What is asked for the report once the last order of a sale has its end, and its doors are shut: what became of the orders, whether the
+//! books agree, and what the processes have counted. The sale ends when all of it is known, or nobody could say within a minute.
+
+use super::pods::{ObservedPod, Ownership};
+use crate::{
+    calls::{self, CALL_DEADLINE, CallError, ServiceCalls},
+    report::{Account, AuditResult, figures::Figures},
+};
+use crds::Component;
+use futures::future::join_all;
+use platform::config::ports;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+/// How long a sale waits for its report.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often, and how soon after one another, an audit is looked at in one round: that of a small sale takes a moment.
+const LOOKS: (u32, Duration) = (8, Duration::from_millis(100));
+
+/// Something that is asked for.
+#[derive(Debug, Default)]
+enum Asked<T> {
+    /// There is no answer yet, for this reason.
+    #[default]
+    Nothing,
+    NotYet(String),
+    Known(T),
+    /// There will be none.
+    Never(String),
+}
+
+impl<T> Asked<T> {
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Known(_) | Self::Never(_))
+    }
+
+    fn known(self, what: &str, missing: &mut Vec<String>) -> Option<T> {
+        let why = match self {
+            Self::Known(known) => return Some(known),
+            Self::Nothing => "nobody was asked".to_owned(),
+            Self::NotYet(why) | Self::Never(why) => why,
+        };
+        missing.push(format!("{what}: {why}"));
+        None
+    }
+}
+
+/// What is known so far.
+#[derive(Debug)]
+pub struct Closing {
+    began: Instant,
+    account: Asked<Account>,
+    /// When the audit was begun that is waited for, by inventory's clock.
+    audit_begun: Option<String>,
+    audit: Asked<AuditResult>,
+    figures: Option<Counted>,
+}
+
+/// What the processes have counted.
+#[derive(Debug)]
+struct Counted {
+    figures: Figures,
+    silent: Vec<String>,
+}
+
+/// What is known in the end.
+#[derive(Debug)]
+pub struct Closed {
+    /// The orders.
+    pub account: Option<Account>,
+    /// The books.
+    pub audit: AuditResult,
+    /// What the processes have counted.
+    pub figures: Figures,
+    /// What could not be found out.
+    pub missing: Vec<String>,
+}
+
+impl Default for Closing {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            account: Asked::default(),
+            audit_begun: None,
+            audit: Asked::default(),
+            figures: None,
+        }
+    }
+}
+
+/// What the order service answers.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "state", rename_all = "camelCase")]
+enum Progress {
+    Open,
+    Counting,
+    Counted { account: Box<Account> },
+}
+
+/// What inventory says of an audit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Audit {
+    started_at: String,
+    finished_at: Option<String>,
+    orders: Option<u64>,
+    differences: Option<Vec<String>>,
+    failure: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Books {
+    audit: Option<Audit>,
+}
+
+impl Closing {
+    /// Whether anybody was asked anything.
+    pub fn has_begun(&self) -> bool {
+        self.figures.is_some()
+    }
+
+    /// Whether there is nothing more to wait for.
+    pub fn is_done(&self) -> bool {
+        let all = self.account.is_over() && self.audit.is_over() && self.figures.is_some();
+        all || self.began.elapsed() > PATIENCE
+    }
+
+    /// Asks for what is not known yet; it takes little more than a second.
+    pub async fn go_on(
+        &mut self,
+        http: &reqwest::Client,
+        calls: &impl Fn(Component) -> ServiceCalls,
+        pods: &[ObservedPod],
+    ) {
+        let (orders, inventory) = (calls(Component::Order), calls(Component::Inventory));
+        let count = async {
+            if !self.account.is_over() {
+                self.account = account(orders.get("/internal/account").await);
+            }
+        };
+        let audit = async {
+            if !self.audit.is_over() {
+                self.audit = audit(&inventory, &mut self.audit_begun).await;
+            }
+        };
+        let figures = async {
+            if self.figures.is_none() {
+                self.figures = Some(counted(http, pods).await);
+            }
+        };
+        tokio::join!(count, audit, figures);
+    }
+
+    /// What is known in the end.
+    pub fn end(self) -> Closed {
+        let mut missing = Vec::new();
+        let account = self.account.known("what became of the orders", &mut missing);
+        let audit = self.audit.known("whether the books agree", &mut missing);
+        let counted = self.figures.unwrap_or(Counted {
+            figures: Figures::default(),
+            silent: vec!["any process".to_owned()],
+        });
+        if !counted.silent.is_empty() {
+            missing.push(format!(
+                "what was counted by {}: no answer",
+                counted.silent.join(", ")
+            ));
+        }
+        Closed {
+            account,
+            audit: audit.unwrap_or(AuditResult::Unknown),
+            figures: counted.figures,
+            missing,
+        }
+    }
+}
+
+fn account(answer: Result<Progress, CallError>) -> Asked<Account> {
+    match answer {
+        Ok(Progress::Counted { account }) => Asked::Known(*account),
+        Ok(Progress::Counting) => Asked::NotYet("the order service was still counting".to_owned()),
+        Ok(Progress::Open) => Asked::NotYet("the order service takes the doors to be open".to_owned()),
+        Err(CallError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => {
+            Asked::Never("the order service is of an earlier version, which does not count them".to_owned())
+        }
+        Err(error) => Asked::NotYet(error.to_string()),
+    }
+}
+
+/// Begins an audit, unless one that was begun here is under way, and looks whether it has ended.
+async fn audit(inventory: &ServiceCalls, begun: &mut Option<String>) -> Asked<AuditResult> {
+    let since = match begun {
+        Some(since) => since.clone(),
+        None => match inventory
+            .send::<_, Audit>(Method::POST, "/api/inventory/audit", &(), None)
+            .await
+        {
+            Ok(audit) => begun.insert(audit.started_at).clone(),
+            Err(error) => return Asked::NotYet(error.to_string()),
+        },
+    };
+    for _ in 0..LOOKS.0 {
+        let found = match inventory.get::<Books>("/api/inventory/audit").await {
+            Ok(books) => books.audit,
+            Err(error) => return Asked::NotYet(error.to_string()),
+        };
+        // Somebody else may have begun another one since: that is as good.
+        let ended = found.filter(|audit| audit.finished_at.is_some() && audit.started_at >= since);
+        if let Some(audit) = ended {
+            return match audit.failure {
+                Some(failure) => {
+                    *begun = None;
+                    Asked::NotYet(failure)
+                }
+                None => Asked::Known(result(audit)),
+            };
+        }
+        tokio::time::sleep(LOOKS.1).await;
+    }
+    Asked::NotYet("the audit was still under way".to_owned())
+}
+
+fn result(audit: Audit) -> AuditResult {
+    let Audit {
+        started_at,
+        differences,
+        orders,
+        ..
+    } = audit;
+    match differences.unwrap_or_default() {
+        none if none.is_empty() => AuditResult::Agrees {
+            started_at,
+            orders: orders.unwrap_or(0),
+        },
+        differences => AuditResult::Differs {
+            started_at,
+            differences,
+        },
+    }
+}
+
+/// Asks every process that is the sale's own for all that it has counted.
+async fn counted(http: &reqwest::Client, pods: &[ObservedPod]) -> Counted {
+    let own = pods
+        .iter()
+        .filter(|pod| pod.ownership == Ownership::Proven && pod.alive);
+    let asked = own.map(|pod| async move {
+        let address = pod.address.map(|address| SocketAddr::new(address, ports::ADMIN));
+        let text = match address {
+            Some(address) => calls::text(http, &format!("http://{address}/metrics"), CALL_DEADLINE).await,
+            None => Err("no address".to_owned()),
+        };
+        (&pod.name, text)
+    });
+    let mut all = Counted {
+        figures: Figures::default(),
+        silent: Vec::new(),
+    };
+    for (name, text) in join_all(asked).await {
+        match text {
+            Ok(text) => all.figures.add(&text),
+            Err(error) => {
+                tracing::debug!(pod = name, error, "does not say what it has counted");
+                all.silent.push(name.clone());
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_an_audit_and_a_count_come_to() {
+        let audit = |differences: &[&str]| {
+            let audit = json!({"startedAt": "a", "finishedAt": "b", "orders": 3, "differences": differences});
+            result(serde_json::from_value(audit).unwrap())
+        };
+        assert!(matches!(audit(&[]), AuditResult::Agrees { orders: 3, .. }));
+        assert!(matches!(audit(&["x"]), AuditResult::Differs { differences, .. } if differences == ["x"]));
+        let progress = |json: serde_json::Value| account(Ok(serde_json::from_value(json).unwrap()));
+        assert!(!progress(json!({"state": "counting"})).is_over());
+        let known = json!({"state": "counted", "account": {
+            "countedAt": "2026-12-01T12:00:00Z", "accepted": 1, "byStatus": {"CONFIRMED": 1}, "failedByReason": {},
+            "soldForMinor": 5, "firstOrderAt": null, "lastOrderAt": null, "firstSaleAt": null, "lastSaleAt": null,
+            "busiestSecond": null, "mostOrdersInASecond": 1, "unreadable": 0}});
+        assert!(progress(known).is_over());
+        let earlier = CallError::Refused {
+            component: Component::Order,
+            status: StatusCode::NOT_FOUND,
+            code: String::new(),
+            detail: String::new(),
+        };
+        assert!(account(Err(earlier)).is_over());
+    }
+
+    /// Nobody answers: the sale ends all the same, and its report says what it does not know.
+    #[test]
+    fn what_nobody_could_say_is_named() {
+        let closed = Closing::default().end();
+        assert_eq!(closed.audit, AuditResult::Unknown);
+        assert_eq!(closed.missing.len(), 3, "{:?}", closed.missing);
+    }
+}
