@@ -1,11 +1,15 @@
 //! Buyers get their units, also while pods die.
 
 use super::sale::{OpenSale, SERVICES, admin};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams};
 use quicksale_tests::{
+    cluster::refusal,
     scenarios::{crowd, seed_flow},
     world::eventually,
 };
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
 #[tokio::test]
@@ -41,7 +45,47 @@ async fn three_hundred_buyers_get_fifty_units() -> Result<()> {
         },
     )
     .await?;
-    sale.close().await
+    let name = sale.resource().await?.status.and_then(|status| status.report_ref);
+    let name = name.context("no report")?.name;
+    let maps = sale.cluster.api::<ConfigMap>();
+    is_the_report(&maps.get(&name).await?)?;
+    let change = Patch::Merge(json!({"data": {"report.txt": "ten thousand were sold"}}));
+    let refused = refusal(
+        maps.patch(&name, &PatchParams::default(), &change)
+            .await
+            .map(drop)
+            .map_err(Into::into),
+    )?;
+    ensure!(refused.contains("immutable"), "{refused}");
+    sale.delete().await?;
+    is_the_report(&maps.get(&name).await?)?;
+    sale.cluster.leave().await
+}
+
+/// Whether it has what came of the sale of fifty units.
+fn is_the_report(map: &ConfigMap) -> Result<()> {
+    let data = map.data.as_ref().context("no data")?;
+    let report: Value = serde_json::from_str(data.get("report.json").context("no report.json")?)?;
+    let orders = &report["orders"];
+    ensure!(
+        report["version"] == "quicksale.io/report/v1"
+            && report["products"][0]["sold"] == 50
+            && orders["byStatus"]["CONFIRMED"] == 50
+            && orders["soldFor"] == "39999.50"
+            && orders["mostOrdersInASecond"].as_u64() > Some(0)
+            && report["audit"]["result"] == "agrees"
+            && report["refused"]["byCode"]["sold_out"].as_u64() > Some(0)
+            && report["durations"]["acceptance"]["count"].as_u64() >= Some(50)
+            && report["versions"]["images"]["order"].is_string()
+            && report["missing"] == json!([]),
+        "{report:#}"
+    );
+    let text = data.get("report.txt").context("no report.txt")?;
+    ensure!(
+        text.contains("UNIT: 50 of 50 sold, 0 left, 0 held") && text.contains("The books agree"),
+        "{text}"
+    );
+    Ok(())
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use quicksale_tests::{
 };
 use reqwest::Method;
 use sale::order::Confirmation;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
@@ -51,6 +51,11 @@ async fn a_sale_that_is_reopened_accepts_orders_and_can_be_closed_again() -> Res
     let world = World::start().await?;
     world.shop.product("MORE", 50, Some(9)).await?;
     let place = async |key: &str| world.shop.order("ada", key, "MORE", 1).await;
+    let account = async || -> Result<Value> {
+        let request = world.shop.http.get(world.url_of("order", "/internal/account"));
+        let request = request.bearer_auth(world.shop.observer()?);
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    };
     let mut document = world.current_control()?;
     for (accepted, round) in [(1, "first"), (2, "second")] {
         eventually(SETTLED, "an order is accepted", async || {
@@ -66,12 +71,24 @@ async fn a_sale_that_is_reopened_accepts_orders_and_can_be_closed_again() -> Res
             Ok(count["pending"] == 0 && count["accepted"] == accepted)
         })
         .await?;
+        eventually(SETTLED, "every order is in the account", async || {
+            let found = account().await?;
+            let counted = &found["account"];
+            Ok(found["state"] == "counted"
+                && counted["accepted"] == accepted
+                && counted["byStatus"] == json!({"CONFIRMED": accepted})
+                && counted["soldForMinor"] == 79_999 * accepted
+                && counted["firstSaleAt"].is_string()
+                && counted["unreadable"] == 0)
+        })
+        .await?;
         let refused = place(&format!("after the {round} end")).await?;
         ensure!(refused.status == 409, "{}", refused.text);
         document.version += 1;
         document.closed = false;
         world.push_control("order", &document).await?;
         world.push_control("gateway", &document).await?;
+        ensure!(account().await?["state"] == "open", "an open sale has no account");
     }
     Ok(())
 }
