@@ -2,7 +2,7 @@
 
 use crate::{FlashSale, reference};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
 
@@ -12,6 +12,9 @@ pub const PLAIN_PATH: &str = "crds/flashsales.quicksale.io.yaml";
 pub const CHART_PATH: &str = "charts/quicksale/templates/flashsales.quicksale.io.yaml";
 
 const HEADER: &str = "# Generated from the Rust types in crds/ by `make generate`.\n";
+
+/// The versions that are served beside the one that objects are stored in.
+const NEWER: [&str; 1] = ["v1beta1"];
 
 /// Why the definition could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +44,24 @@ const MOST: i64 = 100;
 
 /// The definition. Nothing in it is without a bound: the API server would take a number that no type of ours holds, and
 /// the object could not be read. And no sentence is broken where its source line ended, which `kubectl explain` would show.
+///
+/// Each version that is served has the same fields, so that objects need no conversion, and they are stored in the oldest one: whoever goes
+/// back to an earlier release can read them.
 pub fn definition() -> CustomResourceDefinition {
     let mut definition = FlashSale::crd();
+    let newer: Vec<_> = definition
+        .spec
+        .versions
+        .iter()
+        .flat_map(|stored| {
+            NEWER.map(|name| CustomResourceDefinitionVersion {
+                name: name.to_owned(),
+                storage: false,
+                ..stored.clone()
+            })
+        })
+        .collect();
+    definition.spec.versions.extend(newer);
     let versions = definition.spec.versions.iter_mut();
     for schema in versions.filter_map(|version| version.schema.as_mut()) {
         schema.open_api_v3_schema.iter_mut().for_each(finish);

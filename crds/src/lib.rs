@@ -17,6 +17,7 @@
     reason = "the KubeSchema derive repeats each type, pub as it is, inside of a function"
 )]
 
+pub mod compatible;
 pub mod component;
 pub mod definition;
 pub mod duration;

@@ -7,6 +7,7 @@ mod browser;
 #[path = "../chromium/mod.rs"]
 mod chromium;
 mod console;
+mod killed;
 mod life;
 mod monitoring;
 mod neighbour;
