@@ -16,7 +16,7 @@ use kube::{
 };
 use platform::backends::{Credentials, kafka};
 use quicksale_tests::{
-    cluster::{Cluster, small_sale},
+    cluster::{Cluster, command, small_sale},
     ports,
     world::eventually,
 };
@@ -544,4 +544,48 @@ async fn amounts_are_understood_however_they_are_written() -> Result<()> {
     ensure!(resources.requests.unwrap_or_default()["memory"].0 == "1Gi");
     ensure!(resources.limits.unwrap_or_default()["memory"].0 == "1Gi");
     Ok(())
+}
+
+/// Which version a manifest says makes no difference: the API server shows the sale in either.
+#[tokio::test]
+async fn a_sale_of_the_newer_version_is_the_same_sale() -> Result<()> {
+    installed().await?;
+    let cluster = Cluster::with_namespace("versions").await?;
+    let manifest = json!({
+        "apiVersion": "quicksale.io/v1beta1", "kind": "FlashSale",
+        "metadata": {"name": "shoes", "namespace": cluster.namespace}, "spec": small_sale(),
+    });
+    command("kubectl", &["apply", "--filename", "-"], &manifest.to_string()).await?;
+    services_are_deployed(&cluster).await?;
+    let shown = async |version: &str| -> Result<Value> {
+        let arguments = [
+            "--namespace",
+            &cluster.namespace,
+            "get",
+            &format!("flashsales.{version}.quicksale.io/shoes"),
+            "--output",
+            "json",
+        ];
+        Ok(serde_json::from_str(&command("kubectl", &arguments, "").await?)?)
+    };
+    eventually(SOON, "its status is written", async || {
+        Ok(shown("v1beta1").await?["status"]["phase"] == "Warming")
+    })
+    .await?;
+    let (mut older, mut newer) = (shown("v1alpha1").await?, shown("v1beta1").await?);
+    ensure!(older["apiVersion"] == "quicksale.io/v1alpha1" && newer["apiVersion"] == "quicksale.io/v1beta1");
+    for sale in [&mut older, &mut newer] {
+        sale["apiVersion"] = Value::Null;
+        // It goes on, and its manager writes in a version of its own.
+        (sale["status"], sale["metadata"]) = (Value::Null, Value::Null);
+    }
+    ensure!(older == newer, "{older} {newer}");
+    cluster.edit("shoes", &json!({"halted": true})).await?;
+    eventually(
+        SOON,
+        "an edit in the older version is seen in the newer",
+        async || Ok(shown("v1beta1").await?["spec"]["halted"] == true),
+    )
+    .await?;
+    cluster.leave().await
 }

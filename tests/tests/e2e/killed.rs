@@ -14,7 +14,7 @@ use platform::tokens::Role;
 use quicksale_tests::{cluster::Cluster, world::eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 use uuid::Uuid;
 
 /// How long the cluster may take for what needs new pods, an operator among them.
@@ -81,14 +81,14 @@ async fn lives(prefix: &str, confirmation: &str) -> Result<()> {
     killed_in(&cluster, "Live").await?;
     let sale = OpenSale::of(cluster, "units", &host).await?;
     let is_paid = confirmation == "Payment";
-    let mut orders = Vec::new();
+    let orders = RefCell::new(Vec::new());
     for buyer in 0..UNITS {
         let order = bought(&sale, &format!("buyer-{buyer}")).await?;
         // The last one does not pay, so its unit goes back, and to one more.
         if is_paid && buyer + 1 < UNITS {
             confirm(&sale, &order).await?;
         }
-        orders.push(order);
+        orders.borrow_mut().push(order);
     }
     if is_paid {
         eventually(
@@ -104,7 +104,7 @@ async fn lives(prefix: &str, confirmation: &str) -> Result<()> {
                     return Ok(false);
                 };
                 confirm(&sale, order).await?;
-                orders.push(order.to_owned());
+                orders.borrow_mut().push(order.to_owned());
                 Ok(true)
             },
         )
@@ -113,9 +113,10 @@ async fn lives(prefix: &str, confirmation: &str) -> Result<()> {
     killed_in(&sale.cluster, "Draining").await?;
     killed_in(&sale.cluster, "Ended").await?;
     let report = report(&sale).await?;
-    let (paid, unpaid) = (UNITS, orders.len() - UNITS);
+    let accepted = orders.borrow().len();
+    let (paid, unpaid) = (UNITS, accepted - UNITS);
     ensure!(
-        report["orders"]["accepted"] == orders.len()
+        report["orders"]["accepted"] == accepted
             && report["orders"]["byStatus"]["CONFIRMED"] == paid
             && report["products"][0]["sold"] == UNITS
             && (unpaid == 0 || report["orders"]["byStatus"]["EXPIRED"] == unpaid)
