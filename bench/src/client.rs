@@ -24,17 +24,6 @@ pub(crate) struct Client {
     order: SocketAddr,
 }
 
-/// What became of the request for an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// 201.
-    Accepted,
-    /// Turned away with this code: nothing was accepted.
-    Refused(String),
-    /// No clean answer: the order may have been accepted all the same.
-    Unknown(String),
-}
-
 /// A product's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Account {

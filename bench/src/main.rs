@@ -1,9 +1,7 @@
 //! `quicksale-bench`: measures a running QuickSale on loopback.
 //!
 //! - [`scenario`] names what is measured and with how much load;
-//! - [`buyers`] mints a token for each buyer, so that password hashing is no part of what is measured;
-//! - [`doors`] are the gateways, and the connections to them;
-//! - [`load`] fires the orders, in the open loop by a schedule that was fixed in advance;
+//! - buyers, gateways and orders come from [`quicksale_load`];
 //! - [`pages`] are storefronts that are open meanwhile;
 //! - [`login`] logs accounts in, as often as it can;
 //! - [`memory`] is what sockets, buyers and orders in flight take of it;
@@ -14,7 +12,6 @@
 //! - [`backends`] asks MongoDB and Redis what they have counted;
 //! - [`metrics`] asks the services what they have counted, [`counted`] and [`stages`] are what is looked at of it;
 //! - [`processes`] reads CPU and memory of every process from `/proc`;
-//! - [`wire`] is the connection that orders go over;
 //! - [`tail`] tells when the slowest answers were;
 //! - [`run`] puts one scenario together, [`report`] prints and writes what came of it.
 //!
@@ -22,12 +19,9 @@
 //! generator wait and the figures look good.
 
 mod backends;
-mod buyers;
 mod client;
 mod counted;
-mod doors;
 mod environment;
-mod load;
 mod login;
 mod marks;
 mod memory;
@@ -43,10 +37,10 @@ mod scenario;
 mod settle;
 mod stages;
 mod tail;
-mod wire;
 
 use clap::Parser;
 use options::Options;
+use quicksale_load::{buyers, doors, orders as load, wire};
 use std::process::ExitCode;
 
 /// The same as that of the services: what the load costs is taken from what it measures.

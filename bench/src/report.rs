@@ -1,9 +1,8 @@
 //! What came of a scenario, as JSON and as a table.
 
 use crate::{
-    client::Verdict,
     environment::Environment,
-    load::Shot,
+    load::{Shot, Verdict},
     memory::{self, Memory},
     processes::{Usage, is_whole},
     scenario::Scenario,

@@ -3,11 +3,11 @@
 use crate::{
     backends::Backends,
     buyers::{Buyer, Mint},
-    client::{Client, Numbers, Verdict},
+    client::{Client, Numbers},
     counted,
     doors::Doors,
     environment::Environment,
-    load::{Crowd, Key, Load, Shot},
+    load::{Crowd, Key, Load, Shot, Verdict},
     login,
     marks::Marks,
     memory::{Memory, Moments},

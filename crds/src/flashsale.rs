@@ -4,6 +4,7 @@ use crate::{
     component::Services,
     duration::DurationText,
     product::Product,
+    rehearsal::{Expectation, Load},
     rules::{self, Hours},
     status::FlashSaleStatus,
     time,
@@ -53,6 +54,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = rules::closes_after_opening(),
     validation = rules::payment_url_needs_payment(),
+    validation = rules::load_needs_rehearsal(),
     validation = rules::price_digits("price"),
     validation = rules::price_digits("originalPrice")
 )]
@@ -72,6 +74,12 @@ pub struct FlashSaleSpec {
     /// Sale, or Rehearsal: the same path with data of its own, which is wiped at the end.
     #[serde(default)]
     pub mode: Mode,
+    /// What is expected on the day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expectation>,
+    /// The load of a rehearsal. Without one a rehearsal waits for whoever brings a load of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// Refuse new orders now, and go on settling those accepted.
     #[serde(default)]
     pub halted: bool,

@@ -24,6 +24,7 @@ pub mod duration;
 pub mod flashsale;
 pub mod product;
 pub mod reference;
+pub mod rehearsal;
 pub mod rules;
 pub mod status;
 pub mod time;

@@ -251,6 +251,48 @@ pub fn admit_per_second() -> Rule {
     )
 }
 
+/// A crowd is somebody.
+pub fn expected_buyers() -> Rule {
+    rule(
+        "self >= 1 && self <= 100000000",
+        "spec.expect.buyers must be from 1 to 100000000; leave it out where nobody knows",
+    )
+}
+
+/// A rate is above zero, and one that a load can bring about.
+pub fn orders_per_second(of: &str) -> Rule {
+    rule(
+        "self >= 1 && self <= 100000",
+        format!("{of}.ordersPerSecond must be from 1 to 100000; leave it out where nobody knows"),
+    )
+}
+
+/// A crowd that fits the memory of one pod.
+pub fn load_buyers() -> Rule {
+    rule(
+        "self >= 1 && self <= 200000",
+        "spec.load.buyers must be from 1 to 200000; a larger crowd takes more than one pod can bring about",
+    )
+}
+
+/// A rate lasts for whole seconds.
+pub fn load_step(field: &str, longest: Hours) -> Rule {
+    let Hours(most) = longest;
+    rule(
+        format!("{DURATION} && duration(self) >= duration('1s') && duration(self) <= duration('{most}h')"),
+        format!("{field} must be a duration from 1s to {most}h; write one such as 10s"),
+    )
+}
+
+/// Nobody lets a load loose on a sale that counts.
+pub fn load_needs_rehearsal() -> Rule {
+    rule(
+        "!has(self.load) || self.mode == 'Rehearsal'",
+        "spec.load is for rehearsals: set spec.mode to Rehearsal, in a FlashSale of its own, or leave it out",
+    )
+    .field_path(".load")
+}
+
 /// Topics have partitions.
 pub fn partitions() -> Rule {
     rule(

@@ -82,6 +82,9 @@ pub struct FlashSaleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub degraded: Vec<DegradedSpan>,
+    /// What a rehearsal with a load has found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsed: Option<Rehearsed>,
     /// When the data of a rehearsal was wiped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time::optional_time")]
@@ -111,6 +114,22 @@ impl FlashSaleStatus {
             .iter()
             .find(|condition| condition.type_ == kind.as_str())
     }
+}
+
+/// What a rehearsal has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rehearsed {
+    /// The most orders a second that were held; none where the load found nothing out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_per_second: Option<i64>,
+    /// The orders a second that are expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_per_second: Option<i64>,
+    /// The service or backend that is the limit, as far as that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub limited_by: Option<String>,
 }
 
 /// A while in which something was missing.
@@ -233,6 +252,8 @@ pub enum ConditionType {
     StockConserved,
     /// The pods run what is written.
     UpToDate,
+    /// The rehearsal holds what is expected.
+    HoldsLoad,
     /// No other sale has the host that buyers find it at.
     HostReady,
     /// The clocks of those who open and close the doors agree with the operator's.
@@ -260,6 +281,7 @@ impl ConditionType {
             Self::CatalogReady => "CatalogReady",
             Self::StockConserved => "StockConserved",
             Self::UpToDate => "UpToDate",
+            Self::HoldsLoad => "HoldsLoad",
             Self::HostReady => "HostReady",
             Self::ClocksAgree => "ClocksAgree",
             Self::ControlInForce => "ControlInForce",

@@ -9,6 +9,7 @@ use crate::{
         us_dollar,
     },
     product::Product,
+    rehearsal::{Arrival, Expectation, Load},
     traffic::{Ingress, RateLimit},
 };
 use jiff::Timestamp;
@@ -37,6 +38,10 @@ pub struct ValidSale {
     pub warm_up: Duration,
     /// Whether it counts.
     pub mode: Mode,
+    /// What is expected on the day.
+    pub expect: Expectation,
+    /// The load of a rehearsal.
+    pub load: Option<ValidLoad>,
     /// New orders are refused.
     pub halted: bool,
     /// What happens when the books differ.
@@ -70,6 +75,35 @@ pub struct ValidSale {
     /// What becomes of topics and data.
     pub deletion_policy: DeletionPolicy,
 }
+
+/// A load whose every value makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValidLoad {
+    /// How buyers come.
+    pub arrival: Arrival,
+    /// The most orders a second.
+    pub orders_per_second: u32,
+    /// Buyers of a burst.
+    pub buyers: u32,
+    /// How long each rate lasts, in seconds.
+    pub step_seconds: u32,
+}
+
+/// What is tried where nobody says what is expected, in orders a second, and in buyers.
+const USUAL_LOAD: i64 = 1_000;
+/// So many times a rate may be tried in one search, at the very most: see `quicksale_load::search`.
+const TRIES: i64 = 60;
+
+impl ValidLoad {
+    /// More units than the load can ask for.
+    fn units(&self) -> i64 {
+        let in_steps = i64::from(self.orders_per_second) * i64::from(self.step_seconds) * TRIES;
+        in_steps.max(i64::from(self.buyers) + TRIES).min(MOST_UNITS)
+    }
+}
+
+/// The most units of a product.
+const MOST_UNITS: i64 = 1_000_000_000;
 
 /// A product whose every value makes sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,7 +313,14 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
     let services = Component::ALL
         .map(|component| service(sale, component, findings))
         .to_vec();
-    let products = products(&spec.products, currency?, findings);
+    expectation(spec, findings);
+    let load = spec.load.as_ref().and_then(|wanted| load(spec, wanted, findings));
+    let mut products = products(&spec.products, currency?, findings);
+    if let Some(load) = &load {
+        for product in &mut products {
+            product.stock = product.stock.max(load.units());
+        }
+    }
     Some(ValidSale {
         id,
         uid: sale.metadata.uid.clone().unwrap_or_default(),
@@ -288,6 +329,8 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         closes_at: spec.closes_at,
         warm_up: warm_up?,
         mode: spec.mode,
+        expect: spec.expect.clone().unwrap_or_default(),
+        load,
         halted: spec.halted,
         on_audit_difference: spec.on_audit_difference,
         products,
@@ -318,6 +361,58 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         retain_for: retain_for?,
         deletion_policy: spec.deletion_policy,
     })
+}
+
+fn expectation(spec: &FlashSaleSpec, findings: &mut Findings) {
+    let expect = spec.expect.clone().unwrap_or_default();
+    findings.require(
+        expect
+            .buyers
+            .is_none_or(|buyers| (1..=100_000_000).contains(&buyers)),
+        || "spec.expect.buyers must be from 1 to 100000000".to_owned(),
+    );
+    let rate = expect.orders_per_second;
+    findings.require(rate.is_none_or(|rate| (1..=100_000).contains(&rate)), || {
+        "spec.expect.ordersPerSecond must be from 1 to 100000".to_owned()
+    });
+}
+
+/// `None` only together with a finding.
+fn load(spec: &FlashSaleSpec, wanted: &Load, findings: &mut Findings) -> Option<ValidLoad> {
+    findings.require(spec.mode == Mode::Rehearsal, || {
+        "spec.load is for rehearsals: set spec.mode to Rehearsal, or leave it out".to_owned()
+    });
+    let expect = spec.expect.clone().unwrap_or_default();
+    let within = |value: i64, most: u32| {
+        u32::try_from(value)
+            .ok()
+            .filter(|value| (1..=most).contains(value))
+    };
+    let rate = wanted
+        .orders_per_second
+        .or(expect.orders_per_second.map(|rate| (rate * 2).min(100_000)));
+    let rate = within(rate.unwrap_or(USUAL_LOAD), 100_000);
+    findings.require(rate.is_some(), || {
+        "spec.load.ordersPerSecond must be from 1 to 100000".to_owned()
+    });
+    let buyers = wanted.buyers.or(expect.buyers.map(|buyers| buyers.min(200_000)));
+    let buyers = within(buyers.unwrap_or(USUAL_LOAD), 200_000);
+    findings.require(buyers.is_some(), || {
+        "spec.load.buyers must be from 1 to 200000".to_owned()
+    });
+    let step: Option<Duration> = findings.note("spec.load.step", wanted.step.parse());
+    let seconds = step.and_then(|step| u32::try_from(step.as_secs()).ok());
+    let seconds = seconds.filter(|seconds| (1..=3_600).contains(seconds));
+    findings.require(seconds.is_some(), || {
+        "spec.load.step must be a duration from 1s to 1h".to_owned()
+    });
+    Some(ValidLoad {
+        arrival: wanted.arrival,
+        orders_per_second: rate?,
+        buyers: buyers?,
+        step_seconds: seconds?,
+    })
+    .filter(|_| spec.mode == Mode::Rehearsal)
 }
 
 fn is_name(name: &str) -> bool {

@@ -60,6 +60,8 @@ pub struct Evidence {
     pub no_unit_left: bool,
     /// An edit of stock is on its way to the inventory.
     pub stock_changes: bool,
+    /// The load of a rehearsal has ended.
+    pub rehearsed: bool,
     /// No order pending, nothing in the outbox, no lag.
     pub settled: bool,
     /// An order process is alive and has not answered: it may still commit what it began by an older document.
@@ -115,7 +117,7 @@ pub fn next(phase: Phase, schedule: &Schedule, evidence: &Evidence, now: Timesta
         Phase::Warming => warming(schedule, evidence, now),
         Phase::Live => {
             let sold_out = evidence.sold_out() && schedule.closes_at.is_none();
-            if is_closing_time(schedule, now) || sold_out || evidence.deleting {
+            if is_closing_time(schedule, now) || sold_out || evidence.rehearsed || evidence.deleting {
                 Step::Enter(Phase::Draining)
             } else {
                 Step::Stay

@@ -1,20 +1,16 @@
 //! What is asked for the report once the last order of a sale has its end, and its doors are shut: what became of the orders, whether the
 //! books agree, and what the processes have counted. The sale ends when all of it is known, or nobody could say within a minute.
 
-use super::pods::{ObservedPod, Ownership};
+use super::pods::ObservedPod;
 use crate::{
-    calls::{self, CALL_DEADLINE, CallError, ServiceCalls},
+    calls::{CallError, ServiceCalls},
     report::{Account, AuditResult, figures::Figures},
+    scrape,
 };
 use crds::Component;
-use futures::future::join_all;
-use platform::config::ports;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// How long a sale waits for its report.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -243,29 +239,18 @@ fn result(audit: Audit) -> AuditResult {
     }
 }
 
-/// Asks every process that is the sale's own for all that it has counted.
+/// What every process has counted, added up.
 async fn counted(http: &reqwest::Client, pods: &[ObservedPod]) -> Counted {
-    let own = pods
-        .iter()
-        .filter(|pod| pod.ownership == Ownership::Proven && pod.alive);
-    let asked = own.map(|pod| async move {
-        let address = pod.address.map(|address| SocketAddr::new(address, ports::ADMIN));
-        let text = match address {
-            Some(address) => calls::text(http, &format!("http://{address}/metrics"), CALL_DEADLINE).await,
-            None => Err("no address".to_owned()),
-        };
-        (&pod.name, text)
-    });
     let mut all = Counted {
         figures: Figures::default(),
         silent: Vec::new(),
     };
-    for (name, text) in join_all(asked).await {
-        match text {
+    for said in scrape::all(http, pods).await {
+        match said.text {
             Ok(text) => all.figures.add(&text),
             Err(error) => {
-                tracing::debug!(pod = name, error, "does not say what it has counted");
-                all.silent.push(name.clone());
+                tracing::debug!(pod = said.pod.name, error, "does not say what it has counted");
+                all.silent.push(said.pod.name.clone());
             }
         }
     }

@@ -14,8 +14,13 @@ use crate::{
     catalogue::Catalogue,
     phase::{self, Evidence, Schedule},
     push::{CLOCKS_AGREE, Heard, Receipts},
+    rehearsal::{Progress, Verdict, limits::Look},
 };
-use crds::{Component, FlashSaleStatus, status::ConditionType};
+use crds::{
+    Component, FlashSaleStatus,
+    rehearsal::Expectation,
+    status::{ConditionType, Rehearsed},
+};
 use jiff::{SignedDuration, Timestamp};
 use sale::phase::Phase;
 use std::{
@@ -131,6 +136,43 @@ pub fn control_in_force(receipts: &Receipts) -> Option<Finding> {
         );
     }
     Some(Finding::new(kind, false, "NotEverywhere", message))
+}
+
+/// How a rehearsal stands: what it has found, once its load has ended, and what is said of it.
+pub fn rehearsed(load: Progress, expect: &Expectation, looks: &[Look]) -> (Option<Rehearsed>, Finding) {
+    let kind = ConditionType::HoldsLoad;
+    let expected_per_second = expect.orders_per_second;
+    match load {
+        Progress::UnderWay => {
+            let message = "the load is under way; kubectl logs of its pod has each rate";
+            (None, Finding::new(kind, false, "UnderWay", message))
+        }
+        Progress::Failed(why) => {
+            let rehearsed = Rehearsed {
+                expected_per_second,
+                ..Rehearsed::default()
+            };
+            let message = format!("the load has found nothing out: {why}; apply another rehearsal");
+            (Some(rehearsed), Finding::new(kind, false, "LoadFailed", message))
+        }
+        Progress::Ended(found) => {
+            let verdict = Verdict::of(*found, expect, looks);
+            let rehearsed = Rehearsed {
+                held_per_second: Some(verdict.found.held_per_second.into()),
+                expected_per_second,
+                limited_by: verdict.limited_by.first().map(|limit| limit.of.clone()),
+            };
+            let (holds, reason) = match verdict.holds {
+                None => (true, "Measured"),
+                Some(true) => (true, "Holds"),
+                Some(false) => (false, "FallsShort"),
+            };
+            (
+                Some(rehearsed),
+                Finding::new(kind, holds, reason, verdict.sentence()),
+            )
+        }
+    }
 }
 
 /// Whether those who open and close the doors go by the operator's time; nothing where nobody said the time.

@@ -7,6 +7,7 @@ use crate::{
     calls,
     ownership::{Known, Owner},
     refused::Refused,
+    rehearsal::limits::Look,
     settings::Settings,
     switches::Told,
     watched::{Watched, named::Named, version},
@@ -77,7 +78,12 @@ struct Memory {
     closing: Option<Box<Closing>>,
     /// How many orders it has refused.
     refused: Refused,
+    /// What the processes of a rehearsal had counted while it was under load.
+    looks: Vec<Look>,
 }
+
+/// As many looks at a load are remembered: those of more than half an hour.
+const LOOKS: usize = 1_000;
 
 impl Context {
     /// Nothing is known yet.
@@ -204,6 +210,16 @@ impl Context {
     /// How many orders a sale has refused, by what was known and by what its processes say.
     pub fn refused(&self, sale: &impl ResourceExt, known: u64, said: &[(String, u64)]) -> u64 {
         self.memory(sale, |memory| memory.refused.count(known, said))
+    }
+
+    /// Adds a look at a load to those before, and returns all.
+    pub fn looked(&self, sale: &impl ResourceExt, look: Option<Look>) -> Vec<Look> {
+        self.memory(sale, |memory| {
+            if memory.looks.len() < LOOKS {
+                memory.looks.extend(look);
+            }
+            memory.looks.clone()
+        })
     }
 
     /// Forgets a sale that is gone.

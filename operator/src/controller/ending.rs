@@ -11,9 +11,11 @@ use super::{
 };
 use crate::{
     deadline::within,
-    report::{Durations, Faults, Moments, Orders, Refusals, Report, VERSION, Versions, text::Text},
+    report::{
+        Durations, Faults, Moments, Orders, Refusals, RehearsalResult, Report, VERSION, Versions, text::Text,
+    },
 };
-use crds::{FlashSale, FlashSaleStatus, ValidSale, traffic::LocalReference};
+use crds::{FlashSale, FlashSaleStatus, ValidSale, status::ConditionType, traffic::LocalReference};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, ResourceExt, api::PostParams};
@@ -62,6 +64,7 @@ pub fn report(
                 .map(|(name, count)| ((*name).to_owned(), *count))
                 .collect(),
         },
+        rehearsal: rehearsal(status),
         audit: closed.audit,
         versions: Versions {
             operator: env!("CARGO_PKG_VERSION").to_owned(),
@@ -69,6 +72,16 @@ pub fn report(
         },
         missing: closed.missing,
     }
+}
+
+fn rehearsal(status: &FlashSaleStatus) -> Option<RehearsalResult> {
+    let said = status.condition(ConditionType::HoldsLoad);
+    Some(RehearsalResult {
+        rehearsed: status.rehearsed.clone()?,
+        verdict: said
+            .map(|condition| condition.message.clone())
+            .unwrap_or_default(),
+    })
 }
 
 /// Writes the report, once: whoever comes second finds what was written first. It belongs to nobody, so that it is there when the sale is

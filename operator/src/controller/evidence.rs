@@ -7,7 +7,8 @@ use crate::{
     catalogue,
     phase::Evidence,
     push::Receipts,
-    unready,
+    rehearsal::limits::Look,
+    scrape, unready,
 };
 use crds::{
     Component, FlashSaleStatus, ValidSale,
@@ -40,6 +41,8 @@ pub struct Knowledge {
     pub last_accounts: Option<Vec<ProductStatus>>,
     /// The services that are rolled out.
     pub rolled_out: BTreeSet<Component>,
+    /// What the processes of a rehearsal under load had counted.
+    pub look: Option<Look>,
     /// What hinders those that are not rolled out.
     pub hindered: BTreeMap<Component, Obstacle>,
 }
@@ -179,7 +182,19 @@ pub async fn gather(
         orders = orders.within(SETTLEMENT_DEADLINE);
     }
     let rolled_out = observed.rolled_out(&sale.id.name);
-    let (books, settlement, mut hindered) = tokio::join!(
+    let look = async {
+        let is_under_load = sale.load.is_some() && phase == Phase::Live;
+        let said = match is_under_load {
+            true => scrape::all(http, &observed.pods).await,
+            false => return None,
+        };
+        let texts = said
+            .iter()
+            .filter_map(|said| Some((&*said.pod.component, said.text.as_deref().ok()?)));
+        Some(Look::of(at, texts))
+    };
+    let (look, books, settlement, mut hindered) = tokio::join!(
+        look,
         inventory.get::<Books>("/api/inventory/audit"),
         orders.get::<Settlement>("/internal/settlement"),
         unready::ask(http, &observed.pods, &rolled_out, at),
@@ -203,6 +218,7 @@ pub async fn gather(
         settlement,
         last_accounts,
         rolled_out,
+        look,
         hindered,
     }
 }

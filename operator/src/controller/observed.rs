@@ -9,7 +9,7 @@ use super::{
     obstacle::Obstacle,
     pods::{ObservedPod, Ownership},
 };
-use crate::{administrator::Administrator, phase::Doors, signing_keys::KeyRing};
+use crate::{administrator::Administrator, phase::Doors, rehearsal::Progress, signing_keys::KeyRing};
 use crds::Component;
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
@@ -34,6 +34,8 @@ pub struct Observed {
     pub backends_refused: Option<String>,
     /// The platform's administrator.
     pub administrator: Option<Administrator>,
+    /// How the load of a rehearsal has ended: its exit code and its last words.
+    pub load_end: Option<(i32, String)>,
 }
 
 impl Observed {
@@ -245,6 +247,21 @@ impl Observed {
             .into_iter()
             .filter_map(|c| Some((c, refused(c).or_else(|| waits(c))?)))
             .collect()
+    }
+
+    /// How the load of a rehearsal stands.
+    pub fn load(&self) -> Progress {
+        match &self.load_end {
+            None => Progress::UnderWay,
+            Some((0, words)) => match serde_json::from_str(words) {
+                Ok(found) => Progress::Ended(Box::new(found)),
+                Err(error) => Progress::Failed(format!("what it said cannot be read: {error}")),
+            },
+            Some((code, words)) => {
+                let words: String = words.chars().take(300).collect();
+                Progress::Failed(format!("it ended with {code}: {words}"))
+            }
+        }
     }
 
     /// How often containers of its pods were started anew, by service.

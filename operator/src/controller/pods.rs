@@ -1,7 +1,7 @@
 //! The pods of a sale, and which of them are proven to be its own.
 
 use super::{
-    build::{COMPONENT_LABEL, FAREWELL, Kind, SALE_LABEL, object_name},
+    build::{COMPONENT_LABEL, FAREWELL, Kind, LOAD, SALE_LABEL, object_name},
     obstacle::Obstacle,
 };
 use crate::{
@@ -90,6 +90,15 @@ pub fn labelled(object: &impl ResourceExt) -> Option<SaleKey> {
     })
 }
 
+/// How the pod of a rehearsal's load has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LoadEnd {
+    /// The Job that it is of.
+    job: Controller,
+    exit_code: i32,
+    last_words: String,
+}
+
 /// What a pod says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodFacts {
@@ -103,6 +112,7 @@ pub struct PodFacts {
     running: Option<Timestamp>,
     restarts: u32,
     waits: Option<Obstacle>,
+    load: Option<Box<LoadEnd>>,
     /// From when on it takes no requests any more, if it was told to go.
     farewell: Option<Timestamp>,
 }
@@ -134,6 +144,7 @@ impl PodFacts {
                 .map(|container| container.restart_count.unsigned_abs())
                 .sum(),
             waits,
+            load: load_end(pod, &containers).map(Box::new),
             farewell: farewell(pod),
         }
     }
@@ -237,6 +248,18 @@ impl KnownPods {
         self.pods.iter().any(|pod| !pod.ready && pod.farewell.is_none())
     }
 
+    /// How the load of a rehearsal has ended, as the pod of its Job says: the exit code and the last words.
+    pub fn load_end(&self, children: &[(Kind, DynamicObject)]) -> Option<(i32, String)> {
+        let is_ours = |end: &LoadEnd| {
+            children
+                .iter()
+                .any(|(kind, object)| *kind == Kind::Job && object.uid().as_deref() == Some(&*end.job.uid))
+        };
+        let ends = self.pods.iter().filter_map(|pod| pod.load.as_deref());
+        let end = ends.into_iter().find(|end| is_ours(end))?;
+        Some((end.exit_code, end.last_words.clone()))
+    }
+
     /// The pods that are or may have been the sale's.
     pub fn owned(self, sale: &str, children: &[(Kind, DynamicObject)], now: Timestamp) -> Vec<ObservedPod> {
         owned(sale, self.pods, &self.sets, children, now)
@@ -300,6 +323,25 @@ fn owned(
             Some(pod.observed(now, ownership))
         })
         .collect()
+}
+
+fn load_end(pod: &Pod, containers: &[ContainerStatus]) -> Option<LoadEnd> {
+    let ended = containers.first()?.state.as_ref()?.terminated.as_ref()?;
+    let is_load = pod
+        .labels()
+        .get(COMPONENT_LABEL)
+        .is_some_and(|component| component == LOAD);
+    let job = pod.owner_references().iter().find(|owner| {
+        owner.controller == Some(true) && owner.kind == "Job" && owner.api_version == "batch/v1"
+    })?;
+    is_load.then(|| LoadEnd {
+        job: Controller {
+            uid: job.uid.clone(),
+            name: job.name.clone(),
+        },
+        exit_code: ended.exit_code,
+        last_words: ended.message.clone().unwrap_or_default(),
+    })
 }
 
 /// Since when a container has run; the beginning of time where its node does not say.

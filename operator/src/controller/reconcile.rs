@@ -377,6 +377,13 @@ impl Round<'_> {
             findings.extend(conditions::of_processes(receipts));
             let unsettled = outcome.deployments_changed || failure.is_some();
             facts = known.facts(facts, unsettled, receipts);
+            if let (Some(_), Phase::Live) = (valid.load, phase) {
+                let looks = context.looked(sale, known.look.clone());
+                let (rehearsed, finding) = conditions::rehearsed(observed.load(), &valid.expect, &looks);
+                facts.rehearsed = rehearsed.is_some();
+                status.rehearsed = rehearsed;
+                findings.push(finding);
+            }
         }
         facts.units_offered = offers_units(valid, &status);
         let replicas = observed.replicas(&valid.id.name).into_iter();

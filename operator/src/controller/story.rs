@@ -114,6 +114,7 @@ pub async fn tell(context: &Context, sale: &FlashSale, chapter: &Chapter<'_>) {
     all.extend(limits(chapter.documents));
     all.extend(scaled(&before, chapter.status));
     let note = chapter.status.message.clone().unwrap_or_default();
+    all.extend(rehearsed(&before, chapter.status));
     match chapter.step {
         Step::Enter(phase) => {
             all.push(News::new(EventType::Normal, "EnterPhase", phase.as_str(), note));
@@ -146,7 +147,10 @@ fn conditions(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Vec<News> {
         let is = condition.status == "True";
         // True is the exception for these two, and the usual for all others.
         let is_exception = matches!(condition.type_.as_str(), "Degraded" | "Halted");
-        let untold = matches!(condition.type_.as_str(), "Ready" | "Settled" | "Prepared");
+        let untold = matches!(
+            condition.type_.as_str(),
+            "Ready" | "Settled" | "Prepared" | "HoldsLoad"
+        );
         // Good news of these are none before something was wrong.
         let told_if_wrong = was.is_none() && matches!(condition.type_.as_str(), "HostReady" | "ClocksAgree");
         // What is not ready at first is no news, unless it is something that others have to provide.
@@ -187,6 +191,22 @@ fn stock(before: &[ProductStatus], now: &[ProductStatus]) -> Vec<News> {
         (old != new).then(|| News::new(EventType::Normal, "ChangeStock", "StockChanged", note))
     };
     now.iter().filter_map(change).collect()
+}
+
+/// What a rehearsal has found, once it has.
+fn rehearsed(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Option<News> {
+    let found = before.rehearsed.is_none() && status.rehearsed.is_some();
+    let verdict = status.condition(ConditionType::HoldsLoad).filter(|_| found)?;
+    let type_ = match verdict.status.as_str() {
+        "True" => EventType::Normal,
+        _ => EventType::Warning,
+    };
+    Some(News::new(
+        type_,
+        "Rehearse",
+        &verdict.reason,
+        verdict.message.clone(),
+    ))
 }
 
 /// Services that were given other replicas while people may buy.

@@ -137,14 +137,18 @@ impl Histogram {
 }
 
 /// A line of the text format.
-struct Sample<'a> {
-    name: &'a str,
+#[derive(Debug)]
+pub struct Sample<'a> {
+    /// The metric, with the suffix of its part.
+    pub name: &'a str,
     labels: &'a str,
-    value: f64,
+    /// Its value.
+    pub value: f64,
 }
 
 impl<'a> Sample<'a> {
-    fn read(line: &'a str) -> Option<Self> {
+    /// Reads it; `None` for comments and for what is no sample.
+    pub fn read(line: &'a str) -> Option<Self> {
         if line.starts_with('#') {
             return None;
         }

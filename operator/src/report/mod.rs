@@ -9,7 +9,7 @@ pub mod text;
 
 use crds::{
     flashsale::Mode,
-    status::{DegradedSpan, ProductStatus},
+    status::{DegradedSpan, ProductStatus, Rehearsed},
 };
 use figures::Times;
 use jiff::Timestamp;
@@ -46,12 +46,26 @@ pub struct Report {
     pub durations: Durations,
     /// What went wrong.
     pub faults: Faults,
+    /// What a rehearsal with a load has found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<RehearsalResult>,
     /// Whether the books agree.
     pub audit: AuditResult,
     /// What ran.
     pub versions: Versions,
     /// What could not be found out, and why.
     pub missing: Vec<String>,
+}
+
+/// What a rehearsal with a load has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RehearsalResult {
+    /// In numbers.
+    #[serde(flatten)]
+    pub rehearsed: Rehearsed,
+    /// In one sentence.
+    pub verdict: String,
 }
 
 /// When what happened; each as an instant, or not at all.

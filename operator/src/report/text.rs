@@ -64,6 +64,9 @@ impl Display for Text<'_> {
             writeln!(f, "Confirmed: {times}")?;
         }
         self.faults(f)?;
+        if let Some(rehearsal) = &report.rehearsal {
+            writeln!(f, "\nRehearsal: {}", rehearsal.verdict)?;
+        }
         self.audit(f)?;
         for missing in &report.missing {
             writeln!(f, "Not known: {missing}")?;

@@ -12,6 +12,7 @@ mod metrics_reference;
 mod payments;
 mod prepare;
 mod process;
+mod rehearse;
 mod sale_database;
 mod sizing;
 
@@ -71,6 +72,8 @@ enum Command {
     DeadLetters(dead_letters::Command),
     /// Says what a sale needs in cores, partitions, memory and disk, by what was measured.
     Sizing(sizing::Options),
+    /// Orders as a crowd does, and says what the sale holds. For rehearsals.
+    Rehearse(rehearse::Options),
     /// Prints the reference of the metrics.
     Metrics,
     /// Prints the OpenAPI document.
@@ -124,6 +127,7 @@ async fn main() -> ExitCode {
         Command::Payments(options) => payments::run(options).await,
         Command::Audit(options) => audit::run(options).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
+        Command::Rehearse(options) => rehearse::run(options).await,
         Command::Sizing(options) => sizing::print(options),
         Command::Metrics => metrics_reference::print(),
         Command::Openapi { markdown } => api_document::print(markdown),

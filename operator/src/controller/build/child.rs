@@ -5,6 +5,7 @@ use crds::{FlashSale, ValidSale};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
+    batch::v1::Job,
     core::v1::{ConfigMap, Secret, Service},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
@@ -31,6 +32,8 @@ pub enum Kind {
     Deployment,
     /// What may be evicted.
     PodDisruptionBudget,
+    /// The load of a rehearsal.
+    Job,
     /// How many there are.
     HorizontalPodAutoscaler,
     /// The way in.
@@ -39,13 +42,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ConfigMap,
         Self::Secret,
         Self::Service,
         Self::NetworkPolicy,
         Self::Deployment,
         Self::PodDisruptionBudget,
+        Self::Job,
         Self::HorizontalPodAutoscaler,
         Self::Ingress,
     ];
@@ -59,6 +63,7 @@ impl Kind {
             Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
+            Self::Job => ApiResource::erase::<Job>(&()),
             Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
             Self::Ingress => ApiResource::erase::<Ingress>(&()),
         }

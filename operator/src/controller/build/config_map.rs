@@ -68,12 +68,17 @@ pub(super) fn configuration(plan: &Plan<'_>) -> Value {
     if let Some(url) = &sale.payment_url {
         http["paymentUrl"] = json!(url.as_str());
     }
+    // Who registers at a rehearsal has an account there, which goes with its data.
+    let accounts = match sale.is_rehearsal() {
+        true => sale.database(),
+        false => plan.platform.accounts_database.clone(),
+    };
     let mut config = json!({
         "sale": sale.id,
         "currency": sale.currency,
         "confirmation": sale.confirmation,
         "reservationTtlSeconds": sale.reservation_ttl.as_secs().max(1),
-        "data": {"database": sale.database(), "accountsDatabase": plan.platform.accounts_database},
+        "data": {"database": sale.database(), "accountsDatabase": accounts},
         "kafka": {
             "topicPrefix": sale.topics.prefix,
             "partitions": sale.topics.partitions,

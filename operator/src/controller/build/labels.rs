@@ -18,6 +18,9 @@ pub const APPLIED_HASH: &str = "quicksale.io/applied-hash";
 /// Annotation of pod templates with the hash of the backends Secret.
 pub const BACKENDS_HASH: &str = "quicksale.io/backends-hash";
 
+/// The component of a rehearsal's load.
+pub const LOAD: &str = "load";
+
 /// The name of an object: `<sale>-<suffix>`. A sale's name has at most 40 characters, so all of them are valid.
 pub fn object_name(sale: &str, suffix: &str) -> String {
     format!("{sale}-{suffix}")

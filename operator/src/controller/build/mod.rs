@@ -12,6 +12,7 @@ mod deployment;
 mod disruption_budget;
 mod ingress;
 mod labels;
+mod load;
 pub mod network_policy;
 mod secret;
 mod service;
@@ -21,7 +22,7 @@ pub use config_map::{PINNED, config_map, control_map, pinned, port, service_url}
 pub use deployment::FAREWELL;
 pub use ingress::INGRESS;
 pub use labels::{
-    APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, MANAGED_BY_LABEL, MANAGER, REPORT_LABEL, SALE_LABEL,
+    APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, LOAD, MANAGED_BY_LABEL, MANAGER, REPORT_LABEL, SALE_LABEL,
     object_name, sale_selector,
 };
 pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SIGNING_KEYS};
@@ -135,6 +136,10 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Child> {
         objects.push(deployment::deployment(plan, component));
         objects.extend(disruption_budget::disruption_budget(sale, component, plan.phase));
         objects.extend(autoscaler::autoscaler(sale, component, plan.phase));
+    }
+    // Its buyers come when the doors open, and it goes when they close.
+    if plan.phase == Phase::Live {
+        objects.extend(load::load(plan).into_iter().flatten());
     }
     objects.extend(ingress::ingress(sale).filter(|_| plan.ingress));
     objects

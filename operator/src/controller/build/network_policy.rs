@@ -1,6 +1,11 @@
 //! Who may call whom, both ways. What is not written here is denied; docs/install.md has every flow as a table.
 
-use super::{Child, Kind, Plan, backend_ports::Backend, config_map::port, labels::pod_selector};
+use super::{
+    Child, Kind, Plan,
+    backend_ports::Backend,
+    config_map::port,
+    labels::{LOAD, pod_selector},
+};
 use crds::Component;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::core::DynamicObject;
@@ -54,7 +59,10 @@ fn ingress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     let callers = Component::ALL
         .into_iter()
         .filter(|caller| calls(*caller).contains(&component));
-    let mut callers: Vec<_> = callers.map(|caller| pods(plan, caller)).collect();
+    let mut callers: Vec<_> = callers.map(|caller| pods(plan, caller.as_str())).collect();
+    if component == Component::Gateway && plan.sale.load.is_some() {
+        callers.push(pods(plan, LOAD));
+    }
     match component {
         // Buyers come from anywhere: an ingress controller, a load balancer, another namespace.
         Component::Gateway | Component::Notifier if network.ingress_peers.is_empty() => {
@@ -74,11 +82,6 @@ fn ingress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
 
 fn egress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     let network = plan.platform.network;
-    // Names are asked for wherever the node says: at pods, at the node's own cache, at the cloud's server.
-    let dns: Vec<_> = DNS
-        .into_iter()
-        .flat_map(|port| [json!({"protocol": "UDP", "port": port}), tcp(port)])
-        .collect();
     let backends: BTreeSet<u16> = Backend::of(component)
         .iter()
         .filter_map(|backend| Some(plan.backend_ports.get(&component)?.of(*backend)))
@@ -90,12 +93,12 @@ fn egress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     let backends: Vec<_> = backends.into_iter().map(tcp).collect();
     // In the order that BACKENDS_RULE says.
     let mut rules = vec![
-        json!({"ports": dns}),
+        json!({"ports": dns()}),
         json!({"to": peers(&network.backend_peers), "ports": backends}),
     ];
     for called in calls(component) {
         let ports: Vec<_> = port(*called).into_iter().map(tcp).collect();
-        rules.push(json!({"to": [pods(plan, *called)], "ports": ports}));
+        rules.push(json!({"to": [pods(plan, called.as_str())], "ports": ports}));
     }
     let collector = plan.platform.tracing.as_ref().map(|tracing| &tracing.endpoint);
     if let Some(port) = collector.and_then(Url::port_or_known_default) {
@@ -147,10 +150,18 @@ fn operator(plan: &Plan<'_>) -> Value {
     })
 }
 
-fn pods(plan: &Plan<'_>, component: Component) -> Value {
-    json!({"podSelector": {"matchLabels": pod_selector(&plan.sale.id.name, component.as_str())}})
+pub(super) fn pods(plan: &Plan<'_>, component: &str) -> Value {
+    json!({"podSelector": {"matchLabels": pod_selector(&plan.sale.id.name, component)}})
 }
 
-fn tcp(port: u16) -> Value {
+/// Names are asked for wherever the node says: at pods, at the node's own cache, at the cloud's server.
+pub(super) fn dns() -> Vec<Value> {
+    let ports = DNS.into_iter();
+    ports
+        .flat_map(|port| [json!({"protocol": "UDP", "port": port}), tcp(port)])
+        .collect()
+}
+
+pub(super) fn tcp(port: u16) -> Value {
     json!({"protocol": "TCP", "port": port})
 }

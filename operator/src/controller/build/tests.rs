@@ -1,10 +1,10 @@
 //! The objects of a sale, looked at as a whole.
 
 use super::*;
-use crds::FlashSale;
+use crds::{FlashSale, rehearsal::Arrival, valid::ValidLoad};
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, core::v1 as core,
+    apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, batch::v1::Job, core::v1 as core,
     networking::v1 as networking, policy::v1::PodDisruptionBudget,
 };
 use serde_json::{Value, json};
@@ -127,7 +127,13 @@ fn every_object_is_what_kubernetes_understands() {
         let typed: K = serde_json::from_value(json.clone()).unwrap_or_else(|error| panic!("{error}: {json}"));
         assert_eq!(&serde_json::to_value(typed).unwrap(), json);
     }
-    let fixture = fixture(json!({"order": {"replicas": {"min": 2, "max": 4}}}));
+    let mut fixture = fixture(json!({"order": {"replicas": {"min": 2, "max": 4}}}));
+    fixture.sale.load = Some(ValidLoad {
+        arrival: Arrival::Steps,
+        orders_per_second: 100,
+        buyers: 10,
+        step_seconds: 10,
+    });
     let objects = fixture.objects();
     for child in &objects {
         match child.kind {
@@ -137,6 +143,7 @@ fn every_object_is_what_kubernetes_understands() {
             Kind::NetworkPolicy => survives::<networking::NetworkPolicy>(&child.json),
             Kind::Deployment => survives::<Deployment>(&child.json),
             Kind::PodDisruptionBudget => survives::<PodDisruptionBudget>(&child.json),
+            Kind::Job => survives::<Job>(&child.json),
             Kind::HorizontalPodAutoscaler => survives::<HorizontalPodAutoscaler>(&child.json),
             Kind::Ingress => survives::<networking::Ingress>(&child.json),
         }

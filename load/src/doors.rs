@@ -8,7 +8,7 @@ use std::{
 
 /// One or several gateways, which take turns.
 #[derive(Debug)]
-pub(crate) struct Doors(Vec<Door>);
+pub struct Doors(Vec<Door>);
 
 #[derive(Debug)]
 struct Door {
@@ -18,7 +18,7 @@ struct Door {
 
 impl Doors {
     /// Gateways that nobody has a connection to yet.
-    pub(crate) fn new(addresses: &[SocketAddr]) -> Self {
+    pub fn new(addresses: &[SocketAddr]) -> Self {
         let door = |address: &SocketAddr| Door {
             address: *address,
             idle: Mutex::default(),
@@ -27,12 +27,12 @@ impl Doors {
     }
 
     /// The same gateways, for others who come with connections of their own.
-    pub(crate) fn anew(&self) -> Self {
+    pub fn anew(&self) -> Self {
         Self::new(&self.0.iter().map(|door| door.address).collect::<Vec<_>>())
     }
 
     /// Sends the request with that number, and tells what `read` makes of its answer.
-    pub(crate) async fn ask<T>(
+    pub async fn ask<T>(
         &self,
         number: usize,
         request: &str,

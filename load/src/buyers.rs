@@ -1,6 +1,6 @@
 //! Buyers with tokens of their own. Each places one order: rate limits are by user.
 
-use crate::load::Key;
+use crate::orders::Key;
 use anyhow::Context;
 use jiff::Timestamp;
 use platform::tokens::{Role, Signer};
@@ -9,22 +9,22 @@ use std::path::Path;
 
 /// Mints tokens with the key of the system that is measured.
 #[derive(Debug)]
-pub(crate) struct Mint {
+pub struct Mint {
     signer: Signer,
 }
 
 /// One buyer.
 #[derive(Debug, Clone)]
-pub(crate) struct Buyer {
+pub struct Buyer {
     /// The access token.
-    pub(crate) token: String,
+    pub token: String,
     /// The Idempotency-Key of the first order.
-    pub(crate) key: String,
+    pub key: String,
 }
 
 impl Buyer {
     /// The buyer as one who orders for the first time; who comes again under new keys has another one then.
-    pub(crate) fn first(&self, again: Key) -> Self {
+    pub fn first(&self, again: Key) -> Self {
         let key = match again {
             Key::Same => self.key.clone(),
             Key::New => format!("{}-first", self.key),
@@ -38,26 +38,26 @@ impl Buyer {
 
 impl Mint {
     /// Reads the signing key.
-    pub(crate) fn read(keys: &Path) -> anyhow::Result<Self> {
+    pub fn read(keys: &Path) -> anyhow::Result<Self> {
         let signer =
             Signer::read(keys).context("--keys must name the key directory of the running system")?;
         Ok(Self { signer })
     }
 
     /// An admin's token.
-    pub(crate) fn admin(&self) -> anyhow::Result<String> {
+    pub fn admin(&self) -> anyhow::Result<String> {
         Ok(self
             .signer
             .access_token(&UserId::new("bench-admin"), Role::Admin, Timestamp::now())?)
     }
 
     /// A service's token, good for a minute.
-    pub(crate) fn service(&self) -> anyhow::Result<String> {
+    pub fn service(&self) -> anyhow::Result<String> {
         Ok(self.signer.service_token("bench", Timestamp::now())?)
     }
 
     /// So many buyers that nobody has seen before.
-    pub(crate) fn buyers(&self, run: &str, count: u32) -> anyhow::Result<Vec<Buyer>> {
+    pub fn buyers(&self, run: &str, count: u32) -> anyhow::Result<Vec<Buyer>> {
         let parts = std::thread::available_parallelism().map_or(1, usize::from);
         let numbers: Vec<u32> = (0..count).collect();
         let minted = std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
 //! Fires orders and notes for each when it was meant to start, how long it took, and what was answered.
 
-use crate::{buyers::Buyer, client::Verdict, doors::Doors, wire::Answer};
+use crate::{buyers::Buyer, doors::Doors, wire::Answer};
 use serde::Deserialize;
 use std::{
     fmt::Write,
@@ -19,7 +19,7 @@ const MOST_TIME: Duration = Duration::from_secs(420);
 
 /// How orders come.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Load {
+pub enum Load {
     /// By a schedule that does not care how the system fares.
     Open {
         /// Orders per second.
@@ -40,41 +40,52 @@ pub(crate) enum Load {
 
 /// Under which key a buyer orders who comes again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Key {
+pub enum Key {
     /// Another one each time.
     New,
     /// The same.
     Same,
 }
 
+/// What became of the request for an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// 201.
+    Accepted,
+    /// Turned away with this code: nothing was accepted.
+    Refused(String),
+    /// No clean answer: the order may have been accepted all the same.
+    Unknown(String),
+}
+
 /// One order and its answer.
 #[derive(Debug, Clone)]
-pub(crate) struct Shot {
+pub struct Shot {
     /// Which buyer.
-    pub(crate) buyer: usize,
+    pub buyer: usize,
     /// When it was meant to start.
-    pub(crate) intended: Instant,
+    pub intended: Instant,
     /// When it was answered.
-    pub(crate) answered: Instant,
+    pub answered: Instant,
     /// The answer.
-    pub(crate) verdict: Verdict,
+    pub verdict: Verdict,
 }
 
 /// Everybody who orders, and what.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub struct Crowd {
     /// The buyers. Where there are more orders than buyers, each comes again after all others.
-    pub(crate) buyers: Vec<Buyer>,
+    pub buyers: Vec<Buyer>,
     /// Under which key they do.
-    pub(crate) key: Key,
+    pub key: Key,
     /// The products, of which orders ask in turn.
-    pub(crate) products: Vec<String>,
+    pub products: Vec<String>,
     /// How many of them are in each order, one unit of each.
-    pub(crate) items: usize,
+    pub items: usize,
     /// The gateways.
-    pub(crate) doors: Doors,
+    pub doors: Doors,
     /// Orders that have been answered.
-    pub(crate) answered: AtomicUsize,
+    pub answered: AtomicUsize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,7 +95,7 @@ struct Problem<'a> {
 
 impl Load {
     /// Orders in all.
-    pub(crate) fn orders(self) -> u32 {
+    pub fn orders(self) -> u32 {
         match self {
             Self::Open { per_second, seconds } => per_second.saturating_mul(seconds),
             Self::Closed { orders, .. } => orders,
@@ -92,7 +103,7 @@ impl Load {
     }
 
     /// Orders at a time, where that is fixed.
-    pub(crate) fn in_flight(self) -> u32 {
+    pub fn in_flight(self) -> u32 {
         match self {
             Self::Open { .. } => 0,
             Self::Closed {
@@ -102,7 +113,7 @@ impl Load {
     }
 
     /// Fires them all and waits for the last answer.
-    pub(crate) async fn fire(self, crowd: &Arc<Crowd>) -> Vec<Shot> {
+    pub async fn fire(self, crowd: &Arc<Crowd>) -> Vec<Shot> {
         match self {
             Self::Open { per_second, .. } => open(crowd, per_second, self.orders()).await,
             Self::Closed {
@@ -119,7 +130,7 @@ impl Load {
 
 impl Crowd {
     /// The same products for others, who are still to be named, and keys of that kind.
-    pub(crate) fn with(&self, key: Key) -> Self {
+    pub fn with(&self, key: Key) -> Self {
         Self {
             buyers: Vec::new(),
             key,
@@ -131,7 +142,7 @@ impl Crowd {
     }
 
     /// Places the n-th order.
-    pub(crate) async fn shoot(&self, number: usize, intended: Instant) -> Shot {
+    pub async fn shoot(&self, number: usize, intended: Instant) -> Shot {
         let buyer = number % self.buyers.len().max(1);
         let verdict = self.order(number, buyer).await;
         self.answered.fetch_add(1, Ordering::Relaxed);
@@ -148,7 +159,8 @@ impl Crowd {
         self.doors.ask(number, &request, verdict).await
     }
 
-    fn request(&self, number: usize, buyer: usize) -> String {
+    /// The request for the n-th order, of this buyer.
+    pub fn request(&self, number: usize, buyer: usize) -> String {
         let mut body = String::from(r#"{"items":["#);
         for item in 0..self.items {
             let product = self.products.get((number + item) % self.products.len().max(1));

@@ -8,28 +8,28 @@ use tokio::{
 };
 
 /// How long any answer may take; later than that an order's outcome is unknown.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
+pub const DEADLINE: Duration = Duration::from_secs(15);
 /// The largest answer that is read.
 const LARGEST_ANSWER: usize = 1 << 20;
 
 /// An open connection.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 /// An answer, as far as it is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Answer<'a> {
+pub struct Answer<'a> {
     /// The status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// Whether an earlier request of the same key has got it before.
-    pub(crate) replayed: bool,
+    pub replayed: bool,
     /// Whether the connection is of no use any more.
-    pub(crate) closes: bool,
+    pub closes: bool,
     /// The body.
-    pub(crate) body: &'a [u8],
+    pub body: &'a [u8],
 }
 
 /// The head of an answer.
@@ -46,7 +46,7 @@ struct Head {
 
 impl Wire {
     /// Connects.
-    pub(crate) async fn connect(to: SocketAddr) -> anyhow::Result<Self> {
+    pub async fn connect(to: SocketAddr) -> anyhow::Result<Self> {
         let stream = tokio::time::timeout(DEADLINE, TcpStream::connect(to)).await??;
         stream.set_nodelay(true)?;
         Ok(Self {
@@ -56,7 +56,7 @@ impl Wire {
     }
 
     /// Sends a request and reads its answer. After an error the connection is of no use.
-    pub(crate) async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
+    pub async fn ask(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
         let asking = async {
             self.stream.write_all(request).await?;
             self.read.clear();

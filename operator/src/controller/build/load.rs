@@ -1,0 +1,112 @@
+//! The load of a rehearsal: a Job that orders as a crowd does.
+
+use super::{
+    Child, Kind, Plan,
+    config_map::port,
+    labels::{LOAD, pod_selector},
+    object_name, secret,
+};
+use crds::{Component, rehearsal::Arrival, valid::ValidLoad};
+use platform::config::paths;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// The longest that a load may last, in seconds.
+const AT_MOST_SECONDS: i64 = 3_600;
+/// Where the container's last words are read from, which the operator sees in the pod's status.
+const LAST_WORDS: &str = "/dev/termination-log";
+
+/// The Job and the policy of its pod. A Job cannot be changed, so another load is another Job.
+pub(super) fn load(plan: &Plan<'_>) -> Option<[Child; 2]> {
+    let load = plan.sale.load.as_ref()?;
+    let spec = job(plan, load);
+    let hash = hex::encode(&Sha256::digest(spec.to_string())[..4]);
+    let job = Child::new(
+        plan.sale,
+        Kind::Job,
+        &format!("{LOAD}-{hash}"),
+        json!({"spec": spec}),
+    );
+    Some([policy(plan), job])
+}
+
+fn job(plan: &Plan<'_>, load: &ValidLoad) -> Value {
+    let sale = &plan.sale.id.name;
+    let gateway = object_name(sale, Component::Gateway.as_str());
+    let gateway = format!("{gateway}:{}", port(Component::Gateway).unwrap_or_default());
+    let arrival = match load.arrival {
+        Arrival::Steps => "steps",
+        Arrival::Steady => "steady",
+        Arrival::Burst => "burst",
+    };
+    let arguments = [
+        ("--gateway", gateway),
+        ("--keys", paths::KEYS.to_owned()),
+        ("--arrival", arrival.to_owned()),
+        ("--orders-per-second", load.orders_per_second.to_string()),
+        ("--buyers", load.buyers.to_string()),
+        ("--step-seconds", load.step_seconds.to_string()),
+        ("--outcome", LAST_WORDS.to_owned()),
+    ];
+    let arguments = arguments
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value]);
+    let arguments: Vec<_> = std::iter::once("rehearse".to_owned()).chain(arguments).collect();
+    let image = &plan.platform.image;
+    json!({
+        // Whatever it has found is found once: a load that comes again finds a sale that has been through one.
+        "backoffLimit": 0,
+        "activeDeadlineSeconds": AT_MOST_SECONDS,
+        "template": {
+            "metadata": {"labels": super::labels::all_labels(sale, LOAD)},
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": false,
+                "enableServiceLinks": false,
+                "securityContext": {
+                    "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [{
+                    "name": LOAD,
+                    "image": image.name,
+                    "imagePullPolicy": image.pull_policy,
+                    "command": ["quicksale"],
+                    "args": arguments,
+                    "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+                    },
+                    "volumeMounts": [{"name": "keys", "mountPath": paths::KEYS, "readOnly": true}],
+                }],
+                // The keys of a rehearsal go with it, and its tokens are good for nothing else.
+                "volumes": [{"name": "keys", "secret": {
+                    "secretName": object_name(sale, secret::SIGNING_KEYS), "defaultMode": 0o440,
+                    "items": [
+                        {"key": paths::JWKS_FILE, "path": paths::JWKS_FILE},
+                        {"key": paths::SIGNING_KEY_FILE, "path": paths::SIGNING_KEY_FILE},
+                    ],
+                }}],
+            },
+        },
+    })
+}
+
+/// It calls the gateway and nobody calls it.
+fn policy(plan: &Plan<'_>) -> Child {
+    let sale = &plan.sale.id.name;
+    let mut spec = json!({
+        "podSelector": {"matchLabels": pod_selector(sale, LOAD)},
+        "policyTypes": ["Ingress"],
+        "ingress": [],
+    });
+    if plan.platform.restrict_egress {
+        let gateway = super::network_policy::pods(plan, Component::Gateway.as_str());
+        spec["policyTypes"] = json!(["Ingress", "Egress"]);
+        spec["egress"] = json!([
+            {"ports": super::network_policy::dns()},
+            {"to": [gateway], "ports": [super::network_policy::tcp(port(Component::Gateway).unwrap_or_default())]},
+        ]);
+    }
+    Child::new(plan.sale, Kind::NetworkPolicy, LOAD, json!({"spec": spec}))
+}

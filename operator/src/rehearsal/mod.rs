@@ -1,0 +1,172 @@
+//! What a rehearsal has found: the most orders a second that the sale held, what that is compared with what is expected, and who is the
+//! limit.
+//!
+//! - [`limits`] reads from what the processes have counted which of them, or which backend, was short of something.
+
+pub mod limits;
+
+use crate::report::figures::Sample;
+use crds::rehearsal::Expectation;
+use jiff::Timestamp;
+use limits::{Limit, Look};
+use serde::{Deserialize, Serialize};
+
+/// The last words of the load: see `quicksale_load::rehearsal::Found`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Found {
+    /// How buyers came.
+    pub arrival: String,
+    /// The most orders a second that were held; 0 where none were.
+    pub held_per_second: u32,
+    /// The fewest that were not.
+    pub failed_per_second: Option<u32>,
+    /// Why.
+    pub why: Option<String>,
+    /// When what was held began.
+    pub held_from: Option<Timestamp>,
+    /// Until when it lasted.
+    pub held_until: Option<Timestamp>,
+    /// When what was not held began.
+    pub failed_from: Option<Timestamp>,
+    /// Until when it lasted.
+    pub failed_until: Option<Timestamp>,
+    /// At what was held, all but one of a hundred orders were answered within so many milliseconds.
+    pub p99_millis: u64,
+    /// Orders in all.
+    pub orders: u64,
+    /// Of these, accepted.
+    pub accepted: u64,
+}
+
+/// How the load of a rehearsal stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on, or is to begin.
+    UnderWay,
+    /// It has ended with these words.
+    Ended(Box<Found>),
+    /// It has ended without any, for this reason.
+    Failed(String),
+}
+
+/// What is made of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// What the load has found.
+    pub found: Found,
+    /// Orders a second that are expected.
+    pub expected_per_second: Option<i64>,
+    /// Buyers who are expected.
+    pub expected_buyers: Option<i64>,
+    /// Whether that is held; none where nothing is expected.
+    pub holds: Option<bool>,
+    /// Who is the limit, as far as that can be told.
+    pub limited_by: Vec<Limit>,
+}
+
+impl Verdict {
+    /// Compares what was found with what is expected.
+    pub fn of(found: Found, expect: &Expectation, looks: &[Look]) -> Self {
+        let holds = expect
+            .orders_per_second
+            .map(|expected| i64::from(found.held_per_second) >= expected);
+        // Who is the limit shows where it was too much; a load that was held had none.
+        let limited_by = match (found.failed_from, found.failed_until) {
+            (Some(from), Some(until)) => limits::between(looks, from, until),
+            _ => Vec::new(),
+        };
+        Self {
+            expected_per_second: expect.orders_per_second,
+            expected_buyers: expect.buyers,
+            holds,
+            limited_by,
+            found,
+        }
+    }
+
+    /// In one sentence.
+    pub fn sentence(&self) -> String {
+        let Found {
+            held_per_second: held,
+            failed_per_second,
+            why,
+            p99_millis,
+            ..
+        } = &self.found;
+        let mut sentence = match self.expected_per_second {
+            Some(expected) => format!("{held} orders/s are held, {expected} are expected"),
+            None => format!("{held} orders/s are held"),
+        };
+        if *held > 0 {
+            sentence = format!("{sentence}; 99 of 100 were answered within {p99_millis} ms");
+        }
+        if let Some(buyers) = self.expected_buyers.filter(|_| *held > 0) {
+            let seconds = buyers.div_euclid(i64::from(*held)) + 1;
+            sentence = format!("{sentence}; {buyers} buyers would all be answered after {seconds} s");
+        }
+        match (failed_per_second, why) {
+            (Some(failed), Some(why)) => sentence = format!("{sentence}. At {failed}/s {why}"),
+            (None, _) => {
+                sentence = format!(
+                    "{sentence}. More was not asked for: raise spec.load.ordersPerSecond to find the limit"
+                )
+            }
+            (Some(_), None) => {}
+        }
+        for limit in &self.limited_by {
+            sentence = format!("{sentence}. {limit}");
+        }
+        sentence
+    }
+}
+
+/// What one process says of its resources, read from the text of its `/metrics`.
+pub fn samples(text: &str) -> impl Iterator<Item = Sample<'_>> {
+    text.lines().filter_map(Sample::read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(held: u32, failed: Option<u32>) -> Found {
+        Found {
+            arrival: "steps".into(),
+            held_per_second: held,
+            failed_per_second: failed,
+            why: failed.map(|_| "one of a hundred orders waited 1500 ms for its answer".into()),
+            held_from: None,
+            held_until: None,
+            failed_from: None,
+            failed_until: None,
+            p99_millis: 210,
+            orders: 1,
+            accepted: 1,
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_compared_with_what_is_expected() {
+        let expect = |rate, buyers| Expectation {
+            buyers,
+            orders_per_second: rate,
+        };
+        let verdict = Verdict::of(found(300, Some(330)), &expect(Some(500), Some(20_000)), &[]);
+        assert_eq!(verdict.holds, Some(false));
+        assert_eq!(
+            verdict.sentence(),
+            "300 orders/s are held, 500 are expected; 99 of 100 were answered within 210 ms; 20000 buyers would all be answered after 67 s. \
+             At 330/s one of a hundred orders waited 1500 ms for its answer"
+        );
+        let verdict = Verdict::of(found(1_000, None), &expect(Some(500), None), &[]);
+        assert_eq!(verdict.holds, Some(true));
+        assert!(
+            verdict
+                .sentence()
+                .ends_with("raise spec.load.ordersPerSecond to find the limit")
+        );
+        assert_eq!(Verdict::of(found(5, None), &expect(None, None), &[]).holds, None);
+    }
+}

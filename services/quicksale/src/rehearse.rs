@@ -1,0 +1,90 @@
+//! `quicksale rehearse`: the load of a rehearsal. The operator starts it as a Job, and reads what it has found from its last words.
+
+use anyhow::{Context, ensure};
+use clap::{Args, ValueEnum};
+use quicksale_load::{
+    buyers::Mint,
+    doors::Doors,
+    rehearsal::{Arrival, Found, Plan, Rehearsal},
+};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+/// Which sale, and how buyers come.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// A gateway, as NAME:PORT; every address that the name has takes turns.
+    #[arg(long)]
+    gateway: String,
+    /// The directory with the sale's signing key: buyers get tokens, and no accounts.
+    #[arg(long, env = "QUICKSALE_KEYS")]
+    keys: PathBuf,
+    /// How buyers come.
+    #[arg(long, value_enum, default_value = "steps")]
+    arrival: How,
+    /// The most orders a second.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    orders_per_second: u32,
+    /// Buyers of a burst, each of whom places one order.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    buyers: u32,
+    /// How long each rate lasts.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    step_seconds: u32,
+    /// Where what was found is written as JSON, besides the output.
+    #[arg(long)]
+    outcome: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum How {
+    /// More in each step, until a rate is not held.
+    Steps,
+    /// Evenly, at the highest rate.
+    Steady,
+    /// All at once.
+    Burst,
+}
+
+/// Ends with 0 once something was found out, whatever it is.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&options.gateway)
+        .await
+        .with_context(|| format!("{} leads to no gateway", options.gateway))?
+        .collect();
+    ensure!(!addresses.is_empty(), "{} leads to no gateway", options.gateway);
+    let plan = Plan {
+        arrival: match options.arrival {
+            How::Steps => Arrival::Steps,
+            How::Steady => Arrival::Steady,
+            How::Burst => Arrival::Burst,
+        },
+        most: options.orders_per_second,
+        buyers: options.buyers,
+        step: Duration::from_secs(options.step_seconds.into()),
+    };
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    let mint = Mint::read(&options.keys)?;
+    let rehearsal = Rehearsal::begin(mint, Doors::new(&addresses), run).await?;
+    let found = rehearsal
+        .run(plan, |step| {
+            let why = step.why_not.as_deref().unwrap_or("held");
+            println!(
+                "{} orders/s: {} of {} accepted, p99 {} ms: {why}",
+                step.per_second, step.accepted, step.orders, step.p99_millis
+            );
+        })
+        .await?;
+    tell(&found, options.outcome)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(found: &Found, outcome: Option<PathBuf>) -> anyhow::Result<()> {
+    let text = serde_json::to_string(found)?;
+    println!("{text}");
+    match outcome {
+        Some(path) => {
+            std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
+        }
+        None => Ok(()),
+    }
+}
