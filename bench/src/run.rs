@@ -119,6 +119,7 @@ impl Bench<'_> {
             key: scenario.key,
             products: products.clone(),
             items: scenario.items as usize,
+            host: "quicksale".to_owned(),
             doors: Doors::new(&self.options.gateways),
             answered: AtomicUsize::new(0),
         });

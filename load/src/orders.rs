@@ -82,6 +82,8 @@ pub struct Crowd {
     pub products: Vec<String>,
     /// How many of them are in each order, one unit of each.
     pub items: usize,
+    /// The host that they ask for: an ingress leads by it.
+    pub host: String,
     /// The gateways.
     pub doors: Doors,
     /// Orders that have been answered.
@@ -136,6 +138,7 @@ impl Crowd {
             key,
             products: self.products.clone(),
             items: self.items,
+            host: self.host.clone(),
             doors: self.doors.anew(),
             answered: AtomicUsize::new(0),
         }
@@ -177,8 +180,9 @@ impl Crowd {
             _ => String::new(),
         };
         format!(
-            "POST /api/orders HTTP/1.1\r\nhost: quicksale\r\nauthorization: Bearer {token}\r\nidempotency-key: {key}{again}\r\n\
+            "POST /api/orders HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\nidempotency-key: {key}{again}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.host,
             body.len()
         )
     }
@@ -293,6 +297,7 @@ mod tests {
             key,
             products: vec!["p".to_owned(), "q".to_owned(), "r".to_owned()],
             items: 2,
+            host: "quicksale".to_owned(),
             doors: Doors::new(&[]),
             answered: AtomicUsize::new(0),
         };

@@ -126,11 +126,11 @@ impl Rehearsal {
     ///
     /// # Errors
     /// Where they do not within a minute.
-    pub async fn begin(mint: Mint, doors: Doors, run: String) -> anyhow::Result<Self> {
+    pub async fn begin(mint: Mint, doors: Doors, host: String, run: String) -> anyhow::Result<Self> {
         let end = Instant::now() + ON_SALE_WITHIN;
-        let request = "GET /api/sale HTTP/1.1\r\nhost: quicksale\r\n\r\n";
+        let request = format!("GET /api/sale HTTP/1.1\r\nhost: {host}\r\n\r\n");
         let products = loop {
-            let answer = doors.ask(0, request, |answer| json::<Sale>(&answer)).await;
+            let answer = doors.ask(0, &request, |answer| json::<Sale>(&answer)).await;
             match answer.and_then(|answer| answer) {
                 Ok(sale) if !sale.products.is_empty() => break sale.products,
                 Ok(_) => {}
@@ -147,6 +147,7 @@ impl Rehearsal {
                 key: Key::New,
                 products: products.into_iter().map(|product| product.product_id).collect(),
                 items: 1,
+                host,
                 doors,
                 answered: AtomicUsize::new(0),
             },
@@ -253,8 +254,8 @@ impl Rehearsal {
             .await??;
         let token = &crowd.buyers.first().context("no buyer")?.token;
         let look = format!(
-            "GET /api/orders/{} HTTP/1.1\r\nhost: quicksale\r\nauthorization: Bearer {token}\r\n\r\n",
-            order.order.id
+            "GET /api/orders/{} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n",
+            order.order.id, self.crowd.host
         );
         loop {
             let seen = self

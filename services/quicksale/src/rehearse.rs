@@ -15,6 +15,9 @@ pub(crate) struct Options {
     /// A gateway, as NAME:PORT; every address that the name has takes turns.
     #[arg(long)]
     gateway: String,
+    /// The host that is asked for, where an ingress leads to the gateways.
+    #[arg(long, default_value = "quicksale")]
+    host: String,
     /// The directory with the sale's signing key: buyers get tokens, and no accounts.
     #[arg(long, env = "QUICKSALE_KEYS")]
     keys: PathBuf,
@@ -64,7 +67,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     let run = uuid::Uuid::new_v4().simple().to_string();
     let mint = Mint::read(&options.keys)?;
-    let rehearsal = Rehearsal::begin(mint, Doors::new(&addresses), run).await?;
+    let rehearsal = Rehearsal::begin(mint, Doors::new(&addresses), options.host, run).await?;
     let found = rehearsal
         .run(plan, |step| {
             let why = step.why_not.as_deref().unwrap_or("held");
