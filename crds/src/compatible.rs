@@ -236,7 +236,13 @@ fn rules(found: &mut Found, path: &str, before: &JSONSchemaProps, now: &JSONSche
         let is_meant = TIGHTENED
             .iter()
             .any(|(at, says)| *at == path && message.starts_with(says));
-        if !known.contains(rule.rule.as_str()) && !is_meant {
+        // What it is about is not there in any object of before.
+        let field = rule.field_path.as_deref().and_then(|path| path.strip_prefix('.'));
+        let is_of_a_new_field = field.is_some_and(|field| {
+            let properties = before.properties.as_ref();
+            properties.is_some_and(|all| !all.contains_key(field))
+        });
+        if !known.contains(rule.rule.as_str()) && !is_meant && !is_of_a_new_field {
             found.note(
                 path,
                 &format!("there is a new rule, which objects there are may break: {message}"),
@@ -363,6 +369,10 @@ mod tests {
                 .pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec")
                 .unwrap();
             spec["properties"]["novel"] = json!({"type": "string"});
+            let rule =
+                json!({"rule": "!has(self.novel) || self.halted", "message": "no", "fieldPath": ".novel"});
+            let rules = spec["x-kubernetes-validations"].as_array_mut().unwrap();
+            rules.push(rule);
             spec["properties"]["products"]["maxItems"] = json!(60);
             spec["properties"]["mode"]["enum"] = json!(["Sale", "Rehearsal", "Drill"]);
             spec["properties"]["currency"]

@@ -1,7 +1,7 @@
 //! A FlashSale that was checked: what the operator builds from.
 
 use crate::{
-    Component, FlashSale,
+    Component, FlashSale, FlashSaleSpec,
     component::{Replicas, Resources},
     duration::DurationText,
     flashsale::{

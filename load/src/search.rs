@@ -75,7 +75,7 @@ impl Search {
                 let next = rounded(f64::from(held) * UP).max(held + 1).min(self.most);
                 (next, held >= self.most)
             }
-            (None, Some(failed)) => (rounded(f64::from(failed) / UP), failed == 1),
+            (None, Some(failed)) => ((failed / 2).max(1), failed == 1),
             (Some(held), Some(failed)) => {
                 let between = rounded((f64::from(held) * f64::from(failed)).sqrt());
                 let is_close = f64::from(failed) <= f64::from(held) * CLOSE;

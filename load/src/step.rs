@@ -157,7 +157,7 @@ mod tests {
         late.extend(shots(&[1_500; 10], &Verdict::Accepted));
         assert!(!held(&late, Some(1)));
         // What the sale refuses for a reason is an answer.
-        let mut mixed = quick.clone();
+        let mut mixed = quick;
         mixed.extend(shots(&[5; 1_000], &Verdict::Refused("sold_out".into())));
         assert!(held(&mixed, Some(1)));
         mixed.extend(shots(&[5; 4], &Verdict::Unknown("busy".into())));

@@ -290,6 +290,7 @@ mod tests {
         control_in_force: true,
         no_unit_left: false,
         stock_changes: false,
+        rehearsed: false,
         settled: false,
         silent_orders: false,
         reopening: false,
@@ -463,6 +464,20 @@ mod tests {
         };
         assert_eq!(
             next(Phase::Live, &until, &deleting, at(1)),
+            Step::Enter(Phase::Draining)
+        );
+    }
+
+    #[test]
+    fn a_rehearsal_ends_with_its_load() {
+        let open_ended = schedule(Some(0), None);
+        let rehearsed = Evidence {
+            rehearsed: true,
+            ..ALL_GOOD
+        };
+        assert_eq!(next(Phase::Live, &open_ended, &ALL_GOOD, at(1)), Step::Stay);
+        assert_eq!(
+            next(Phase::Live, &open_ended, &rehearsed, at(1)),
             Step::Enter(Phase::Draining)
         );
     }

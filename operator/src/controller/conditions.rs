@@ -14,7 +14,7 @@ use crate::{
     catalogue::Catalogue,
     phase::{self, Evidence, Schedule},
     push::{CLOCKS_AGREE, Heard, Receipts},
-    rehearsal::{Progress, Verdict, limits::Look},
+    rehearsal::{Progress, Verdict, limits::Reading},
 };
 use crds::{
     Component, FlashSaleStatus,
@@ -139,7 +139,7 @@ pub fn control_in_force(receipts: &Receipts) -> Option<Finding> {
 }
 
 /// How a rehearsal stands: what it has found, once its load has ended, and what is said of it.
-pub fn rehearsed(load: Progress, expect: &Expectation, looks: &[Look]) -> (Option<Rehearsed>, Finding) {
+pub fn rehearsed(load: Progress, expect: &Expectation, looks: &[Reading]) -> (Option<Rehearsed>, Finding) {
     let kind = ConditionType::HoldsLoad;
     let expected_per_second = expect.orders_per_second;
     match load {

@@ -7,7 +7,7 @@ use crate::{
     calls,
     ownership::{Known, Owner},
     refused::Refused,
-    rehearsal::limits::Look,
+    rehearsal::limits::Reading,
     settings::Settings,
     switches::Told,
     watched::{Watched, named::Named, version},
@@ -79,7 +79,7 @@ struct Memory {
     /// How many orders it has refused.
     refused: Refused,
     /// What the processes of a rehearsal had counted while it was under load.
-    looks: Vec<Look>,
+    looks: Vec<Reading>,
 }
 
 /// As many looks at a load are remembered: those of more than half an hour.
@@ -213,7 +213,7 @@ impl Context {
     }
 
     /// Adds a look at a load to those before, and returns all.
-    pub fn looked(&self, sale: &impl ResourceExt, look: Option<Look>) -> Vec<Look> {
+    pub fn looked(&self, sale: &impl ResourceExt, look: Option<Reading>) -> Vec<Reading> {
         self.memory(sale, |memory| {
             if memory.looks.len() < LOOKS {
                 memory.looks.extend(look);

@@ -7,7 +7,7 @@ use crate::{
     catalogue,
     phase::Evidence,
     push::Receipts,
-    rehearsal::limits::Look,
+    rehearsal::limits::Reading,
     scrape, unready,
 };
 use crds::{
@@ -42,7 +42,7 @@ pub struct Knowledge {
     /// The services that are rolled out.
     pub rolled_out: BTreeSet<Component>,
     /// What the processes of a rehearsal under load had counted.
-    pub look: Option<Look>,
+    pub look: Option<Reading>,
     /// What hinders those that are not rolled out.
     pub hindered: BTreeMap<Component, Obstacle>,
 }
@@ -191,7 +191,7 @@ pub async fn gather(
         let texts = said
             .iter()
             .filter_map(|said| Some((&*said.pod.component, said.text.as_deref().ok()?)));
-        Some(Look::of(at, texts))
+        Some(Reading::of(at, texts))
     };
     let (look, books, settlement, mut hindered) = tokio::join!(
         look,

@@ -55,12 +55,12 @@ struct Counted {
 
 /// What all processes had counted at a moment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Look {
+pub struct Reading {
     at: Timestamp,
     services: BTreeMap<String, Counted>,
 }
 
-impl Look {
+impl Reading {
     /// A look from what processes say, each with its service.
     pub fn of<'a>(at: Timestamp, texts: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut services: BTreeMap<String, Counted> = BTreeMap::new();
@@ -108,8 +108,8 @@ impl Display for Limit {
 }
 
 /// Who was short of something between two moments, the first of them first; nobody where no figure shows it, or nobody looked.
-pub fn between(looks: &[Look], from: Timestamp, until: Timestamp) -> Vec<Limit> {
-    let near = |look: &&Look, to: Timestamp| look.at.duration_since(to).abs() <= NEAR;
+pub fn between(looks: &[Reading], from: Timestamp, until: Timestamp) -> Vec<Limit> {
+    let near = |look: &&Reading, to: Timestamp| look.at.duration_since(to).abs() <= NEAR;
     let first = looks
         .iter()
         .filter(|look| near(look, from))
@@ -176,7 +176,7 @@ pub fn between(looks: &[Look], from: Timestamp, until: Timestamp) -> Vec<Limit> 
 }
 
 /// The services whose processes waited for CPU, the one that used most of it first.
-fn cpu(first: &Look, last: &Look, seconds: f64) -> Option<Limit> {
+fn cpu(first: &Reading, last: &Reading, seconds: f64) -> Option<Limit> {
     let used = |name: &str| {
         let now = last.services.get(name).map_or(0.0, |counted| counted.cpu_seconds);
         let before = first
@@ -205,7 +205,7 @@ fn cpu(first: &Look, last: &Look, seconds: f64) -> Option<Limit> {
 }
 
 /// Where the order service had to send requests away.
-fn queue(first: &Look, last: &Look) -> Option<Limit> {
+fn queue(first: &Reading, last: &Reading) -> Option<Limit> {
     let order = Component::Order.as_str();
     let before = first.services.get(order).copied().unwrap_or_default();
     let refused = last.services.get(order)?.refused - before.refused;
@@ -220,8 +220,8 @@ fn queue(first: &Look, last: &Look) -> Option<Limit> {
 mod tests {
     use super::*;
 
-    fn look(second: i64, services: &[(&str, &str)]) -> Look {
-        Look::of(Timestamp::from_second(second).unwrap(), services.iter().copied())
+    fn look(second: i64, services: &[(&str, &str)]) -> Reading {
+        Reading::of(Timestamp::from_second(second).unwrap(), services.iter().copied())
     }
 
     fn limits(first: &[(&str, &str)], last: &[(&str, &str)]) -> Vec<String> {

@@ -8,7 +8,7 @@ pub mod limits;
 use crate::report::figures::Sample;
 use crds::rehearsal::Expectation;
 use jiff::Timestamp;
-use limits::{Limit, Look};
+use limits::{Limit, Reading};
 use serde::{Deserialize, Serialize};
 
 /// The last words of the load: see `quicksale_load::rehearsal::Found`.
@@ -68,7 +68,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Compares what was found with what is expected.
-    pub fn of(found: Found, expect: &Expectation, looks: &[Look]) -> Self {
+    pub fn of(found: Found, expect: &Expectation, looks: &[Reading]) -> Self {
         let holds = expect
             .orders_per_second
             .map(|expected| i64::from(found.held_per_second) >= expected);
@@ -106,15 +106,15 @@ impl Verdict {
             let seconds = buyers.div_euclid(i64::from(*held)) + 1;
             sentence = format!("{sentence}; {buyers} buyers would all be answered after {seconds} s");
         }
-        match (failed_per_second, why) {
-            (Some(failed), Some(why)) => sentence = format!("{sentence}. At {failed}/s {why}"),
+        sentence = match (failed_per_second, why) {
+            (Some(failed), Some(why)) => format!("{sentence}. At {failed}/s {why}"),
             (None, _) => {
-                sentence = format!(
+                format!(
                     "{sentence}. More was not asked for: raise spec.load.ordersPerSecond to find the limit"
                 )
             }
-            (Some(_), None) => {}
-        }
+            (Some(_), None) => sentence,
+        };
         for limit in &self.limited_by {
             sentence = format!("{sentence}. {limit}");
         }
