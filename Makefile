@@ -1,6 +1,6 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: help up down dev compose compose-down test faults bench bench-audit bench-check bench-compare bench-operator bench-profile lint screenshots generate docs image sbom
+.PHONY: help up down dev compose compose-down test faults bench bench-audit bench-check bench-compare bench-operator bench-profile bench-rehearsal lint screenshots generate docs image sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-operator: ## measure the operator under many sales: make bench-operator SA
 
 bench-profile: ## where the services' CPU goes: make bench-profile SCENARIO=hot
 	@hack/bench-profile.sh '$(SCENARIO)'
+
+bench-rehearsal: ## whether what a rehearsal says is held is held by a load from outside of the cluster too
+	@hack/bench-rehearsal.sh
 
 lint: ## format, lints, scripts, charts, alerts, documentation, workflows, dependencies and generated files
 	@hack/lint.sh

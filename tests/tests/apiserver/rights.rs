@@ -28,7 +28,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(30);
 
 /// What it does to the objects of a sale, wherever the sale is: verbs and what they are of.
-const SALES: [(&str, &str, &[&str]); 15] = [
+const SALES: [(&str, &str, &[&str]); 16] = [
     ("quicksale.io", "flashsales", &["get", "list", "watch", "patch"]),
     ("quicksale.io", "flashsales/status", &["patch"]),
     ("quicksale.io", "flashsales/finalizers", &["update"]),
@@ -36,6 +36,7 @@ const SALES: [(&str, &str, &[&str]); 15] = [
     ("", "services", OBJECTS),
     ("apps", "deployments", OBJECTS),
     ("autoscaling", "horizontalpodautoscalers", OBJECTS),
+    ("batch", "jobs", OBJECTS),
     ("networking.k8s.io", "ingresses", OBJECTS),
     ("networking.k8s.io", "networkpolicies", OBJECTS),
     ("policy", "poddisruptionbudgets", OBJECTS),
@@ -58,7 +59,7 @@ const VERBS: [&str; 8] = [
 ];
 
 /// What is none of its business anywhere, whatever the verb.
-const FOREIGN: [(&str, &str); 37] = [
+const FOREIGN: [(&str, &str); 36] = [
     ("", "nodes"),
     ("", "nodes/proxy"),
     ("", "pods/exec"),
@@ -79,7 +80,6 @@ const FOREIGN: [(&str, &str); 37] = [
     ("apps", "statefulsets"),
     ("apps", "daemonsets"),
     ("apps", "deployments/scale"),
-    ("batch", "jobs"),
     ("batch", "cronjobs"),
     ("rbac.authorization.k8s.io", "roles"),
     ("rbac.authorization.k8s.io", "rolebindings"),

@@ -1,0 +1,73 @@
+#!/bin/bash
+# Whether what a rehearsal says is held is held by other means too: bench-rehearsal.sh (`make bench-rehearsal`).
+#
+# On the kind cluster of `make up` a rehearsal finds what the cluster holds. Then a sale of the same size is opened, and a load comes to it
+# from outside of the cluster, through its ingress: below what was held, and above what was not. It takes some ten minutes.
+# From the environment: CLUSTER (quicksale), INGRESS_PORT (8080), KUBECONFIG (the user's own).
+set -euo pipefail
+# shellcheck source=hack/env.sh
+. "$(dirname "$0")/env.sh"
+cd "$REPO"
+cluster=${CLUSTER:-quicksale} port=${INGRESS_PORT:-8080}
+namespace=bench-rehearsal
+kubectl_here() { kubectl --context "kind-$cluster" --namespace "$namespace" "$@"; }
+
+hack/tools.sh rust-build kubectl
+kubectl_here version >/dev/null 2>&1 || die "there is no cluster kind-$cluster: run make up first"
+say "building the load (some minutes where little is built yet)"
+cargo build --locked --release --workspace
+load=${CARGO_TARGET_DIR:-$REPO/target}/x86_64-unknown-linux-gnu/release/quicksale
+keys=$(mktemp -d)
+leave() {
+  rm -rf "$keys"
+  kubectl_here annotate flashsale --all --overwrite quicksale.io/drain-and-delete=true >/dev/null 2>&1 || true
+  kubectl_here delete flashsale --all --timeout 180s >/dev/null 2>&1 || true
+  kubectl --context "kind-$cluster" delete namespace "$namespace" --timeout 180s >/dev/null 2>&1 || true
+}
+trap leave EXIT
+kubectl --context "kind-$cluster" apply --filename - >/dev/null <<YAML
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: $namespace
+  labels: {quicksale.io/backends: shared, pod-security.kubernetes.io/enforce: restricted}
+YAML
+
+# rehearsal NAME MORE: a sale of one product, with two gateways, as the verdict is about.
+rehearsal() {
+  kubectl_here apply --filename - >/dev/null <<YAML
+apiVersion: quicksale.io/v1beta1
+kind: FlashSale
+metadata: {name: $1}
+spec:
+  mode: Rehearsal
+  products: [{sku: UNIT, name: A unit, price: "799.99", stock: 1000000}]
+  services: {gateway: {replicas: {min: 2}}}
+  kafka: {partitions: 12}
+  $2
+YAML
+}
+
+say "a rehearsal finds out what is held (about four minutes)"
+rehearsal drill 'load: {ordersPerSecond: 4000, step: 10s}'
+kubectl_here wait flashsale/drill --for=jsonpath='{.status.phase}'=Ended --timeout=1200s >/dev/null ||
+  die "the rehearsal did not end: kubectl --context kind-$cluster --namespace $namespace describe flashsale/drill"
+held=$(kubectl_here get flashsale/drill --output 'jsonpath={.status.rehearsed.heldPerSecond}')
+kubectl_here get flashsale/drill --output 'jsonpath={.status.conditions[?(@.type=="HoldsLoad")].message}{"\n"}'
+[ "${held:-0}" -gt 0 ] || die "the rehearsal found nothing that is held"
+kubectl_here delete flashsale/drill --timeout 180s >/dev/null
+
+say "a sale of the same size, and a load from outside"
+rehearsal counter "ingress: {host: $namespace.localhost, className: traefik}"
+kubectl_here wait flashsale/counter --for=condition=Ready --timeout=300s >/dev/null ||
+  die "the sale did not open: kubectl --context kind-$cluster --namespace $namespace describe flashsale/counter"
+for key in signing-key.pem jwks.json; do
+  kubectl_here get secret counter-signing-keys --output "jsonpath={.data['${key//./\\.}']}" | base64 --decode >"$keys/$key"
+done
+for percent in 80 100 120; do
+  rate=$((held * percent / 100))
+  say "$percent % of what is held: $rate orders/s for 20 s"
+  "$load" rehearse --gateway "127.0.0.1:$port" --host "$namespace.localhost" --keys "$keys" \
+    --arrival steady --orders-per-second "$rate" --step-seconds 20 | head -n 1
+  sleep 10
+done
