@@ -113,7 +113,7 @@ pub struct ServiceSize {
 /// A number of replicas, or a range that a HorizontalPodAutoscaler moves in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::replica_range())]
+#[x_kube(validation = rules::replica_range(), validation = rules::opening_in_range())]
 pub struct Replicas {
     /// The fewest.
     #[x_kube(validation = rules::replica_bounds("min"))]
@@ -122,6 +122,11 @@ pub struct Replicas {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rules::replica_bounds("max"))]
     pub max: Option<i32>,
+    /// With a range: the fewest while the sale opens, from its warm-up until ten minutes after its opening, in which no autoscaler takes any
+    /// away; the same as min when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rules::replica_bounds("opening"))]
+    pub opening: Option<i32>,
 }
 
 /// What a replica asks for and may use.

@@ -1,9 +1,6 @@
 //! What a sale is expected to hold, and the load that a rehearsal finds that out with.
 
-use crate::{
-    duration::DurationText,
-    rules::{self, Hours},
-};
+use crate::{duration::DurationText, rules};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,9 +35,9 @@ pub struct Load {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rules::load_buyers())]
     pub buyers: Option<i64>,
-    /// How long each rate lasts.
+    /// How long each rate lasts; less where that would be more than 200000 orders.
     #[serde(default = "ten_seconds")]
-    #[x_kube(validation = rules::load_step("spec.load.step", Hours(1)))]
+    #[x_kube(validation = rules::load_step())]
     pub step: DurationText,
 }
 

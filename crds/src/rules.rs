@@ -276,11 +276,10 @@ pub fn load_buyers() -> Rule {
 }
 
 /// A rate lasts for whole seconds.
-pub fn load_step(field: &str, longest: Hours) -> Rule {
-    let Hours(most) = longest;
+pub fn load_step() -> Rule {
     rule(
-        format!("{DURATION} && duration(self) >= duration('1s') && duration(self) <= duration('{most}h')"),
-        format!("{field} must be a duration from 1s to {most}h; write one such as 10s"),
+        format!("{DURATION} && duration(self) >= duration('1s') && duration(self) <= duration('5m')"),
+        "spec.load.step must be a duration from 1s to 5m; write one such as 10s",
     )
 }
 
@@ -323,6 +322,15 @@ pub fn ingress_host() -> Rule {
         "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
         "spec.ingress.host must be a lowercase host name without port or path; write one such as laptops.example.com",
     )
+}
+
+/// What a sale opens with is in its range.
+pub fn opening_in_range() -> Rule {
+    rule(
+        "!has(self.opening) || (self.opening >= self.min && self.opening <= (has(self.max) ? self.max : self.min))",
+        "spec.services.*.replicas.opening must be from min to max; raise max, or leave it out",
+    )
+    .field_path(".opening")
 }
 
 /// The range is one.

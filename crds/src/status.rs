@@ -203,7 +203,7 @@ pub struct OrderNumbers {
     /// Of these, not decided yet.
     #[serde(default)]
     pub pending: i64,
-    /// Orders refused at the door, counted since the gateways started.
+    /// Orders refused at the door.
     #[serde(default)]
     pub rejected: i64,
 }

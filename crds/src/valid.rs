@@ -137,6 +137,8 @@ pub struct ValidService {
     pub min: i32,
     /// The most replicas, at least `min`.
     pub max: i32,
+    /// The fewest while the sale opens, in the range.
+    pub opening: i32,
     /// What a replica asks for and may use.
     pub resources: Resources,
 }
@@ -197,6 +199,7 @@ impl ValidService {
             component,
             min: replicas,
             max: replicas,
+            opening: replicas,
             resources: Resources::default(),
         }
     }
@@ -402,9 +405,9 @@ fn load(spec: &FlashSaleSpec, wanted: &Load, findings: &mut Findings) -> Option<
     });
     let step: Option<Duration> = findings.note("spec.load.step", wanted.step.parse());
     let seconds = step.and_then(|step| u32::try_from(step.as_secs()).ok());
-    let seconds = seconds.filter(|seconds| (1..=3_600).contains(seconds));
+    let seconds = seconds.filter(|seconds| (1..=300).contains(seconds));
     findings.require(seconds.is_some(), || {
-        "spec.load.step must be a duration from 1s to 1h".to_owned()
+        "spec.load.step must be a duration from 1s to 5m".to_owned()
     });
     Some(ValidLoad {
         arrival: wanted.arrival,
@@ -466,11 +469,16 @@ fn service(sale: &FlashSale, component: Component, findings: &mut Findings) -> V
     let Some(size) = sale.spec.services.of(component) else {
         return default;
     };
-    let Replicas { min, max } = size.replicas.unwrap_or(Replicas {
+    let Replicas { min, max, opening } = size.replicas.unwrap_or(Replicas {
         min: default.min,
         max: None,
+        opening: None,
     });
     let max = max.unwrap_or(min);
+    let opening = opening.unwrap_or(min);
+    findings.require((min..=max.max(min)).contains(&opening), || {
+        format!("spec.services.{component}.replicas.opening must be from {min} to {max}, not {opening}")
+    });
     findings.require((1..=100).contains(&min) && (min..=100).contains(&max), || {
         format!("spec.services.{component}.replicas must have 1 <= min <= max <= 100, not {min} and {max}")
     });
@@ -478,6 +486,7 @@ fn service(sale: &FlashSale, component: Component, findings: &mut Findings) -> V
         component,
         min,
         max,
+        opening,
         resources: size.resources.clone().unwrap_or_default(),
     }
 }

@@ -16,7 +16,7 @@ import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Where the sentences are that the product prints; what tests and this page say does not count.
-SPEAKERS = ["services", "operator/src", "crds/src", "charts", "hack", "bench/src"]
+SPEAKERS = ["services", "operator/src", "crds/src", "charts", "hack", "load/src", "bench/src"]
 PLACEHOLDER = r"(?:[“\"'(]*(?:\{[^{}]*\}|\{\{[^{}]*\}\}|\$\{[^{}]*\}|\$[A-Za-z_0-9@*]+|%s)[”\"'),]*)+"
 
 

@@ -26,6 +26,8 @@ const FOLLOWED: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The part of the highest rate that a search begins with.
 const FIRST: u32 = 16;
+/// The most orders of one rate: each has a buyer, whose token takes room.
+const MOST_ORDERS: u32 = 200_000;
 /// Buyers who order at the same time in a burst.
 const AT_ONCE: u32 = 1_000;
 
@@ -177,7 +179,7 @@ impl Rehearsal {
                 },
                 Arrival::Steps | Arrival::Steady => Load::Open {
                     per_second: rate,
-                    seconds: u32::try_from(plan.step.as_secs()).unwrap_or(u32::MAX).max(1),
+                    seconds: seconds(plan.step, rate),
                 },
             };
             let fired = self.fire(load, rate, number).await?;
@@ -187,7 +189,8 @@ impl Rehearsal {
             search.note(fired.step.is_held());
             if fired.step.is_held() {
                 best = Some(fired);
-            } else {
+            } else if search.failed() == Some(rate) || plan.arrival != Arrival::Steps {
+                // Once alone is a hiccup.
                 worst = Some(fired);
             }
             if plan.arrival != Arrival::Steps {
@@ -276,6 +279,12 @@ impl Rehearsal {
     }
 }
 
+/// How long a rate is fired.
+fn seconds(step: Duration, rate: u32) -> u32 {
+    let wanted = u32::try_from(step.as_secs()).unwrap_or(u32::MAX);
+    wanted.min(MOST_ORDERS / rate.max(1)).max(1)
+}
+
 fn json<T: serde::de::DeserializeOwned>(answer: &Answer<'_>) -> anyhow::Result<T> {
     ensure!(
         (200..300).contains(&answer.status),
@@ -300,6 +309,21 @@ fn whole(orders: usize, took: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_fired_for_as_long_as_there_is_room_for_its_buyers() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(
+            [
+                seconds(ten, 1),
+                seconds(ten, 20_000),
+                seconds(ten, 40_000),
+                seconds(ten, 900_000)
+            ],
+            [10, 10, 5, 1]
+        );
+        assert_eq!(seconds(Duration::ZERO, 1), 1);
+    }
 
     #[test]
     fn what_was_found_fits_the_last_words_of_a_container() {

@@ -28,6 +28,9 @@ impl Default for Terms {
     }
 }
 
+/// What a sale refuses an order for in its ordinary course.
+const OF_THE_SALE: [&str; 3] = ["sold_out", "units_held", "customer_limit"];
+
 /// What came of a rate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +69,11 @@ impl Step {
         for shot in shots {
             match &shot.verdict {
                 Verdict::Accepted => step.accepted += 1,
-                Verdict::Refused(code) => *step.refused.entry(code.clone()).or_default() += 1,
+                Verdict::Refused(code) if OF_THE_SALE.contains(&code.as_str()) => {
+                    *step.refused.entry(code.clone()).or_default() += 1;
+                }
+                // Whoever is taken for somebody else, or asks too often, has found out nothing about the sale.
+                Verdict::Refused(code) => *step.failed.entry(code.clone()).or_default() += 1,
                 Verdict::Unknown(what) => {
                     let what: String = what.chars().take(80).collect();
                     *step.failed.entry(what).or_default() += 1;
@@ -162,7 +169,8 @@ mod tests {
         assert!(held(&mixed, Some(1)));
         mixed.extend(shots(&[5; 4], &Verdict::Unknown("busy".into())));
         assert!(held(&mixed, Some(1)));
-        mixed.extend(shots(&[5; 2], &Verdict::Unknown("busy".into())));
+        mixed.extend(shots(&[5], &Verdict::Unknown("busy".into())));
+        mixed.extend(shots(&[5], &Verdict::Refused("rate_limited".into())));
         let step = Step::of(100, &mixed, Some(Duration::ZERO), Terms::default());
         assert_eq!(
             step.why_not.as_deref(),

@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod network;
 pub mod ownership;
 pub mod phase;
+pub mod pod_template;
 pub mod push;
 pub mod refused;
 pub mod rehearsal;

@@ -2,6 +2,7 @@
 
 use crate::{
     network::Network,
+    pod_template::PodTemplate,
     signing_keys::{Pace, SPREAD},
 };
 use clap::Parser;
@@ -92,6 +93,9 @@ pub struct Settings {
     /// Who may talk to whom beyond the pods of a sale, as JSON.
     #[arg(long, env = "QUICKSALE_NETWORK", default_value = "{}")]
     pub network: Network,
+    /// What the platform wants of the pods of all sales, as JSON.
+    #[arg(long, env = "QUICKSALE_SALE_PODS", default_value = "{}")]
+    pub sale_pods: PodTemplate,
     /// Port of /livez, /readyz and /metrics.
     #[arg(long, env = "QUICKSALE_ADMIN_PORT", default_value_t = ports::ADMIN)]
     pub admin_port: u16,

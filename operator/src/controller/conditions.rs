@@ -143,10 +143,19 @@ pub fn rehearsed(load: Progress, expect: &Expectation, looks: &[Reading]) -> (Op
     let kind = ConditionType::HoldsLoad;
     let expected_per_second = expect.orders_per_second;
     match load {
-        Progress::UnderWay => {
+        Progress::UnderWay(None) => {
             let message = "the load is under way; kubectl logs of its pod has each rate";
             (None, Finding::new(kind, false, "UnderWay", message))
         }
+        Progress::UnderWay(Some(obstacle)) => (
+            None,
+            Finding::new(
+                kind,
+                false,
+                obstacle.cause.reason(),
+                obstacle.sentence("the load"),
+            ),
+        ),
         Progress::Failed(why) => {
             let rehearsed = Rehearsed {
                 expected_per_second,

@@ -71,7 +71,7 @@ pub async fn fetch(
     )?;
     let mut children = children(sale, &items);
     children.extend(secrets.into_iter().map(|secret| (Kind::Secret, secret)));
-    let load_end = pods.load_end(&children);
+    let (load_end, load_waits) = (pods.load_end(&children), pods.load_waits());
     let pods = pods.owned(&name, &children, now);
     let mut observed = Observed {
         children,
@@ -80,6 +80,7 @@ pub async fn fetch(
         backends_refused: backends.err(),
         administrator: None,
         load_end,
+        load_waits,
     };
     // A Secret that went away must neither take its copies with it nor restart anything.
     if sale.spec.backends_secret_ref.is_none() {

@@ -36,6 +36,8 @@ pub struct Observed {
     pub administrator: Option<Administrator>,
     /// How the load of a rehearsal has ended: its exit code and its last words.
     pub load_end: Option<(i32, String)>,
+    /// Why it does not start.
+    pub load_waits: Option<Obstacle>,
 }
 
 impl Observed {
@@ -252,7 +254,10 @@ impl Observed {
     /// How the load of a rehearsal stands.
     pub fn load(&self) -> Progress {
         match &self.load_end {
-            None => Progress::UnderWay,
+            None => match self.failed_job() {
+                Some(why) => Progress::Failed(why),
+                None => Progress::UnderWay(self.load_waits.clone()),
+            },
             Some((0, words)) => match serde_json::from_str(words) {
                 Ok(found) => Progress::Ended(Box::new(found)),
                 Err(error) => Progress::Failed(format!("what it said cannot be read: {error}")),
@@ -262,6 +267,16 @@ impl Observed {
                 Progress::Failed(format!("it ended with {code}: {words}"))
             }
         }
+    }
+
+    /// Why the Job of a rehearsal's load is given up, where its pod cannot say it any more.
+    fn failed_job(&self) -> Option<String> {
+        let jobs = self.children.iter().filter(|(kind, _)| *kind == Kind::Job);
+        let mut conditions =
+            jobs.flat_map(|(_, job)| job.data["status"]["conditions"].as_array().into_iter().flatten());
+        let failed = conditions.find(|c| c["type"] == "Failed" && c["status"] == "True")?;
+        let part = |name: &str| failed[name].as_str().unwrap_or_default().to_owned();
+        Some(format!("{}: {}", part("reason"), part("message")))
     }
 
     /// How often containers of its pods were started anew, by service.
@@ -366,6 +381,35 @@ mod tests {
             ),
         ]);
         assert_eq!(observed.hindered("shoes"), expected);
+    }
+
+    /// Its pod may be gone by then, as when its time is over.
+    #[test]
+    fn a_load_whose_job_is_given_up_has_failed() {
+        let job = |conditions: serde_json::Value| {
+            let json = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "shoes-load-1"},
+                "status": {"conditions": conditions}});
+            let observed = Observed {
+                children: vec![(Kind::Job, serde_json::from_value(json).unwrap())],
+                ..Observed::default()
+            };
+            observed.load()
+        };
+        assert_eq!(job(json!([])), Progress::UnderWay(None));
+        let late = json!([{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}]);
+        assert_eq!(
+            job(late),
+            Progress::Failed("DeadlineExceeded: too long".to_owned())
+        );
+        let ended = |code, words: &str| Observed {
+            load_end: Some((code, words.to_owned())),
+            ..Observed::default()
+        };
+        assert!(matches!(ended(0, "{}").load(), Progress::Failed(_)));
+        assert_eq!(
+            ended(1, "no gateway").load(),
+            Progress::Failed("it ended with 1: no gateway".to_owned())
+        );
     }
 
     /// Doors that nobody was behind did not open, and a Deployment that is gone has taken what is known of them with it.

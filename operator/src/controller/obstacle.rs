@@ -105,6 +105,16 @@ impl Obstacle {
         }
     }
 
+    /// In one sentence, of whom it keeps from running.
+    pub fn sentence(&self, of: &str) -> String {
+        format!(
+            "{of}: {} ({}); {}",
+            self.cause.what(),
+            self.says,
+            self.cause.remedy()
+        )
+    }
+
     /// Why no pod is made, as the ReplicaFailure of a Deployment says.
     pub fn of_refused_pods(message: &str) -> Self {
         const LIMITS: [&str; 5] = [
@@ -193,14 +203,9 @@ pub fn tell(obstacles: &BTreeMap<Component, Obstacle>) -> Option<(&'static str, 
         entry.0.push(component.as_str());
     }
     let reason = causes.keys().next()?.reason();
-    let sentences = causes.iter().map(|(cause, (components, says))| {
-        format!(
-            "{}: {} ({says}); {}",
-            components.join(", "),
-            cause.what(),
-            cause.remedy()
-        )
-    });
+    let sentences = causes
+        .iter()
+        .map(|(cause, (components, says))| Obstacle::new(*cause, says).sentence(&components.join(", ")));
     Some((reason, sentences.collect::<Vec<_>>().join(". ")))
 }
 

@@ -105,6 +105,7 @@ pub(super) fn platform<'a>(
         network: &settings.network,
         restrict_egress: settings.network.restrict_egress && (!keeps || may_restrict_egress(observed)),
         accounts_database: settings.accounts_database.clone(),
+        pods: &settings.sale_pods,
         trusted_proxies: settings.trusted_proxies.clone(),
         cors_origins: settings.cors_origins.clone(),
         access_log: settings.access_log,

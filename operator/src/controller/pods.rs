@@ -260,6 +260,12 @@ impl KnownPods {
         Some((end.exit_code, end.last_words.clone()))
     }
 
+    /// Why the load of a rehearsal does not start, if its node or the scheduler has said so.
+    pub fn load_waits(&self) -> Option<Obstacle> {
+        let mut loads = self.pods.iter().filter(|pod| pod.component == LOAD);
+        loads.find_map(|pod| pod.waits.clone())
+    }
+
     /// The pods that are or may have been the sale's.
     pub fn owned(self, sale: &str, children: &[(Kind, DynamicObject)], now: Timestamp) -> Vec<ObservedPod> {
         owned(sale, self.pods, &self.sets, children, now)

@@ -20,7 +20,7 @@ use crate::{
     watched::SaleKey,
 };
 use crds::{Component, FlashSaleStatus, ValidSale};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use platform::tokens::Signer;
 use sale::{control::ControlDocument, phase::Phase};
 /// What it is to be brought about for.
@@ -158,6 +158,7 @@ impl Rollout {
             control: &control,
             scaled_by_others: &observed.scaled_by_others(name),
             current_replicas: &observed.replicas(name),
+            opening: is_opening(status, now),
             // One that is there stays: buyers may be on it.
             ingress: !host_is_taken
                 || observed
@@ -247,6 +248,18 @@ impl Rollout {
         }
         outcome.failure = ApplyErrors::of(failed);
         outcome
+    }
+}
+
+/// How long after its opening a sale keeps the replicas that it opened with.
+const OPENING: SignedDuration = SignedDuration::from_mins(10);
+
+/// Whether a sale is about to open, or has just done so.
+fn is_opening(status: &FlashSaleStatus, now: Timestamp) -> bool {
+    match status.phase() {
+        Phase::Warming => true,
+        Phase::Live => status.opened_at.is_none_or(|at| now.duration_since(at) < OPENING),
+        Phase::Pending | Phase::Draining | Phase::Ended => false,
     }
 }
 

@@ -5,7 +5,7 @@
 
 pub mod limits;
 
-use crate::report::figures::Sample;
+use crate::{controller::obstacle::Obstacle, report::figures::Sample};
 use crds::rehearsal::Expectation;
 use jiff::Timestamp;
 use limits::{Limit, Reading};
@@ -42,8 +42,8 @@ pub struct Found {
 /// How the load of a rehearsal stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// It goes on, or is to begin.
-    UnderWay,
+    /// It goes on, or is to begin; and what keeps it from that, if something does.
+    UnderWay(Option<Obstacle>),
     /// It has ended with these words.
     Ended(Box<Found>),
     /// It has ended without any, for this reason.

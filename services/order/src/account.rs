@@ -120,7 +120,7 @@ impl Accounts {
         version: u64,
         mut last: OwnedMutexGuard<Option<(u64, Account)>>,
     ) -> Result<Account, MongoError> {
-        let store = self.store.clone();
+        let (store, began) = (self.store.clone(), self.clock.now());
         let counted = store.transactions.run(|session| {
             let store = store.clone();
             async move { count(&store, session).await }.boxed()
@@ -131,7 +131,7 @@ impl Accounts {
             tracing::warn!(%error, "the orders could not be counted");
         })?;
         let account = Account {
-            counted_at: self.clock.now(),
+            counted_at: began,
             ..account
         };
         *last = Some((version, account.clone()));

@@ -44,6 +44,7 @@ pub(super) fn deployment(plan: &Plan<'_>, component: Component) -> Child {
             "spec": pod(plan, component),
         },
     });
+    plan.platform.pods.lay_over(&mut spec["template"]);
     if let Some(replicas) = replicas(plan, component) {
         spec["replicas"] = replicas.into();
     }

@@ -5,9 +5,9 @@ use crds::{Component, ValidSale};
 use sale::phase::Phase;
 use serde_json::json;
 
-/// Only where there are two or more replicas: a budget over a single one would keep its node from being drained.
+/// Only where there may be two or more replicas. One may always go, so that a node can be drained where there is a single one.
 pub(super) fn disruption_budget(sale: &ValidSale, component: Component, phase: Phase) -> Option<Child> {
-    if phase == Phase::Ended || sale.service(component).min < 2 {
+    if phase == Phase::Ended || sale.service(component).max < 2 {
         return None;
     }
     let name = component.as_str();

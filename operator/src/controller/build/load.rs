@@ -19,7 +19,8 @@ const LAST_WORDS: &str = "/dev/termination-log";
 /// The Job and the policy of its pod. A Job cannot be changed, so another load is another Job.
 pub(super) fn load(plan: &Plan<'_>) -> Option<[Child; 2]> {
     let load = plan.sale.load.as_ref()?;
-    let spec = job(plan, load);
+    let mut spec = job(plan, load);
+    plan.platform.pods.lay_over(&mut spec["template"]);
     let hash = hex::encode(&Sha256::digest(spec.to_string())[..4]);
     let job = Child::new(
         plan.sale,
@@ -74,6 +75,8 @@ fn job(plan: &Plan<'_>, load: &ValidLoad) -> Value {
                     "command": ["quicksale"],
                     "args": arguments,
                     "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+                    // Why it has found nothing out, where it ends with an error.
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
                     "securityContext": {
                         "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
                     },

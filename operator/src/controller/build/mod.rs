@@ -27,7 +27,7 @@ pub use labels::{
 };
 pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SIGNING_KEYS};
 
-use crate::{administrator::Administrator, network::Network};
+use crate::{administrator::Administrator, network::Network, pod_template::PodTemplate};
 use backend_ports::BackendPorts;
 use crds::{Component, ValidSale};
 use platform::traces::Tracing;
@@ -75,6 +75,8 @@ pub struct Plan<'a> {
     pub current_replicas: &'a BTreeMap<Component, i32>,
     /// Whether the sale's host may lead to it.
     pub ingress: bool,
+    /// Whether the sale is about to open, or has just done so: there are as many replicas as that takes.
+    pub opening: bool,
 }
 
 /// What the objects of a sale take from the operator's chart.
@@ -100,6 +102,8 @@ pub struct Platform<'a> {
     pub access_log: bool,
     /// The host under which buyers reach the sale by HTTPS.
     pub https_host: Option<String>,
+    /// What the platform wants of all pods.
+    pub pods: &'a PodTemplate,
     /// Where traces go.
     pub tracing: Option<Tracing>,
 }
@@ -135,7 +139,7 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Child> {
         objects.push(network_policy::network_policy(plan, component));
         objects.push(deployment::deployment(plan, component));
         objects.extend(disruption_budget::disruption_budget(sale, component, plan.phase));
-        objects.extend(autoscaler::autoscaler(sale, component, plan.phase));
+        objects.extend(autoscaler::autoscaler(plan, component));
     }
     // Its buyers come when the doors open, and it goes when they close.
     if plan.phase == Phase::Live {
@@ -158,12 +162,19 @@ fn replicas(plan: &Plan<'_>, component: Component) -> Option<i32> {
         (Phase::Ended, _) => Some(1),
         _ if size.min == size.max => Some(size.min),
         _ => {
+            let fewest = fewest(plan, component);
             let now = plan.current_replicas.get(&component);
             let is_decided =
-                plan.scaled_by_others.contains(&component) && now.is_none_or(|now| *now >= size.min);
-            (!is_decided).then(|| now.map_or(size.min, |now| (*now).clamp(size.min, size.max)))
+                plan.scaled_by_others.contains(&component) && now.is_none_or(|now| *now >= fewest);
+            (!is_decided).then(|| now.map_or(fewest, |now| (*now).clamp(fewest, size.max)))
         }
     }
+}
+
+/// The fewest replicas that an autoscaler may leave: more while the sale opens, where that is said.
+fn fewest(plan: &Plan<'_>, component: Component) -> i32 {
+    let size = plan.sale.service(component);
+    if plan.opening { size.opening } else { size.min }
 }
 
 /// An object of a sale, for tests of what is done with objects.

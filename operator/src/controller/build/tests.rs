@@ -24,6 +24,8 @@ struct Fixture {
     plaintext_senders: BTreeSet<Component>,
     backends: BTreeMap<String, Vec<u8>>,
     ports_before: BTreeMap<Component, BTreeSet<u16>>,
+    opening: bool,
+    pods: PodTemplate,
     administrator: Administrator,
 }
 
@@ -63,6 +65,8 @@ fn fixture(services: Value) -> Fixture {
         plaintext_senders: BTreeSet::new(),
         backends: BTreeMap::from([("REDIS_URL".to_owned(), b"redis://r".to_vec())]),
         ports_before: BTreeMap::new(),
+        opening: false,
+        pods: PodTemplate::default(),
         administrator: Administrator {
             email: "boss@example.com".to_owned(),
             password_hash: "$argon2id$".to_owned(),
@@ -86,6 +90,7 @@ impl Fixture {
                 network: &self.network,
                 restrict_egress: self.restrict_egress,
                 accounts_database: "quicksale".into(),
+                pods: &self.pods,
                 trusted_proxies: vec!["10.0.0.0/8".into()],
                 cors_origins: Vec::new(),
                 access_log: self.access_log,
@@ -105,6 +110,7 @@ impl Fixture {
             scaled_by_others: &self.scaled_by_others,
             current_replicas: &self.current_replicas,
             ingress: true,
+            opening: self.opening,
         })
     }
 
@@ -189,7 +195,12 @@ fn replicas_are_fixed_or_left_to_the_autoscaler() {
     assert!(fixed.get(Kind::PodDisruptionBudget, "laptops-order").is_some());
     assert!(
         fixed.get(Kind::PodDisruptionBudget, "laptops-auth").is_none(),
-        "one replica must not block a drain"
+        "there is never a second one"
+    );
+    let budget = |fixture: &Fixture| fixture.get(Kind::PodDisruptionBudget, "laptops-order").is_some();
+    assert!(
+        budget(&fixture(json!({"order": {"replicas": {"min": 1, "max": 10}}}))),
+        "an autoscaler makes more of it"
     );
 
     let mut ranged = fixture(json!({"order": {"replicas": {"min": 2, "max": 6}}}));
@@ -212,6 +223,54 @@ fn replicas_are_fixed_or_left_to_the_autoscaler() {
         2,
         "an autoscaler rests at zero"
     );
+}
+
+#[test]
+fn a_sale_opens_with_the_replicas_that_it_asks_for() {
+    let mut sale = fixture(json!({"order": {"replicas": {"min": 2, "max": 9, "opening": 6}}}));
+    let scaler = |sale: &Fixture| {
+        sale.get(Kind::HorizontalPodAutoscaler, "laptops-order")
+            .unwrap()
+            .json["spec"]
+            .clone()
+    };
+    assert_eq!(scaler(&sale)["minReplicas"], 2);
+    assert_eq!(
+        scaler(&sale)["behavior"]["scaleDown"]["stabilizationWindowSeconds"],
+        300
+    );
+    sale.opening = true;
+    assert_eq!(sale.deployment("order")["spec"]["replicas"], 6);
+    assert_eq!(scaler(&sale)["minReplicas"], 6);
+    assert_eq!(scaler(&sale)["behavior"]["scaleDown"]["selectPolicy"], "Disabled");
+    // An autoscaler that has gone below is not listened to.
+    sale.scaled_by_others.insert(Component::Order);
+    sale.current_replicas.insert(Component::Order, 3);
+    assert_eq!(sale.deployment("order")["spec"]["replicas"], 6);
+    sale.current_replicas.insert(Component::Order, 8);
+    assert_eq!(sale.deployment("order")["spec"].get("replicas"), None);
+}
+
+#[test]
+fn what_the_platform_wants_is_in_every_pod() {
+    let mut sale = fixture(json!({}));
+    sale.sale.load = Some(ValidLoad {
+        arrival: Arrival::Burst,
+        orders_per_second: 1,
+        buyers: 1,
+        step_seconds: 1,
+    });
+    sale.pods = r#"{"priorityClassName": "high", "labels": {"team": "shop"}}"#
+        .parse()
+        .unwrap();
+    let objects = sale.objects();
+    let templates = objects
+        .iter()
+        .filter_map(|child| child.json.pointer("/spec/template"));
+    let with = templates.filter(|template| {
+        template["spec"]["priorityClassName"] == "high" && template["metadata"]["labels"]["team"] == "shop"
+    });
+    assert_eq!(with.count(), 7, "six services and the load");
 }
 
 #[test]
