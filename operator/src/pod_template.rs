@@ -76,29 +76,26 @@ impl PodTemplate {
         if *self == Self::default() {
             return;
         }
-        add(&mut template["metadata"]["labels"], &json!(self.labels));
-        add(&mut template["metadata"]["annotations"], &json!(self.annotations));
+        add(&mut template["metadata"], "labels", &json!(self.labels));
+        add(&mut template["metadata"], "annotations", &json!(self.annotations));
         let container = &mut template["spec"]["containers"][0];
-        append(&mut container["env"], &json!(self.env), "name");
-        append(
-            &mut container["volumeMounts"],
-            &json!(self.volume_mounts),
-            "mountPath",
-        );
-        append(&mut template["spec"]["volumes"], &json!(self.volumes), "name");
+        append(container, "env", &json!(self.env), "name");
+        append(container, "volumeMounts", &json!(self.volume_mounts), "mountPath");
+        append(&mut template["spec"], "volumes", &json!(self.volumes), "name");
         let mut rest = serde_json::to_value(self).unwrap_or_default();
         for done in ["labels", "annotations", "env", "volumeMounts", "volumes"] {
             rest.as_object_mut().and_then(|rest| rest.remove(done));
         }
-        add(&mut template["spec"], &rest);
+        add(template, "spec", &rest);
     }
 }
 
-/// Adds the fields that are not there.
-fn add(to: &mut Value, more: &Value) {
+/// Adds to an object's field, itself an object, what is not there.
+fn add(object: &mut Value, field: &str, more: &Value) {
     let Some(more) = more.as_object().filter(|more| !more.is_empty()) else {
         return;
     };
+    let to = &mut object[field];
     if to.is_null() {
         *to = Value::Object(Map::new());
     }
@@ -109,11 +106,12 @@ fn add(to: &mut Value, more: &Value) {
     }
 }
 
-/// Adds the items whose key none of those there has.
-fn append(to: &mut Value, more: &Value, key: &str) {
+/// Adds to an object's field, a list, the items whose key none of those there has.
+fn append(object: &mut Value, field: &str, more: &Value, key: &str) {
     let Some(more) = more.as_array().filter(|more| !more.is_empty()) else {
         return;
     };
+    let to = &mut object[field];
     if to.is_null() {
         *to = json!([]);
     }

@@ -228,12 +228,8 @@ fn replicas_are_fixed_or_left_to_the_autoscaler() {
 #[test]
 fn a_sale_opens_with_the_replicas_that_it_asks_for() {
     let mut sale = fixture(json!({"order": {"replicas": {"min": 2, "max": 9, "opening": 6}}}));
-    let scaler = |sale: &Fixture| {
-        sale.get(Kind::HorizontalPodAutoscaler, "laptops-order")
-            .unwrap()
-            .json["spec"]
-            .clone()
-    };
+    let scaler =
+        |sale: &Fixture| sale.get(Kind::HorizontalPodAutoscaler, "laptops-order").unwrap()["spec"].clone();
     assert_eq!(scaler(&sale)["minReplicas"], 2);
     assert_eq!(
         scaler(&sale)["behavior"]["scaleDown"]["stabilizationWindowSeconds"],
