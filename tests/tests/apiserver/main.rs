@@ -16,3 +16,4 @@ mod rights;
 mod secrets;
 mod statuses;
 mod stuck;
+mod unwell;
