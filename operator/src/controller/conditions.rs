@@ -6,6 +6,7 @@ use super::{
     observed::Observed,
     obstacle::{self, Obstacle},
     pin,
+    reconcile::PAUSED_ANNOTATION,
     status::Finding,
 };
 use crate::{
@@ -357,6 +358,15 @@ pub fn up_to_date(held: &[Component]) -> Finding {
         pin::ALLOW_ANNOTATION
     );
     Finding::new(kind, false, "RolloutHeld", message)
+}
+
+/// What is said of a sale whose objects are to be left alone.
+pub fn paused() -> Finding {
+    let message = format!(
+        "nothing is made, changed or put right for this sale while the annotation {PAUSED_ANNOTATION}=true is there; it is opened, halted, closed \
+         and settled all the same. Take the annotation away to go on"
+    );
+    Finding::new(ConditionType::UpToDate, false, "Paused", message)
 }
 
 /// What Ready and Degraded follow from.

@@ -38,6 +38,8 @@ use platform::audit::Outcome;
 use sale::phase::Phase;
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
+/// Set to `true` on a FlashSale, it keeps what was made for the sale as it is. The doors are steered all the same.
+pub const PAUSED_ANNOTATION: &str = "quicksale.io/paused";
 /// A word in it opens a sale that is closed once more; each word does so once.
 pub const REOPEN_ANNOTATION: &str = "quicksale.io/reopen";
 /// The longest word that is remembered.
@@ -306,7 +308,10 @@ impl Round<'_> {
         status.pinned = rollout.pinned.clone().or(status.pinned);
         let outcome = rollout.carry_out(context, observed).await?;
         let claimant = cleanup::claimant(context, sale, &status);
-        let claiming = phase == Phase::Pending && !deleting && phase::is_time_to_warm_up(&schedule, now);
+        let claiming = phase == Phase::Pending
+            && !deleting
+            && !self.is_paused()
+            && phase::is_time_to_warm_up(&schedule, now);
         let secrecy = self.secrecy();
         let look = if claiming {
             if status.claimed_at.is_none() && self.can_claim(secrecy.as_ref()) {
@@ -410,7 +415,9 @@ impl Round<'_> {
         findings.extend(host);
         findings.extend(conditions::clocks(receipts));
         findings.extend(conditions::control_in_force(receipts));
-        if selling || phase == Phase::Ended {
+        if self.is_paused() {
+            findings.push(conditions::paused());
+        } else if selling || phase == Phase::Ended {
             findings.push(conditions::up_to_date(&rollout.held));
         }
         findings.push(conditions::halted(control::halt(valid, &status), receipts));
@@ -507,11 +514,17 @@ impl Round<'_> {
         };
         let mut rollout = Rollout::prepare(self.context, &aim, self.observed, self.now)?;
         if let Some(rollout) = &mut rollout
-            && self.invalid.is_some()
+            && (self.invalid.is_some() || self.is_paused())
         {
             rollout.only_steer(self.observed);
         }
         Ok(rollout)
+    }
+
+    /// Whether somebody wants the sale's objects left alone. One that is deleted goes all the same.
+    fn is_paused(&self) -> bool {
+        let word = self.sale.annotations().get(PAUSED_ANNOTATION);
+        word.is_some_and(|word| word == "true") && !self.deleting
     }
 
     /// How safe passwords are on their way to the backends, as far as the Secret is there.

@@ -589,3 +589,60 @@ async fn a_sale_of_the_newer_version_is_the_same_sale() -> Result<()> {
     .await?;
     cluster.leave().await
 }
+
+/// Somebody works on the sale's objects by hand; what counts for buyers goes on.
+#[tokio::test]
+async fn a_paused_sale_is_left_alone_and_steered_all_the_same() -> Result<()> {
+    let cluster = sale_in_the_making("paused", &small_sale()).await?;
+    let sales = cluster.api::<crds::FlashSale>();
+    let pause = async |value: Value| {
+        let change = json!({"metadata": {"annotations": {"quicksale.io/paused": value}}});
+        sales
+            .patch("shoes", &PatchParams::default(), &Patch::Merge(&change))
+            .await
+    };
+    pause(json!("true")).await?;
+    eventually(SOON, "it says that it is paused", async || {
+        let found = condition(&cluster, "UpToDate").await?;
+        Ok(found.is_some_and(|(status, message)| {
+            status == "False" && message.contains("quicksale.io/paused=true")
+        }))
+    })
+    .await?;
+    let deployments = cluster.api::<Deployment>();
+    deployments
+        .delete("shoes-order", &DeleteParams::background())
+        .await?;
+    cluster
+        .edit(
+            "shoes",
+            &json!({"halted": true, "services": {"auth": {"replicas": {"min": 2}}}}),
+        )
+        .await?;
+    eventually(SOON, "the halt is written down", async || {
+        let map = cluster.api::<ConfigMap>().get("shoes-control").await?;
+        let text = map
+            .data
+            .unwrap_or_default()
+            .remove("control.json")
+            .context("no document")?;
+        Ok(serde_json::from_str::<Value>(&text)?["halted"] == true)
+    })
+    .await?;
+    let replicas = async || {
+        Ok::<_, anyhow::Error>(
+            deployments
+                .get("shoes-auth")
+                .await?
+                .spec
+                .and_then(|spec| spec.replicas),
+        )
+    };
+    ensure!(deployments.get_opt("shoes-order").await?.is_none() && replicas().await? == Some(1));
+    pause(Value::Null).await?;
+    eventually(SOON, "all is put right", async || {
+        Ok(deployments.get_opt("shoes-order").await?.is_some() && replicas().await? == Some(2))
+    })
+    .await?;
+    cluster.leave().await
+}
