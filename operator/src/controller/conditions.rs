@@ -360,13 +360,16 @@ pub fn up_to_date(held: &[Component]) -> Finding {
     Finding::new(kind, false, "RolloutHeld", message)
 }
 
+/// The reason of a sale whose objects are to be left alone.
+pub const PAUSED: &str = "Paused";
+
 /// What is said of a sale whose objects are to be left alone.
 pub fn paused() -> Finding {
     let message = format!(
         "nothing is made, changed or put right for this sale while the annotation {PAUSED_ANNOTATION}=true is there; it is opened, halted, closed \
          and settled all the same. Take the annotation away to go on"
     );
-    Finding::new(ConditionType::UpToDate, false, "Paused", message)
+    Finding::new(ConditionType::UpToDate, false, PAUSED, message)
 }
 
 /// What Ready and Degraded follow from.

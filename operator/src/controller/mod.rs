@@ -44,3 +44,58 @@ pub mod story;
 pub mod trail;
 pub mod unreadable;
 pub mod validate;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    /// The words that a source gives as reasons of conditions: behind whether it holds, or as what a kind of trouble is called.
+    fn reasons(source: &str) -> BTreeSet<String> {
+        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let parts: Vec<&str> = code.split('"').collect();
+        let is_word = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_uppercase())
+                && text.chars().all(|c| c.is_ascii_alphabetic())
+        };
+        let is_reason = |pair: &&[&str]| {
+            let before = pair[0].trim_end();
+            let behind = ["true,", "false,", "holds,", "=>"]
+                .iter()
+                .any(|end| before.ends_with(end));
+            behind && is_word(pair[1]) && !["True", "False"].contains(&pair[1])
+        };
+        let pairs = parts.windows(2).filter(is_reason);
+        pairs.map(|pair| pair[1].to_owned()).collect()
+    }
+
+    /// Whoever is woken by a reason finds it in the runbook.
+    #[test]
+    fn every_reason_is_in_the_runbook() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let runbook = std::fs::read_to_string(root.join("../docs/operations.md")).unwrap();
+        let mut all = BTreeSet::new();
+        for name in [
+            "backends_secret",
+            "bring",
+            "conditions",
+            "error",
+            "host",
+            "obstacle",
+            "prepared",
+            "unreadable",
+            "validate",
+        ] {
+            let source = std::fs::read_to_string(root.join(format!("src/controller/{name}.rs"))).unwrap();
+            all.extend(reasons(&source));
+        }
+        assert!(all.len() > 60, "{} reasons are few: {all:?}", all.len());
+        let missing: Vec<_> = all
+            .iter()
+            .filter(|reason| !runbook.contains(&format!("`{reason}`")))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "docs/operations.md has no row for {missing:?}"
+        );
+    }
+}

@@ -415,9 +415,11 @@ impl Round<'_> {
         findings.extend(host);
         findings.extend(conditions::clocks(receipts));
         findings.extend(conditions::control_in_force(receipts));
+        let up_to_date = status.condition(ConditionType::UpToDate);
+        let was_paused = up_to_date.is_some_and(|condition| condition.reason == conditions::PAUSED);
         if self.is_paused() {
             findings.push(conditions::paused());
-        } else if selling || phase == Phase::Ended {
+        } else if selling || phase == Phase::Ended || was_paused {
             findings.push(conditions::up_to_date(&rollout.held));
         }
         findings.push(conditions::halted(control::halt(valid, &status), receipts));
