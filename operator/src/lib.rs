@@ -17,6 +17,7 @@ pub mod administrator;
 pub mod backends;
 pub mod calls;
 pub mod catalogue;
+pub mod check;
 pub mod controller;
 pub mod deadline;
 pub mod fence;

@@ -1,7 +1,7 @@
 //! The operator's process.
 
 use clap::{CommandFactory, Parser, Subcommand};
-use operator::{metrics, run, settings::Settings};
+use operator::{check, metrics, run, settings::Settings};
 use platform::{
     command_line::{self, Page, Shell},
     telemetry::{self, LogFormat},
@@ -25,6 +25,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Says whether the FlashSales of a file would open here, and why not. Nothing is changed.
+    Check(check::Options),
     /// Prints the reference of its metrics.
     Metrics,
     /// Prints what completes this command in a shell.
@@ -41,6 +43,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let Cli { command, settings } = Cli::parse();
     if let Some(command) = command {
         let text = match command {
+            Command::Check(options) => return Ok(check::run(&options).await?),
             Command::Metrics => metrics::markdown(),
             Command::Completions { shell } => command_line::completions(Cli::command(), shell),
             Command::Man(page) => command_line::man(Cli::command(), &page)?,

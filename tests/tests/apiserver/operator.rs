@@ -646,3 +646,59 @@ async fn a_paused_sale_is_left_alone_and_steered_all_the_same() -> Result<()> {
     .await?;
     cluster.leave().await
 }
+
+/// Days before the warm-up, and before anything is applied.
+#[tokio::test]
+async fn a_dry_run_says_whether_a_sale_would_open_here() -> Result<()> {
+    let host = format!("{}.example.com", uuid::Uuid::new_v4().simple());
+    let mut spec = small_sale();
+    spec["ingress"] = json!({"host": host});
+    let cluster = sale_in_the_making("dry", &spec).await?;
+    let [port] = ports::free()?;
+    let kubeconfig = std::env::var("KUBECONFIG").context("KUBECONFIG is not set")?;
+    let check = |name: &str, namespace: &str, spec: &Value| -> Result<(Option<i32>, String)> {
+        let manifest = json!({"apiVersion": "quicksale.io/v1beta1", "kind": "FlashSale",
+            "metadata": {"name": name, "namespace": namespace}, "spec": spec});
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), manifest.to_string())?;
+        let mut command = operator_command(kubeconfig.as_ref(), "check", port);
+        let done = command
+            .args(["check", "--filename"])
+            .arg(file.path())
+            .stdout(std::process::Stdio::piped())
+            .output()?;
+        Ok((done.status.code(), String::from_utf8(done.stdout)?))
+    };
+    let (code, said) = check("hats", &cluster.namespace, &small_sale())?;
+    ensure!(
+        code == Some(0) && said.contains("hats: it would open here"),
+        "{code:?} {said}"
+    );
+    let mut wrong = spec.clone();
+    wrong["backendsSecretRef"] = json!({"name": "nothing"});
+    let (code, said) = check("hats", &cluster.namespace, &wrong)?;
+    ensure!(
+        code == Some(2)
+            && said.contains("the Secret nothing with its backends is not in")
+            && said.contains(&format!("the host {host} is taken by the sale shoes")),
+        "{code:?} {said}"
+    );
+    let (code, said) = check("hats", "no-such-namespace", &small_sale())?;
+    ensure!(
+        code == Some(2) && said.contains("there is no namespace no-such-namespace"),
+        "{code:?} {said}"
+    );
+    let mut invalid = small_sale();
+    invalid["products"][0]["price"] = json!("cheap");
+    let (code, said) = check("hats", &cluster.namespace, &invalid)?;
+    ensure!(
+        code == Some(2) && said.contains("spec.products[A-1].price"),
+        "{code:?} {said}"
+    );
+    let sales = cluster.api::<crds::FlashSale>();
+    ensure!(
+        sales.get_opt("hats").await?.is_none(),
+        "a dry run has made a sale"
+    );
+    cluster.leave().await
+}
