@@ -45,6 +45,9 @@ pub struct FlashSaleStatus {
     /// Where buyers find the sale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The host that is the sale's own. Of two that ask for one it belongs to the one that is open, and then to the one that has had it for longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HeldHost>,
     /// When it began to mark topics, database and keys as its own; before that it has made nothing outside of the
     /// cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +117,18 @@ impl FlashSaleStatus {
             .iter()
             .find(|condition| condition.type_ == kind.as_str())
     }
+}
+
+/// A host that a sale has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldHost {
+    /// The host.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Since when it is the sale's.
+    #[schemars(schema_with = "time::time")]
+    pub since: Timestamp,
 }
 
 /// What a rehearsal has found.

@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The part of the highest rate that a search begins with.
 const FIRST: u32 = 16;
 /// The most orders of one rate: each has a buyer, whose token takes room.
-const MOST_ORDERS: u32 = 200_000;
+pub const MOST_ORDERS: u32 = 200_000;
 /// Buyers who order at the same time in a burst.
 const AT_ONCE: u32 = 1_000;
 
@@ -41,6 +41,27 @@ pub enum Arrival {
     Steady,
     /// All at once.
     Burst,
+}
+
+impl Arrival {
+    /// As it is said on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Steady => "steady",
+            Self::Burst => "burst",
+        }
+    }
+}
+
+impl std::str::FromStr for Arrival {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Steps, Self::Steady, Self::Burst];
+        let found = all.into_iter().find(|arrival| arrival.as_str() == text);
+        found.ok_or_else(|| format!("{text:?} is none of steps, steady and burst"))
+    }
 }
 
 /// What is asked of the load.

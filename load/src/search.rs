@@ -7,6 +7,9 @@ const CLOSE: f64 = 1.1;
 /// A rate has failed when it has so often: once may be a hiccup.
 const FAILURES: u32 = 2;
 
+/// The most tries of one search; fewer than half of them are usual.
+pub const MOST_TRIES: u32 = 60;
+
 /// A search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Search {
@@ -15,6 +18,7 @@ pub struct Search {
     held: Option<u32>,
     failed: Option<u32>,
     failures: u32,
+    tries: u32,
     is_over: bool,
 }
 
@@ -28,17 +32,19 @@ impl Search {
             held: None,
             failed: None,
             failures: 0,
+            tries: 0,
             is_over: false,
         }
     }
 
     /// The rate to try next; `None` once there is nothing more to find out.
     pub fn next(&self) -> Option<u32> {
-        (!self.is_over).then_some(self.next)
+        (!self.is_over && self.tries < MOST_TRIES).then_some(self.next)
     }
 
     /// What came of it.
     pub fn note(&mut self, was_held: bool) {
+        self.tries += 1;
         if was_held {
             self.held = Some(self.held.map_or(self.next, |held| held.max(self.next)));
             self.failures = 0;

@@ -2,10 +2,7 @@
 
 use crate::orders::{Shot, Verdict};
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 /// What a system has to keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,14 +125,10 @@ fn millis(of: Duration) -> u64 {
     u64::try_from(of.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The order that was answered last, for whoever wants to know when the load was over.
-pub fn last_answer(shots: &[Shot]) -> Option<Instant> {
-    shots.iter().map(|shot| shot.answered).max()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     fn shots(latencies: &[u64], verdict: &Verdict) -> Vec<Shot> {
         let intended = Instant::now();

@@ -10,7 +10,6 @@ use crate::{
 };
 use clap::Args;
 use crds::{FlashSale, PlaintextPasswords, Readable, ValidSale};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Client, ResourceExt,
@@ -247,7 +246,7 @@ async fn among_others(client: &Client, sale: &FlashSale, valid: &ValidSale) -> V
     if let Err(invalid) = validate::owns_its_topics(&sale, valid.clone(), readable()) {
         findings.extend(invalid.0);
     }
-    let holder = host::holder(&sale, valid, readable(), Timestamp::now());
+    let holder = host::holder(&sale, valid, readable());
     let finding = host::finding(valid, holder.as_ref()).filter(|finding| !finding.holds);
     findings.extend(finding.map(|finding| finding.message));
     findings

@@ -62,7 +62,7 @@ pub struct Evidence {
     pub stock_changes: bool,
     /// The load of a rehearsal has ended.
     pub rehearsed: bool,
-    /// No order pending, nothing in the outbox, no lag.
+    /// No order pending, nothing in the outbox, no lag; the last accounts are read, and the report is asked for.
     pub settled: bool,
     /// An order process is alive and has not answered: it may still commit what it began by an older document.
     pub silent_orders: bool,
@@ -243,6 +243,8 @@ pub struct Farewell {
     pub opened: bool,
     /// Whether somebody has said not to wait.
     pub forced: bool,
+    /// Whether the report of one that has ended is written, or nobody waits for it any more.
+    pub reported: bool,
     /// Whether its namespace is deleted as well, and everything in it has gone before it.
     pub namespace_is_gone: bool,
 }
@@ -251,7 +253,8 @@ pub struct Farewell {
 /// last of them, however long that takes.
 pub fn deletion(farewell: &Farewell) -> Deletion {
     let nothing_accepted = match farewell.phase {
-        Phase::Pending | Phase::Ended => true,
+        Phase::Pending => true,
+        Phase::Ended => farewell.reported || farewell.forced || farewell.namespace_is_gone,
         Phase::Warming | Phase::Draining => !farewell.opened,
         Phase::Live => false,
     };
@@ -584,6 +587,7 @@ mod tests {
     #[test]
     fn deletion_drops_no_accepted_order_unless_it_is_told_to() {
         let of = |phase, opened| Farewell {
+            reported: true,
             phase,
             opened,
             forced: false,

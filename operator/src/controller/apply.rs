@@ -105,7 +105,8 @@ pub async fn apply(
     child: &Child,
 ) -> Result<bool, ApplyError> {
     let live = observed.child(child.kind, &child.name);
-    if live.is_some_and(|live| child.is_met_by(live)) {
+    // A Job cannot be changed; one that is asked for anew has another name.
+    if live.is_some_and(|live| child.is_met_by(live) || child.kind == Kind::Job) {
         return Ok(false);
     }
     let resource = child.kind.api_resource();

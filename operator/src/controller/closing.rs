@@ -4,26 +4,36 @@
 use super::pods::ObservedPod;
 use crate::{
     calls::{CallError, ServiceCalls},
-    report::{Account, AuditResult, figures::Figures},
+    report::{AuditResult, figures::Figures},
     scrape,
 };
 use crds::Component;
+use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
+use sale::account::{Account, Count};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
-/// How long a sale waits for its report.
+/// How long a sale waits for its report, at the least.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// So many orders are counted and audited in a second on a slow machine: a sale with more of them waits for longer.
+const A_SECOND: i64 = 10_000;
+/// How long one round of asking may take: a sale that drains has its turn again a second later.
+const ROUND: Duration = Duration::from_secs(4);
+/// An audit that has no end by then has lost its process, and is begun anew.
+const LOST: Duration = Duration::from_secs(20);
 /// How often, and how soon after one another, an audit is looked at in one round: that of a small sale takes a moment.
 const LOOKS: (u32, Duration) = (8, Duration::from_millis(100));
 
 /// Something that is asked for.
 #[derive(Debug, Default)]
 enum Asked<T> {
-    /// There is no answer yet, for this reason.
+    /// Nobody was asked.
     #[default]
     Nothing,
+    /// There is no answer yet, for this reason.
     NotYet(String),
+    /// The answer.
     Known(T),
     /// There will be none.
     Never(String),
@@ -50,8 +60,8 @@ impl<T> Asked<T> {
 pub struct Closing {
     began: Instant,
     account: Asked<Account>,
-    /// When the audit was begun that is waited for, by inventory's clock.
-    audit_begun: Option<String>,
+    /// When the audit was begun that is waited for, by inventory's clock, and by ours.
+    audit_begun: Option<(Timestamp, Instant)>,
     audit: Asked<AuditResult>,
     figures: Option<Counted>,
 }
@@ -88,22 +98,14 @@ impl Default for Closing {
     }
 }
 
-/// What the order service answers.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "state", rename_all = "camelCase")]
-enum Progress {
-    Open,
-    Counting,
-    Counted { account: Box<Account> },
-}
-
 /// What inventory says of an audit.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Audit {
-    started_at: String,
-    finished_at: Option<String>,
+    started_at: Timestamp,
+    finished_at: Option<Timestamp>,
     orders: Option<u64>,
+    moving: Option<u64>,
     differences: Option<Vec<String>>,
     failure: Option<String>,
 }
@@ -119,13 +121,14 @@ impl Closing {
         self.figures.is_some()
     }
 
-    /// Whether there is nothing more to wait for.
-    pub fn is_done(&self) -> bool {
+    /// Whether there is nothing more to wait for, of a sale of so many orders.
+    pub fn is_done(&self, orders: i64) -> bool {
         let all = self.account.is_over() && self.audit.is_over() && self.figures.is_some();
-        all || self.began.elapsed() > PATIENCE
+        let more = u64::try_from(orders / A_SECOND).unwrap_or(0);
+        all || self.began.elapsed() > PATIENCE + Duration::from_secs(more)
     }
 
-    /// Asks for what is not known yet; it takes little more than a second.
+    /// Asks for what is not known yet, for some seconds at the most.
     pub async fn go_on(
         &mut self,
         http: &reqwest::Client,
@@ -148,7 +151,8 @@ impl Closing {
                 self.figures = Some(counted(http, pods).await);
             }
         };
-        tokio::join!(count, audit, figures);
+        // What was answered by then is kept.
+        let _cut_short = tokio::time::timeout(ROUND, async { tokio::join!(count, audit, figures) }).await;
     }
 
     /// What is known in the end.
@@ -175,11 +179,11 @@ impl Closing {
     }
 }
 
-fn account(answer: Result<Progress, CallError>) -> Asked<Account> {
+fn account(answer: Result<Count, CallError>) -> Asked<Account> {
     match answer {
-        Ok(Progress::Counted { account }) => Asked::Known(*account),
-        Ok(Progress::Counting) => Asked::NotYet("the order service was still counting".to_owned()),
-        Ok(Progress::Open) => Asked::NotYet("the order service takes the doors to be open".to_owned()),
+        Ok(Count::Counted { account }) => Asked::Known(*account),
+        Ok(Count::Counting) => Asked::NotYet("the order service was still counting".to_owned()),
+        Ok(Count::Open) => Asked::NotYet("the order service takes the doors to be open".to_owned()),
         Err(CallError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => {
             Asked::Never("the order service is of an earlier version, which does not count them".to_owned())
         }
@@ -188,14 +192,14 @@ fn account(answer: Result<Progress, CallError>) -> Asked<Account> {
 }
 
 /// Begins an audit, unless one that was begun here is under way, and looks whether it has ended.
-async fn audit(inventory: &ServiceCalls, begun: &mut Option<String>) -> Asked<AuditResult> {
-    let since = match begun {
-        Some(since) => since.clone(),
+async fn audit(inventory: &ServiceCalls, begun: &mut Option<(Timestamp, Instant)>) -> Asked<AuditResult> {
+    let since = match begun.filter(|(_, at)| at.elapsed() < LOST) {
+        Some((since, _)) => since,
         None => match inventory
             .send::<_, Audit>(Method::POST, "/api/inventory/audit", &(), None)
             .await
         {
-            Ok(audit) => begun.insert(audit.started_at).clone(),
+            Ok(audit) => begun.insert((audit.started_at, Instant::now())).0,
             Err(error) => return Asked::NotYet(error.to_string()),
         },
     };
@@ -204,20 +208,30 @@ async fn audit(inventory: &ServiceCalls, begun: &mut Option<String>) -> Asked<Au
             Ok(books) => books.audit,
             Err(error) => return Asked::NotYet(error.to_string()),
         };
-        // Somebody else may have begun another one since: that is as good.
-        let ended = found.filter(|audit| audit.finished_at.is_some() && audit.started_at >= since);
-        if let Some(audit) = ended {
-            return match audit.failure {
-                Some(failure) => {
-                    *begun = None;
-                    Asked::NotYet(failure)
-                }
-                None => Asked::Known(result(audit)),
-            };
+        if let Some(ended) = found.and_then(|audit| ended(audit, since)) {
+            if !ended.is_over() {
+                *begun = None;
+            }
+            return ended;
         }
         tokio::time::sleep(LOOKS.1).await;
     }
     Asked::NotYet("the audit was still under way".to_owned())
+}
+
+/// What an audit has come to that was begun then or later: somebody else may have begun another one since, which is as good. `None` for one
+/// that is older, or under way.
+fn ended(audit: Audit, since: Timestamp) -> Option<Asked<AuditResult>> {
+    if audit.finished_at.is_none() || audit.started_at < since {
+        return None;
+    }
+    Some(match (&audit.failure, audit.moving.unwrap_or(0)) {
+        (Some(failure), _) => Asked::NotYet(failure.clone()),
+        (None, moving) if moving > 0 => {
+            Asked::NotYet(format!("{moving} orders waited for messages on their way"))
+        }
+        (None, _) => Asked::Known(result(audit)),
+    })
 }
 
 fn result(audit: Audit) -> AuditResult {
@@ -265,7 +279,8 @@ mod tests {
     #[test]
     fn what_an_audit_and_a_count_come_to() {
         let audit = |differences: &[&str]| {
-            let audit = json!({"startedAt": "a", "finishedAt": "b", "orders": 3, "differences": differences});
+            let audit = json!({"startedAt": "2026-12-01T12:00:05.125Z", "finishedAt": "2026-12-01T12:00:06Z", "orders": 3,
+                "differences": differences});
             result(serde_json::from_value(audit).unwrap())
         };
         assert!(matches!(audit(&[]), AuditResult::Agrees { orders: 3, .. }));
@@ -284,6 +299,23 @@ mod tests {
             detail: String::new(),
         };
         assert!(account(Err(earlier)).is_over());
+    }
+
+    /// Times as they are written have as many digits as they need, so that as texts the later one may come first.
+    #[test]
+    fn an_audit_counts_that_was_begun_when_it_was_asked_for_or_later() {
+        let audit = |started: &str, finished: Option<&str>, moving: u64| -> Audit {
+            let audit = json!({"startedAt": started, "finishedAt": finished, "orders": 1, "moving": moving, "differences": []});
+            serde_json::from_value(audit).unwrap()
+        };
+        let since: Timestamp = "2026-12-01T12:00:05.12Z".parse().unwrap();
+        let end = Some("2026-12-01T12:00:07Z");
+        let is_over = |audit| ended(audit, since).map(|asked| asked.is_over());
+        assert_eq!(is_over(audit("2026-12-01T12:00:05.125Z", end, 0)), Some(true));
+        assert_eq!(is_over(audit("2026-12-01T12:00:05.12Z", end, 0)), Some(true));
+        assert_eq!(is_over(audit("2026-12-01T12:00:05.119Z", end, 0)), None);
+        assert_eq!(is_over(audit("2026-12-01T12:00:06Z", None, 0)), None);
+        assert_eq!(is_over(audit("2026-12-01T12:00:06Z", end, 2)), Some(false));
     }
 
     /// Nobody answers: the sale ends all the same, and its report says what it does not know.

@@ -315,7 +315,7 @@ pub fn settled(
                     some(silent)
                 ),
                 (true, false) => "not every door is known to be closed, as ControlInForce says".to_owned(),
-                (true, true) => "the last accounts of the products are read".to_owned(),
+                (true, true) => "every order has its end; the books are audited for the report".to_owned(),
             }
         }
         Some(Err(error)) => format!("what is under way is not known: {error}"),
@@ -404,7 +404,9 @@ impl Summary<'_> {
             Component::Inventory,
             Component::Order,
         ];
-        needed.iter().all(|component| self.serving.contains(component)) && self.can_decide
+        needed.iter().all(|component| self.serving.contains(component))
+            && self.can_decide
+            && !self.host_is_taken
     }
 
     /// What is missing from a sale that is open, though orders may be placed.
@@ -575,7 +577,7 @@ fn first(sentence: &str) -> String {
     sentence.chars().take(SENTENCE).collect()
 }
 
-/// The most characters of what the cluster says of one service: such sentences name pods, images and quotas at length.
+/// The most characters of one sentence of others that a condition repeats.
 const SENTENCE: usize = 300;
 
 fn workloads(rolled_out: &BTreeSet<Component>, hindered: &BTreeMap<Component, Obstacle>) -> Finding {

@@ -6,6 +6,7 @@ use crate::{
     backends::Backends,
     calls,
     ownership::{Known, Owner},
+    push::Receipts,
     refused::Refused,
     rehearsal::limits::Reading,
     settings::Settings,
@@ -82,8 +83,8 @@ struct Memory {
     looks: Vec<Reading>,
 }
 
-/// As many looks at a load are remembered: those of more than half an hour.
-const LOOKS: usize = 1_000;
+/// As many readings of a load are remembered, the newest: those of some ten minutes. What was too much came last.
+const LOOKS: usize = 200;
 
 impl Context {
     /// Nothing is known yet.
@@ -208,16 +209,19 @@ impl Context {
     }
 
     /// How many orders a sale has refused, by what was known and by what its processes say.
-    pub fn refused(&self, sale: &impl ResourceExt, known: u64, said: &[(String, u64)]) -> u64 {
-        self.memory(sale, |memory| memory.refused.count(known, said))
+    pub fn refused(&self, sale: &impl ResourceExt, known: u64, receipts: &Receipts) -> u64 {
+        let all_answered = receipts.unheard == 0;
+        self.memory(sale, |memory| {
+            memory.refused.count(known, &receipts.refused, all_answered)
+        })
     }
 
     /// Adds a look at a load to those before, and returns all.
     pub fn looked(&self, sale: &impl ResourceExt, look: Option<Reading>) -> Vec<Reading> {
         self.memory(sale, |memory| {
-            if memory.looks.len() < LOOKS {
-                memory.looks.extend(look);
-            }
+            memory.looks.extend(look);
+            let too_many = memory.looks.len().saturating_sub(LOOKS);
+            memory.looks.drain(..too_many);
             memory.looks.clone()
         })
     }

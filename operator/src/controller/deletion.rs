@@ -12,11 +12,13 @@ use super::{
 };
 use crate::phase::{self, Deletion, Doors, Farewell};
 use crds::{FlashSale, FlashSaleStatus, ValidSale};
+use jiff::Timestamp;
 use kube::{
     Resource, ResourceExt,
     runtime::{controller::Action, events::EventType},
 };
 use platform::audit::Outcome;
+use std::time::Duration;
 
 /// What becomes of a sale's topics and database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,7 @@ pub async fn attend(
         // Doors that are about to open may do so before they hear of this.
         opened: status.opened_at.is_some() || phase::standing_opening(doors, context.clock.now()).is_some(),
         forced,
+        reported: is_reported(status, context.clock.now()),
         namespace_is_gone: false,
     };
     let mut decision = phase::deletion(&farewell);
@@ -74,6 +77,14 @@ pub async fn attend(
     }
     cleanup::release(context, sale).await?;
     Ok(Some(Action::await_change()))
+}
+
+/// How long a deleted sale that has ended waits for its report.
+const REPORTED: Duration = Duration::from_secs(120);
+
+fn is_reported(status: &FlashSaleStatus, now: Timestamp) -> bool {
+    let ended = status.ended_at.map(|at| now.duration_since(at).unsigned_abs());
+    status.report_ref.is_some() || ended.is_none_or(|ago| ago > REPORTED)
 }
 
 /// Says that the drain was cut short, by whom, and what it leaves.

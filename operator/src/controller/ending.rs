@@ -22,13 +22,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 use sale::money::Money;
 
 /// Puts the report together.
-pub fn report(
-    sale: &ValidSale,
-    status: &FlashSaleStatus,
-    observed: &Observed,
-    closed: Closed,
-    now: Timestamp,
-) -> Report {
+pub fn report(sale: &ValidSale, status: &FlashSaleStatus, observed: &Observed, closed: Closed) -> Report {
     let orders = closed.account.map(|account| Orders {
         sold_for: Money::from_minor(account.sold_for_minor).decimal(sale.currency),
         account,
@@ -45,7 +39,7 @@ pub fn report(
             opens_at: status.opens_at,
             opened_at: status.opened_at,
             closed_at: status.draining_since,
-            settled_at: Some(now),
+            settled_at: status.ended_at,
         },
         products: status.products.iter().map(Into::into).collect(),
         orders,
@@ -92,11 +86,11 @@ fn rehearsal(status: &FlashSaleStatus) -> Option<RehearsalResult> {
 pub async fn publish(
     context: &Context,
     resource: &FlashSale,
-    status: &FlashSaleStatus,
+    seal: &str,
     report: &Report,
 ) -> Result<LocalReference, Error> {
-    let name = name(&report.sale.name, status);
-    let json = serde_json::to_string_pretty(report).unwrap_or_default();
+    let name = name(report, seal);
+    let json = serde_json::to_string_pretty(report).map_err(Error::Report)?;
     let one = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let map = ConfigMap {
         metadata: ObjectMeta {
@@ -135,10 +129,12 @@ pub async fn publish(
     Ok(LocalReference { name })
 }
 
-/// Of the same end always the same: a sale that was reopened has another one.
-fn name(sale: &str, status: &FlashSaleStatus) -> String {
-    let closed = status.draining_since.unwrap_or_default();
-    format!("{sale}-report-{}", closed.strftime("%Y%m%dt%H%M%Sz"))
+/// Of the same end always the same: a sale that was reopened has another one. Nobody can make it before the operator does who may not read the
+/// sale's keys.
+fn name(report: &Report, seal: &str) -> String {
+    let closed = report.times.closed_at.unwrap_or_default();
+    let closed = closed.strftime("%Y%m%dt%H%M%Sz");
+    format!("{}-report-{closed}-{seal}", report.sale.name)
 }
 
 /// Wipes what a rehearsal has left once nobody uses it.

@@ -13,6 +13,9 @@ pub enum Error {
     /// Objects were not accepted.
     #[error(transparent)]
     Apply(#[from] ApplyErrors),
+    /// The report cannot be written as JSON.
+    #[error("the report cannot be written: {0}")]
+    Report(#[source] serde_json::Error),
     /// Keys could not be made or used.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -33,6 +36,7 @@ impl Error {
             Self::Api(_) => "ApiServerFailed",
             Self::Apply(_) => "ApplyFailed",
             Self::Keys(_) => "KeysUnusable",
+            Self::Report(_) => "ReportNotWritten",
             Self::Wipe(WipeError::Topics(_)) => "TopicsNotDeleted",
             Self::Wipe(WipeError::Database(_)) => "DatabaseNotDropped",
             Self::Credentials(_) => "BackendsUnknown",

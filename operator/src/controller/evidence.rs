@@ -1,5 +1,5 @@
 //! What is known about a sale beyond the API server, when all that it needs was brought: its products, its books and its orders.
-//! Nothing here changes anything.
+//! Nothing here changes anything of a sale that is under way; one that has settled is audited and counted for its report.
 
 use super::{bring::Brought, closing::Closing, observed::Observed, obstacle::Obstacle};
 use crate::{
@@ -207,7 +207,9 @@ pub async fn gather(
         true => {
             let accounts = catalogue::accounts(&inventory, sale);
             let (accounts, ()) = tokio::join!(accounts, closing.go_on(http, &calls, &observed.pods));
-            accounts.ok().filter(|_| closing.is_done())
+            accounts
+                .ok()
+                .filter(|_| closing.is_done(settlement.as_ref().map_or(0, |numbers| numbers.accepted)))
         }
         false => None,
     };

@@ -71,7 +71,7 @@ pub async fn fetch(
     )?;
     let mut children = children(sale, &items);
     children.extend(secrets.into_iter().map(|secret| (Kind::Secret, secret)));
-    let (load_end, load_waits) = (pods.load_end(&children), pods.load_waits());
+    let (load_end, load_waits) = (pods.load_end(&children), pods.load_waits(&children));
     let pods = pods.owned(&name, &children, now);
     let mut observed = Observed {
         children,

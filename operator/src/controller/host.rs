@@ -1,8 +1,11 @@
 //! Whose a host is. Two Ingresses with one host and the same paths are no error to Kubernetes; which of them a request takes is up to the
-//! ingress controller. So the operator makes one for the first sale, and says to the others that the host is taken.
+//! ingress controller. So the operator makes one for one sale, and says to the others that the host is taken.
 
 use super::status::Finding;
-use crds::{FlashSale, FlashSaleStatus, ValidSale, status::ConditionType};
+use crds::{
+    FlashSale, FlashSaleStatus, ValidSale,
+    status::{ConditionType, HeldHost},
+};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sale::{SaleId, phase::Phase};
@@ -14,57 +17,80 @@ pub struct Holder {
     pub sale: SaleId,
     /// The host.
     pub host: String,
-    /// Until when buyers may read their orders there, once it has ended.
-    pub until: Option<Timestamp>,
 }
 
-/// Who has the host that a sale asks for, if somebody else does. A sale has its host from its warm-up until its services are gone, and
-/// of two that have begun it belongs to the one that began first.
+/// Who comes first, the smaller one: a sale that is open before one that warms up, then whoever has had the host for longer, then whoever
+/// was made first.
+type Rank = (bool, Timestamp, Option<Timestamp>, Option<String>);
+
+fn is_open(status: &FlashSaleStatus) -> bool {
+    matches!(status.phase(), Phase::Live | Phase::Draining)
+}
+
+fn rank(sale: &FlashSale, host: &str) -> Rank {
+    let status = sale.status.as_ref();
+    let held = status.and_then(|status| status.host.as_ref());
+    let since = held
+        .filter(|held| held.name == host)
+        .map_or(Timestamp::MAX, |held| held.since);
+    let is_open = status.is_some_and(is_open);
+    (
+        !is_open,
+        since,
+        sale.creation_timestamp().map(|at| at.0),
+        sale.uid(),
+    )
+}
+
+/// Who has the host that a sale asks for, if somebody else does. One that warms up has it from when its Ingress is made, one that is open
+/// until it has settled; of one that has ended nobody needs it who could buy, so it gives way to the next.
 pub fn holder<'a>(
     resource: &FlashSale,
     sale: &ValidSale,
     others: impl Iterator<Item = &'a FlashSale>,
-    now: Timestamp,
 ) -> Option<Holder> {
     let host = &sale.ingress.as_ref()?.host;
-    let begun = |resource: &FlashSale| {
-        let status = resource.status.as_ref()?;
-        let has_begun = status.phase() != Phase::Pending;
-        let created = resource.creation_timestamp().map(|at| at.0);
-        has_begun.then(|| (status.claimed_at, created, resource.uid()))
-    };
-    let mine = begun(resource);
+    let mine = rank(resource, host);
+    let is_over = resource
+        .status
+        .as_ref()
+        .is_some_and(|status| status.phase() == Phase::Ended);
     let has_it = |other: &'a FlashSale| {
-        let theirs = begun(other)?;
-        let same = other.spec.ingress.as_ref()?.host.eq_ignore_ascii_case(host);
-        let comes_first = mine.as_ref().is_none_or(|mine| theirs < *mine);
-        let valid = ValidSale::salvaged(other);
-        let until = valid.and_then(|valid| kept_until(&valid, other.status.as_ref()));
-        let has_it =
-            same && comes_first && other.uid() != resource.uid() && until.is_none_or(|until| now < until);
-        has_it.then_some((theirs, other, until))
+        let status = other.status.as_ref()?;
+        let asks = other.spec.ingress.as_ref()?.host == *host;
+        let held = status.host.as_ref().is_some_and(|held| held.name == *host);
+        let holds = asks && (is_open(status) || (held && status.phase() == Phase::Warming));
+        let theirs = rank(other, host);
+        (holds && other.uid() != resource.uid() && (is_over || theirs < mine)).then_some((theirs, other))
     };
     // Of several it is the first, so that all say the same.
-    let (_, other, until) = others.filter_map(has_it).min_by(|(a, ..), (b, ..)| a.cmp(b))?;
+    let (_, other) = others.filter_map(has_it).min_by(|(a, _), (b, _)| a.cmp(b))?;
     Some(Holder {
         sale: SaleId {
             namespace: other.namespace().unwrap_or_default(),
             name: other.name_any(),
         },
         host: host.clone(),
-        until,
     })
 }
 
-/// Until when a sale that has ended is there to be read.
-fn kept_until(sale: &ValidSale, status: Option<&FlashSaleStatus>) -> Option<Timestamp> {
-    let ended_at = status?.ended_at?;
-    let kept = if sale.is_rehearsal() {
-        std::time::Duration::ZERO
-    } else {
-        sale.retain_for
-    };
-    Some(ended_at.checked_add(kept).unwrap_or(Timestamp::MAX))
+/// What is written down of the host: since when the sale has it, where it has begun and nobody else has.
+pub fn held(
+    sale: &ValidSale,
+    status: &FlashSaleStatus,
+    holder: Option<&Holder>,
+    now: Timestamp,
+) -> Option<HeldHost> {
+    let host = &sale.ingress.as_ref()?.host;
+    let has_begun = matches!(
+        status.phase(),
+        Phase::Warming | Phase::Live | Phase::Draining | Phase::Ended
+    );
+    let before = status.host.as_ref().filter(|held| held.name == *host);
+    (has_begun && holder.is_none()).then(|| HeldHost {
+        name: host.clone(),
+        since: before.map_or(now, |held| held.since),
+    })
 }
 
 /// What is said of it; nothing of a sale that has no host.
@@ -79,13 +105,9 @@ pub fn finding(sale: &ValidSale, holder: Option<&Holder>) -> Option<Finding> {
             format!("no other sale of this operator has {host}"),
         ),
         Some(holder) => {
-            let until = match holder.until {
-                Some(until) => format!(", whose orders can be read there until {until}"),
-                None => String::new(),
-            };
             let message = format!(
-                "the host {host} is taken by the sale {} in {}{until}; this sale gets no Ingress while that is so: delete that sale, or \
-                 give one of the two another host",
+                "the host {host} is taken by the sale {} in {}; this sale gets no Ingress while that is so: delete that sale, or give one of \
+                 the two another host",
                 holder.sale.name, holder.sale.namespace
             );
             Finding::new(kind, false, "HostTaken", message)
@@ -98,47 +120,88 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn sale(name: &str, host: &str, status: &serde_json::Value) -> FlashSale {
+    const HOST: &str = "shop.example.com";
+
+    fn sale(name: &str, host: &str, phase: &str, held_since: Option<i64>) -> FlashSale {
+        let held =
+            held_since.map(|second| json!({"name": HOST, "since": Timestamp::from_second(second).unwrap()}));
         serde_json::from_value(json!({
             "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
             "metadata": {"name": name, "namespace": "shop", "uid": name, "generation": 1,
                 "creationTimestamp": "2026-12-01T12:00:00Z"},
-            "spec": {
-                "products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}],
-                "ingress": {"host": host}, "retainFor": "1h",
-            },
-            "status": status,
+            "spec": {"products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}], "ingress": {"host": host}},
+            "status": {"phase": phase, "host": held},
         }))
         .unwrap()
     }
 
-    fn held_by(sale: &FlashSale, other: &FlashSale, now: &str) -> Option<String> {
+    fn taken(sale: &FlashSale, other: &FlashSale) -> bool {
         let valid = ValidSale::try_from(sale).unwrap();
-        let holder = holder(sale, &valid, [other, sale].into_iter(), now.parse().unwrap());
+        let holder = holder(sale, &valid, [other, sale].into_iter());
         let finding = finding(&valid, holder.as_ref()).unwrap();
         assert_eq!(finding.holds, holder.is_none());
-        (!finding.holds).then_some(finding.message)
+        holder.is_some()
     }
 
     #[test]
-    fn a_host_belongs_to_the_sale_that_began_first_until_nobody_reads_it_any_more() {
-        let (noon, later) = ("2026-12-01T12:00:00Z", "2026-12-01T13:30:00Z");
-        let live = json!({"phase": "Live", "claimedAt": "2026-12-01T11:00:00Z"});
-        let warming = json!({"phase": "Warming", "claimedAt": "2026-12-01T11:30:00Z"});
-        let ended = json!({"phase": "Ended", "claimedAt": "2026-12-01T11:00:00Z", "endedAt": noon});
-        let first = sale("first", "shop.example.com", &live);
-        let second = sale("second", "shop.example.com", &warming);
-        assert_eq!(held_by(&first, &second, noon), None);
-        let told = held_by(&second, &first, noon).unwrap();
-        assert!(told.contains("taken by the sale first in shop;"), "{told}");
-        let waits = sale("waits", "shop.example.com", &json!({"phase": "Pending"}));
-        assert!(held_by(&waits, &first, noon).is_some());
-        assert_eq!(held_by(&first, &waits, noon), None);
-        let elsewhere = sale("elsewhere", "other.example.com", &live);
-        assert_eq!(held_by(&waits, &elsewhere, noon), None);
-        let over = sale("over", "shop.example.com", &ended);
-        let told = held_by(&waits, &over, "2026-12-01T12:30:00Z").unwrap();
-        assert!(told.contains("until 2026-12-01T13:00:00Z"), "{told}");
-        assert_eq!(held_by(&waits, &over, later), None);
+    fn of_two_that_warm_up_the_host_is_whose_it_was_first() {
+        let (first, second) = (
+            sale("first", HOST, "Warming", Some(1)),
+            sale("second", HOST, "Warming", Some(2)),
+        );
+        assert!(!taken(&first, &second) && taken(&second, &first));
+        let later = sale("later", HOST, "Warming", None);
+        assert!(taken(&later, &second) && !taken(&second, &later));
+        let waits = sale("waits", HOST, "Pending", None);
+        assert!(taken(&waits, &first) && !taken(&first, &waits));
+        assert!(!taken(
+            &waits,
+            &sale("elsewhere", "other.example.com", "Live", None)
+        ));
+    }
+
+    /// Whoever began to warm up earlier, or for a month, does not take the host away from a sale that is open.
+    #[test]
+    fn an_open_sale_keeps_its_host_and_takes_it_from_one_that_warms_up() {
+        let (open, warm) = (
+            sale("open", HOST, "Live", Some(9)),
+            sale("warm", HOST, "Warming", Some(1)),
+        );
+        assert!(!taken(&open, &warm) && taken(&warm, &open));
+        let opens = sale("opens", HOST, "Live", None);
+        assert!(!taken(&opens, &warm) && taken(&opens, &open));
+    }
+
+    #[test]
+    fn a_sale_that_has_ended_gives_way_to_the_next() {
+        let (over, next) = (
+            sale("over", HOST, "Ended", Some(1)),
+            sale("next", HOST, "Warming", Some(5)),
+        );
+        assert!(!taken(&next, &over) && taken(&over, &next));
+        assert!(!taken(&over, &sale("waits", HOST, "Pending", None)));
+    }
+
+    #[test]
+    fn another_host_is_held_from_when_it_is_asked_for() {
+        let resource = sale("shoes", HOST, "Warming", Some(1));
+        let valid = ValidSale::try_from(&resource).unwrap();
+        let mut status = resource.status.clone().unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let since =
+            |status: &FlashSaleStatus, holder| held(&valid, status, holder, at(7)).map(|held| held.since);
+        assert_eq!(since(&status, None), Some(at(1)));
+        status.host = Some(HeldHost {
+            name: "old.example.com".into(),
+            since: at(1),
+        });
+        assert_eq!(since(&status, None), Some(at(7)));
+        let holder = Holder {
+            sale: valid.id.clone(),
+            host: HOST.into(),
+        };
+        assert_eq!(since(&status, Some(&holder)), None);
+        status.phase = Some(Phase::Pending);
+        assert_eq!(since(&status, None), None);
     }
 }

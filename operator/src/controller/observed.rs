@@ -274,7 +274,9 @@ impl Observed {
         let jobs = self.children.iter().filter(|(kind, _)| *kind == Kind::Job);
         let mut conditions =
             jobs.flat_map(|(_, job)| job.data["status"]["conditions"].as_array().into_iter().flatten());
-        let failed = conditions.find(|c| c["type"] == "Failed" && c["status"] == "True")?;
+        // One that is complete and whose pod is gone has said nothing to anybody.
+        let failed = conditions
+            .find(|c| (c["type"] == "Failed" || c["type"] == "Complete") && c["status"] == "True")?;
         let part = |name: &str| failed[name].as_str().unwrap_or_default().to_owned();
         Some(format!("{}: {}", part("reason"), part("message")))
     }
@@ -401,6 +403,9 @@ mod tests {
             job(late),
             Progress::Failed("DeadlineExceeded: too long".to_owned())
         );
+        let done =
+            json!([{"type": "Complete", "status": "True", "reason": "CompletionsReached", "message": ""}]);
+        assert!(matches!(job(done), Progress::Failed(_)));
         let ended = |code, words: &str| Observed {
             load_end: Some((code, words.to_owned())),
             ..Observed::default()

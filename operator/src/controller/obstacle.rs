@@ -80,7 +80,7 @@ impl Cause {
             Self::Admission => "let the sale's pods through there, or get the webhook to answer",
             Self::NoNode => "add nodes, or ask for less in spec.services.<name>.resources",
             Self::Image => {
-                "correct image in the operator's chart, or give the namespace's default service account a pull secret"
+                "correct image in the operator's chart, or name a pull secret in its salePods.imagePullSecrets"
             }
             Self::Container => "put right what is named",
             Self::Memory => "raise spec.services.<name>.resources.limits.memory",

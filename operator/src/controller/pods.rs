@@ -11,9 +11,12 @@ use crate::{
 use crds::Component;
 use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{
-    apps::v1::ReplicaSet,
-    core::v1::{ContainerStatus, Pod},
+use k8s_openapi::{
+    api::{
+        apps::v1::ReplicaSet,
+        core::v1::{ContainerStatus, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use std::{
@@ -93,8 +96,6 @@ pub fn labelled(object: &impl ResourceExt) -> Option<SaleKey> {
 /// How the pod of a rehearsal's load has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LoadEnd {
-    /// The Job that it is of.
-    job: Controller,
     exit_code: i32,
     last_words: String,
 }
@@ -112,6 +113,8 @@ pub struct PodFacts {
     running: Option<Timestamp>,
     restarts: u32,
     waits: Option<Obstacle>,
+    /// The Job that controls it, if one does.
+    job: Option<Box<Controller>>,
     load: Option<Box<LoadEnd>>,
     /// From when on it takes no requests any more, if it was told to go.
     farewell: Option<Timestamp>,
@@ -144,6 +147,7 @@ impl PodFacts {
                 .map(|container| container.restart_count.unsigned_abs())
                 .sum(),
             waits,
+            job: job(pod).map(Box::new),
             load: load_end(pod, &containers).map(Box::new),
             farewell: farewell(pod),
         }
@@ -250,20 +254,24 @@ impl KnownPods {
 
     /// How the load of a rehearsal has ended, as the pod of its Job says: the exit code and the last words.
     pub fn load_end(&self, children: &[(Kind, DynamicObject)]) -> Option<(i32, String)> {
-        let is_ours = |end: &LoadEnd| {
-            children
-                .iter()
-                .any(|(kind, object)| *kind == Kind::Job && object.uid().as_deref() == Some(&*end.job.uid))
-        };
-        let ends = self.pods.iter().filter_map(|pod| pod.load.as_deref());
-        let end = ends.into_iter().find(|end| is_ours(end))?;
+        let ours = |pod: &&PodFacts| pod.job.as_ref().is_some_and(|job| is_child(children, job));
+        let end = self
+            .pods
+            .iter()
+            .filter(ours)
+            .find_map(|pod| pod.load.as_deref())?;
         Some((end.exit_code, end.last_words.clone()))
     }
 
     /// Why the load of a rehearsal does not start, if its node or the scheduler has said so.
-    pub fn load_waits(&self) -> Option<Obstacle> {
-        let mut loads = self.pods.iter().filter(|pod| pod.component == LOAD);
-        loads.find_map(|pod| pod.waits.clone())
+    pub fn load_waits(&self, children: &[(Kind, DynamicObject)]) -> Option<Obstacle> {
+        let of_a_job = |pod: &&PodFacts| {
+            pod.component == LOAD && pod.job.as_ref().is_some_and(|job| is_child(children, job))
+        };
+        self.pods
+            .iter()
+            .filter(of_a_job)
+            .find_map(|pod| pod.waits.clone())
     }
 
     /// The pods that are or may have been the sale's.
@@ -332,22 +340,36 @@ fn owned(
 }
 
 fn load_end(pod: &Pod, containers: &[ContainerStatus]) -> Option<LoadEnd> {
-    let ended = containers.first()?.state.as_ref()?.terminated.as_ref()?;
+    // A proxy may be beside it.
+    let load = containers.iter().find(|container| container.name == LOAD)?;
+    let ended = load.state.as_ref()?.terminated.as_ref()?;
     let is_load = pod
         .labels()
         .get(COMPONENT_LABEL)
         .is_some_and(|component| component == LOAD);
-    let job = pod.owner_references().iter().find(|owner| {
-        owner.controller == Some(true) && owner.kind == "Job" && owner.api_version == "batch/v1"
-    })?;
     is_load.then(|| LoadEnd {
-        job: Controller {
-            uid: job.uid.clone(),
-            name: job.name.clone(),
-        },
         exit_code: ended.exit_code,
         last_words: ended.message.clone().unwrap_or_default(),
     })
+}
+
+/// The Job that controls a pod.
+fn job(pod: &Pod) -> Option<Controller> {
+    let of_a_job = |owner: &&OwnerReference| {
+        owner.controller == Some(true) && owner.kind == "Job" && owner.api_version == "batch/v1"
+    };
+    pod.owner_references()
+        .iter()
+        .find(of_a_job)
+        .map(|owner| Controller {
+            uid: owner.uid.clone(),
+            name: owner.name.clone(),
+        })
+}
+
+fn is_child(children: &[(Kind, DynamicObject)], job: &Controller) -> bool {
+    let mut jobs = children.iter().filter(|(kind, _)| *kind == Kind::Job);
+    jobs.any(|(_, object)| object.uid().as_deref() == Some(&*job.uid))
 }
 
 /// Since when a container has run; the beginning of time where its node does not say.

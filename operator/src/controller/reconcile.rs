@@ -177,7 +177,7 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
                 valid: &valid,
                 invalid: invalid.as_ref(),
                 observed: &observed,
-                holder: holder_of_its_host(context, &sale, &valid, now),
+                holder: holder_of_its_host(context, &sale, &valid),
                 doors,
                 deleting,
                 now,
@@ -223,16 +223,11 @@ pub fn known_status(
     status
 }
 
-fn holder_of_its_host(
-    context: &Context,
-    sale: &FlashSale,
-    valid: &ValidSale,
-    now: Timestamp,
-) -> Option<Holder> {
+fn holder_of_its_host(context: &Context, sale: &FlashSale, valid: &ValidSale) -> Option<Holder> {
     valid.ingress.as_ref()?;
     let others = context.sales();
     let readable = others.iter().filter_map(|other| other.0.as_ref().ok());
-    host::holder(sale, valid, readable, now)
+    host::holder(sale, valid, readable)
 }
 
 /// What the doors of a sale go by: what they were told last, written down or not, and whether there are any.
@@ -328,14 +323,7 @@ impl Round<'_> {
         // Begun anew with each look while there is nothing to ask yet.
         let mut closing = context.take_closing(sale);
         let knowledge = if selling {
-            let calls = |component| {
-                ServiceCalls::new(
-                    &context.http,
-                    component,
-                    observed.replica(component),
-                    &rollout.token,
-                )
-            };
+            let calls = |component| self.calls(component, &rollout.token);
             let known = async {
                 let inventory = calls(Component::Inventory);
                 let brought = bring::bring(context, valid, &status, observed, &claimant, &inventory).await;
@@ -376,7 +364,7 @@ impl Round<'_> {
         }
         if let Some(known) = &knowledge {
             let rejected = status.orders.unwrap_or_default().rejected.unsigned_abs();
-            let refused = context.refused(sale, rejected, &receipts.refused);
+            let refused = context.refused(sale, rejected, receipts);
             known.record_numbers(&mut status, refused);
             findings.extend(conditions::of(known));
             findings.extend(conditions::of_processes(receipts));
@@ -401,6 +389,7 @@ impl Round<'_> {
         let next = phase::next(phase, &schedule, &facts, now);
         let reopening_refused = phase::reopening_refused(phase, &schedule, &facts, now);
         self.take(next, &mut status, reopening_refused.is_some());
+        status.host = host::held(valid, &status, self.holder.as_ref(), now);
         let host = host::finding(valid, self.holder.as_ref());
         let preparation = Preparation {
             phase: status.phase(),
@@ -441,13 +430,22 @@ impl Round<'_> {
         if let Some(invalid) = self.invalid {
             status.message = Some(validate::still_steered(invalid));
         }
-        match (next, phase) {
-            (Step::Enter(Phase::Ended), _) => {
-                let report = ending::report(valid, &status, observed, closing.end(), now);
-                status.report_ref = Some(ending::publish(context, sale, &status, &report).await?);
+        let mut failure = failure;
+        if phase == Phase::Ended && status.report_ref.is_none() {
+            let calls = |component| self.calls(component, &rollout.token);
+            closing.go_on(&context.http, &calls, &observed.pods).await;
+            let accepted = status.orders.unwrap_or_default().accepted;
+            if closing.is_done(accepted) {
+                let report = ending::report(valid, &status, observed, closing.end());
+                match ending::publish(context, sale, &rollout.seal, &report).await {
+                    Ok(name) => status.report_ref = Some(name),
+                    Err(error) => failure = failure.or(Some(error)),
+                }
             }
-            (Step::Stay, Phase::Draining) if closing.has_begun() => context.keep_closing(sale, closing),
-            _ => {}
+        }
+        let is_over = matches!(status.phase(), Phase::Draining | Phase::Ended);
+        if is_over && closing.has_begun() && status.report_ref.is_none() {
+            context.keep_closing(sale, closing);
         }
         if status.phase() == Phase::Ended {
             ending::finish(context, sale, valid, &mut status, observed, now).await?;
@@ -485,6 +483,7 @@ impl Round<'_> {
         let is_awaited = match status.phase() {
             Phase::Warming => !facts.ready_to_sell(),
             Phase::Draining => true,
+            Phase::Ended if status.report_ref.is_none() => return Ok(Action::requeue(SOON)),
             Phase::Pending | Phase::Live | Phase::Ended => false,
         };
         let awaited = match (unheard || (is_awaited && can_answer), can_answer) {
@@ -527,6 +526,11 @@ impl Round<'_> {
     fn is_paused(&self) -> bool {
         let word = self.sale.annotations().get(PAUSED_ANNOTATION);
         word.is_some_and(|word| word == "true") && !self.deleting
+    }
+
+    fn calls(&self, component: Component, token: &str) -> ServiceCalls {
+        let replica = self.observed.replica(component);
+        ServiceCalls::new(&self.context.http, component, replica, token)
     }
 
     /// How safe passwords are on their way to the backends, as far as the Secret is there.

@@ -23,6 +23,9 @@ use crds::{Component, FlashSaleStatus, ValidSale};
 use jiff::{SignedDuration, Timestamp};
 use platform::tokens::Signer;
 use sale::{control::ControlDocument, phase::Phase};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
 /// What it is to be brought about for.
 #[derive(Debug, Clone, Copy)]
 pub struct Aim<'a> {
@@ -58,6 +61,8 @@ pub struct Rollout {
     pub held: Vec<Component>,
     /// The hash of what an open sale keeps.
     pub pinned: Option<String>,
+    /// What nobody can guess who may not read the sale's keys: its report is named after it.
+    pub seal: String,
     /// Whether what is not wanted is taken away.
     prunes: bool,
     sale: SaleKey,
@@ -159,11 +164,7 @@ impl Rollout {
             scaled_by_others: &observed.scaled_by_others(name),
             current_replicas: &observed.replicas(name),
             opening: is_opening(status, now),
-            // One that is there stays: buyers may be on it.
-            ingress: !host_is_taken
-                || observed
-                    .child(Kind::Ingress, &object_name(name, build::INGRESS))
-                    .is_some(),
+            ingress: !host_is_taken || keeps_its_ingress(sale, status, observed),
         };
         let pins = Pins {
             doors,
@@ -184,6 +185,7 @@ impl Rollout {
             prunes: true,
             held,
             pinned,
+            seal: seal(keys.signing_pem()),
             sale: SaleKey {
                 namespace: sale.id.namespace.clone(),
                 name: sale.id.name.clone(),
@@ -263,12 +265,36 @@ fn is_opening(status: &FlashSaleStatus, now: Timestamp) -> bool {
     }
 }
 
+fn seal(key: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update("report");
+    hash.update(key);
+    hex::encode(&hash.finalize()[..4])
+}
+
+/// Whether buyers may be on the Ingress that is there: that of an open sale, with the same host, is taken away by nobody.
+fn keeps_its_ingress(sale: &ValidSale, status: &FlashSaleStatus, observed: &Observed) -> bool {
+    let name = object_name(&sale.id.name, build::INGRESS);
+    let there = observed
+        .child(Kind::Ingress, &name)
+        .map(|there| &there.data["spec"]["rules"][0]["host"]);
+    let wanted = sale.ingress.as_ref().map(|ingress| ingress.host.as_str());
+    let is_open = matches!(status.phase(), Phase::Live | Phase::Draining);
+    is_open && there.is_some_and(|host| host.as_str() == wanted)
+}
+
+/// How long the services of a rehearsal wait for its report.
+const REPORTED: Duration = Duration::from_secs(600);
+
 fn retention_over(sale: &ValidSale, status: &FlashSaleStatus, now: Timestamp) -> bool {
-    // Nobody reads the orders of a rehearsal, and its data can be wiped only when its services are gone.
-    sale.is_rehearsal()
-        || status
-            .ended_at
-            .is_some_and(|at| now >= at && now.duration_since(at).unsigned_abs() >= sale.retain_for)
+    // Nobody reads the orders of a rehearsal once it is reported, and its data can be wiped only when its services are gone.
+    let kept = match (sale.is_rehearsal(), &status.report_ref) {
+        (true, Some(_)) => return true,
+        (true, None) => REPORTED,
+        (false, _) => sale.retain_for,
+    };
+    let since = status.ended_at.filter(|at| now >= *at);
+    since.is_some_and(|at| now.duration_since(at).unsigned_abs() >= kept)
 }
 
 /// A hash of the credentials in use. Where they cannot be read now, what the pods were started with still holds.

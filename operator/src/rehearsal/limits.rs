@@ -3,7 +3,6 @@
 use super::samples;
 use crds::Component;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 use std::{
     collections::BTreeMap,
     fmt::{self, Display, Formatter},
@@ -90,8 +89,7 @@ impl Counted {
 }
 
 /// Who is short of something, and what to do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
     /// A service, or mongodb, kafka or redis.
     pub of: String,

@@ -7,37 +7,8 @@ pub mod limits;
 
 use crate::{controller::obstacle::Obstacle, report::figures::Sample};
 use crds::rehearsal::Expectation;
-use jiff::Timestamp;
 use limits::{Limit, Reading};
-use serde::{Deserialize, Serialize};
-
-/// The last words of the load: see `quicksale_load::rehearsal::Found`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Found {
-    /// How buyers came.
-    pub arrival: String,
-    /// The most orders a second that were held; 0 where none were.
-    pub held_per_second: u32,
-    /// The fewest that were not.
-    pub failed_per_second: Option<u32>,
-    /// Why.
-    pub why: Option<String>,
-    /// When what was held began.
-    pub held_from: Option<Timestamp>,
-    /// Until when it lasted.
-    pub held_until: Option<Timestamp>,
-    /// When what was not held began.
-    pub failed_from: Option<Timestamp>,
-    /// Until when it lasted.
-    pub failed_until: Option<Timestamp>,
-    /// At what was held, all but one of a hundred orders were answered within so many milliseconds.
-    pub p99_millis: u64,
-    /// Orders in all.
-    pub orders: u64,
-    /// Of these, accepted.
-    pub accepted: u64,
-}
+use quicksale_load::rehearsal::{Arrival, Found};
 
 /// How the load of a rehearsal stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +22,7 @@ pub enum Progress {
 }
 
 /// What is made of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// What the load has found.
     pub found: Found,
@@ -133,7 +103,7 @@ mod tests {
 
     fn found(held: u32, failed: Option<u32>) -> Found {
         Found {
-            arrival: "steps".into(),
+            arrival: Arrival::Steps,
             held_per_second: held,
             failed_per_second: failed,
             why: failed.map(|_| "one of a hundred orders waited 1500 ms for its answer".into()),

@@ -13,8 +13,8 @@ use crds::{
 };
 use figures::Times;
 use jiff::Timestamp;
-use sale::{Currency, SaleId};
-use serde::{Deserialize, Serialize};
+use sale::{Currency, SaleId, account::Account};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Which shape the report has.
@@ -118,36 +118,6 @@ pub struct Orders {
     pub sold_for: String,
 }
 
-/// What the order service answers at `/internal/account`. Its `countedAt` is when it counted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Account {
-    /// When.
-    pub counted_at: Timestamp,
-    /// All orders.
-    pub accepted: u64,
-    /// By what became of them.
-    pub by_status: BTreeMap<String, u64>,
-    /// Those that failed, by why.
-    pub failed_by_reason: BTreeMap<String, u64>,
-    /// Sum of the confirmed ones, in minor units.
-    pub sold_for_minor: i64,
-    /// When the first was accepted.
-    pub first_order_at: Option<Timestamp>,
-    /// When the last was accepted.
-    pub last_order_at: Option<Timestamp>,
-    /// When the first of those was accepted that were confirmed.
-    pub first_sale_at: Option<Timestamp>,
-    /// When the last of those was.
-    pub last_sale_at: Option<Timestamp>,
-    /// The second with most orders.
-    pub busiest_second: Option<Timestamp>,
-    /// How many those were.
-    pub most_orders_in_a_second: u64,
-    /// Documents that nobody can read.
-    pub unreadable: u64,
-}
-
 /// Orders that were refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -188,7 +158,7 @@ pub enum AuditResult {
     #[serde(rename_all = "camelCase")]
     Agrees {
         /// When it was begun, by inventory's clock.
-        started_at: String,
+        started_at: Timestamp,
         /// Orders looked at.
         orders: u64,
     },
@@ -196,7 +166,7 @@ pub enum AuditResult {
     #[serde(rename_all = "camelCase")]
     Differs {
         /// When it was begun.
-        started_at: String,
+        started_at: Timestamp,
         /// Where, a hundred at the most.
         differences: Vec<String>,
     },

@@ -10,8 +10,10 @@ use mongodb::{
     bson::{RawBsonRef, RawDocument, doc},
 };
 use platform::{backends::mongo::MongoError, clock::Clock, control::Control};
-use sale::order::OrderStatus;
-use serde::{Deserialize, Serialize};
+use sale::{
+    account::{Account, Count},
+    order::OrderStatus,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -21,51 +23,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Orders that are read at once.
 const AT_ONCE: u32 = 5_000;
-
-/// What became of the orders of a sale.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Account {
-    /// When the count began, by this process's clock.
-    pub counted_at: Timestamp,
-    /// All orders.
-    pub accepted: u64,
-    /// Orders by status, as on the wire: `CONFIRMED`, `FAILED`, `CANCELLED`, `EXPIRED`, and `PENDING` for those without an end.
-    pub by_status: BTreeMap<String, u64>,
-    /// Orders that failed, by reason as it is stored.
-    pub failed_by_reason: BTreeMap<String, u64>,
-    /// Sum of the confirmed orders, in minor units of the sale's currency.
-    pub sold_for_minor: i64,
-    /// When the first order was accepted.
-    pub first_order_at: Option<Timestamp>,
-    /// When the last order was accepted.
-    pub last_order_at: Option<Timestamp>,
-    /// When the first of the orders that were confirmed in the end was accepted.
-    pub first_sale_at: Option<Timestamp>,
-    /// When the last of those was accepted.
-    pub last_sale_at: Option<Timestamp>,
-    /// The second in which most orders were accepted.
-    pub busiest_second: Option<Timestamp>,
-    /// How many were accepted in it.
-    pub most_orders_in_a_second: u64,
-    /// Documents that could not be read; they are in no other number.
-    pub unreadable: u64,
-}
-
-/// How far a count has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "camelCase")]
-pub enum Progress {
-    /// The doors are open: there is nothing final to count.
-    Open,
-    /// It is under way; ask again.
-    Counting,
-    /// It is done.
-    Counted {
-        /// The account.
-        account: Box<Account>,
-    },
-}
 
 /// Counts, once for each time that the doors have closed.
 #[derive(Debug, Clone)]
@@ -91,25 +48,25 @@ impl Accounts {
     ///
     /// # Errors
     /// [`MongoError`] where the last count has failed; the next asking begins another.
-    pub async fn ask(&self) -> Result<Progress, MongoError> {
+    pub async fn ask(&self) -> Result<Count, MongoError> {
         let document = self.control.current();
         if !document.closed {
-            return Ok(Progress::Open);
+            return Ok(Count::Open);
         }
         let Ok(last) = Arc::clone(&self.last).try_lock_owned() else {
-            return Ok(Progress::Counting);
+            return Ok(Count::Counting);
         };
         if let Some((version, account)) = last.as_ref()
             && *version == document.version
         {
             let account = Box::new(account.clone());
-            return Ok(Progress::Counted { account });
+            return Ok(Count::Counted { account });
         }
         let counting = tokio::spawn(self.clone().count_and_keep(document.version, last));
         match tokio::time::timeout(PATIENCE, counting).await {
-            Err(_) => Ok(Progress::Counting),
+            Err(_) => Ok(Count::Counting),
             Ok(Err(panicked)) => Err(MongoError::Panicked(panicked.to_string())),
-            Ok(Ok(counted)) => counted.map(|account| Progress::Counted {
+            Ok(Ok(counted)) => counted.map(|account| Count::Counted {
                 account: Box::new(account),
             }),
         }
@@ -121,12 +78,21 @@ impl Accounts {
         mut last: OwnedMutexGuard<Option<(u64, Account)>>,
     ) -> Result<Account, MongoError> {
         let (store, began) = (self.store.clone(), self.clock.now());
-        let counted = store.transactions.run(|session| {
-            let store = store.clone();
-            async move { count(&store, session).await }.boxed()
+        // In a task of its own: a driver call that is dropped midway can leave the driver's state corrupt.
+        let counting = tokio::spawn(async move {
+            let transactions = store.transactions.clone();
+            transactions
+                .run(|session| {
+                    let store = store.clone();
+                    async move { count(&store, session).await }.boxed()
+                })
+                .await
         });
-        let counted = tokio::time::timeout(LONGEST, counted).await;
-        let counted = counted.unwrap_or(Err(MongoError::Deadline(LONGEST)));
+        let counted = match tokio::time::timeout(LONGEST, counting).await {
+            Ok(Ok(counted)) => counted,
+            Ok(Err(panicked)) => Err(MongoError::Panicked(panicked.to_string())),
+            Err(_) => Err(MongoError::Deadline(LONGEST)),
+        };
         let account = counted.inspect_err(|error: &MongoError| {
             tracing::warn!(%error, "the orders could not be counted");
         })?;
@@ -228,7 +194,7 @@ mod tests {
     use mongodb::bson::{Bson, DateTime, RawDocumentBuf};
 
     fn order(status: &str, millis: i64, total: impl Into<Bson>) -> RawDocumentBuf {
-        let reason = (status == "FAILED").then_some("SoldOut");
+        let reason = (status == "FAILED").then_some("sold_out");
         let order = doc! {"status": status, "createdAt": DateTime::from_millis(millis), "totalAmount": total.into(), "reason": reason};
         RawDocumentBuf::try_from(&order).unwrap()
     }
@@ -252,7 +218,7 @@ mod tests {
             counted_at: Timestamp::default(),
             accepted: 4,
             by_status: of(&[("CONFIRMED", 2), ("EXPIRED", 1), ("FAILED", 1)]),
-            failed_by_reason: of(&[("SoldOut", 1)]),
+            failed_by_reason: of(&[("sold_out", 1)]),
             sold_for_minor: 27,
             first_order_at: at(500),
             last_order_at: at(9_000),

@@ -1,13 +1,21 @@
 //! `quicksale rehearse`: the load of a rehearsal. The operator starts it as a Job, and reads what it has found from its last words.
 
-use anyhow::{Context, ensure};
-use clap::{Args, ValueEnum};
+use anyhow::{Context, bail};
+use clap::Args;
 use quicksale_load::{
     buyers::Mint,
     doors::Doors,
     rehearsal::{Arrival, Found, Plan, Rehearsal},
 };
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// How long the gateway's name may lead nowhere.
+const REACHED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Which sale, and how buyers come.
 #[derive(Debug, Args)]
@@ -21,46 +29,28 @@ pub(crate) struct Options {
     /// The directory with the sale's signing key: buyers get tokens, and no accounts.
     #[arg(long, env = "QUICKSALE_KEYS")]
     keys: PathBuf,
-    /// How buyers come.
-    #[arg(long, value_enum, default_value = "steps")]
-    arrival: How,
+    /// How buyers come: steps, more in each until a rate is not held; steady, evenly at the highest rate; or burst, all at once.
+    #[arg(long, default_value = "steps")]
+    arrival: Arrival,
     /// The most orders a second.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     orders_per_second: u32,
     /// Buyers of a burst, each of whom places one order.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
     buyers: u32,
     /// How long each rate lasts.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=300))]
     step_seconds: u32,
     /// Where what was found is written as JSON, besides the output.
     #[arg(long)]
     outcome: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum How {
-    /// More in each step, until a rate is not held.
-    Steps,
-    /// Evenly, at the highest rate.
-    Steady,
-    /// All at once.
-    Burst,
-}
-
 /// Ends with 0 once something was found out, whatever it is.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&options.gateway)
-        .await
-        .with_context(|| format!("{} leads to no gateway", options.gateway))?
-        .collect();
-    ensure!(!addresses.is_empty(), "{} leads to no gateway", options.gateway);
+    let addresses = addresses(&options.gateway).await?;
     let plan = Plan {
-        arrival: match options.arrival {
-            How::Steps => Arrival::Steps,
-            How::Steady => Arrival::Steady,
-            How::Burst => Arrival::Burst,
-        },
+        arrival: options.arrival,
         most: options.orders_per_second,
         buyers: options.buyers,
         step: Duration::from_secs(options.step_seconds.into()),
@@ -79,6 +69,22 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         .await?;
     tell(&found, options.outcome)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The gateway's addresses. A pod that has just started may reach no DNS for a moment.
+async fn addresses(gateway: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    let end = Instant::now() + REACHED_WITHIN;
+    loop {
+        let found = tokio::net::lookup_host(gateway)
+            .await
+            .map(Iterator::collect::<Vec<_>>);
+        match found {
+            Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
+            _ if Instant::now() < end => tokio::time::sleep(Duration::from_secs(1)).await,
+            Ok(_) => bail!("{gateway} leads to no gateway"),
+            Err(error) => return Err(error).with_context(|| format!("{gateway} leads to no gateway")),
+        }
+    }
 }
 
 fn tell(found: &Found, outcome: Option<PathBuf>) -> anyhow::Result<()> {

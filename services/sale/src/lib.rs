@@ -10,6 +10,7 @@
 //!
 //! A new rule gets a module of its own, takes plain values and returns plain values.
 
+pub mod account;
 pub mod books;
 pub mod catalogue;
 pub mod control;

@@ -152,6 +152,16 @@ async fn confirm(sale: &OpenSale, order: &str) -> Result<()> {
 
 /// The one report of the sale. Whoever was killed has not left a second one.
 async fn report(sale: &OpenSale) -> Result<Value> {
+    eventually(ROLLED_OUT, "the report is written", async || {
+        Ok(sale
+            .resource()
+            .await?
+            .status
+            .unwrap_or_default()
+            .report_ref
+            .is_some())
+    })
+    .await?;
     let selected = ListParams::default().labels("quicksale.io/report=units");
     let reports = sale.cluster.api::<ConfigMap>().list(&selected).await?.items;
     ensure!(reports.len() == 1, "{} reports", reports.len());

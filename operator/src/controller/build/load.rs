@@ -8,11 +8,12 @@ use super::{
 };
 use crds::{Component, rehearsal::Arrival, valid::ValidLoad};
 use platform::config::paths;
+use quicksale_load::{rehearsal, search::MOST_TRIES};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// The longest that a load may last, in seconds.
-const AT_MOST_SECONDS: i64 = 3_600;
+/// A load lasts no longer than all tries that there can be, each with a rest and an order that is followed, in seconds.
+const REST_SECONDS: u32 = 25;
 /// Where the container's last words are read from, which the operator sees in the pod's status.
 const LAST_WORDS: &str = "/dev/termination-log";
 
@@ -21,7 +22,8 @@ pub(super) fn load(plan: &Plan<'_>) -> Option<[Child; 2]> {
     let load = plan.sale.load.as_ref()?;
     let mut spec = job(plan, load);
     plan.platform.pods.lay_over(&mut spec["template"]);
-    let hash = hex::encode(&Sha256::digest(spec.to_string())[..4]);
+    // After what is asked of it, and not after the image: an upgrade of the operator begins no load anew.
+    let hash = hex::encode(&Sha256::digest(format!("{load:?}"))[..4]);
     let job = Child::new(
         plan.sale,
         Kind::Job,
@@ -36,14 +38,14 @@ fn job(plan: &Plan<'_>, load: &ValidLoad) -> Value {
     let gateway = object_name(sale, Component::Gateway.as_str());
     let gateway = format!("{gateway}:{}", port(Component::Gateway).unwrap_or_default());
     let arrival = match load.arrival {
-        Arrival::Steps => "steps",
-        Arrival::Steady => "steady",
-        Arrival::Burst => "burst",
+        Arrival::Steps => rehearsal::Arrival::Steps,
+        Arrival::Steady => rehearsal::Arrival::Steady,
+        Arrival::Burst => rehearsal::Arrival::Burst,
     };
     let arguments = [
         ("--gateway", gateway),
         ("--keys", paths::KEYS.to_owned()),
-        ("--arrival", arrival.to_owned()),
+        ("--arrival", arrival.as_str().to_owned()),
         ("--orders-per-second", load.orders_per_second.to_string()),
         ("--buyers", load.buyers.to_string()),
         ("--step-seconds", load.step_seconds.to_string()),
@@ -57,7 +59,7 @@ fn job(plan: &Plan<'_>, load: &ValidLoad) -> Value {
     json!({
         // Whatever it has found is found once: a load that comes again finds a sale that has been through one.
         "backoffLimit": 0,
-        "activeDeadlineSeconds": AT_MOST_SECONDS,
+        "activeDeadlineSeconds": MOST_TRIES * (load.step_seconds + REST_SECONDS),
         "template": {
             "metadata": {"labels": super::labels::all_labels(sale, LOAD)},
             "spec": {

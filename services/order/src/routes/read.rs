@@ -2,7 +2,6 @@
 
 use super::{Orders, busy, owner};
 use crate::{
-    account::Progress,
     document::{Order, OrderView},
     settlement::Numbers,
     store::After,
@@ -18,7 +17,7 @@ use platform::{
     },
     tokens::Role,
 };
-use sale::{OrderId, UserId};
+use sale::{OrderId, UserId, account::Count};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -115,7 +114,7 @@ pub(super) async fn settlement(
 }
 
 /// What became of the orders of a sale that is over; for services.
-pub(super) async fn account(State(orders): State<Orders>, caller: Caller) -> Result<Json<Progress>, Problem> {
+pub(super) async fn account(State(orders): State<Orders>, caller: Caller) -> Result<Json<Count>, Problem> {
     caller.require(&[Role::Service, Role::Admin])?;
     orders
         .accounts
