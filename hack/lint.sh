@@ -33,6 +33,7 @@ charts() {
   [ "$(helm template charts/quicksale | grep -c QUICKSALE_TRUSTED_PROXIES)" = 0 ]
   helm template charts/quicksale --set 'trustedProxies={10.0.0.0/8,fd00::/8}' | grep -q 'QUICKSALE_TRUSTED_PROXIES, value: "10.0.0.0/8,fd00::/8"'
   [ "$(helm template charts/quicksale --set "image.digest=$digest" | grep -c "quicksale:.*@$digest")" = 2 ]
+  helm template charts/quicksale --set salePods.priorityClassName=high | grep -q 'QUICKSALE_SALE_PODS, value: "{\\"priorityClassName\\":\\"high\\"}"'
   # Values of a release from before there were traces, as --reuse-values brings them.
   [ "$(helm template charts/quicksale --set tracing=null,networkPolicy.collectorPeers=null | grep -c 'TRACE\|collectorPeers')" = 0 ]
   [ "$(helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=null | grep -c 'QUICKSALE_TRACED_PART')" = 0 ]

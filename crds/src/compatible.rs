@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use std::{collections::BTreeSet, fmt::Debug};
 
-/// The definitions of the releases, the newest last: their names and texts.
+/// The definitions of the releases, the newest last: their names and texts. The first is what 0.1.0 began with.
 pub const RELEASED: [(&str, &str); 1] = [("0.1.0", include_str!("../released/0.1.0.yaml"))];
 
 /// Rules that were made tighter on purpose: the path of the field and the beginning of the rule's message, with the reason. An object that
@@ -208,10 +208,12 @@ fn compare(found: &mut Found, path: &str, before: &JSONSchemaProps, now: &JSONSc
             Some(other) => compare(found, &path, property, other),
         }
     }
-    if let (Some(JSONSchemaPropsOrArray::Schema(before)), Some(JSONSchemaPropsOrArray::Schema(now))) =
-        (&before.items, &now.items)
-    {
-        compare(found, &format!("{path}[]"), before, now);
+    match (&before.items, &now.items) {
+        (Some(JSONSchemaPropsOrArray::Schema(before)), Some(JSONSchemaPropsOrArray::Schema(now))) => {
+            compare(found, &format!("{path}[]"), before, now);
+        }
+        (Some(_), None) => found.note(path, "what its items are is gone"),
+        _ => {}
     }
     if let (Some(JSONSchemaPropsOrBool::Schema(before)), Some(JSONSchemaPropsOrBool::Schema(now))) =
         (&before.additional_properties, &now.additional_properties)
@@ -270,6 +272,22 @@ fn required(found: &mut Found, path: &str, before: &JSONSchemaProps, now: &JSONS
 mod tests {
     use super::*;
     use crate::definition::definition;
+    use std::path::Path;
+
+    #[test]
+    fn every_file_of_a_release_is_compared_with() {
+        let files = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("released")).unwrap();
+        let mut names: Vec<_> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let known: Vec<_> = RELEASED
+            .iter()
+            .map(|(release, _)| format!("{release}.yaml"))
+            .collect();
+        assert_eq!(names, known);
+    }
+
     use serde_json::{Value, json};
 
     #[test]

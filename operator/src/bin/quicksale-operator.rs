@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let Cli { command, settings } = Cli::parse();
     if let Some(command) = command {
         let text = match command {
-            Command::Check(options) => return Ok(check::run(&options).await?),
+            Command::Check(options) => return Ok(Box::pin(check::run(&options)).await?),
             Command::Metrics => metrics::markdown(),
             Command::Completions { shell } => command_line::completions(Cli::command(), shell),
             Command::Man(page) => command_line::man(Cli::command(), &page)?,

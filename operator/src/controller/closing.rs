@@ -44,10 +44,10 @@ impl<T> Asked<T> {
         matches!(self, Self::Known(_) | Self::Never(_))
     }
 
-    fn known(self, what: &str, missing: &mut Vec<String>) -> Option<T> {
+    fn known(&self, what: &str, missing: &mut Vec<String>) -> Option<&T> {
         let why = match self {
             Self::Known(known) => return Some(known),
-            Self::Nothing => "nobody was asked".to_owned(),
+            Self::Nothing => "nobody was asked",
             Self::NotYet(why) | Self::Never(why) => why,
         };
         missing.push(format!("{what}: {why}"));
@@ -156,24 +156,26 @@ impl Closing {
     }
 
     /// What is known in the end.
-    pub fn end(self) -> Closed {
+    pub fn end(&self) -> Closed {
         let mut missing = Vec::new();
-        let account = self.account.known("what became of the orders", &mut missing);
-        let audit = self.audit.known("whether the books agree", &mut missing);
-        let counted = self.figures.unwrap_or(Counted {
-            figures: Figures::default(),
-            silent: vec!["any process".to_owned()],
-        });
-        if !counted.silent.is_empty() {
-            missing.push(format!(
+        let account = self
+            .account
+            .known("what became of the orders", &mut missing)
+            .cloned();
+        let audit = self.audit.known("whether the books agree", &mut missing).cloned();
+        match &self.figures {
+            Some(counted) if counted.silent.is_empty() => {}
+            Some(counted) => missing.push(format!(
                 "what was counted by {}: no answer",
                 counted.silent.join(", ")
-            ));
+            )),
+            None => missing.push("what the processes have counted: nobody was asked".to_owned()),
         }
+        let figures = self.figures.as_ref().map(|counted| counted.figures.clone());
         Closed {
             account,
             audit: audit.unwrap_or(AuditResult::Unknown),
-            figures: counted.figures,
+            figures: figures.unwrap_or_default(),
             missing,
         }
     }
@@ -259,12 +261,14 @@ async fn counted(http: &reqwest::Client, pods: &[ObservedPod]) -> Counted {
         figures: Figures::default(),
         silent: Vec::new(),
     };
-    for said in scrape::all(http, pods).await {
-        match said.text {
-            Ok(text) => all.figures.add(&text),
-            Err(error) => {
-                tracing::debug!(pod = said.pod.name, error, "does not say what it has counted");
-                all.silent.push(said.pod.name.clone());
+    for part in scrape::in_parts(pods) {
+        for (pod, text) in scrape::ask(http, &part).await {
+            match text {
+                Ok(text) => all.figures.add(&text),
+                Err(error) => {
+                    tracing::debug!(pod = pod.name, error, "does not say what it has counted");
+                    all.silent.push(pod.name.clone());
+                }
             }
         }
     }

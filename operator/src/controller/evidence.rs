@@ -184,14 +184,17 @@ pub async fn gather(
     let rolled_out = observed.rolled_out(&sale.id.name);
     let look = async {
         let is_under_load = sale.load.is_some() && phase == Phase::Live;
-        let said = match is_under_load {
-            true => scrape::all(http, &observed.pods).await,
-            false => return None,
-        };
-        let texts = said
-            .iter()
-            .filter_map(|said| Some((&*said.pod.component, said.text.as_deref().ok()?)));
-        Some(Reading::of(at, texts))
+        if !is_under_load {
+            return None;
+        }
+        let mut reading = Reading::at(at);
+        for part in scrape::in_parts(&observed.pods) {
+            for (pod, text) in scrape::ask(http, &part).await {
+                // Who does not answer is missing from this reading.
+                reading.add(&pod.component, &text.unwrap_or_default());
+            }
+        }
+        Some(reading)
     };
     let (look, books, settlement, mut hindered) = tokio::join!(
         look,

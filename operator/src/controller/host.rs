@@ -186,7 +186,7 @@ mod tests {
     fn another_host_is_held_from_when_it_is_asked_for() {
         let resource = sale("shoes", HOST, "Warming", Some(1));
         let valid = ValidSale::try_from(&resource).unwrap();
-        let mut status = resource.status.clone().unwrap();
+        let mut status = resource.status.unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();
         let since =
             |status: &FlashSaleStatus, holder| held(&valid, status, holder, at(7)).map(|held| held.since);

@@ -60,16 +60,20 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// A look from what processes say, each with its service.
-    pub fn of<'a>(at: Timestamp, texts: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut services: BTreeMap<String, Counted> = BTreeMap::new();
-        for (service, text) in texts {
-            let counted = services.entry(service.to_owned()).or_default();
-            for sample in samples(text) {
-                counted.add(sample.name, sample.value);
-            }
+    /// One of nobody yet.
+    pub fn at(at: Timestamp) -> Self {
+        Self {
+            at,
+            services: BTreeMap::new(),
         }
-        Self { at, services }
+    }
+
+    /// Adds what a process of a service says.
+    pub fn add(&mut self, service: &str, text: &str) {
+        let counted = self.services.entry(service.to_owned()).or_default();
+        for sample in samples(text) {
+            counted.add(sample.name, sample.value);
+        }
     }
 }
 
@@ -219,7 +223,11 @@ mod tests {
     use super::*;
 
     fn look(second: i64, services: &[(&str, &str)]) -> Reading {
-        Reading::of(Timestamp::from_second(second).unwrap(), services.iter().copied())
+        let mut reading = Reading::at(Timestamp::from_second(second).unwrap());
+        services
+            .iter()
+            .for_each(|(service, text)| reading.add(service, text));
+        reading
     }
 
     fn limits(first: &[(&str, &str)], last: &[(&str, &str)]) -> Vec<String> {

@@ -79,9 +79,11 @@ impl Verdict {
         sentence = match (failed_per_second, why) {
             (Some(failed), Some(why)) => format!("{sentence}. At {failed}/s {why}"),
             (None, _) => {
-                format!(
-                    "{sentence}. More was not asked for: raise spec.load.ordersPerSecond to find the limit"
-                )
+                let field = match self.found.arrival {
+                    Arrival::Burst => "buyers",
+                    Arrival::Steps | Arrival::Steady => "ordersPerSecond",
+                };
+                format!("{sentence}. More was not asked for: raise spec.load.{field} to find the limit")
             }
             (Some(_), None) => sentence,
         };
@@ -138,5 +140,14 @@ mod tests {
                 .ends_with("raise spec.load.ordersPerSecond to find the limit")
         );
         assert_eq!(Verdict::of(found(5, None), &expect(None, None), &[]).holds, None);
+        let burst = Found {
+            arrival: Arrival::Burst,
+            ..found(5, None)
+        };
+        let sentence = Verdict::of(burst, &expect(None, None), &[]).sentence();
+        assert!(
+            sentence.ends_with("raise spec.load.buyers to find the limit"),
+            "{sentence}"
+        );
     }
 }

@@ -23,6 +23,13 @@ fn with(pointer: &str, value: Value) -> Result<Value> {
     Ok(spec)
 }
 
+/// A rehearsal with this load.
+fn rehearsal(load: Value) -> Result<Value> {
+    let mut spec = with("/mode", json!("Rehearsal"))?;
+    spec["load"] = load;
+    Ok(spec)
+}
+
 /// A sale whose orders are paid there.
 fn paid_at(url: &str) -> Result<Value> {
     let mut spec = with("/confirmation", json!("Payment"))?;
@@ -51,6 +58,44 @@ async fn nonsense_is_refused_by_a_sentence() -> Result<()> {
             with("/products", json!([]))?,
             "spec.products must name at least one product",
             "add one",
+        ),
+        (
+            with("/load", json!({}))?,
+            "spec.load is for rehearsals",
+            "set spec.mode to Rehearsal",
+        ),
+        (
+            rehearsal(json!({"step": "10m"}))?,
+            "spec.load.step must be a duration from 1s to 5m",
+            "write one such as 10s",
+        ),
+        (
+            rehearsal(json!({"ordersPerSecond": 0}))?,
+            "spec.load.ordersPerSecond must be from 1 to 100000",
+            "leave it out",
+        ),
+        (
+            rehearsal(json!({"buyers": 200_001}))?,
+            "spec.load.buyers must be from 1 to 200000",
+            "a larger crowd",
+        ),
+        (
+            with("/expect", json!({"buyers": 0}))?,
+            "spec.expect.buyers must be from 1 to 100000000",
+            "leave it out",
+        ),
+        (
+            with("/expect", json!({"ordersPerSecond": 100_001}))?,
+            "spec.expect.ordersPerSecond must be from 1 to 100000",
+            "leave it out",
+        ),
+        (
+            with(
+                "/services/order",
+                json!({"replicas": {"min": 2, "max": 4, "opening": 5}}),
+            )?,
+            "spec.services.*.replicas.opening must be from min to max",
+            "raise max, or leave it out",
         ),
         (
             with("/products", twice)?,

@@ -101,7 +101,10 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
         }
     }
     let (parts, body) = request.into_parts();
-    let request = axum::http::Request::from_parts(parts, ClientBody::wrap_body(body));
+    let Ok(body) = axum::body::to_bytes(body, 8 << 20).await else {
+        return failure(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge");
+    };
+    let request = axum::http::Request::from_parts(parts, ClientBody::from(body.to_vec()));
     let answer = match proxy.client.send(request).await {
         Ok(answer) => answer,
         Err(error) => return failure(StatusCode::BAD_GATEWAY, &error.to_string()),
@@ -147,8 +150,8 @@ impl Operator {
     /// Starts it behind the proxy.
     async fn start() -> Result<(Self, Arc<Proxy>)> {
         let own = operators_kubeconfig(NAMESPACE, "quicksale").await?;
-        let config =
-            Config::from_custom_kubeconfig(Kubeconfig::read_from(&own)?, &KubeConfigOptions::default());
+        let (kubeconfig, usual) = (Kubeconfig::read_from(&own)?, KubeConfigOptions::default());
+        let config = Config::from_custom_kubeconfig(kubeconfig, &usual);
         let proxy = Arc::new(Proxy {
             client: Client::try_from(config.await?)?,
             mood: AtomicU8::new(Mood::Well as u8),
