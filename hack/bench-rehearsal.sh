@@ -49,7 +49,7 @@ YAML
 }
 
 say "a rehearsal finds out what is held (about four minutes)"
-rehearsal drill 'load: {ordersPerSecond: 4000, step: 10s}'
+rehearsal drill 'load: {ordersPerSecond: 4000, step: 10s, besideOpenSales: Allow}'
 kubectl_here wait flashsale/drill --for=jsonpath='{.status.phase}'=Ended --timeout=1200s >/dev/null ||
   die "the rehearsal did not end: kubectl --context kind-$cluster --namespace $namespace describe flashsale/drill"
 held=$(kubectl_here get flashsale/drill --output 'jsonpath={.status.rehearsed.heldPerSecond}')

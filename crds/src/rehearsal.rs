@@ -35,6 +35,9 @@ pub struct Load {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rules::load_buyers())]
     pub buyers: Option<i64>,
+    /// What the load does while a sale that counts is open on the same backends, which it would take from: Wait, or Allow to begin all the same.
+    #[serde(default)]
+    pub beside_open_sales: BesideOpenSales,
     /// How long each rate lasts; less where that would be more than 200000 orders.
     #[serde(default = "ten_seconds")]
     #[x_kube(validation = rules::load_step())]
@@ -43,6 +46,16 @@ pub struct Load {
 
 fn ten_seconds() -> DurationText {
     DurationText::new("10s")
+}
+
+/// Whether a load begins beside a sale that counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BesideOpenSales {
+    /// It waits.
+    #[default]
+    Wait,
+    /// It begins.
+    Allow,
 }
 
 /// How the buyers of a rehearsal come.

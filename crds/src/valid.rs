@@ -9,7 +9,7 @@ use crate::{
         us_dollar,
     },
     product::Product,
-    rehearsal::{Arrival, Expectation, Load},
+    rehearsal::{Arrival, BesideOpenSales, Expectation, Load},
     traffic::{Ingress, RateLimit},
 };
 use jiff::Timestamp;
@@ -87,6 +87,8 @@ pub struct ValidLoad {
     pub buyers: u32,
     /// How long each rate lasts, in seconds.
     pub step_seconds: u32,
+    /// What it does while a sale that counts is open on the same backends.
+    pub beside_open_sales: BesideOpenSales,
 }
 
 /// What is tried where nobody says what is expected, in orders a second, and in buyers.
@@ -414,6 +416,7 @@ fn load(spec: &FlashSaleSpec, wanted: &Load, findings: &mut Findings) -> Option<
         orders_per_second: rate?,
         buyers: buyers?,
         step_seconds: seconds?,
+        beside_open_sales: wanted.beside_open_sales,
     })
     .filter(|_| spec.mode == Mode::Rehearsal)
 }

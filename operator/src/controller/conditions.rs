@@ -144,6 +144,14 @@ pub fn rehearsed(load: Progress, expect: &Expectation, looks: &[Reading]) -> (Op
     let kind = ConditionType::HoldsLoad;
     let expected_per_second = expect.orders_per_second;
     match load {
+        Progress::Waiting(sale) => {
+            let message = format!(
+                "the load waits while the sale {} in {} is open on the same backends, from which it would take; set \
+                 spec.load.besideOpenSales to Allow to begin all the same",
+                sale.name, sale.namespace
+            );
+            (None, Finding::new(kind, false, "WaitsForSale", message))
+        }
         Progress::UnderWay(None) => {
             let message = "the load is under way; kubectl logs of its pod has each rate";
             (None, Finding::new(kind, false, "UnderWay", message))

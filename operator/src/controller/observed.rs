@@ -14,7 +14,7 @@ use crds::Component;
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
 use platform::backends::PLAINTEXT_PASSWORDS;
-use sale::control::ControlDocument;
+use sale::{SaleId, control::ControlDocument};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -252,7 +252,11 @@ impl Observed {
     }
 
     /// How the load of a rehearsal stands.
-    pub fn load(&self) -> Progress {
+    pub fn load(&self, waits_for: Option<&SaleId>) -> Progress {
+        let has_begun = self.children.iter().any(|(kind, _)| *kind == Kind::Job);
+        if let Some(sale) = waits_for.filter(|_| !has_begun) {
+            return Progress::Waiting(sale.clone());
+        }
         match &self.load_end {
             None => match self.failed_job() {
                 Some(why) => Progress::Failed(why),
@@ -395,7 +399,7 @@ mod tests {
                 children: vec![(Kind::Job, serde_json::from_value(json).unwrap())],
                 ..Observed::default()
             };
-            observed.load()
+            observed.load(None)
         };
         assert_eq!(job(json!([])), Progress::UnderWay(None));
         let late = json!([{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}]);
@@ -410,9 +414,9 @@ mod tests {
             load_end: Some((code, words.to_owned())),
             ..Observed::default()
         };
-        assert!(matches!(ended(0, "{}").load(), Progress::Failed(_)));
+        assert!(matches!(ended(0, "{}").load(None), Progress::Failed(_)));
         assert_eq!(
-            ended(1, "no gateway").load(),
+            ended(1, "no gateway").load(None),
             Progress::Failed("it ended with 1: no gateway".to_owned())
         );
     }

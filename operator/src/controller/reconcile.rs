@@ -23,6 +23,7 @@ use crate::{
     metrics::RECONCILE_SECONDS,
     phase::{self, Doors, Evidence, Schedule, Step},
     push::Receipts,
+    rehearsal,
     signing_keys::ROTATE,
     watched::version,
 };
@@ -35,7 +36,7 @@ use kube::{
     runtime::{controller::Action, events::EventType},
 };
 use platform::audit::Outcome;
-use sale::phase::Phase;
+use sale::{SaleId, phase::Phase};
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 /// Set to `true` on a FlashSale, it keeps what was made for the sale as it is. The doors are steered all the same.
@@ -178,6 +179,10 @@ async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action
                 invalid: invalid.as_ref(),
                 observed: &observed,
                 holder: holder_of_its_host(context, &sale, &valid),
+                waits_for: rehearsal::beside(
+                    &valid,
+                    context.sales().iter().filter_map(|other| other.0.as_ref().ok()),
+                ),
                 doors,
                 deleting,
                 now,
@@ -275,6 +280,8 @@ struct Round<'a> {
     observed: &'a Observed,
     /// Who has the host, if that is another sale.
     holder: Option<Holder>,
+    /// The open sale that the load of a rehearsal waits for.
+    waits_for: Option<SaleId>,
     doors: Doors,
     deleting: bool,
     now: Timestamp,
@@ -372,7 +379,8 @@ impl Round<'_> {
             facts = known.facts(facts, unsettled, receipts);
             if let (Some(_), Phase::Live) = (valid.load, phase) {
                 let looks = context.looked(sale, known.look.clone());
-                let (rehearsed, finding) = conditions::rehearsed(observed.load(), &valid.expect, &looks);
+                let (rehearsed, finding) =
+                    conditions::rehearsed(observed.load(self.waits_for.as_ref()), &valid.expect, &looks);
                 facts.rehearsed = rehearsed.is_some();
                 status.rehearsed = rehearsed;
                 findings.push(finding);
@@ -509,6 +517,7 @@ impl Round<'_> {
             asked_for_key,
             version: version(self.sale),
             host_is_taken: self.holder.is_some(),
+            load_waits: self.waits_for.is_some(),
             may_roll_out: annotations
                 .get(ALLOW_ANNOTATION)
                 .is_some_and(|word| word == "true"),

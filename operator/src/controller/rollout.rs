@@ -43,6 +43,8 @@ pub struct Aim<'a> {
     pub may_roll_out: bool,
     /// Whether the host belongs to another sale.
     pub host_is_taken: bool,
+    /// Whether the load of a rehearsal has to wait for another sale.
+    pub load_waits: bool,
     /// The version of the FlashSale that all of this is read from.
     pub version: u64,
 }
@@ -101,6 +103,7 @@ impl Rollout {
             asked_for_key,
             may_roll_out,
             host_is_taken,
+            load_waits,
             version,
         } = *aim;
         let name = &sale.id.name;
@@ -164,6 +167,8 @@ impl Rollout {
             scaled_by_others: &observed.scaled_by_others(name),
             current_replicas: &observed.replicas(name),
             opening: is_opening(status, now),
+            // One that has begun goes on.
+            load: !load_waits || observed.children.iter().any(|(kind, _)| *kind == Kind::Job),
             ingress: !host_is_taken || keeps_its_ingress(sale, status, observed),
         };
         let pins = Pins {

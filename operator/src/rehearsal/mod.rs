@@ -6,19 +6,52 @@
 pub mod limits;
 
 use crate::{controller::obstacle::Obstacle, report::figures::Sample};
-use crds::rehearsal::Expectation;
+use crds::{
+    FlashSale, FlashSaleStatus, ValidSale,
+    flashsale::Mode,
+    rehearsal::{BesideOpenSales, Expectation},
+};
+use kube::ResourceExt;
 use limits::{Limit, Reading};
 use quicksale_load::rehearsal::{Arrival, Found};
+use sale::{SaleId, phase::Phase};
 
 /// How the load of a rehearsal stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
+    /// It waits for this sale, which is open on the same backends.
+    Waiting(SaleId),
     /// It goes on, or is to begin; and what keeps it from that, if something does.
     UnderWay(Option<Obstacle>),
     /// It has ended with these words.
     Ended(Box<Found>),
     /// It has ended without any, for this reason.
     Failed(String),
+}
+
+/// The open sale that the load of a rehearsal would take from, and waits for: one that counts, on the same backends.
+pub fn beside<'a>(sale: &ValidSale, others: impl Iterator<Item = &'a FlashSale>) -> Option<SaleId> {
+    let waits = sale
+        .load
+        .is_some_and(|load| load.beside_open_sales == BesideOpenSales::Wait);
+    // Of a sale with a Secret of its own the backends are those that its namespace's Secret of that name leads to.
+    let same_backends = |other: &FlashSale| {
+        let secret = other.spec.backends_secret_ref.as_ref().map(|secret| &secret.name);
+        let namespace = other.namespace();
+        secret == sale.backends_secret.as_ref()
+            && (secret.is_none() || namespace.as_deref() == Some(&*sale.id.namespace))
+    };
+    let is_open = |other: &&FlashSale| {
+        let phase = other.status.as_ref().map(FlashSaleStatus::phase);
+        other.spec.mode == Mode::Sale
+            && matches!(phase, Some(Phase::Live | Phase::Draining))
+            && same_backends(other)
+    };
+    let found = others.filter(|_| waits).find(is_open)?;
+    Some(SaleId {
+        namespace: found.namespace().unwrap_or_default(),
+        name: found.name_any(),
+    })
 }
 
 /// What is made of it.
@@ -117,6 +150,48 @@ mod tests {
             orders: 1,
             accepted: 1,
         }
+    }
+
+    #[test]
+    fn a_load_waits_for_sales_that_count_on_the_same_backends() {
+        let sale = |mode: &str, phase: &str, secret: Option<&str>, load: serde_json::Value| -> FlashSale {
+            let secret = secret.map(|name| serde_json::json!({"name": name}));
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+                "metadata": {"name": "other", "namespace": "shop"},
+                "spec": {"mode": mode, "load": load, "backendsSecretRef": secret,
+                    "products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}]},
+                "status": {"phase": phase},
+            }))
+            .unwrap()
+        };
+        let nothing = serde_json::Value::Null;
+        let drill = |load: serde_json::Value, secret| {
+            ValidSale::try_from(&sale("Rehearsal", "Live", secret, load)).unwrap()
+        };
+        let (waits, begins) = (
+            drill(serde_json::json!({}), None),
+            drill(serde_json::json!({"besideOpenSales": "Allow"}), None),
+        );
+        let open = sale("Sale", "Live", None, nothing.clone());
+        assert!(beside(&waits, [&open].into_iter()).is_some());
+        assert!(beside(&begins, [&open].into_iter()).is_none());
+        for other in [
+            sale("Sale", "Warming", None, nothing.clone()),
+            sale("Rehearsal", "Live", None, nothing.clone()),
+            sale("Sale", "Live", Some("own"), nothing.clone()),
+        ] {
+            assert!(beside(&waits, [&other].into_iter()).is_none(), "{:?}", other.spec);
+        }
+        let own = drill(serde_json::json!({}), Some("own"));
+        assert!(
+            beside(
+                &own,
+                [&sale("Sale", "Draining", Some("own"), nothing)].into_iter()
+            )
+            .is_some()
+        );
+        assert!(beside(&own, [&open].into_iter()).is_none());
     }
 
     #[test]

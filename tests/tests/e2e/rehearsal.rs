@@ -18,7 +18,8 @@ async fn a_rehearsal_says_what_is_held_and_leaves_nothing_behind() -> Result<()>
     let mut spec = spec(&format!("{}.localhost", cluster.namespace));
     spec["mode"] = json!("Rehearsal");
     spec["expect"] = json!({"buyers": 1_000, "ordersPerSecond": 2});
-    spec["load"] = json!({"ordersPerSecond": 400, "step": "2s"});
+    // The sample sale is open beside it.
+    spec["load"] = json!({"ordersPerSecond": 400, "step": "2s", "besideOpenSales": "Allow"});
     cluster.sell("units", &spec).await?;
     let status = async || Ok::<_, anyhow::Error>(cluster.sale("units").await?.status.unwrap_or_default());
     eventually(REHEARSED, "it has a verdict", async || {

@@ -75,6 +75,8 @@ pub struct Plan<'a> {
     pub current_replicas: &'a BTreeMap<Component, i32>,
     /// Whether the sale's host may lead to it.
     pub ingress: bool,
+    /// Whether the load of a rehearsal may come.
+    pub load: bool,
     /// Whether the sale is about to open, or has just done so: there are as many replicas as that takes.
     pub opening: bool,
 }
@@ -142,7 +144,7 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Child> {
         objects.extend(autoscaler::autoscaler(plan, component));
     }
     // Its buyers come when the doors open, and it goes when they close.
-    if plan.phase == Phase::Live {
+    if plan.phase == Phase::Live && plan.load {
         objects.extend(load::load(plan).into_iter().flatten());
     }
     objects.extend(ingress::ingress(sale).filter(|_| plan.ingress));

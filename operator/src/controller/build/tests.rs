@@ -1,7 +1,11 @@
 //! The objects of a sale, looked at as a whole.
 
 use super::*;
-use crds::{FlashSale, rehearsal::Arrival, valid::ValidLoad};
+use crds::{
+    FlashSale,
+    rehearsal::{Arrival, BesideOpenSales},
+    valid::ValidLoad,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, batch::v1::Job, core::v1 as core,
@@ -110,6 +114,7 @@ impl Fixture {
             scaled_by_others: &self.scaled_by_others,
             current_replicas: &self.current_replicas,
             ingress: true,
+            load: true,
             opening: self.opening,
         })
     }
@@ -139,6 +144,7 @@ fn every_object_is_what_kubernetes_understands() {
         orders_per_second: 100,
         buyers: 10,
         step_seconds: 10,
+        beside_open_sales: BesideOpenSales::Wait,
     });
     let objects = fixture.objects();
     for child in &objects {
@@ -255,6 +261,7 @@ fn what_the_platform_wants_is_in_every_pod() {
         orders_per_second: 1,
         buyers: 1,
         step_seconds: 1,
+        beside_open_sales: BesideOpenSales::Wait,
     });
     sale.pods = r#"{"priorityClassName": "high", "labels": {"team": "shop"}}"#
         .parse()
