@@ -10,7 +10,7 @@ rust_lints() {
   cargo clippy --workspace --all-targets --locked -- --deny warnings
   RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
 }
-shell_scripts() { git ls-files -z 'hack/*.sh' 'charts/*.sh' 'deploy/*.sh' 'tests/*.sh' hack/docker/runc-bounded .ci/run | xargs -0 shellcheck; }
+shell_scripts() { git ls-files -z 'hack/*.sh' 'charts/*.sh' 'deploy/*.sh' 'tests/*.sh' hack/docker/runc-bounded plugins/kubectl-flashsale .ci/run | xargs -0 shellcheck; }
 # The images of backends that the files of Compose name.
 compose_images() { sed -n 's/^ *image: \${[A-Z]*_IMAGE:-\(docker\.io.*\)}$/\1/p' docker-compose.yml docker-compose.prod.yml | sort -u; }
 charts() {
