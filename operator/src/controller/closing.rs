@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long a sale waits for its report, at the least.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same where no process of it runs.
+const NOBODY: Duration = Duration::from_secs(10);
 /// So many orders are counted and audited in a second on a slow machine: a sale with more of them waits for longer.
 const A_SECOND: i64 = 10_000;
 /// How long one round of asking may take: a sale that drains has its turn again a second later.
@@ -121,11 +123,15 @@ impl Closing {
         self.figures.is_some()
     }
 
-    /// Whether there is nothing more to wait for, of a sale of so many orders.
-    pub fn is_done(&self, orders: i64) -> bool {
+    /// Whether there is nothing more to wait for, of a sale of so many orders. Where no process of it is left there is not for long.
+    pub fn is_done(&self, orders: i64, pods: &[ObservedPod]) -> bool {
         let all = self.account.is_over() && self.audit.is_over() && self.figures.is_some();
         let more = u64::try_from(orders / A_SECOND).unwrap_or(0);
-        all || self.began.elapsed() > PATIENCE + Duration::from_secs(more)
+        let patience = match pods.iter().any(|pod| pod.alive) {
+            true => PATIENCE + Duration::from_secs(more),
+            false => NOBODY,
+        };
+        all || self.began.elapsed() > patience
     }
 
     /// Asks for what is not known yet, for some seconds at the most.

@@ -210,9 +210,10 @@ pub async fn gather(
         true => {
             let accounts = catalogue::accounts(&inventory, sale);
             let (accounts, ()) = tokio::join!(accounts, closing.go_on(http, &calls, &observed.pods));
+            let accepted = settlement.as_ref().map_or(0, |numbers| numbers.accepted);
             accounts
                 .ok()
-                .filter(|_| closing.is_done(settlement.as_ref().map_or(0, |numbers| numbers.accepted)))
+                .filter(|_| closing.is_done(accepted, &observed.pods))
         }
         false => None,
     };

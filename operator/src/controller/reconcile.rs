@@ -443,7 +443,7 @@ impl Round<'_> {
             let calls = |component| self.calls(component, &rollout.token);
             closing.go_on(&context.http, &calls, &observed.pods).await;
             let accepted = status.orders.unwrap_or_default().accepted;
-            if closing.is_done(accepted) {
+            if closing.is_done(accepted, &observed.pods) {
                 let report = ending::report(valid, &status, observed, closing.end());
                 match ending::publish(context, sale, &rollout.seal, &report).await {
                     Ok(name) => status.report_ref = Some(name),
