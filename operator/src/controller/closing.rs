@@ -61,6 +61,7 @@ impl<T> Asked<T> {
 #[derive(Debug)]
 pub struct Closing {
     began: Instant,
+    has_begun: bool,
     account: Asked<Account>,
     /// When the audit was begun that is waited for, by inventory's clock, and by ours.
     audit_begun: Option<(Timestamp, Instant)>,
@@ -92,6 +93,7 @@ impl Default for Closing {
     fn default() -> Self {
         Self {
             began: Instant::now(),
+            has_begun: false,
             account: Asked::default(),
             audit_begun: None,
             audit: Asked::default(),
@@ -120,7 +122,7 @@ struct Books {
 impl Closing {
     /// Whether anybody was asked anything.
     pub fn has_begun(&self) -> bool {
-        self.figures.is_some()
+        self.has_begun
     }
 
     /// Whether there is nothing more to wait for, of a sale of so many orders. Where no process of it is left there is not for long.
@@ -141,6 +143,7 @@ impl Closing {
         calls: &impl Fn(Component) -> ServiceCalls,
         pods: &[ObservedPod],
     ) {
+        self.has_begun = true;
         let (orders, inventory) = (calls(Component::Order), calls(Component::Inventory));
         let count = async {
             if !self.account.is_over() {
@@ -157,8 +160,9 @@ impl Closing {
                 self.figures = Some(counted(http, pods).await);
             }
         };
-        // What was answered by then is kept.
-        let _cut_short = tokio::time::timeout(ROUND, async { tokio::join!(count, audit, figures) }).await;
+        // What was answered by then is kept. The figures are asked for once, and each process has its own deadline.
+        let count_and_audit = tokio::time::timeout(ROUND, async { tokio::join!(count, audit) });
+        let _cut_short = tokio::join!(count_and_audit, figures);
     }
 
     /// What is known in the end.
