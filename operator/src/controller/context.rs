@@ -25,7 +25,7 @@ use kube::{
 };
 use platform::{clock::Clock, retry::Backoff};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -60,6 +60,7 @@ pub struct Context {
     cluster: String,
     sales: Store<Readable>,
     memories: Mutex<HashMap<String, Memory>>,
+    gone: Mutex<VecDeque<String>>,
     administrator: tokio::sync::Mutex<Option<(SecretData, Administrator)>>,
     recorder: Recorder,
 }
@@ -83,6 +84,8 @@ struct Memory {
     looks: Vec<Reading>,
 }
 
+/// As many sales that were let go are remembered, by their uids.
+const GONE: usize = 500;
 /// As many readings of a load are remembered, the newest: those of some ten minutes. What was too much came last.
 const LOOKS: usize = 200;
 
@@ -116,6 +119,7 @@ impl Context {
             cluster,
             sales,
             memories: Mutex::default(),
+            gone: Mutex::default(),
             administrator: tokio::sync::Mutex::default(),
         })
     }
@@ -226,9 +230,22 @@ impl Context {
         })
     }
 
+    /// Whether the sale was let go. A watch shows it for a moment longer, and whoever cleaned up once more would have to mark its place in the
+    /// backends anew.
+    pub fn has_gone(&self, sale: &impl ResourceExt) -> bool {
+        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.contains(&key(sale))
+    }
+
     /// Forgets a sale that is gone.
     pub fn forget(&self, sale: &impl ResourceExt) {
         self.told.forget(&key(sale));
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.push_back(key(sale));
+        if gone.len() > GONE {
+            gone.pop_front();
+        }
+        drop(gone);
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         memories.remove(&key(sale));
     }

@@ -113,6 +113,9 @@ async fn report_failure(context: &Context, cached: &Readable, error: &Error) {
 }
 
 async fn reconcile_newest(cached: &Readable, context: &Context) -> Result<Action, Error> {
+    if context.has_gone(cached) {
+        return Ok(Action::await_change());
+    }
     let shown = context.shown(cached);
     let sale = match context.newest(shown.as_deref().unwrap_or(cached)) {
         Some(sale) => sale,
@@ -491,7 +494,8 @@ impl Round<'_> {
         let is_awaited = match status.phase() {
             Phase::Warming => !facts.ready_to_sell(),
             Phase::Draining => true,
-            Phase::Ended if status.report_ref.is_none() => return Ok(Action::requeue(SOON)),
+            // One that is deleted goes once its report is written.
+            Phase::Ended if status.report_ref.is_none() || deleting => return Ok(Action::requeue(SOON)),
             Phase::Pending | Phase::Live | Phase::Ended => false,
         };
         let awaited = match (unheard || (is_awaited && can_answer), can_answer) {
