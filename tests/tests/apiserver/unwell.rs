@@ -40,8 +40,8 @@ use std::{
 
 /// How long what needs no luck may take.
 const SOON: Duration = Duration::from_secs(30);
-/// The same with a server that fails one request in three.
-const WITH_LUCK: Duration = Duration::from_secs(90);
+/// The same with a server that fails one request in eight, and as many writes and watches again: each try of a sale makes dozens of them.
+const WITH_LUCK: Duration = Duration::from_secs(150);
 /// How long the server is away: longer than the Lease lasts, than a liveness probe waits, and than any call's deadline.
 const AWAY: Duration = Duration::from_secs(75);
 /// How late answers are.
@@ -93,10 +93,10 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     }
     if proxy.is(Mood::Unwell) {
         tokio::time::sleep(LATE).await;
-        match number % 6 {
-            0 | 3 => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
-            1 if is_patch => return failure(StatusCode::CONFLICT, "Conflict"),
-            1 if is_watch => return failure(StatusCode::GONE, "Expired"),
+        match number % 8 {
+            0 => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+            4 if is_patch => return failure(StatusCode::CONFLICT, "Conflict"),
+            4 if is_watch => return failure(StatusCode::GONE, "Expired"),
             _ => {}
         }
     }
