@@ -198,15 +198,23 @@ async fn it_takes_everything_with_it(sale: &OpenSale) -> Result<()> {
     );
     sale.delete().await?;
     let cluster = &sale.cluster;
-    eventually(ROLLED_OUT, "nothing is left in the namespace", async || {
-        let all = ListParams::default();
-        let maps = cluster.api::<ConfigMap>().list(&all).await?.items;
-        Ok(cluster.api::<Deployment>().list(&all).await?.items.is_empty()
-            && cluster.api::<Service>().list(&all).await?.items.is_empty()
-            && cluster.api::<Secret>().list(&all).await?.items.is_empty()
-            && maps.iter().all(|map| map.name_any() == "kube-root-ca.crt")
-            && sale.pods("gateway").await?.is_empty())
-    })
+    eventually(
+        ROLLED_OUT,
+        "nothing is left in the namespace but the report",
+        async || {
+            let all = ListParams::default();
+            let maps = cluster.api::<ConfigMap>().list(&all).await?.items;
+            let (reports, maps): (Vec<_>, Vec<_>) = maps
+                .into_iter()
+                .partition(|map| map.labels().contains_key("quicksale.io/report"));
+            Ok(cluster.api::<Deployment>().list(&all).await?.items.is_empty()
+                && cluster.api::<Service>().list(&all).await?.items.is_empty()
+                && cluster.api::<Secret>().list(&all).await?.items.is_empty()
+                && maps.iter().all(|map| map.name_any() == "kube-root-ca.crt")
+                && reports.len() == 1
+                && sale.pods("gateway").await?.is_empty())
+        },
+    )
     .await?;
     eventually(ROLLED_OUT, "the topics are deleted", async || {
         Ok(topics(sale).await?.is_empty())
