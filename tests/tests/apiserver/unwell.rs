@@ -20,8 +20,8 @@ use axum::{
 use crds::FlashSale;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
-    Client, Config,
-    api::{DeleteParams, Patch, PatchParams},
+    Client, Config, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     client::Body as ClientBody,
     config::{KubeConfigOptions, Kubeconfig},
 };
@@ -230,7 +230,11 @@ async fn an_operator_gets_by_with_an_api_server_that_is_unwell_or_away() -> Resu
     cluster.sell("boots", &passing_sale()).await?;
     let deployments = cluster.api::<Deployment>();
     eventually(WITH_LUCK, "another sale gets its services", async || {
-        Ok(deployments.get_opt("boots-gateway").await?.is_some())
+        let all = deployments.list_metadata(&ListParams::default()).await?.items;
+        let boots = all
+            .iter()
+            .filter(|deployment| deployment.name_any().starts_with("boots-"));
+        Ok(boots.count() == 6)
     })
     .await?;
     ensure!(operator.lives().await?, "it does not live");
