@@ -40,7 +40,8 @@ use std::{
 
 /// How long what needs no luck may take.
 const SOON: Duration = Duration::from_secs(30);
-/// The same with a server that fails one request in eight, and as many writes and watches again: each try of a sale makes dozens of them.
+/// The same with a server that fails one request in eight, and as many writes and watches again: each try of a sale makes dozens of them, and
+/// the waits between tries grow up to a minute.
 const WITH_LUCK: Duration = Duration::from_secs(150);
 /// How long the server is away: longer than the Lease lasts, than a liveness probe waits, and than any call's deadline.
 const AWAY: Duration = Duration::from_secs(75);
@@ -229,6 +230,8 @@ async fn an_operator_gets_by_with_an_api_server_that_is_unwell_or_away() -> Resu
     .await?;
     cluster.sell("boots", &passing_sale()).await?;
     let deployments = cluster.api::<Deployment>();
+    ensure!(operator.lives().await?, "it does not live");
+    proxy.set(Mood::Well);
     eventually(WITH_LUCK, "another sale gets its services", async || {
         let all = deployments.list_metadata(&ListParams::default()).await?.items;
         let boots = all
