@@ -15,8 +15,6 @@ use sale::{SaleId, phase::Phase};
 pub struct Holder {
     /// The sale.
     pub sale: SaleId,
-    /// The host.
-    pub host: String,
 }
 
 /// Who comes first, the smaller one: a sale that is open before one that warms up, then whoever has had the host for longer, then whoever
@@ -70,7 +68,6 @@ pub fn holder<'a>(
             namespace: other.namespace().unwrap_or_default(),
             name: other.name_any(),
         },
-        host: host.clone(),
     })
 }
 
@@ -198,7 +195,6 @@ mod tests {
         assert_eq!(since(&status, None), Some(at(7)));
         let holder = Holder {
             sale: valid.id.clone(),
-            host: HOST.into(),
         };
         assert_eq!(since(&status, Some(&holder)), None);
         status.phase = Some(Phase::Pending);

@@ -1,6 +1,6 @@
 //! Who is the limit of a sale under load: what its processes have counted between two moments.
 
-use super::samples;
+use crate::report::figures::samples;
 use crds::Component;
 use jiff::{SignedDuration, Timestamp};
 use std::{

@@ -5,7 +5,7 @@
 
 pub mod limits;
 
-use crate::{controller::obstacle::Obstacle, report::figures::Sample};
+use crate::controller::obstacle::Obstacle;
 use crds::{
     FlashSale, FlashSaleStatus, ValidSale,
     flashsale::Mode,
@@ -125,11 +125,6 @@ impl Verdict {
         }
         sentence
     }
-}
-
-/// What one process says of its resources, read from the text of its `/metrics`.
-pub fn samples(text: &str) -> impl Iterator<Item = Sample<'_>> {
-    text.lines().filter_map(Sample::read)
 }
 
 #[cfg(test)]

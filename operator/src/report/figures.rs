@@ -85,7 +85,7 @@ pub const TROUBLES: [&str; 7] = [
 impl Figures {
     /// Adds what one process has counted.
     pub fn add(&mut self, text: &str) {
-        for sample in text.lines().filter_map(Sample::read) {
+        for sample in samples(text) {
             let count = sample.count();
             let label = |name: &str| sample.label(name);
             match sample.name {
@@ -136,6 +136,11 @@ impl Histogram {
     }
 }
 
+/// What a process says, line by line.
+pub fn samples(text: &str) -> impl Iterator<Item = Sample<'_>> {
+    text.lines().filter_map(Sample::read)
+}
+
 /// A line of the text format.
 #[derive(Debug)]
 pub struct Sample<'a> {
@@ -148,7 +153,7 @@ pub struct Sample<'a> {
 
 impl<'a> Sample<'a> {
     /// Reads it; `None` for comments and for what is no sample.
-    pub fn read(line: &'a str) -> Option<Self> {
+    fn read(line: &'a str) -> Option<Self> {
         if line.starts_with('#') {
             return None;
         }

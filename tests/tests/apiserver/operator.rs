@@ -1,7 +1,10 @@
 //! What the operator makes of a FlashSale, keeps, and takes away. There are no nodes, so its Deployments never get
 //! ready and no sale opens here; `e2e` goes on from there.
 
-use super::chart::{installed, operator_command};
+use super::{
+    chart::{installed, operator_command},
+    statuses,
+};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::{
@@ -620,13 +623,7 @@ async fn a_paused_sale_is_left_alone_and_steered_all_the_same() -> Result<()> {
         )
         .await?;
     eventually(SOON, "the halt is written down", async || {
-        let map = cluster.api::<ConfigMap>().get("shoes-control").await?;
-        let text = map
-            .data
-            .unwrap_or_default()
-            .remove("control.json")
-            .context("no document")?;
-        Ok(serde_json::from_str::<Value>(&text)?["halted"] == true)
+        Ok(statuses::control(&cluster).await?["halted"] == true)
     })
     .await?;
     let replicas = async || {

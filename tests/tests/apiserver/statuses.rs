@@ -25,8 +25,8 @@ use tokio::time::sleep;
 /// How long the operator may take for what needs no pods.
 const SOON: Duration = Duration::from_secs(30);
 
-/// What the services are told.
-async fn control(cluster: &Cluster) -> Result<Value> {
+/// What the services are told, as it is written down.
+pub(crate) async fn control(cluster: &Cluster) -> Result<Value> {
     let map = cluster.api::<ConfigMap>().get("shoes-control").await?;
     let mut data = map.data.unwrap_or_default();
     let text = data.remove("control.json").context("no control.json")?;

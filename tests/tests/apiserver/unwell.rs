@@ -8,8 +8,9 @@ use super::{
     doors::{Door, pod, ready_at},
     marks::passing_sale,
     operator::services_are_deployed,
+    statuses::control,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use axum::{
     Router,
     body::Body,
@@ -18,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use crds::FlashSale;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Client, Config, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -212,15 +213,7 @@ async fn an_operator_gets_by_with_an_api_server_that_is_unwell_or_away() -> Resu
     })
     .await?;
     let obeys = |halted: bool| doors.iter().all(|door| door.control.current().halted == halted);
-    let written = async |halted: bool| -> Result<bool> {
-        let map = cluster.api::<ConfigMap>().get("shoes-control").await?;
-        let text = map
-            .data
-            .unwrap_or_default()
-            .remove("control.json")
-            .context("no document")?;
-        Ok(serde_json::from_str::<serde_json::Value>(&text)?["halted"] == halted)
-    };
+    let written = async |halted: bool| Ok::<_, anyhow::Error>(control(&cluster).await?["halted"] == halted);
 
     proxy.set(Mood::Unwell);
     cluster.edit("shoes", &json!({"halted": true})).await?;

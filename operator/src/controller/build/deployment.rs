@@ -66,16 +66,28 @@ fn pod(plan: &Plan<'_>, component: Component) -> Value {
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_confined(),
         "topologySpreadConstraints": [
             spread("kubernetes.io/hostname", &selector),
             spread("topology.kubernetes.io/zone", &selector),
         ],
         "containers": [container(plan, component)],
         "volumes": volumes(plan, component),
+    })
+}
+
+/// What no process in a pod of a sale may be.
+pub(super) fn pod_confined() -> Value {
+    json!({
+        "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    })
+}
+
+/// What no container of a sale may do.
+pub(super) fn container_confined() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
     })
 }
 
@@ -110,9 +122,7 @@ fn container(plan: &Plan<'_>, component: Component) -> Value {
         "lifecycle": {"preStop": {"sleep": {"seconds": FAREWELL.as_secs()}}},
         // Its last words, where it ends with an error: the condition of a sale repeats them.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_confined(),
         "volumeMounts": mounts(plan, component),
     })
 }

@@ -3,6 +3,7 @@
 use super::{
     Child, Kind, Plan,
     config_map::port,
+    deployment::{container_confined, pod_confined},
     labels::{LOAD, pod_selector},
     object_name, secret,
 };
@@ -66,10 +67,7 @@ fn job(plan: &Plan<'_>, load: &ValidLoad) -> Value {
                 "restartPolicy": "Never",
                 "automountServiceAccountToken": false,
                 "enableServiceLinks": false,
-                "securityContext": {
-                    "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
+                "securityContext": pod_confined(),
                 "containers": [{
                     "name": LOAD,
                     "image": image.name,
@@ -79,9 +77,7 @@ fn job(plan: &Plan<'_>, load: &ValidLoad) -> Value {
                     "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
                     // Why it has found nothing out, where it ends with an error.
                     "terminationMessagePolicy": "FallbackToLogsOnError",
-                    "securityContext": {
-                        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": container_confined(),
                     "volumeMounts": [{"name": "keys", "mountPath": paths::KEYS, "readOnly": true}],
                 }],
                 // The keys of a rehearsal go with it, and its tokens are good for nothing else.
