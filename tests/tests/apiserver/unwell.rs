@@ -124,11 +124,13 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
             loop {
                 let wait =
                     tokio::time::timeout(Duration::from_millis(200), futures::StreamExt::next(&mut frames));
-                let ends = proxy.is(Mood::Away) || (proxy.is(Mood::Unwell) && began.elapsed() > WATCHED);
-                match wait.await {
-                    _ if ends => return None,
-                    Ok(frame) => return frame.map(|frame| (frame, (frames, proxy))),
-                    Err(_) => {}
+                let frame = wait.await;
+                // Looked at after the wait: what comes once the server is away is told to nobody.
+                if proxy.is(Mood::Away) || (proxy.is(Mood::Unwell) && began.elapsed() > WATCHED) {
+                    return None;
+                }
+                if let Ok(frame) = frame {
+                    return frame.map(|frame| (frame, (frames, proxy)));
                 }
             }
         },
