@@ -155,6 +155,9 @@ what_it_said() {
   ' "$1"
 }
 
+# why_it_failed LOG NAME: the first lines of that, and nothing of where the code stood: whoever reads only the end of a run needs them.
+why_it_failed() { what_it_said "$1" "$2" | awk '/^Stack backtrace:/ {exit} NR > 1 && NF {print "    " substr($0, 1, 400); if (++said == 6) exit}'; }
+
 # counted LOG passed|failed: the number in the closing lines of the test runner.
 counted() { sed -n "s/^test result: .*[^0-9]\([0-9]*\) $2[;,].*/\1/p" "$1" | awk '{sum += $1} END {print sum + 0}'; }
 
@@ -188,7 +191,7 @@ tests() {
       cat "$again"
     fi
     note failed 1
-    note lost "$name"
+    note lost "$name"$'\n'"$(why_it_failed "$log" "$name")"
     lost=$((lost + 1))
   done < <(failed_tests "$log")
   # A process that died, or did not compile, names no test; and one that died leaves no closing line.

@@ -35,7 +35,7 @@ cargo() { said "${falls[@]}"; [ ${#falls[@]} = 0 ] && [ -z "${dies:-}" ]; }
 # expect WHAT OUTCOME PASSED FAILED FLAKY: runs the play and looks at the books.
 expect() {
   local outcome=lost flaky
-  : >"$books/passed"; : >"$books/failed"; : >"$books/flaky"
+  : >"$books/passed"; : >"$books/failed"; : >"$books/flaky"; : >"$books/lost"
   if tests --all >"$stage/log" 2>&1; then outcome=won; fi
   flaky=$(tr '\n' ' ' <"$books/flaky")
   [ "$outcome $(sum passed) $(sum failed) ${flaky% }" = "$2 $3 $4 ${5:-}" ] || {
@@ -48,6 +48,7 @@ falls=(); expect "all pass" won 1 0
 falls=(wobbles); expect "one passes alone" won 2 0 wobbles
 grep -q 'it fell over' "$stage/log" || die "the first log of a flaky test is not shown"
 falls=(falls); expect "one fails again" lost 1 1
+[ "$(cat "$books/lost")" = $'falls\n    it fell over' ] || die "the end of a run does not say why a test failed"
 falls=(wobbles falls); expect "one of each" lost 2 1 wobbles
 falls=(unheard_of); expect "nothing ran the second time" lost 1 1
 falls=(tokens::wobbles); expect "a test of safety" lost 1 1

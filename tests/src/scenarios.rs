@@ -60,7 +60,7 @@ pub async fn seed_flow(shop: &Shop, admin: &Login, sku: &str) -> Result<(String,
 
     let mut socket = shop.socket(&token).await?;
     let items = json!([{"productId": created.json["product"]["_id"], "quantity": 1}]);
-    let placed = shop.place(&token, "order-001", items).await?;
+    let placed = shop.place_patiently(&token, "order-001", items).await?;
     placed.expect(201)?;
     ensure!(placed.json["order"]["status"] == "PENDING", "{}", placed.text);
     ensure!(placed.text.contains("\"totalAmount\":799.99"), "{}", placed.text);

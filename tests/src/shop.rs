@@ -7,12 +7,17 @@ use platform::tokens::{Role, Signer};
 use reqwest::Method;
 use sale::UserId;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a client asks again that is told to.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A WebSocket to the shop.
 pub type Socket = WebSocketStream<TcpStream>;
@@ -132,6 +137,28 @@ impl Shop {
     pub async fn order(&self, user: &str, key: &str, sku: &str, quantity: u32) -> Result<Answer> {
         let token = self.token(user, Role::Buyer)?;
         self.place(&token, key, json!([{"sku": sku, "quantity": quantity}]))
+            .await
+    }
+
+    /// Orders as a client does that heeds the shop: told that a part of the system is busy, or told nothing by the shop, it asks again
+    /// with the same key. For a while: who is told so for a minute is told so here.
+    pub async fn place_patiently(&self, token: &str, key: &str, items: Value) -> Result<Answer> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.place(token, key, items.clone()).await?;
+            // What an ingress says while it has no way to a gateway is a page of its own.
+            let by_the_ingress = [404, 500, 502, 504].contains(&answer.status) && answer.json.is_null();
+            if !(answer.status == 503 || by_the_ingress) || Instant::now() > until {
+                return Ok(answer);
+            }
+            tokio::time::sleep(Duration::from_secs(answer.retry_after().unwrap_or(1))).await;
+        }
+    }
+
+    /// Orders units of one product for somebody, like [`Self::place_patiently`].
+    pub async fn order_patiently(&self, user: &str, key: &str, sku: &str, quantity: u32) -> Result<Answer> {
+        let token = self.token(user, Role::Buyer)?;
+        self.place_patiently(&token, key, json!([{"sku": sku, "quantity": quantity}]))
             .await
     }
 

@@ -27,7 +27,10 @@ async fn looks(sale: &OpenSale, console: &Console) -> Result<()> {
     let found = &found.expect(200)?.json["items"];
     ensure!(found[0]["phase"] == "Live" && found[0]["stock"] == 50, "{found}");
     let user = uuid::Uuid::new_v4().to_string();
-    let placed = sale.shop.order(&user, "seen-in-the-console", "UNIT", 1).await?;
+    let placed = sale
+        .shop
+        .order_patiently(&user, "seen-in-the-console", "UNIT", 1)
+        .await?;
     let order = placed.expect(201)?.json["order"]["_id"]
         .as_str()
         .context("no id")?

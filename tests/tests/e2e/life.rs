@@ -98,7 +98,7 @@ async fn first_order(shop: Shop, until: Timestamp) -> Result<Timestamp> {
 
 async fn buys(sale: &OpenSale) -> Result<bool> {
     let key = Uuid::new_v4().to_string();
-    Ok(sale.shop.order(&key, &key, "UNIT", 1).await?.status == 201)
+    Ok(sale.shop.order_patiently(&key, &key, "UNIT", 1).await?.status == 201)
 }
 
 /// Nobody is there to open it: the doors do, all at once.
@@ -175,7 +175,7 @@ async fn a_halt_is_obeyed_within_two_seconds(sale: &OpenSale) -> Result<()> {
     // The ingress takes turns among the gateways.
     for _ in 0..10 {
         let key = Uuid::new_v4().to_string();
-        let answer = sale.shop.order(&key, &key, "UNIT", 1).await?;
+        let answer = sale.shop.order_patiently(&key, &key, "UNIT", 1).await?;
         answer.expect_problem(409, "sale_halted")?;
     }
     eventually(SOON, "it says who obeys", async || {
@@ -189,7 +189,7 @@ async fn a_halt_is_obeyed_within_two_seconds(sale: &OpenSale) -> Result<()> {
 async fn it_sells_out_and_is_reopened(sale: &OpenSale) -> Result<()> {
     eventually(SOON, "every unit is sold", async || {
         let key = Uuid::new_v4().to_string();
-        let answer = sale.shop.order(&key, &key, "UNIT", 1).await?;
+        let answer = sale.shop.order_patiently(&key, &key, "UNIT", 1).await?;
         Ok(answer.status == 409)
     })
     .await?;
@@ -237,7 +237,7 @@ async fn a_deleted_sale_waits_for_an_order_that_waits_for_its_payment() -> Resul
     spec["reservationTtl"] = json!(format!("{}s", HOLD.as_secs()));
     cluster.sell("units", &spec).await?;
     let sale = OpenSale::of(cluster, "units", &host).await?;
-    let answer = sale.shop.order("ada", "unpaid", "UNIT", 1).await?;
+    let answer = sale.shop.order_patiently("ada", "unpaid", "UNIT", 1).await?;
     let order = answer.expect(201)?.json["order"]["_id"]
         .as_str()
         .context("no order")?

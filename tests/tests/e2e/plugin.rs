@@ -34,7 +34,7 @@ async fn plugin(sale: &OpenSale, verb: &str) -> Result<String> {
 
 async fn status_of_an_order(sale: &OpenSale) -> Result<u16> {
     let buyer = Uuid::new_v4().to_string();
-    Ok(sale.shop.order(&buyer, &buyer, "UNIT", 1).await?.status)
+    Ok(sale.shop.order_patiently(&buyer, &buyer, "UNIT", 1).await?.status)
 }
 
 #[tokio::test]
