@@ -4,7 +4,7 @@ use crate::rules;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 /// One of the six services of a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +108,63 @@ pub struct ServiceSize {
     /// below it. Local storage is always 32Mi, at most 256Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// When a range of replicas grows; by CPU alone when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
+}
+
+/// When a range of replicas grows: by whichever asks for the most replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scaling {
+    /// The share of the CPU that it requests, in percent, that a replica should use. A crowd comes within seconds, so leave it room.
+    #[serde(default = "sixty")]
+    #[x_kube(validation = rules::cpu_percent())]
+    pub cpu_percent: i32,
+    /// What else replicas are made for: metrics that the cluster serves at external.metrics.k8s.io, as an adapter for Prometheus does; see
+    /// docs/how-to/scale.md.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub metrics: Vec<ScalingMetric>,
+}
+
+fn sixty() -> i32 {
+    60
+}
+
+impl Default for Scaling {
+    fn default() -> Self {
+        Self {
+            cpu_percent: sixty(),
+            metrics: Vec::new(),
+        }
+    }
+}
+
+/// A metric that replicas are made for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingMetric {
+    /// Its name, such as quicksale_lane_lag.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = rules::metric_name())]
+    pub name: String,
+    /// The labels of the series that count, such as group: order. Those of other sales never do: the label sale is added.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "metric_labels")]
+    pub labels: BTreeMap<String, String>,
+    /// How much of it one replica is for: there are as many replicas as the sum of the series has of it.
+    #[x_kube(validation = rules::per_replica())]
+    pub per_replica: i64,
+}
+
+fn metric_labels(_: &mut SchemaGenerator) -> Schema {
+    let [rule, message] = rules::METRIC_LABELS;
+    json_schema!({
+        "type": "object", "maxProperties": 5,
+        "additionalProperties": {"type": "string", "maxLength": 63},
+        "x-kubernetes-validations": [{"rule": rule, "message": message}],
+    })
 }
 
 /// A number of replicas, or a range that a HorizontalPodAutoscaler moves in.

@@ -4,6 +4,7 @@
 //! - [`rules`] holds the CEL rules, each with the sentence that its refusal shows;
 //! - [`status`] is what the operator reports;
 //! - [`mod@reference`] writes all of them down as `docs/flashsale.md`;
+//! - [`offline`] says what the API server would refuse, without one;
 //! - [`valid`] checks the same rules once more in Rust and turns the strings into values. An object may be older than
 //!   a rule, so the operator never builds from an unchecked spec.
 //!
@@ -22,6 +23,7 @@ pub mod component;
 pub mod definition;
 pub mod duration;
 pub mod flashsale;
+pub mod offline;
 pub mod product;
 pub mod reference;
 pub mod rehearsal;

@@ -360,6 +360,38 @@ pub fn replica_bounds(field: &str) -> Rule {
     )
 }
 
+/// A share of what is requested.
+pub fn cpu_percent() -> Rule {
+    rule(
+        "self >= 1 && self <= 1000",
+        "spec.services.*.scaling.cpuPercent must be from 1 to 1000, the part of the requested CPU that a replica should use; 60 suits a crowd",
+    )
+}
+
+/// A metric's name is one segment of an address.
+pub fn metric_name() -> Rule {
+    rule(
+        "self.matches('^[A-Za-z_][A-Za-z0-9_.:-]*$')",
+        "spec.services.*.scaling.metrics[].name must be the name of a metric; write one such as quicksale_lane_lag",
+    )
+}
+
+/// Labels of a metric can be selected by: the rule and its sentence.
+pub const METRIC_LABELS: [&str; 2] = [
+    "self.all(label, label.matches('^[A-Za-z][A-Za-z0-9_]{0,62}$') && label != 'sale' && \
+     self[label].matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$'))",
+    "spec.services.*.scaling.metrics[].labels must be labels of the metric other than sale, which is added, with values of letters, digits, \
+     '.', '_' and '-'; write them like group: order",
+];
+
+/// A replica is for something.
+pub fn per_replica() -> Rule {
+    rule(
+        "self >= 1 && self <= 1000000000000",
+        "spec.services.*.scaling.metrics[].perReplica must be from 1 to 1000000000000; write how much of the metric one replica is for",
+    )
+}
+
 /// True for a sale whose data does not exist yet.
 const PENDING: &str =
     "(!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase == 'Pending')";

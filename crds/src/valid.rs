@@ -2,7 +2,7 @@
 
 use crate::{
     Component, FlashSale, FlashSaleSpec,
-    component::{Replicas, Resources},
+    component::{Replicas, Resources, Scaling},
     duration::DurationText,
     flashsale::{
         Confirmation, DeletionPolicy, Mode, OnAuditDifference, PlaintextPasswords, one_day, ten_minutes,
@@ -143,6 +143,8 @@ pub struct ValidService {
     pub opening: i32,
     /// What a replica asks for and may use.
     pub resources: Resources,
+    /// When a range grows.
+    pub scaling: Scaling,
 }
 
 /// How the topics are named and cut.
@@ -203,6 +205,7 @@ impl ValidService {
             max: replicas,
             opening: replicas,
             resources: Resources::default(),
+            scaling: Scaling::default(),
         }
     }
 }
@@ -491,6 +494,7 @@ fn service(sale: &FlashSale, component: Component, findings: &mut Findings) -> V
         max,
         opening,
         resources: size.resources.clone().unwrap_or_default(),
+        scaling: size.scaling.clone().unwrap_or_default(),
     }
 }
 

@@ -9,12 +9,13 @@ use crate::{
     deadline::within,
 };
 use clap::Args;
-use crds::{FlashSale, PlaintextPasswords, Readable, ValidSale};
+use crds::{FlashSale, PlaintextPasswords, Readable, ValidSale, offline};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
+use serde_json::Value;
 use std::{collections::BTreeMap, io::Read, path::PathBuf, process::ExitCode};
 
 /// Which sales.
@@ -52,8 +53,8 @@ pub enum CheckError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is no FlashSale.
-    #[error("document {number} of the file is no FlashSale: {problem}")]
+    /// It holds no FlashSale.
+    #[error("document {number} of the file cannot be read: {problem}")]
     Parse {
         /// Which document, from 1 on.
         number: usize,
@@ -80,18 +81,24 @@ pub async fn run(options: &Options) -> Result<ExitCode, CheckError> {
         ),
     };
     let mut in_the_way = false;
-    for mut sale in sales {
-        sale.metadata
-            .namespace
-            .get_or_insert_with(|| options.namespace.clone());
-        let mut findings = match validate::validate(&sale) {
-            Ok(valid) => match &client {
-                Some(client) => here(client, options, &sale, &valid).await,
+    for written in sales {
+        let [namespace, name] = ["namespace", "name"].map(|field| written["metadata"][field].as_str());
+        let name = format!(
+            "{}/{}",
+            namespace.unwrap_or(&options.namespace),
+            name.unwrap_or_default()
+        );
+        let mut findings = match checked(written) {
+            Ok((mut sale, valid)) => match &client {
+                Some(client) => {
+                    let namespace = sale.metadata.namespace.take();
+                    sale.metadata.namespace = namespace.or_else(|| Some(options.namespace.clone()));
+                    here(client, options, &sale, &valid).await
+                }
                 None => Vec::new(),
             },
-            Err(invalid) => invalid.0,
+            Err(findings) => findings,
         };
-        let name = format!("{}/{}", sale.namespace().unwrap_or_default(), sale.name_any());
         in_the_way |= !findings.is_empty();
         if findings.is_empty() {
             let looked = if client.is_some() {
@@ -112,7 +119,20 @@ pub async fn run(options: &Options) -> Result<ExitCode, CheckError> {
     })
 }
 
-fn read(options: &Options) -> Result<Vec<FlashSale>, CheckError> {
+/// What is written down, as what it means; or all that is wrong with it.
+fn checked(written: Value) -> Result<(FlashSale, ValidSale), Vec<String>> {
+    let refused = offline::refusals(&written);
+    if !refused.is_empty() {
+        return Err(refused);
+    }
+    let sale = serde_json::from_value(written).map_err(|error| vec![error.to_string()])?;
+    match validate::validate(&sale) {
+        Ok(valid) => Ok((sale, valid)),
+        Err(invalid) => Err(invalid.0),
+    }
+}
+
+fn read(options: &Options) -> Result<Vec<Value>, CheckError> {
     let text = if options.filename.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -127,21 +147,16 @@ fn read(options: &Options) -> Result<Vec<FlashSale>, CheckError> {
 }
 
 /// The FlashSales of a file; what else is in it is left alone.
-fn parse(text: &str) -> Result<Vec<FlashSale>, CheckError> {
+fn parse(text: &str) -> Result<Vec<Value>, CheckError> {
     let mut sales = Vec::new();
     for (number, document) in text.split("\n---").enumerate() {
-        let unreadable = |problem: String| CheckError::Parse {
+        let value: Value = serde_saphyr::from_str(document).map_err(|error| CheckError::Parse {
             number: number + 1,
-            problem,
-        };
-        let value: serde_json::Value = match serde_saphyr::from_str(document) {
-            Ok(value) => value,
-            Err(error) => return Err(unreadable(error.to_string())),
-        };
-        if value.is_null() || value["kind"] != "FlashSale" {
-            continue;
+            problem: error.to_string(),
+        })?;
+        if value["kind"] == "FlashSale" {
+            sales.push(value);
         }
-        sales.push(serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))?);
     }
     if sales.is_empty() {
         return Err(CheckError::Parse {
@@ -265,12 +280,26 @@ mod tests {
         assert_eq!(parse(&file).unwrap().len(), 2);
         let none = parse("kind: ConfigMap\n").unwrap_err().to_string();
         assert!(none.contains("no object of the kind FlashSale"), "{none}");
-        let wrong = parse(&SALE.replace("stock: 1", "stock: many"))
-            .unwrap_err()
-            .to_string();
+        let broken = parse(&SALE.replace("spec:", "  spec:")).unwrap_err().to_string();
         assert!(
-            wrong.starts_with("document 1 of the file is no FlashSale"),
-            "{wrong}"
+            broken.starts_with("document 1 of the file cannot be read"),
+            "{broken}"
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_sale_is_said_of_it_and_keeps_no_other_from_its_answer() {
+        let wrong = SALE.replace("stock: 1", "stock: many");
+        let answers: Vec<_> = parse(&format!("{wrong}---\n{SALE}"))
+            .unwrap()
+            .into_iter()
+            .map(checked)
+            .collect();
+        let said = answers[0].as_ref().unwrap_err().join("; ");
+        assert!(
+            said.contains("spec.products[0].stock must be of the type integer"),
+            "{said}"
+        );
+        assert!(answers[1].is_ok());
     }
 }

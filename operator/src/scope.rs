@@ -12,6 +12,9 @@ use kube::{
 };
 use std::collections::BTreeMap;
 
+/// FlashSales of one page of a list: a page is in memory as it is parsed.
+const PAGE: u32 = 100;
+
 /// Where to look.
 #[derive(Clone)]
 pub struct Scope {
@@ -84,7 +87,7 @@ impl Scope {
         let watches = self
             .apis::<K>()
             .into_iter()
-            .map(|(_, api)| watcher(api, watcher::Config::default()).default_backoff())
+            .map(|(_, api)| watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff())
             // Who has written which field is half of what there is to keep, and nobody reads it.
             .map(|events| {
                 events

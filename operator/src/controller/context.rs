@@ -278,6 +278,11 @@ impl Context {
         self.recall(sale, |memory| memory.backoff.take());
     }
 
+    /// The same after a round that failed in parts, and has made what was not there before: the rest may well go through soon.
+    pub fn progressed(&self, uid: &str) {
+        self.memory_of(uid.to_owned(), |memory| memory.backoff = None);
+    }
+
     /// Remembers a sale as it is after it was written: the watch shows that a moment later.
     pub fn saw(&self, sale: Readable) {
         let sale = without_fields(sale);

@@ -240,11 +240,12 @@ impl Rollout {
     /// Applies in order. An object that the API server refuses must not hold up the rest of the sale.
     async fn apply_all(&self, context: &Context, observed: &Observed) -> Outcome {
         let mut outcome = Outcome::default();
-        let mut failed = Vec::new();
+        let (mut made, mut failed) = (false, Vec::new());
         for child in &self.objects {
             match apply(context, &self.sale.namespace, observed, child).await {
                 Ok(changed) => {
                     outcome.changed |= changed;
+                    made |= changed && observed.child(child.kind, &child.name).is_none();
                     outcome.deployments_changed |= changed && child.kind == Kind::Deployment;
                 }
                 Err(error) => {
@@ -252,6 +253,9 @@ impl Rollout {
                     failed.push(error);
                 }
             }
+        }
+        if made {
+            context.progressed(&self.uid);
         }
         outcome.failure = ApplyErrors::of(failed);
         outcome

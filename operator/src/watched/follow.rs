@@ -28,6 +28,9 @@ use tokio::sync::mpsc;
 /// How many changes may wait to be looked at; a watch waits while they do.
 const TOLD_AHEAD: usize = 1_024;
 
+/// Objects of one page of a list: a page is in memory as it is parsed, some 60 KB for a Deployment, and all kinds are listed at once.
+const PAGE: u32 = 50;
+
 /// Everything that is watched, and the changes that it tells of.
 pub struct Following {
     /// What is known.
@@ -64,7 +67,9 @@ pub fn everything(scope: &Scope) -> Following {
                 tell: tell.clone(),
             };
             let client = scope.client().clone();
-            let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+            let ours = watcher::Config::default()
+                .labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"))
+                .page_size(PAGE);
             work.push(match source {
                 &Source::Child(kind) => {
                     let resource = kind.api_resource();

@@ -13,6 +13,7 @@ mod ownership;
 mod reading;
 mod refusals;
 mod rights;
+mod rules;
 mod secrets;
 mod statuses;
 mod stuck;

@@ -226,7 +226,7 @@ async fn an_operator_gets_by_with_an_api_server_that_is_unwell_or_away() -> Resu
     cluster.sell("boots", &passing_sale()).await?;
     let deployments = cluster.api::<Deployment>();
     ensure!(operator.lives().await?, "it does not live");
-    proxy.set(Mood::Well);
+    let applied = Instant::now();
     eventually(WITH_LUCK, "another sale gets its services", async || {
         let all = deployments.list_metadata(&ListParams::default()).await?.items;
         let boots = all
@@ -235,6 +235,11 @@ async fn an_operator_gets_by_with_an_api_server_that_is_unwell_or_away() -> Resu
         Ok(boots.count() == 6)
     })
     .await?;
+    println!(
+        "with one request in eight failed, a sale got its services after {:.0} s",
+        applied.elapsed().as_secs_f64()
+    );
+    proxy.set(Mood::Well);
     ensure!(operator.lives().await?, "it does not live");
 
     proxy.set(Mood::Away);

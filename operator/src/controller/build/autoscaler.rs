@@ -1,12 +1,10 @@
 //! How many replicas there are, where the FlashSale gives a range.
 
 use super::{Child, Kind, Plan, fewest, object_name};
-use crds::Component;
+use crds::{Component, ValidSale, component::Scaling};
 use sale::phase::Phase;
-use serde_json::json;
-
-/// The share of the requested CPU that a replica should use. A crowd comes within seconds, so there is room left.
-const CPU_PERCENT: i32 = 60;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 pub(super) fn autoscaler(plan: &Plan<'_>, component: Component) -> Option<Child> {
     let sale = plan.sale;
@@ -26,11 +24,33 @@ pub(super) fn autoscaler(plan: &Plan<'_>, component: Component) -> Option<Child>
         },
         "minReplicas": fewest(plan, component),
         "maxReplicas": size.max,
-        "metrics": [{
-            "type": "Resource",
-            "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": CPU_PERCENT}},
-        }],
+        "metrics": metrics(sale, &size.scaling),
         "behavior": {"scaleUp": {"stabilizationWindowSeconds": 0}, "scaleDown": down},
     }});
     Some(Child::new(sale, Kind::HorizontalPodAutoscaler, name, body))
+}
+
+/// What the number of replicas follows. Each alone would do; the autoscaler takes the largest answer.
+fn metrics(sale: &ValidSale, scaling: &Scaling) -> Vec<Value> {
+    let cpu = json!({
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": scaling.cpu_percent}},
+    });
+    let external = scaling.metrics.iter().map(|metric| {
+        let mut labels: BTreeMap<&str, &str> = metric
+            .labels
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        // The adapter answers for a namespace, which may have more sales than this.
+        labels.insert("sale", &sale.id.name);
+        json!({
+            "type": "External",
+            "external": {
+                "metric": {"name": metric.name, "selector": {"matchLabels": labels}},
+                "target": {"type": "AverageValue", "averageValue": metric.per_replica.to_string()},
+            },
+        })
+    });
+    std::iter::once(cpu).chain(external).collect()
 }

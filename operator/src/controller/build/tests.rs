@@ -254,6 +254,24 @@ fn a_sale_opens_with_the_replicas_that_it_asks_for() {
 }
 
 #[test]
+fn a_range_grows_by_what_the_sale_names() {
+    let sale = fixture(json!({"order": {
+        "replicas": {"min": 2, "max": 9},
+        "scaling": {"cpuPercent": 80, "metrics": [{"name": "quicksale_lane_lag", "labels": {"group": "order"}, "perReplica": 500}]},
+    }}));
+    let scaler = sale.get(Kind::HorizontalPodAutoscaler, "laptops-order").unwrap();
+    let metrics = &scaler["spec"]["metrics"];
+    assert_eq!(metrics[0]["resource"]["target"]["averageUtilization"], 80);
+    assert_eq!(
+        metrics[1]["external"],
+        json!({
+            "metric": {"name": "quicksale_lane_lag", "selector": {"matchLabels": {"group": "order", "sale": "laptops"}}},
+            "target": {"type": "AverageValue", "averageValue": "500"},
+        })
+    );
+}
+
+#[test]
 fn what_the_platform_wants_is_in_every_pod() {
     let mut sale = fixture(json!({}));
     sale.sale.load = Some(ValidLoad {
