@@ -241,6 +241,15 @@ const SUFFIXES: [(&str, f64); 15] = [
 ];
 
 impl Amount {
+    /// The rule of one, whichever way it is written.
+    pub(crate) const RULE: &str =
+        "type(self) == int ? self >= 0 && self <= 1000000000000000 : size(self) <= 20";
+    /// Its sentence.
+    pub(crate) const SENTENCE: &str =
+        "this must be an amount such as 100m, 2 or 256Mi, of at most 20 characters";
+    /// The most of one that is written as a number.
+    pub(crate) const MOST: u64 = 1_000_000_000_000_000;
+
     /// The amount in CPUs or bytes, to compare it with another. What is no amount, which the API server does not take,
     /// is not a number, and neither more nor less than any other.
     pub fn value(&self) -> f64 {
@@ -280,8 +289,7 @@ impl JsonSchema for Amount {
             "x-kubernetes-int-or-string": true,
             "maxLength": 20,
             "x-kubernetes-validations": [{
-                "rule": "type(self) == int ? self >= 0 && self <= 1000000000000000 : size(self) <= 20",
-                "message": "this must be an amount such as 100m, 2 or 256Mi, of at most 20 characters",
+                "rule": Self::RULE, "message": Self::SENTENCE,
             }],
             "pattern": r"^([0-9]+|[0-9]+\.[0-9]+)([KMGTPE]i|[numkMGTPE])?$",
         })

@@ -1,21 +1,24 @@
 //! What the API server would refuse a new FlashSale for, asked without one: by the same definition, its types and bounds as well as its
 //! rules in CEL. [`crate::valid`] is more patient, since an object may be older than a rule; here nothing is.
 
-use crate::definition::definition;
-use kube::core::cel::{ErrorKind, Validator, apply_defaults};
+use crate::{component::Amount, definition::definition};
+use kube::core::cel::{ErrorKind, ValidationError, Validator, apply_defaults};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-/// Everything that is wrong with a FlashSale as it is written, a sentence each; none where the API server would take it.
-pub fn refusals(sale: &Value) -> Vec<String> {
+/// A FlashSale as the API server would take it, with the defaults of what is left out; or everything that is wrong with it, a sentence each.
+///
+/// # Errors
+/// The sentences.
+pub fn taken(sale: &Value) -> Result<Value, Vec<String>> {
     let Some(schema) = schema() else {
-        return vec!["the definition of FlashSale cannot be read".to_owned()];
+        return Err(vec!["the definition of FlashSale cannot be read".to_owned()]);
     };
     let mut found = Vec::new();
     let mut sale = sale.clone();
     without_nulls(&schema, &mut sale);
     let Some(object) = sale.as_object() else {
-        return vec!["this is no object".to_owned()];
+        return Err(vec!["this is no object".to_owned()]);
     };
     let own = object
         .iter()
@@ -24,17 +27,19 @@ pub fn refusals(sale: &Value) -> Vec<String> {
     // A rule is not asked about what has not even its type.
     shape(&schema, &Value::Object(own), "", &mut found);
     if !found.is_empty() {
-        return found;
+        return Err(found);
     }
     let whole = apply_defaults(&schema, &sale);
     let Err(errors) = Validator::new().validate(&schema, &whole, None) else {
-        return found;
+        return Ok(whole);
     };
-    found.extend(errors.iter().map(|error| match error.kind {
+    // Which type a value has is a question that this CEL does not know; see `shape`.
+    let judged = |error: &&ValidationError| error.rule != Amount::RULE;
+    found.extend(errors.iter().filter(judged).map(|error| match error.kind {
         ErrorKind::ValidationFailure => error.message.clone(),
         _ => format!("{} cannot be judged here: {}", error.field_path, error.message),
     }));
-    found
+    if found.is_empty() { Ok(whole) } else { Err(found) }
 }
 
 /// What each object has, whatever its kind.
@@ -49,13 +54,13 @@ fn schema() -> Option<Value> {
     serde_json::to_value(stored.schema?.open_api_v3_schema?).ok()
 }
 
-/// The API server takes away a null where there is a default, before it sets that.
+/// The API server takes away a null where there is a default, before it sets that, and asks no rule about one that may be there.
 fn without_nulls(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|name, value| {
                 let field = &schema["properties"][name.as_str()];
-                !(value.is_null() && field["nullable"] != true && !field["default"].is_null())
+                !value.is_null() || (field["nullable"] != true && field["default"].is_null())
             });
             for (name, value) in fields {
                 without_nulls(&schema["properties"][name.as_str()], value);
@@ -70,9 +75,7 @@ fn without_nulls(schema: &Value, value: &mut Value) {
 
 fn shape(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
     if value.is_null() {
-        if schema["nullable"] != true {
-            found.push(format!("{path} must not be null; leave it out"));
-        }
+        found.push(format!("{path} must not be null; leave it out"));
         return;
     }
     let wanted = if schema["x-kubernetes-int-or-string"] == true {
@@ -113,6 +116,10 @@ fn shape(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
             let number = number.as_f64().unwrap_or(f64::NAN);
             let beyond = schema["minimum"].as_f64().is_some_and(|least| number < least)
                 || schema["maximum"].as_f64().is_some_and(|most| number > most);
+            if schema["x-kubernetes-int-or-string"] == true && value.as_u64().is_none_or(|n| n > Amount::MOST)
+            {
+                found.push(format!("{path}: {}", Amount::SENTENCE));
+            }
             if beyond {
                 found.push(format!("{path} is beyond what the field holds: {value}"));
             }
@@ -218,6 +225,10 @@ mod tests {
             spec[name] = value.clone();
         }
         json!({"apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale", "metadata": {"name": "shoes"}, "spec": spec})
+    }
+
+    fn refusals(sale: &Value) -> Vec<String> {
+        taken(sale).err().unwrap_or_default()
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub async fn run(options: &Options) -> Result<ExitCode, CheckError> {
             namespace.unwrap_or(&options.namespace),
             name.unwrap_or_default()
         );
-        let mut findings = match checked(written) {
+        let mut findings = match checked(&written) {
             Ok((mut sale, valid)) => match &client {
                 Some(client) => {
                     let namespace = sale.metadata.namespace.take();
@@ -120,12 +120,9 @@ pub async fn run(options: &Options) -> Result<ExitCode, CheckError> {
 }
 
 /// What is written down, as what it means; or all that is wrong with it.
-fn checked(written: Value) -> Result<(FlashSale, ValidSale), Vec<String>> {
-    let refused = offline::refusals(&written);
-    if !refused.is_empty() {
-        return Err(refused);
-    }
-    let sale = serde_json::from_value(written).map_err(|error| vec![error.to_string()])?;
+fn checked(written: &Value) -> Result<(FlashSale, ValidSale), Vec<String>> {
+    let taken = offline::taken(written)?;
+    let sale = serde_json::from_value(taken).map_err(|error| vec![error.to_string()])?;
     match validate::validate(&sale) {
         Ok(valid) => Ok((sale, valid)),
         Err(invalid) => Err(invalid.0),
@@ -293,7 +290,7 @@ mod tests {
         let answers: Vec<_> = parse(&format!("{wrong}---\n{SALE}"))
             .unwrap()
             .into_iter()
-            .map(checked)
+            .map(|sale| checked(&sale))
             .collect();
         let said = answers[0].as_ref().unwrap_err().join("; ");
         assert!(

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A small sale with one field changed; `null` takes it away.
-pub(super) fn with(pointer: &str, value: Value) -> Result<Value> {
+fn with(pointer: &str, value: Value) -> Result<Value> {
     let mut spec = small_sale();
     let (parent, field) = pointer.rsplit_once('/').context("a pointer")?;
     let parent = spec.pointer_mut(parent).context("no such field")?;

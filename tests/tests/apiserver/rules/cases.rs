@@ -1,14 +1,13 @@
 //! For each rule of a FlashSale, by the beginning of its sentence: specs that it refuses, and specs as near to them as it lets pass.
 
-use super::super::refusals::with;
-use anyhow::Result;
+use quicksale_tests::cluster::small_sale;
 use serde_json::{Value, json};
 
 /// A rule on a spec.
 pub(super) struct Rule {
     /// How its sentence begins.
     pub(super) says: &'static str,
-    /// Changes of a small sale that it refuses, each a pointer and a value; `null` takes the field away.
+    /// Changes of a small sale that it refuses, each a pointer and a value.
     pub(super) refuses: Vec<Change>,
     /// Changes that pass.
     pub(super) passes: Vec<Change>,
@@ -17,21 +16,24 @@ pub(super) struct Rule {
 /// Fields and their values.
 pub(super) type Change = Vec<(&'static str, Value)>;
 
-/// A small sale with the change.
-pub(super) fn spec(change: &[(&'static str, Value)]) -> Result<Value> {
-    let mut spec = with("/halted", json!(false))?;
+/// A small sale with the change, as far as its fields are there: one that another has taken away or has made something else cannot change.
+pub(super) fn spec(change: &[(&'static str, Value)]) -> Value {
+    let mut spec = small_sale();
     for (pointer, value) in change {
         let (parent, field) = pointer.rsplit_once('/').unwrap_or_default();
-        let mut place = &mut spec;
+        let mut place = Some(&mut spec);
         for name in parent.split('/').filter(|name| !name.is_empty()) {
-            place = match name.parse::<usize>() {
-                Ok(index) => &mut place[index],
-                Err(_) => &mut place[name],
+            place = match place {
+                Some(Value::Object(fields)) => Some(fields.entry(name).or_insert(json!({}))),
+                Some(Value::Array(items)) => name.parse().ok().and_then(|at: usize| items.get_mut(at)),
+                _ => None,
             };
         }
-        place[field] = value.clone();
+        if let Some(Value::Object(parent)) = place {
+            parent.insert(field.to_owned(), value.clone());
+        }
     }
-    Ok(spec)
+    spec
 }
 
 fn rule(says: &'static str, refuses: Vec<Change>, passes: Vec<Change>) -> Rule {
@@ -576,7 +578,7 @@ pub(super) struct Step {
 }
 
 /// The spec that [`on_a_change`] changes.
-pub(super) fn before() -> Result<Value> {
+pub(super) fn before() -> Value {
     spec(&[
         ("/opensAt", json!("2126-12-01T12:00:00Z")),
         ("/confirmation", json!("Payment")),
