@@ -97,6 +97,27 @@ async fn set_finalizers(
     Ok(())
 }
 
+/// What Kubernetes puts on a FlashSale that is deleted with `--cascade=foreground` or `--cascade=orphan`: with the one it takes the
+/// services away before their orders are settled, with the other it takes our name off everything that was made.
+const CASCADES: [&str; 2] = ["foregroundDeletion", "orphan"];
+
+/// Takes them off a sale whose orders are to be settled first, so that what is gone already can be made anew; returns whether there was one.
+///
+/// # Errors
+/// [`Error::Api`].
+pub async fn keep_children(context: &Context, sale: &FlashSale) -> Result<bool, Error> {
+    let (cascades, others): (Vec<_>, Vec<_>) = sale
+        .finalizers()
+        .iter()
+        .cloned()
+        .partition(|name| CASCADES.contains(&name.as_str()));
+    if cascades.is_empty() {
+        return Ok(false);
+    }
+    set_finalizers(context, sale, &others).await?;
+    Ok(true)
+}
+
 /// Deletes everything that was made for the sale and, if it is so decided, its data. Returns `false` while the pods
 /// are still there: they would make the data anew.
 ///

@@ -7,7 +7,7 @@ use super::{
     evidence::Thing,
     fetch,
     observed::Observed,
-    pace::SOON,
+    pace::{AT_ONCE, SOON},
     trail::{self, Deed},
 };
 use crate::phase::{self, Deletion, Doors, Farewell};
@@ -64,7 +64,7 @@ pub async fn attend(
         });
     }
     let (data, is_cut_short) = match decision {
-        Deletion::Drain => return Ok(None),
+        Deletion::Drain => return settle_first(context, sale).await,
         Deletion::CleanUp => (Data::ByPolicy, false),
         Deletion::Force => (Data::ByPolicy, true),
         Deletion::KeepData => (Data::Kept, true),
@@ -77,6 +77,25 @@ pub async fn attend(
     }
     cleanup::release(context, sale).await?;
     Ok(Some(Action::await_change()))
+}
+
+/// Leaves the sale to its drain, with what that needs.
+async fn settle_first(context: &Context, sale: &FlashSale) -> Result<Option<Action>, Error> {
+    if !cleanup::keep_children(context, sale).await? {
+        return Ok(None);
+    }
+    let note = "it was deleted with --cascade=foreground or orphan, which takes its services away before its orders are settled: it is deleted in \
+                the background instead, and what is gone already is made anew";
+    context
+        .event(
+            sale,
+            EventType::Warning,
+            "Drain",
+            "DrainsInBackground",
+            note.to_owned(),
+        )
+        .await;
+    Ok(Some(Action::requeue(AT_ONCE)))
 }
 
 /// How long a deleted sale that has ended waits for its report.

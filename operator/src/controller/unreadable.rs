@@ -71,7 +71,8 @@ async fn say(context: &Context, sale: &DeserializeGuard<FlashSale>, sentence: &s
         return Ok(());
     };
     let before = raw.data["status"]["conditions"].clone();
-    if is_said(&before, sentence) {
+    let is_seen = raw.data["status"]["observedGeneration"].as_i64() == sale.meta().generation;
+    if is_seen && is_said(&before, sentence) {
         return Ok(());
     }
     let now = context.clock.now();
@@ -89,7 +90,7 @@ async fn say(context: &Context, sale: &DeserializeGuard<FlashSale>, sentence: &s
     let body = json!({
         "apiVersion": FlashSale::api_version(&()), "kind": FlashSale::kind(&()),
         "metadata": {"name": sale.name_any(), "uid": sale.uid()},
-        "status": {"conditions": conditions, "message": sentence},
+        "status": {"conditions": conditions, "message": sentence, "observedGeneration": sale.meta().generation},
     });
     let params = PatchParams::apply(&format!("{MANAGER}-unreadable")).force();
     within(api.patch_status(&sale.name_any(), &params, &Patch::Apply(&body))).await?;

@@ -70,6 +70,7 @@ pub async fn report(context: &Context, sale: &FlashSale, invalid: &Invalid) -> R
     let sentence = invalid.to_string();
     let mut status = sale.status.clone().unwrap_or_default();
     status.phase.get_or_insert_default();
+    status.observed_generation = sale.metadata.generation;
     status.message = Some(format!("The spec is not valid: {sentence}"));
     let findings = [
         Finding::new(ConditionType::Ready, false, "InvalidSpec", sentence.as_str()),

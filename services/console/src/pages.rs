@@ -39,6 +39,7 @@ const FILES: Files = platform::page_files![
     "assets/view/paging.js",
     "assets/view/parts.js",
     "assets/view/plot.js",
+    "assets/view/report.js",
     "assets/view/sale.js",
     "assets/view/sales.js",
     "assets/view/story.js",

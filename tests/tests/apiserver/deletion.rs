@@ -67,6 +67,20 @@ async fn delete(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// What becomes of what it owns is said by whoever deletes it.
+async fn in_cascade(cluster: &Cluster, cascade: &str) -> Result<()> {
+    let cascade = format!("--cascade={cascade}");
+    let arguments = [
+        "--namespace",
+        &cluster.namespace,
+        "delete",
+        "flashsale/shoes",
+        "--wait=false",
+        &cascade,
+    ];
+    command("kubectl", &arguments, "").await.map(drop)
+}
+
 async fn is_gone(cluster: &Cluster) -> Result<bool> {
     Ok(cluster.api::<FlashSale>().get_opt("shoes").await?.is_none())
 }
@@ -92,6 +106,13 @@ async fn an_open_sale_is_deleted_only_where_that_is_meant_and_drains_first() -> 
             "{refused}"
         );
         annotate(&cluster, "quicksale.io/drain-and-delete").await?;
+        for cascade in ["foreground", "orphan"] {
+            let refused = in_cascade(&cluster, cascade).await.unwrap_err().to_string();
+            ensure!(
+                refused.contains("delete it with --cascade=background"),
+                "{cascade}: {refused}"
+            );
+        }
         delete(&cluster).await?;
         eventually(SOON, "it drains and says what it waits for", async || {
             let status = cluster.sale("shoes").await?.status.unwrap_or_default();

@@ -2,6 +2,8 @@
 
 use super::sale::{OpenSale, admin, ingress_port};
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
 use quicksale_tests::{console::Console, scenarios::SETTLED, world::eventually};
 use sale::SaleId;
 use serde_json::{Value, json};
@@ -9,6 +11,29 @@ use serde_json::{Value, json};
 /// It shows a sale with its processes, orders and messages, halts it, reopens it, and changes its stock, all of which the operator
 /// carries out.
 pub(crate) async fn shows_and_steers(sale: &OpenSale) -> Result<()> {
+    let console = logged_in(sale).await?;
+    looks(sale, &console).await?;
+    steers(sale, &console).await
+}
+
+/// It shows the report of a sale that has ended, as it was written, and the sale's page leads there.
+pub(crate) async fn shows_the_report(sale: &OpenSale, report: &ConfigMap) -> Result<()> {
+    let console = logged_in(sale).await?;
+    eventually(SETTLED, "the sale's page leads to its report", async || {
+        Ok(console.look("").await?["report"] == report.name_any())
+    })
+    .await?;
+    let shown = console.get(&format!("{}/report", console.sale)).await?;
+    let written = report.data.as_ref().and_then(|data| data.get("report.json"));
+    ensure!(
+        shown.expect(200)?.headers["content-type"] == "application/json" && Some(&shown.text) == written,
+        "{}",
+        shown.text
+    );
+    Ok(())
+}
+
+async fn logged_in(sale: &OpenSale) -> Result<Console> {
     let id = SaleId {
         namespace: sale.cluster.namespace.clone(),
         name: sale.name.to_owned(),
@@ -16,8 +41,7 @@ pub(crate) async fn shows_and_steers(sale: &OpenSale) -> Result<()> {
     let console = Console::at("console.localhost", ingress_port()?, &id)?;
     let admin = admin(&sale.cluster).await?;
     console.log_in(&admin.email, &admin.password).await?.expect(200)?;
-    looks(sale, &console).await?;
-    steers(sale, &console).await
+    Ok(console)
 }
 
 async fn looks(sale: &OpenSale, console: &Console) -> Result<()> {
@@ -66,6 +90,8 @@ async fn looks(sale: &OpenSale, console: &Console) -> Result<()> {
     .await?;
     let conditions = console.look("").await?["conditions"].clone();
     ensure!(conditions.to_string().contains("WorkloadsReady"), "{conditions}");
+    let report = console.get(&format!("{}/report", console.sale)).await?;
+    report.expect_problem(404, "not_found")?;
     let story = console.look("/story").await?;
     ensure!(
         story["items"].to_string().contains("The FlashSale was made."),

@@ -1,6 +1,9 @@
 //! Buyers get their units, also while pods die.
 
-use super::sale::{OpenSale, SERVICES, admin};
+use super::{
+    console,
+    sale::{OpenSale, SERVICES, admin},
+};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
@@ -48,7 +51,9 @@ async fn three_hundred_buyers_get_fifty_units() -> Result<()> {
     let name = sale.resource().await?.status.and_then(|status| status.report_ref);
     let name = name.context("no report")?.name;
     let maps = sale.cluster.api::<ConfigMap>();
-    is_the_report(&maps.get(&name).await?)?;
+    let report = maps.get(&name).await?;
+    is_the_report(&report)?;
+    console::shows_the_report(&sale, &report).await?;
     let change = Patch::Merge(json!({"data": {"report.txt": "ten thousand were sold"}}));
     let refused = refusal(
         maps.patch(&name, &PatchParams::default(), &change)

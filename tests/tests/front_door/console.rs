@@ -16,7 +16,7 @@ use quicksale_tests::{
     scenarios::SETTLED,
     world::{World, eventually},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The narrowest phone.
 const NARROW: u32 = 320;
@@ -110,6 +110,91 @@ async fn an_administrator_replays_a_dead_letter_and_sees_that_it_was() -> Result
     );
     eventually(SETTLED, "it has come back", async || {
         Ok(letters.count_documents(doc! {}).await? == 2)
+    })
+    .await
+}
+
+/// What the console answers of a sale that has ended. There is no operator here, so nobody has written a report.
+const ENDED: &str = r"
+    const [report] = arguments;
+    const ask = window.fetch;
+    window.fetch = async (path, options) => {
+      if (path.endsWith('/report')) return new Response(JSON.stringify(report));
+      const answer = await ask(path, options);
+      if (!/^\/api\/sales\/[^/]+\/[^/]+$/.test(path)) return answer;
+      return new Response(JSON.stringify({...(await answer.json()), report: 'laptops-report-1'}));
+    };
+";
+
+/// A report with something in each part.
+fn report() -> Value {
+    let at = "2026-12-01T12:00:03Z";
+    json!({
+        "version": "quicksale.io/report/v1", "currency": "USD",
+        "times": {"openedAt": at, "closedAt": at, "settledAt": at},
+        "products": [{"sku": "LAPTOP", "stock": 50, "sold": 49, "reserved": 0, "available": 1}],
+        "orders": {
+            "accepted": 52, "byStatus": {"CONFIRMED": 49, "FAILED": 3}, "failedByReason": {"sold_out": 3}, "soldFor": "39199.51",
+            "firstOrderAt": at, "lastOrderAt": at, "firstSaleAt": at, "lastSaleAt": at, "busiestSecond": at,
+            "mostOrdersInASecond": 21, "unreadable": 1,
+        },
+        "refused": {"total": 250, "byCode": {"sold_out": 249, "customer_limit": 1}},
+        "durations": {
+            "acceptance": {"count": 52, "p50AtMostSeconds": 0.025, "p90AtMostSeconds": 0.1, "p99AtMostSeconds": null},
+            "confirmation": null,
+        },
+        "faults": {
+            "degraded": [{"from": at, "reason": "ReplicasMissing"}],
+            "restarts": {"order": 1},
+            "counters": {"quicksale_gate_corrections_total": 2},
+        },
+        "audit": {"result": "differs", "startedAt": at, "differences": ["<b>bold</b> is one unit short"]},
+        "versions": {"operator": "0.1.0", "images": {"order": "registry.example/quicksale:0.1.0"}},
+        "missing": ["the audit was still under way"],
+    })
+}
+
+/// Whoever opens a sale that has ended finds its report, with all that is in it, and can take it along.
+#[tokio::test]
+async fn an_administrator_reads_the_report_of_a_sale_that_has_ended() -> Result<()> {
+    let world = World::start().await?;
+    let console = Console::of(&world, Switches::Withhold).await?;
+    with_browser(async |page| {
+        page.set_window_size(WIDE, 900).await?;
+        page.goto(&console.url("/")).await?;
+        log_in(page).await?;
+        watch_policy(page).await?;
+        let (namespace, name) = (&world.config.sale.namespace, &world.config.sale.name);
+        let sale = format!("#/sale/{namespace}/{name}");
+        press(page, &format!(r##"main a[href^="{sale}"]"##)).await?;
+        shows(page, &format!(r##".tabs a[href="{sale}/report"][hidden]"##)).await?;
+        page.execute(ENDED, vec![report()]).await?;
+        shows(page, &format!(r##".facts a[href="{sale}/report"]"##)).await?;
+        press(page, &format!(r##".tabs a[href="{sale}/report"]:not([hidden])"##)).await?;
+        let path = format!("/api/sales/{namespace}/{name}/report");
+        shows(page, &format!(r#"a[download][href="{path}"]"#)).await?;
+        let text: Value = page
+            .execute("return document.querySelector('main').innerText", vec![])
+            .await?;
+        let text = text.as_str().unwrap_or_default();
+        for part in [
+            "LAPTOP",
+            "$39,199.51",
+            "21 orders in the second of",
+            "customer limit",
+            "longer than is measured",
+            "ReplicasMissing",
+            "quicksale_gate_corrections_total",
+            "The books differ.",
+            "<b>bold</b> is one unit short",
+            "registry.example/quicksale:0.1.0",
+            "the audit was still under way",
+        ] {
+            ensure!(text.contains(part), "{part} is not in: {text}");
+        }
+        is_for_everybody(page).await?;
+        fits(page, NARROW).await?;
+        is_at_home(page).await
     })
     .await
 }

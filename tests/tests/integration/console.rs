@@ -36,6 +36,7 @@ fn routes(console: &Console) -> Vec<(Method, String, Option<Value>)> {
         "/dead-letters",
         "/ledger?product=p",
         "/audit",
+        "/report",
     ];
     let deeds = [
         "/audit",
@@ -486,6 +487,9 @@ async fn orders_that_have_not_ended_are_found_and_all_can_be_paged_through() -> 
         let path = format!("{}/topics/{nothing}", console.sale);
         console.get(&path).await?.expect_problem(404, "not_found")?;
     }
+    let report = console.get(&format!("{}/report", console.sale)).await?;
+    let none = report.expect_problem(404, "not_found")?;
+    ensure!(none.text.contains("without an operator"), "{}", none.text);
     // Who only looks is not noted as somebody who writes: that would bring the database of a sale back that was wiped.
     let sessions = world.database.collection::<Document>("sessions");
     let noted: Vec<Document> = sessions.find(doc! {}).await?.try_collect().await?;

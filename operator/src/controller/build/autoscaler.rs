@@ -52,5 +52,6 @@ fn metrics(sale: &ValidSale, scaling: &Scaling) -> Vec<Value> {
             },
         })
     });
-    std::iter::once(cpu).chain(external).collect()
+    // CPU last: an API server that stores autoscalers as v1 hands them back in this order, and what differs is written anew.
+    external.chain(std::iter::once(cpu)).collect()
 }

@@ -261,9 +261,9 @@ fn a_range_grows_by_what_the_sale_names() {
     }}));
     let scaler = sale.get(Kind::HorizontalPodAutoscaler, "laptops-order").unwrap();
     let metrics = &scaler["spec"]["metrics"];
-    assert_eq!(metrics[0]["resource"]["target"]["averageUtilization"], 80);
+    assert_eq!(metrics[1]["resource"]["target"]["averageUtilization"], 80);
     assert_eq!(
-        metrics[1]["external"],
+        metrics[0]["external"],
         json!({
             "metric": {"name": "quicksale_lane_lag", "selector": {"matchLabels": {"group": "order", "sale": "laptops"}}},
             "target": {"type": "AverageValue", "averageValue": "500"},

@@ -3,6 +3,7 @@ import { withQuery } from "./api.js";
 
 export const TABS = {
   overview: "Overview",
+  report: "Report",
   orders: "Orders",
   topics: "Topics",
   lanes: "Lanes",

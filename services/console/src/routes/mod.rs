@@ -8,6 +8,7 @@ mod lanes;
 mod ledger;
 mod login;
 mod orders;
+mod report;
 mod sales;
 mod story;
 mod switches;
@@ -67,6 +68,7 @@ fn of_sale() -> Router<Console> {
         .route("/lanes", get(lanes::list))
         .route("/dead-letters", get(dead_letters::list))
         .route("/ledger", get(ledger::list))
+        .route("/report", get(report::show))
         .route("/audit", get(audit::last).post(audit::begin))
         .route("/dead-letters/replay", post(switches::replay))
         .route("/dead-letters/discard", post(switches::discard))

@@ -87,6 +87,8 @@ pub(super) struct SaleView {
     confirmation: Option<Confirmation>,
     hold_seconds: Option<u64>,
     retain_for: Option<String>,
+    /// The name of its report, where there is one.
+    report: Option<String>,
     processes: Vec<ProcessView>,
     circuits: Vec<Circuit>,
     steering: Steering,
@@ -150,6 +152,7 @@ pub(super) async fn one(
         confirmation: config.map(|config| config.confirmation),
         hold_seconds: config.map(|config| config.reservation_ttl_seconds),
         retain_for: known.retain_for,
+        report: known.report,
         processes: console.sales.processes(&sale).into_iter().map(process).collect(),
         circuits: console.watched.circuits(&sale),
         steering: known.steering,

@@ -7,6 +7,7 @@ pub mod view;
 use crate::{place::Place, scrape::Target};
 use platform::http::problem::{Code, Problem};
 use sale::SaleId;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use view::{Happening, Known};
 
@@ -115,6 +116,21 @@ impl Sales {
         match self {
             Self::Cluster(cluster) => cluster.happenings(sale).await,
             Self::One(one) => Ok(one.happenings()),
+        }
+    }
+
+    /// The report of a sale that has ended, as it was written.
+    ///
+    /// # Errors
+    /// 404 where there is none, 403 where what the sale names is none of its own, or 503.
+    pub async fn report(&self, sale: &SaleId) -> Result<Box<RawValue>, Problem> {
+        match self {
+            Self::Cluster(cluster) => cluster.report(sale).await,
+            Self::One(one) if one.id() == sale => Err(Problem::new(
+                Code::NotFound,
+                "A sale without an operator has no report.",
+            )),
+            Self::One(_) => Err(unknown()),
         }
     }
 

@@ -148,6 +148,7 @@ impl One {
             conditions,
             declared_stock: BTreeMap::new(),
             retain_for: None,
+            report: None,
             steering: Steering::File,
         })
     }

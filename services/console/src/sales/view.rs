@@ -143,6 +143,8 @@ pub struct Known {
     pub declared_stock: BTreeMap<String, i64>,
     /// How long buyers can read their orders after the end.
     pub retain_for: Option<String>,
+    /// The name of its report, where there is one.
+    pub report: Option<String>,
     /// What a switch changes.
     pub steering: Steering,
 }

@@ -1,10 +1,11 @@
 // How a sale stands: its conditions, products, processes and charts, its story, and its switches.
 import { counted, money, count } from "../format.js";
+import { toSale } from "../route.js";
 import { condition, words } from "../sentences.js";
 import * as session from "../session.js";
 import { charts } from "./charts.js";
 import { el, list, put, replace, textIfAny } from "../shared/dom.js";
-import { badge, facts, heading, mark, moment, note, part } from "./parts.js";
+import { badge, facts, heading, link, mark, moment, note, part } from "./parts.js";
 import { storyOf } from "./story.js";
 import { haltSwitch, maySteer, stockButton } from "./switches.js";
 import { table } from "./table.js";
@@ -77,7 +78,7 @@ function steeringOf(sale) {
   };
 }
 
-function factsOf({ summary, confirmation, holdSeconds, retainFor }) {
+function factsOf({ summary, confirmation, holdSeconds, retainFor, report }) {
   const { orders } = summary;
   const endings =
     orders &&
@@ -93,6 +94,7 @@ function factsOf({ summary, confirmation, holdSeconds, retainFor }) {
     ["Orders", orders && `${count(orders.accepted)} accepted: ${endings}`],
     ["Confirmation", confirmation === "Payment" ? `by a payment, within ${counted(holdSeconds, "second")}` : "automatic"],
     ["Kept after its end", retainFor],
+    ["Report", report && link(toSale(summary, "report"), "What came of it")],
     ["Address of the shop", addressOf(summary.url)],
   ]);
 }

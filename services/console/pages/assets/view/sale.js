@@ -16,6 +16,7 @@ import * as overview from "./overview.js";
 import { failure, heading, link } from "./parts.js";
 import { phaseOf } from "./sales.js";
 import * as messages from "./messages.js";
+import * as report from "./report.js";
 import * as topics from "./topics.js";
 
 const EVERY = 3_000;
@@ -30,9 +31,12 @@ export function show(place, route, life) {
   const inside = el("div", { class: "tab" });
   const title = heading(1, route.name, " ", el("span", { class: "hint" }, `in ${route.namespace}`));
   replace(place, el("nav", { "aria-label": "Where you are" }, link("#/", "All sales")), title, state, tabs, inside);
-  for (const tab of Object.keys(TABS)) tabs.append(link(toSale(route, tab), TABS[tab]));
+  const links = Object.fromEntries(Object.entries(TABS).map(([tab, name]) => [tab, link(toSale(route, tab), name)]));
+  tabs.append(...Object.values(links));
+  links.report.hidden = true;
   sale.changes.listen(() => {
     put(state, stateOf(sale));
+    links.report.hidden = !sale.latest?.report;
     // What is not there has no tabs.
     tabs.hidden = inside.hidden = sale.latest === null && sale.refusal?.status === 404;
   });
@@ -77,7 +81,7 @@ function stateOf({ latest, refusal }) {
 function viewOf({ tab, rest }) {
   if (tab === "orders" && rest.length > 0) return order;
   if (tab === "topics" && rest.length > 1) return messages;
-  return { overview, orders, topics, lanes, "dead-letters": deadLetters, ledger, log }[tab];
+  return { overview, report, orders, topics, lanes, "dead-letters": deadLetters, ledger, log }[tab];
 }
 
 // The part below the links. Another query of the same path is told to what is there.

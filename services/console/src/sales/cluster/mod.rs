@@ -1,11 +1,12 @@
 //! The sales of a cluster: FlashSales and the pods of their services are watched ([`kept`]), what leads to their data is read when it is
-//! needed ([`backends`]). [`object`], [`story`] and [`pods`] make of the objects what pages show; [`api_server`] is every call.
+//! needed ([`backends`]). [`object`], [`story`], [`pods`] and [`report`] make of the objects what pages show; [`api_server`] is every call.
 
 mod api_server;
 mod backends;
 mod kept;
 mod object;
 mod pods;
+mod report;
 mod story;
 
 pub use backends::{Platform, values};
@@ -38,7 +39,7 @@ use platform::{
     http::problem::{Code, Problem},
 };
 use sale::{SaleId, phase::Phase};
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError},
@@ -259,6 +260,14 @@ impl Cluster {
         let about = format!("regarding.kind=FlashSale,regarding.name={}", sale.name);
         let events = within(events.list(&ListParams::default().fields(&about).limit(MOST_EVENTS))).await?;
         Ok(story::of(&object, &events.items, self.clock.now()))
+    }
+
+    pub(super) async fn report(&self, sale: &SaleId) -> Result<Box<RawValue>, Problem> {
+        let object = self.flash_sale(sale)?;
+        let name = report::name(&object).ok_or_else(report::none)?;
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &sale.namespace);
+        let map = within(maps.get_opt(name)).await?;
+        report::read(&object, &map.ok_or_else(|| report::gone(name))?)
     }
 
     pub(super) async fn set_doors(&self, sale: &SaleId, doors: Doors) -> Result<(), Problem> {

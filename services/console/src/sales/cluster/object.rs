@@ -1,6 +1,7 @@
 //! What is known of a sale from its object alone.
 
 use super::super::view::{Condition, Halt, Known, ShownPhase, Steering, Summary, Units};
+use super::report;
 use crds::{
     FlashSale, Readable,
     flashsale::Mode,
@@ -54,6 +55,7 @@ fn unreadable(sale: SaleId, why: &str) -> Known {
         conditions: vec![condition],
         declared_stock: BTreeMap::new(),
         retain_for: None,
+        report: None,
         steering: Steering::None,
     }
 }
@@ -111,6 +113,7 @@ fn readable(sale: SaleId, object: &FlashSale) -> Known {
             .map(|product| (product.sku.clone(), product.stock))
             .collect(),
         retain_for: Some(object.spec.retain_for.as_str().to_owned()),
+        report: report::name(object).map(str::to_owned),
         steering: Steering::FlashSale,
     }
 }
