@@ -1,6 +1,6 @@
 # The index of commands. Each is a script in hack/, which says what it does.
 .DEFAULT_GOAL := help
-.PHONY: help up down dev compose compose-down test faults bench bench-audit bench-check bench-compare bench-operator bench-profile bench-rehearsal lint screenshots generate docs image sbom
+.PHONY: help up down dev compose compose-down test test-nodes faults bench bench-audit bench-check bench-compare bench-operator bench-profile bench-rehearsal lint screenshots generate docs image sbom
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ compose-down: ## remove these containers and their data
 
 test: ## everything: format, lints, unit, integration, API server, Compose, kind and browser tests
 	@hack/test.sh
+
+test-nodes: ## what takes three nodes: an autoscaler under load, and a node that is drained meanwhile
+	@hack/test-nodes.sh
 
 faults: ## a storm of faults: make faults SEED=7 SECONDS=60
 	@hack/faults.sh '$(SEED)' '$(SECONDS)'

@@ -3,7 +3,7 @@
 #
 # up makes the cluster that kind-config.yaml describes, or brings back or replaces one that does not answer; on a healthy
 # one it changes nothing. load puts an image of this host's Docker into it. From the environment:
-#   CLUSTER (quicksale)  INGRESS_PORT (8080)  KUBECONFIG (the user's own)
+#   CLUSTER (quicksale)  INGRESS_PORT (8080)  KUBECONFIG (the user's own)  WORKERS (nodes beside the first one; 0)
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
@@ -38,7 +38,8 @@ create() {
   local image config
   ! listening "$port" || die "port $port of this host is taken by another process: stop that one, or choose another with INGRESS_PORT"
   image=$("$REPO/hack/images.sh" node)
-  config=$(sed -e "s/^name: .*/name: $cluster/" -e "s/hostPort: 8080/hostPort: $port/" "$REPO/kind-config.yaml")
+  config=$(sed -e "s/^name: .*/name: $cluster/" -e "s/hostPort: 8080/hostPort: $port/" "$REPO/kind-config.yaml" |
+    awk -v workers="${WORKERS:-0}" '/^kubeadmConfigPatches:/ {for (n = 0; n < workers; n++) print "- role: worker"} {print}')
   say "creating the kind cluster $cluster (about 1 min)"
   kind create cluster --config - --image "$image" --wait 120s <<<"$config" >"$CACHE/logs/kind-$cluster.log" 2>&1 || {
     tail -n 30 "$CACHE/logs/kind-$cluster.log" >&2

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Prints the name of an image, after making sure that it is there: images.sh node|ingress|network|backends|prometheus
+# Prints the name of an image, after making sure that it is there: images.sh node|ingress|network|backends|prometheus|metrics
 #
 # Where an image registry answers, that is the official image, which is pulled when it is needed. Otherwise the image is
 # built by hack/images/NAME.sh and kept in Docker's store under a tag that is a hash of what goes into it.
@@ -55,5 +55,10 @@ case ${1:-} in
     prometheus=$(built "${PROMETHEUS_BUILD[@]}")
     image prometheus "$prometheus/prometheus"
     ;;
-  *) die "usage: hack/images.sh node|ingress|network|backends|prometheus" ;;
+  metrics)
+    if registry_answers; then echo "$METRICS_SERVER_IMAGE"; exit; fi
+    metrics=$(built "${METRICS_SERVER_BUILD[@]}")
+    image metrics "$metrics/metrics-server"
+    ;;
+  *) die "usage: hack/images.sh node|ingress|network|backends|prometheus|metrics" ;;
 esac

@@ -44,7 +44,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// Sales that are reconciled at the same time: each has its objects in memory for that long, a megabyte or two.
-const CONCURRENCY: u16 = 16;
+const CONCURRENCY: u16 = 6;
 /// Applying a sale makes some fifty events of its own objects within a moment; they are answered once.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// A lease that was not even asked for in this time means that the process hangs.

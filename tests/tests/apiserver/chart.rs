@@ -1,5 +1,6 @@
 //! The chart's life: every test of this program begins with it, because the others need what it installs.
 
+use super::released::kept;
 use anyhow::{Context, Result, ensure};
 use crds::FlashSale;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -96,10 +97,8 @@ pub(crate) async fn install() -> Result<()> {
     let upgrade = ["upgrade", "--install"];
     let path = chart("quicksale");
     let install = [&upgrade[..], &RELEASE, &[&path]].concat();
-    helm(&install).await?;
+    let before = from_the_release_before_and_back(&install).await?;
     samples_pass().await?;
-    let before = Cluster::with_namespace("kept").await?;
-    before.sell("kept", &small_sale()).await?;
     helm(&[&install[..], &["--set", "replicas=1"]].concat()).await?;
     let replicas = [
         "--namespace",
@@ -140,6 +139,33 @@ pub(crate) async fn install() -> Result<()> {
         .context("a sale must outlive the chart's uninstallation")?;
     helm(&install).await?;
     backends_secret().await
+}
+
+/// Upgrades the chart of the release before, goes back to it, and upgrades it again. A sale that was there before is there afterwards.
+async fn from_the_release_before_and_back(install: &[&str]) -> Result<Cluster> {
+    let older = kept("0.1.0").join("quicksale-0.1.0.tgz").display().to_string();
+    helm(&[&["upgrade", "--install"][..], &RELEASE, &[&older]].concat()).await?;
+    let cluster = Cluster::with_namespace("kept").await?;
+    cluster.sell("kept", &small_sale()).await?;
+    let before = cluster.sale("kept").await?;
+    helm(install).await?;
+    let newer = json!({"services": {"order": {"scaling": {"cpuPercent": 50}}}});
+    cluster.edit("kept", &newer).await?;
+    helm(&[&["rollback"][..], &RELEASE].concat()).await?;
+    // What the older one does not know goes with the next edit, and nothing else does.
+    cluster.edit("kept", &json!({"halted": true})).await?;
+    cluster
+        .edit("kept", &json!({"halted": false, "services": {"order": null}}))
+        .await?;
+    let after = cluster.sale("kept").await?;
+    ensure!(
+        after.spec == before.spec,
+        "{:?}, and it was {:?}",
+        after.spec,
+        before.spec
+    );
+    helm(install).await?;
+    Ok(cluster)
 }
 
 async fn samples_pass() -> Result<()> {

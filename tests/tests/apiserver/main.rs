@@ -12,6 +12,7 @@ mod operator;
 mod ownership;
 mod reading;
 mod refusals;
+mod released;
 mod rights;
 mod rules;
 mod secrets;

@@ -11,6 +11,7 @@ mod killed;
 mod life;
 mod monitoring;
 mod neighbour;
+mod nodes;
 mod plugin;
 mod rehearsal;
 mod sale;
