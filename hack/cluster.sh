@@ -17,9 +17,15 @@ node=$cluster-control-plane
 kubectl_here() { kubectl --context "kind-$cluster" "$@"; }
 exists() { kind get clusters 2>/dev/null | grep -x "$cluster" >/dev/null; }
 
-# healthy: whether the node is Ready, giving a cluster that is coming back some time for that.
+# healthy: whether its nodes are Ready, giving a cluster that is coming back some time for that.
 healthy() {
-  [ "$(docker inspect --format '{{.State.Running}}' "$node" 2>/dev/null)" = true ] || docker start "$node" >/dev/null || return 1
+  local nodes one
+  mapfile -t nodes < <(kind get nodes --name "$cluster" 2>/dev/null)
+  # One that was made with another number of nodes is another cluster.
+  [ ${#nodes[@]} = $((${WORKERS:-0} + 1)) ] || return 1
+  for one in "${nodes[@]}"; do
+    [ "$(docker inspect --format '{{.State.Running}}' "$one" 2>/dev/null)" = true ] || docker start "$one" >/dev/null || return 1
+  done
   # Where the host's port leads is fixed when a cluster is made.
   local leads
   leads=$(docker port "$node" 30080/tcp 2>/dev/null) || return 1
@@ -31,7 +37,7 @@ healthy() {
     [ $SECONDS -lt $deadline ] || return 1
     sleep 1
   done
-  kubectl_here wait node "$node" --for=condition=Ready --timeout=60s >/dev/null 2>&1
+  kubectl_here wait node --all --for=condition=Ready --timeout=60s >/dev/null 2>&1
 }
 
 create() {

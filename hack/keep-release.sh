@@ -9,6 +9,9 @@ cd "$REPO"
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 [ -n "$version" ] || die "Cargo.toml names no version in [workspace.package]"
 
+[ ! -e "tests/released/$version" ] && [ ! -e "crds/released/$version.yaml" ] ||
+  die "what $version makes is kept already: raise the version in Cargo.toml first"
+
 # Ports and directories as the tests have them.
 export QUICKSALE_BACKENDS_DIR=$CACHE/test-backends QUICKSALE_APISERVER_DIR=$CACHE/apiserver-test
 export KAFKA_PORT=19092 KAFKA_CONTROLLER_PORT=19093 MONGODB_PORT=27117 REDIS_PORT=16379
@@ -25,8 +28,9 @@ trap stop EXIT
 hack/backends.sh wipe
 hack/backends.sh start
 hack/apiserver.sh start
-QUICKSALE_KEEP=$version KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig \
+QUICKSALE_RELEASE=$version KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig \
   cargo test --locked --workspace --test apiserver -- --ignored released::
+[ -n "$(find "tests/released/$version/open-sale.json" -mmin -15)" ] || die "the test that writes tests/released/$version/open-sale.json did not run"
 helm package charts/quicksale --destination "tests/released/$version"
 cp crds/flashsales.quicksale.io.yaml "crds/released/$version.yaml"
-say "kept in tests/released/$version and crds/released/$version.yaml; name it in RELEASED of crds/src/compatible.rs and in tests/tests/apiserver/released.rs"
+say "kept in tests/released/$version and crds/released/$version.yaml; name it in RELEASED of crds/src/compatible.rs"

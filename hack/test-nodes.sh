@@ -31,4 +31,5 @@ kubectl --namespace kube-system rollout status deployment/metrics-server --timeo
 kubectl uncordon "$drained" >/dev/null
 say "three nodes and metrics-server are ready"
 QUICKSALE_DRAINED_NODE=$drained NETWORK_POLICIES=$(cat "$CACHE/network-$CLUSTER" 2>/dev/null || echo enforced) \
-  cargo test --locked --workspace --test e2e -- --test-threads 1 --nocapture --ignored nodes::
+  cargo test --locked --workspace --test e2e -- --test-threads 1 --nocapture --ignored nodes:: | tee "$CACHE/logs/test-nodes.log"
+grep -q '^test result: ok. 2 passed' "$CACHE/logs/test-nodes.log" || die "not both tests of tests/tests/e2e/nodes.rs have passed"

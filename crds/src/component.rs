@@ -241,13 +241,13 @@ const SUFFIXES: [(&str, f64); 15] = [
 ];
 
 impl Amount {
-    /// The rule of one, whichever way it is written.
+    /// The rule of an amount in CEL, whichever way it is written.
     pub(crate) const RULE: &str =
         "type(self) == int ? self >= 0 && self <= 1000000000000000 : size(self) <= 20";
-    /// Its sentence.
+    /// What a refusal by it says.
     pub(crate) const SENTENCE: &str =
         "this must be an amount such as 100m, 2 or 256Mi, of at most 20 characters";
-    /// The most of one that is written as a number.
+    /// The most, in CPUs or bytes, of one that is written as a number.
     pub(crate) const MOST: u64 = 1_000_000_000_000_000;
 
     /// The amount in CPUs or bytes, to compare it with another. What is no amount, which the API server does not take,

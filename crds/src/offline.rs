@@ -1,25 +1,38 @@
 //! What the API server would refuse a new FlashSale for, asked without one: by the same definition, its types and bounds as well as its
 //! rules in CEL. [`crate::valid`] is more patient, since an object may be older than a rule; here nothing is.
 
-use crate::{component::Amount, definition::definition};
-use kube::core::cel::{ErrorKind, ValidationError, Validator, apply_defaults};
+use crate::{FlashSale, ValidSale, component::Amount, definition::definition};
+use kube::{
+    CustomResourceExt, Resource,
+    core::cel::{ErrorKind, ValidationError, Validator, apply_defaults},
+};
 use regex::Regex;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-/// A FlashSale as the API server would take it, with the defaults of what is left out; or everything that is wrong with it, a sentence each.
+/// A FlashSale as it is written down, and what it means; or everything that is wrong with it, a sentence each.
 ///
 /// # Errors
 /// The sentences.
-pub fn taken(sale: &Value) -> Result<Value, Vec<String>> {
+pub fn checked(written: &Value) -> Result<(FlashSale, ValidSale), Vec<String>> {
+    let sale: FlashSale = serde_json::from_value(taken(written)?).map_err(|error| vec![error.to_string()])?;
+    match ValidSale::try_from(&sale) {
+        Ok(valid) => Ok((sale, valid)),
+        Err(invalid) => Err(invalid.0),
+    }
+}
+
+/// As the API server would take it, with the defaults of what is left out.
+fn taken(written: &Value) -> Result<Value, Vec<String>> {
     let Some(schema) = schema() else {
         return Err(vec!["the definition of FlashSale cannot be read".to_owned()]);
     };
     let mut found = Vec::new();
-    let mut sale = sale.clone();
-    without_nulls(&schema, &mut sale);
-    let Some(object) = sale.as_object() else {
+    let mut sale = written.clone();
+    read(&schema, &mut sale);
+    let Some(object) = sale.as_object_mut() else {
         return Err(vec!["this is no object".to_owned()]);
     };
+    frame(object, &mut found);
     let own = object
         .iter()
         .filter(|(key, _)| !OF_EVERY_OBJECT.contains(&key.as_str()));
@@ -44,6 +57,84 @@ pub fn taken(sale: &Value) -> Result<Value, Vec<String>> {
 
 /// What each object has, whatever its kind.
 const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
+/// What people write into metadata.
+const OF_PEOPLE: [&str; 7] = [
+    "name",
+    "generateName",
+    "namespace",
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+];
+/// What an API server writes into it, and a file has that was read from one. A new object gets its own.
+const OF_THE_SERVER: [&str; 8] = [
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
+];
+
+/// What is around the spec. A status in the file is dropped, as the API server does.
+fn frame(object: &mut Map<String, Value>, found: &mut Vec<String>) {
+    object.remove("status");
+    let served: Vec<_> = definition()
+        .spec
+        .versions
+        .iter()
+        .map(|version| format!("{}/{}", FlashSale::group(&()), version.name))
+        .collect();
+    let version = object
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if !served.iter().any(|served| served == version) {
+        found.push(format!(
+            "apiVersion must be one of {}, not {version:?}",
+            served.join(", ")
+        ));
+    }
+    let kind = &FlashSale::crd().spec.names.kind;
+    if object.get("kind").and_then(Value::as_str) != Some(kind) {
+        found.push(format!("kind must be {kind}"));
+    }
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        found.push("metadata is missing; it has the name".to_owned());
+        return;
+    };
+    metadata.retain(|field, _| !OF_THE_SERVER.contains(&field.as_str()));
+    for field in metadata
+        .keys()
+        .filter(|field| !OF_PEOPLE.contains(&field.as_str()))
+    {
+        found.push(format!("metadata.{field} is no field of an object"));
+    }
+    for field in ["labels", "annotations"] {
+        let entries = metadata
+            .get(field)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        for (name, _) in entries.filter(|(_, value)| !value.is_string()) {
+            found.push(format!(
+                "metadata.{field}.{name} must be a text; put it in quotes"
+            ));
+        }
+    }
+    match (metadata.get("name"), metadata.get("generateName")) {
+        (Some(Value::String(_)), _) => {}
+        // The API server puts five letters behind it.
+        (None, Some(Value::String(begins))) => {
+            let name = json!(format!("{begins}xxxxx"));
+            metadata.insert("name".to_owned(), name);
+        }
+        _ => found.push("metadata.name is missing".to_owned()),
+    }
+}
 
 fn schema() -> Option<Value> {
     let stored = definition()
@@ -54,21 +145,20 @@ fn schema() -> Option<Value> {
     serde_json::to_value(stored.schema?.open_api_v3_schema?).ok()
 }
 
-/// The API server takes away a null where there is a default, before it sets that, and asks no rule about one that may be there.
-fn without_nulls(schema: &Value, value: &mut Value) {
+/// Reads it as the API server does: a field that is null is one that is left out.
+fn read(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.retain(|name, value| {
-                let field = &schema["properties"][name.as_str()];
-                !value.is_null() || (field["nullable"] != true && field["default"].is_null())
-            });
+            fields.retain(|_, value| !value.is_null());
             for (name, value) in fields {
-                without_nulls(&schema["properties"][name.as_str()], value);
+                let field = match &schema["properties"][name.as_str()] {
+                    Value::Null => &schema["additionalProperties"],
+                    field => field,
+                };
+                read(field, value);
             }
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| without_nulls(&schema["items"], item)),
+        Value::Array(items) => items.iter_mut().for_each(|item| read(&schema["items"], item)),
         _ => {}
     }
 }
@@ -257,9 +347,9 @@ mod tests {
                 json!({"currency": "EUROPEAN-ONES"}),
                 "spec.currency must have at most 8 characters",
             ),
-            (json!({"products": null}), "spec.products must not be null"),
+            (json!({"products": null}), "spec.products is missing"),
             (
-                json!({"kafka": {"partitions": 1e3}}),
+                json!({"kafka": {"partitions": 1.5}}),
                 "spec.kafka.partitions must be of the type integer",
             ),
             (
@@ -282,6 +372,34 @@ mod tests {
             let found = refusals(&sale(change.clone())).join("; ");
             assert!(found.contains(said), "{change}: {found}");
         }
+    }
+
+    /// One that does not compile here would let everything pass.
+    #[test]
+    fn every_pattern_of_the_definition_compiles() {
+        fn patterns<'a>(schema: &'a Value, all: &mut Vec<&'a str>) {
+            match schema {
+                Value::Object(fields) => {
+                    all.extend(fields.get("pattern").and_then(Value::as_str));
+                    fields.values().for_each(|value| patterns(value, all));
+                }
+                Value::Array(items) => items.iter().for_each(|item| patterns(item, all)),
+                _ => {}
+            }
+        }
+        let schema = schema().unwrap();
+        let mut all = Vec::new();
+        patterns(&schema, &mut all);
+        assert!(!all.is_empty());
+        for pattern in all {
+            assert!(Regex::new(pattern).is_ok(), "{pattern}");
+        }
+    }
+
+    /// The rule of an amount is judged by a number of our own.
+    #[test]
+    fn the_most_of_an_amount_is_what_its_rule_says() {
+        assert!(Amount::RULE.contains(&format!("self <= {} :", Amount::MOST)));
     }
 
     /// As the API server does.

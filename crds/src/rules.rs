@@ -360,7 +360,7 @@ pub fn replica_bounds(field: &str) -> Rule {
     )
 }
 
-/// A share of what is requested.
+/// `scaling.cpuPercent` is a share that a replica can use.
 pub fn cpu_percent() -> Rule {
     rule(
         "self >= 1 && self <= 1000",
@@ -368,7 +368,7 @@ pub fn cpu_percent() -> Rule {
     )
 }
 
-/// A metric's name is one segment of an address.
+/// `scaling.metrics[].name` is one segment of an address, as external.metrics.k8s.io has it.
 pub fn metric_name() -> Rule {
     rule(
         "self.matches('^[A-Za-z_][A-Za-z0-9_.:-]*$')",
@@ -376,7 +376,7 @@ pub fn metric_name() -> Rule {
     )
 }
 
-/// Labels of a metric can be selected by: the rule and its sentence.
+/// `scaling.metrics[].labels` can be selected by, and are of this sale: the rule and its sentence.
 pub const METRIC_LABELS: [&str; 2] = [
     "self.all(label, label.matches('^[A-Za-z][A-Za-z0-9_]{0,62}$') && label != 'sale' && \
      self[label].matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$'))",
@@ -384,7 +384,7 @@ pub const METRIC_LABELS: [&str; 2] = [
      '.', '_' and '-'; write them like group: order",
 ];
 
-/// A replica is for something.
+/// `scaling.metrics[].perReplica` is above zero: as many replicas are wanted as the sum of the series has of it.
 pub fn per_replica() -> Rule {
     rule(
         "self >= 1 && self <= 1000000000000",

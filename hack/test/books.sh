@@ -191,7 +191,8 @@ tests() {
       cat "$again"
     fi
     note failed 1
-    note lost "$name"$'\n'"$(why_it_failed "$log" "$name")"
+    note lost "$name"
+    why_it_failed "$log" "$name" >>"$books/lost"
     lost=$((lost + 1))
   done < <(failed_tests "$log")
   # A process that died, or did not compile, names no test; and one that died leaves no closing line.

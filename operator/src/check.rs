@@ -53,7 +53,7 @@ pub enum CheckError {
         /// Why.
         source: std::io::Error,
     },
-    /// It holds no FlashSale.
+    /// It is no YAML.
     #[error("document {number} of the file cannot be read: {problem}")]
     Parse {
         /// Which document, from 1 on.
@@ -61,6 +61,9 @@ pub enum CheckError {
         /// Why.
         problem: String,
     },
+    /// Nothing to check.
+    #[error("there is no object of the kind FlashSale in it; name a file that has one")]
+    NoSale,
     /// No cluster to ask.
     #[error("no cluster can be asked ({0}); set KUBECONFIG, or use --offline")]
     Cluster(Box<kube::Error>),
@@ -81,23 +84,19 @@ pub async fn run(options: &Options) -> Result<ExitCode, CheckError> {
         ),
     };
     let mut in_the_way = false;
-    for written in sales {
-        let [namespace, name] = ["namespace", "name"].map(|field| written["metadata"][field].as_str());
-        let name = format!(
-            "{}/{}",
-            namespace.unwrap_or(&options.namespace),
-            name.unwrap_or_default()
-        );
-        let mut findings = match checked(&written) {
-            Ok((mut sale, valid)) => match &client {
-                Some(client) => {
-                    let namespace = sale.metadata.namespace.take();
-                    sale.metadata.namespace = namespace.or_else(|| Some(options.namespace.clone()));
-                    here(client, options, &sale, &valid).await
-                }
-                None => Vec::new(),
-            },
-            Err(findings) => findings,
+    for mut written in sales {
+        if let Some(metadata) = written["metadata"].as_object_mut() {
+            metadata
+                .entry("namespace")
+                .or_insert_with(|| options.namespace.clone().into());
+        }
+        let [namespace, name] =
+            ["namespace", "name"].map(|field| written["metadata"][field].as_str().unwrap_or("?"));
+        let name = format!("{namespace}/{name}");
+        let mut findings = match (offline::checked(&written), &client) {
+            (Ok((sale, valid)), Some(client)) => here(client, options, &sale, &valid).await,
+            (Ok(_), None) => Vec::new(),
+            (Err(findings), _) => findings,
         };
         in_the_way |= !findings.is_empty();
         if findings.is_empty() {
@@ -119,16 +118,6 @@ pub async fn run(options: &Options) -> Result<ExitCode, CheckError> {
     })
 }
 
-/// What is written down, as what it means; or all that is wrong with it.
-fn checked(written: &Value) -> Result<(FlashSale, ValidSale), Vec<String>> {
-    let taken = offline::taken(written)?;
-    let sale = serde_json::from_value(taken).map_err(|error| vec![error.to_string()])?;
-    match validate::validate(&sale) {
-        Ok(valid) => Ok((sale, valid)),
-        Err(invalid) => Err(invalid.0),
-    }
-}
-
 fn read(options: &Options) -> Result<Vec<Value>, CheckError> {
     let text = if options.filename.as_os_str() == "-" {
         let mut text = String::new();
@@ -143,6 +132,12 @@ fn read(options: &Options) -> Result<Vec<Value>, CheckError> {
     parse(&text)
 }
 
+/// Whether it is a FlashSale, or was meant to be one.
+fn is_ours(object: &Value) -> bool {
+    let version = object["apiVersion"].as_str().unwrap_or_default();
+    object["kind"] == "FlashSale" || version.starts_with("quicksale.io/")
+}
+
 /// The FlashSales of a file; what else is in it is left alone.
 fn parse(text: &str) -> Result<Vec<Value>, CheckError> {
     let mut sales = Vec::new();
@@ -151,15 +146,16 @@ fn parse(text: &str) -> Result<Vec<Value>, CheckError> {
             number: number + 1,
             problem: error.to_string(),
         })?;
-        if value["kind"] == "FlashSale" {
-            sales.push(value);
+        match value["items"].as_array() {
+            Some(items) if value["kind"] == "List" => {
+                sales.extend(items.iter().filter(|item| is_ours(item)).cloned())
+            }
+            _ if is_ours(&value) => sales.push(value),
+            _ => {}
         }
     }
     if sales.is_empty() {
-        return Err(CheckError::Parse {
-            number: 1,
-            problem: "there is no object of the kind FlashSale in it".to_owned(),
-        });
+        return Err(CheckError::NoSale);
     }
     Ok(sales)
 }
@@ -290,7 +286,7 @@ mod tests {
         let answers: Vec<_> = parse(&format!("{wrong}---\n{SALE}"))
             .unwrap()
             .into_iter()
-            .map(|sale| checked(&sale))
+            .map(|sale| offline::checked(&sale))
             .collect();
         let said = answers[0].as_ref().unwrap_err().join("; ");
         assert!(

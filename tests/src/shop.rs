@@ -17,7 +17,7 @@ use tokio_tungstenite::WebSocketStream;
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// How long a client asks again that is told to.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A WebSocket to the shop.
 pub type Socket = WebSocketStream<TcpStream>;
@@ -140,8 +140,8 @@ impl Shop {
             .await
     }
 
-    /// Orders as a client does that heeds the shop: told that a part of the system is busy, or told nothing by the shop, it asks again
-    /// with the same key. For a while: who is told so for a minute is told so here.
+    /// Orders, and asks again with the same key on 503 and on an ingress's own 404, 500, 502 and 504, for some seconds; then returns
+    /// the last answer.
     pub async fn place_patiently(&self, token: &str, key: &str, items: Value) -> Result<Answer> {
         let until = Instant::now() + PATIENCE;
         loop {

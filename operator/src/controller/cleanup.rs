@@ -97,11 +97,12 @@ async fn set_finalizers(
     Ok(())
 }
 
-/// What Kubernetes puts on a FlashSale that is deleted with `--cascade=foreground` or `--cascade=orphan`: with the one it takes the
-/// services away before their orders are settled, with the other it takes our name off everything that was made.
-const CASCADES: [&str; 2] = ["foregroundDeletion", "orphan"];
+/// The finalizers of Kubernetes' own on an object that is deleted with `--cascade=foreground` or `--cascade=orphan`: while there is one, the
+/// garbage collector deletes what the object owns, or removes the owner references.
+const CASCADE_FINALIZERS: [&str; 2] = ["foregroundDeletion", "orphan"];
 
-/// Takes them off a sale whose orders are to be settled first, so that what is gone already can be made anew; returns whether there was one.
+/// Removes those finalizers from a sale whose orders are to be settled first, so that what is gone already can be made anew; returns whether
+/// there was one.
 ///
 /// # Errors
 /// [`Error::Api`].
@@ -110,7 +111,7 @@ pub async fn keep_children(context: &Context, sale: &FlashSale) -> Result<bool, 
         .finalizers()
         .iter()
         .cloned()
-        .partition(|name| CASCADES.contains(&name.as_str()));
+        .partition(|name| CASCADE_FINALIZERS.contains(&name.as_str()));
     if cascades.is_empty() {
         return Ok(false);
     }

@@ -72,6 +72,8 @@ struct Memory {
     backends: Option<SecretData>,
     /// How long to wait after an error.
     backoff: Option<Backoff>,
+    /// How often that began anew after a round that had failed in parts.
+    headstarts: u8,
     /// When its status was written, and the sale as it was then, until the watch shows it.
     written: Option<(Instant, Option<Readable>)>,
     /// Since when something has been missing from it.
@@ -84,6 +86,9 @@ struct Memory {
     looks: Vec<Reading>,
 }
 
+/// The schedule of waits begins anew so often for what was made in rounds that failed in parts: what somebody else takes away each time
+/// must not do so for ever.
+const HEADSTARTS: u8 = 20;
 /// As many sales that were let go are remembered, by their uids.
 const GONE: usize = 500;
 /// As many readings of a load are remembered, the newest: those of some ten minutes. What was too much came last.
@@ -275,12 +280,20 @@ impl Context {
 
     /// Starts the schedule over.
     pub fn succeeded(&self, sale: &impl ResourceExt) {
-        self.recall(sale, |memory| memory.backoff.take());
+        self.recall(sale, |memory| {
+            memory.headstarts = 0;
+            memory.backoff.take()
+        });
     }
 
-    /// The same after a round that failed in parts, and has made what was not there before: the rest may well go through soon.
+    /// Starts the schedule over although the round failed: it has made what was not there before, so the rest may go through soon.
     pub fn progressed(&self, uid: &str) {
-        self.memory_of(uid.to_owned(), |memory| memory.backoff = None);
+        self.memory_of(uid.to_owned(), |memory| {
+            if memory.headstarts < HEADSTARTS {
+                memory.headstarts += 1;
+                memory.backoff = None;
+            }
+        });
     }
 
     /// Remembers a sale as it is after it was written: the watch shows that a moment later.

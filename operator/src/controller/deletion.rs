@@ -84,8 +84,8 @@ async fn settle_first(context: &Context, sale: &FlashSale) -> Result<Option<Acti
     if !cleanup::keep_children(context, sale).await? {
         return Ok(None);
     }
-    let note = "it was deleted with --cascade=foreground or orphan, which takes its services away before its orders are settled: it is deleted in \
-                the background instead, and what is gone already is made anew";
+    let note = "it was deleted with --cascade=foreground, which takes its services before its orders are settled, or with orphan, which takes \
+                its name off them: it goes on as with --cascade=background, and what is gone already is made anew";
     context
         .event(
             sale,

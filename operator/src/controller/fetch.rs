@@ -1,7 +1,7 @@
 //! Reads what the API server knows about a sale: the only reads of a reconciliation.
 
 use super::{
-    build::{BACKENDS, Kind, SECRETS, SIGNING_KEYS, object_name},
+    build::{BACKENDS, Kind, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, SECRETS, SIGNING_KEYS, object_name},
     context::Context,
     observed::Observed,
     pods::KnownPods,
@@ -57,6 +57,12 @@ pub async fn fetch(
         return Ok(None);
     };
     let mut pods = KnownPods::among(&items);
+    let is_under_way = sale.metadata.deletion_timestamp.is_some()
+        && sale.status.as_ref().is_some_and(FlashSaleStatus::has_begun);
+    let orphans = match is_under_way {
+        true => Orphans::Count,
+        false => Orphans::AreNobodys,
+    };
     let admin = context.named.secret(
         client,
         &settings.namespace,
@@ -64,7 +70,7 @@ pub async fn fetch(
         SHARED_SECRETS,
     );
     let (secrets, backends, admin, ()) = tokio::try_join!(
-        own_secrets(context, sale, pods.settle()),
+        own_secrets(context, sale, pods.settle(), orphans),
         backends(context, sale, &namespace),
         admin,
         pods.look_up_the_unknown(client, &namespace),
@@ -177,9 +183,18 @@ pub async fn all_children(
         return Ok(None);
     };
     let mut all = children(sale, &items);
-    let secrets = own_secrets(context, sale, false).await?;
+    let secrets = own_secrets(context, sale, false, Orphans::AreNobodys).await?;
     all.extend(secrets.into_iter().map(|secret| (Kind::Secret, secret)));
     Ok(Some(all))
+}
+
+/// Whether Secrets that have lost their owner are the sale's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Orphans {
+    /// They are: it is under way.
+    Count,
+    /// They may be of one of the same name before it.
+    AreNobodys,
 }
 
 /// The Secrets that were made for a sale, by their names: the right to list those of a sale would be the right to list everybody's.
@@ -187,6 +202,7 @@ async fn own_secrets(
     context: &Context,
     sale: &impl ResourceExt,
     pods_settle: bool,
+    orphans: Orphans,
 ) -> Result<Vec<DynamicObject>, ApiError> {
     let (namespace, name) = (sale.namespace().unwrap_or_default(), sale.name_any());
     let uid = sale.uid().unwrap_or_default();
@@ -202,8 +218,17 @@ async fn own_secrets(
         context.named.secret(&context.client, namespace, &name, age).await
     });
     let found = try_join_all(found).await?;
-    // Whose they are their owner says, whatever became of their labels.
-    let is_its_own = |secret: &DynamicObject| secret.owner_references().iter().any(|owner| owner.uid == uid);
+    // Whose they are their owner says, whatever became of their labels. One that has lost its owner, as by a deletion with
+    // --cascade=orphan, is still that of the sale it was made for: other keys would start every pod anew, and log everybody out.
+    let is_its_own = |secret: &DynamicObject| {
+        let owners = secret.owner_references();
+        let label = |name: &str| secret.labels().get(name).map(String::as_str);
+        let is_orphaned = orphans == Orphans::Count
+            && owners.is_empty()
+            && label(MANAGED_BY_LABEL) == Some(MANAGER)
+            && label(SALE_LABEL) == Some(sale);
+        owners.iter().any(|owner| owner.uid == uid) || is_orphaned
+    };
     Ok(found.into_iter().flatten().filter(is_its_own).collect())
 }
 

@@ -307,7 +307,7 @@ impl Round<'_> {
             return Ok(Action::requeue(AT_ONCE));
         }
         let phase = status.phase();
-        let Some(rollout) = self.plan(&status, &schedule)? else {
+        let Some(mut rollout) = self.plan(&status, &schedule)? else {
             return Ok(Action::requeue(AT_ONCE));
         };
         status.pinned = rollout.pinned.clone().or(status.pinned);

@@ -1,6 +1,6 @@
 //! The chart's life: every test of this program begins with it, because the others need what it installs.
 
-use super::released::kept;
+use super::released::chart_before;
 use anyhow::{Context, Result, ensure};
 use crds::FlashSale;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -143,7 +143,7 @@ pub(crate) async fn install() -> Result<()> {
 
 /// Upgrades the chart of the release before, goes back to it, and upgrades it again. A sale that was there before is there afterwards.
 async fn from_the_release_before_and_back(install: &[&str]) -> Result<Cluster> {
-    let older = kept("0.1.0").join("quicksale-0.1.0.tgz").display().to_string();
+    let older = chart_before()?.display().to_string();
     helm(&[&["upgrade", "--install"][..], &RELEASE, &[&older]].concat()).await?;
     let cluster = Cluster::with_namespace("kept").await?;
     cluster.sell("kept", &small_sale()).await?;
@@ -152,12 +152,21 @@ async fn from_the_release_before_and_back(install: &[&str]) -> Result<Cluster> {
     let newer = json!({"services": {"order": {"scaling": {"cpuPercent": 50}}}});
     cluster.edit("kept", &newer).await?;
     helm(&[&["rollback"][..], &RELEASE].concat()).await?;
-    // What the older one does not know goes with the next edit, and nothing else does.
+    // What the older definition does not know goes with the next edit, and nothing else does.
     cluster.edit("kept", &json!({"halted": true})).await?;
-    cluster
-        .edit("kept", &json!({"halted": false, "services": {"order": null}}))
-        .await?;
-    let after = cluster.sale("kept").await?;
+    cluster.edit("kept", &json!({"halted": false})).await?;
+    let older = command(
+        "kubectl",
+        &["get", "crd", "flashsales.quicksale.io", "--output", "json"],
+        "",
+    )
+    .await?;
+    let mut after = cluster.sale("kept").await?;
+    let scaling = after.spec.services.order.take().and_then(|order| order.scaling);
+    ensure!(
+        scaling.is_some() == older.contains("\"cpuPercent\""),
+        "the older chart did not bring its definition back: {scaling:?}"
+    );
     ensure!(
         after.spec == before.spec,
         "{:?}, and it was {:?}",

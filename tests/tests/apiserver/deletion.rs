@@ -133,6 +133,44 @@ async fn an_open_sale_is_deleted_only_where_that_is_meant_and_drains_first() -> 
     Ok(())
 }
 
+/// Whoever has put the finalizer there by hand gets past the policy, and past a release without one.
+#[tokio::test]
+async fn what_an_open_sale_owns_is_not_taken_before_its_orders_are_settled() -> Result<()> {
+    let cluster = open_sale("cascade", "Live").await?;
+    annotate(&cluster, "quicksale.io/drain-and-delete").await?;
+    let sales = cluster.api::<FlashSale>();
+    let mut finalizers = cluster
+        .sale("shoes")
+        .await?
+        .metadata
+        .finalizers
+        .unwrap_or_default();
+    ensure!(
+        finalizers.contains(&"quicksale.io/drain".to_owned()),
+        "{finalizers:?}"
+    );
+    finalizers.push("foregroundDeletion".to_owned());
+    let change = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+    sales.patch("shoes", &PatchParams::default(), &change).await?;
+    delete(&cluster).await?;
+    eventually(SOON, "it drains, and only the operator holds it", async || {
+        let sale = cluster.sale("shoes").await?;
+        let held_by = sale.metadata.finalizers.unwrap_or_default();
+        let phase = sale.status.unwrap_or_default().phase();
+        Ok(sale.metadata.deletion_timestamp.is_some()
+            && held_by == ["quicksale.io/drain"]
+            && phase.as_str() == "Draining")
+    })
+    .await?;
+    let told = event(&cluster, "DrainsInBackground")
+        .await?
+        .context("nobody was told")?;
+    ensure!(told.contains("--cascade=background"), "{told}");
+    annotate(&cluster, "quicksale.io/force-delete").await?;
+    eventually(SOON, "it is gone", async || is_gone(&cluster).await).await?;
+    cluster.leave().await
+}
+
 /// The namespace takes the pods with it, so nothing can be settled; whatever the policy says, what was ordered is not thrown away.
 #[tokio::test]
 async fn with_its_namespace_an_open_sale_goes_and_its_data_stays() -> Result<()> {

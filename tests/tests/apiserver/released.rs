@@ -11,7 +11,7 @@ use super::{
     statuses::control,
 };
 use anyhow::{Context, Result, ensure};
-use crds::FlashSale;
+use crds::{FlashSale, compatible::RELEASED};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, ResourceExt,
@@ -24,14 +24,14 @@ use quicksale_tests::{
     world::eventually,
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// The release before.
-const BEFORE: &str = "0.1.0";
 /// What an operator makes, in an order in which it can be made.
 const KINDS: &str = "serviceaccounts,secrets,configmaps,services,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,ingresses,deployments";
 /// In the place of what differs from sale to sale.
@@ -44,11 +44,21 @@ const MANAGER: &str = "quicksale-operator";
 /// Leaves a sale as it is.
 const PAUSED: &str = "quicksale.io/paused";
 
-/// Where what a release has left is.
-pub(crate) fn kept(version: &str) -> PathBuf {
+fn kept(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("released")
         .join(version)
+}
+
+/// The release before: the last whose definition is kept.
+fn before() -> Result<&'static str> {
+    Ok(RELEASED.last().context("no release is kept")?.0)
+}
+
+/// Its chart.
+pub(crate) fn chart_before() -> Result<PathBuf> {
+    let version = before()?;
+    Ok(kept(version).join(format!("quicksale-{version}.tgz")))
 }
 
 fn spec() -> Value {
@@ -93,6 +103,7 @@ fn made(mut object: Value, cluster: &Cluster, uid: &str) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
+/// Writes the status of an open sale until the operator goes by it.
 async fn opened(cluster: &Cluster, status: &Value) -> Result<()> {
     eventually(SOON, "the sale is open", async || {
         let now = cluster.sale("shoes").await?.status.unwrap_or_default();
@@ -112,7 +123,7 @@ async fn opened(cluster: &Cluster, status: &Value) -> Result<()> {
 #[tokio::test]
 #[ignore = "writes a file: hack/keep-release.sh runs it"]
 async fn what_this_release_makes_of_an_open_sale_is_kept() -> Result<()> {
-    let version = std::env::var("QUICKSALE_KEEP").context("QUICKSALE_KEEP names the version")?;
+    let version = std::env::var("QUICKSALE_RELEASE").context("QUICKSALE_RELEASE names the version")?;
     installed().await?;
     let cluster = Cluster::with_namespace("kept").await?;
     cluster.sell("shoes", &spec()).await?;
@@ -143,21 +154,25 @@ async fn what_this_release_makes_of_an_open_sale_is_kept() -> Result<()> {
     let uid = sale.uid().context("no uid")?;
     let objects = list["items"].as_array().context("no objects")?.iter();
     let objects = objects.map(|object| made(object.clone(), &cluster, &uid));
-    let kept_sale = json!({
+    let text = json!({
         "spec": spec(), "status": sale.status.context("no status")?,
         "objects": objects.collect::<Result<Vec<_>>>()?,
-    });
-    let text = serde_json::to_string_pretty(&kept_sale)?
-        .replace(&uid, UID)
-        .replace(&cluster.namespace, NAMESPACE);
+    })
+    .to_string()
+    .replace(&uid, UID)
+    .replace(&cluster.namespace, NAMESPACE);
+    let mut kept_sale: Value = serde_json::from_str(&text)?;
+    // What is pinned has the namespace in it, and is known by its hash.
+    kept_sale["madeIn"] = json!(cluster.namespace);
+    let text = serde_json::to_string_pretty(&kept_sale)?;
     std::fs::create_dir_all(kept(&version))?;
     std::fs::write(kept(&version).join("open-sale.json"), text + "\n")?;
     Ok(())
 }
 
 /// Brings a sale about as the release before has left it. The operator leaves it alone meanwhile.
-async fn taken_over(cluster: &Cluster) -> Result<Value> {
-    let text = std::fs::read_to_string(kept(BEFORE).join("open-sale.json"))?;
+async fn left_by_the_release_before(cluster: &Cluster) -> Result<()> {
+    let text = std::fs::read_to_string(kept(before()?).join("open-sale.json"))?;
     let text = text.replace(NAMESPACE, &cluster.namespace);
     let spec: Value = serde_json::from_str::<Value>(&text)?["spec"].clone();
     let sale: FlashSale = serde_json::from_value(json!({
@@ -168,7 +183,22 @@ async fn taken_over(cluster: &Cluster) -> Result<Value> {
         .api::<FlashSale>()
         .create(&PostParams::default(), &sale)
         .await?;
-    let left: Value = serde_json::from_str(&text.replace(UID, &sale.uid().context("no uid")?))?;
+    let mut left: Value = serde_json::from_str(&text.replace(UID, &sale.uid().context("no uid")?))?;
+    let made_in = left["madeIn"].as_str().context("madeIn is missing")?.to_owned();
+    let pinned = |left: &Value| {
+        let mut objects = left["objects"].as_array().into_iter().flatten();
+        let pinned = objects.find(|object| object["metadata"]["name"] == "shoes-pinned");
+        pinned
+            .map(|pinned| pinned["data"].to_string())
+            .context("nothing is pinned")
+    };
+    let before = pinned(&left)?.replace(&cluster.namespace, &made_in);
+    ensure!(
+        left["status"]["pinned"] == hash(&before),
+        "what is pinned is known by another hash than {}",
+        left["status"]["pinned"]
+    );
+    left["status"]["pinned"] = hash(&pinned(&left)?).into();
     let params = PatchParams::apply(MANAGER).force();
     for object in left["objects"].as_array().context("no objects")? {
         let object: DynamicObject = serde_json::from_value(object.clone())?;
@@ -182,11 +212,16 @@ async fn taken_over(cluster: &Cluster) -> Result<Value> {
             .await
             .with_context(|| object.name_any())?;
     }
-    opened(cluster, &left["status"]).await?;
-    Ok(left)
+    opened(cluster, &left["status"]).await
 }
 
-async fn templates(cluster: &Cluster) -> Result<Vec<(String, Value)>> {
+/// As the operator has it: a change of it would have every open sale's pins disbelieved.
+fn hash(pins: &str) -> String {
+    hex::encode(&Sha256::digest(pins.as_bytes())[..16])
+}
+
+/// What pods are made from, by the name of the Deployment.
+async fn templates(cluster: &Cluster) -> Result<BTreeMap<String, Value>> {
     let all = cluster.api::<Deployment>().list(&ListParams::default()).await?;
     let template = |deployment: Deployment| {
         let name = deployment.name_any();
@@ -202,7 +237,7 @@ async fn templates(cluster: &Cluster) -> Result<Vec<(String, Value)>> {
 async fn an_open_sale_of_the_release_before_is_steered_and_none_of_its_pods_starts_anew() -> Result<()> {
     installed().await?;
     let cluster = Cluster::with_namespace("before").await?;
-    taken_over(&cluster).await?;
+    left_by_the_release_before(&cluster).await?;
     let before = templates(&cluster).await?;
     ensure!(before.len() == 6, "{} Deployments", before.len());
     let mut doors = Vec::new();
@@ -211,6 +246,16 @@ async fn an_open_sale_of_the_release_before_is_steered_and_none_of_its_pods_star
         doors.push(Door::open(&cluster, "shoes", address, Clock::System).await?);
         pod(&cluster, "shoes", service, &ready_at(address)).await?;
     }
+    // What somebody has edited by hand is put right by what is pinned, and not believed.
+    let by_hand = json!({"spec": {"template": {"spec": {"containers": [{"name": "auth", "image": "somebody/else:1"}]}}}});
+    cluster
+        .api::<Deployment>()
+        .patch("shoes-auth", &PatchParams::default(), &Patch::Strategic(&by_hand))
+        .await?;
+    ensure!(
+        templates(&cluster).await? != before,
+        "the edit by hand changed nothing"
+    );
     annotate(&cluster, PAUSED, Value::Null).await?;
     eventually(SOON, "the operator has looked at all of it", async || {
         let up_to_date = condition(&cluster, "UpToDate").await?;
@@ -223,9 +268,19 @@ async fn an_open_sale_of_the_release_before_is_steered_and_none_of_its_pods_star
         Ok(obeyed && control(&cluster).await?["halted"] == true)
     })
     .await?;
+    // Written at the end of a round, when everything is applied.
+    eventually(SOON, "it says that it is halted", async || {
+        let sale = cluster.sale("shoes").await?;
+        let halted = condition(&cluster, "Halted").await?;
+        let looked = sale.status.and_then(|status| status.observed_generation);
+        Ok(looked == sale.metadata.generation && halted.is_some_and(|(status, _)| status == "True"))
+    })
+    .await?;
+    let mut after = templates(&cluster).await?;
+    after.retain(|name, template| before.get(name) != Some(template));
     ensure!(
-        templates(&cluster).await? == before,
-        "a pod of an open sale would start anew"
+        after.is_empty(),
+        "these pods of an open sale would start anew: {after:#?}"
     );
     // What is kept is another release's: asked for, this one's takes its place.
     annotate(&cluster, "quicksale.io/allow-rollout", json!("true")).await?;

@@ -175,7 +175,7 @@ async fn a_halt_is_obeyed_within_two_seconds(sale: &OpenSale) -> Result<()> {
     // The ingress takes turns among the gateways.
     for _ in 0..10 {
         let key = Uuid::new_v4().to_string();
-        let answer = sale.shop.order_patiently(&key, &key, "UNIT", 1).await?;
+        let answer = sale.shop.order(&key, &key, "UNIT", 1).await?;
         answer.expect_problem(409, "sale_halted")?;
     }
     eventually(SOON, "it says who obeys", async || {

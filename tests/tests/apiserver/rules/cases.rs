@@ -240,7 +240,7 @@ fn products() -> Vec<Rule> {
             "spec.products[].limitPerCustomer must be at least 1",
             "/products/0/limitPerCustomer",
             &[json!(0), json!(1_000_000_001)],
-            &[json!(1), json!(1_000_000_000)],
+            &[json!(2), json!(1_000_000_000)],
         ),
     ]
 }
@@ -510,6 +510,24 @@ pub(super) fn of_shape() -> Vec<Change> {
         vec![("/closesAt", json!("2126-12-01 12:00:00Z"))],
         vec![("/halted", json!("true"))],
         vec![("/halted", Value::Null)],
+        vec![("/products", Value::Null)],
+        vec![("/products", json!([null]))],
+        vec![("/products/0/stock", json!(5.0))],
+        vec![("/products/0/sku", Value::Null)],
+        vec![("/kafka/partitions", json!(1e1))],
+        vec![(
+            "/services/order",
+            json!({"resources": {"requests": {"cpu": 1.0}}}),
+        )],
+        vec![("/services/order", json!({"scaling": {"metrics": null}}))],
+        vec![(
+            "/services/order",
+            json!({"scaling": {"metrics": [{"name": "m", "perReplica": 1, "labels": null}]}}),
+        )],
+        vec![(
+            "/services/order",
+            json!({"scaling": {"metrics": [{"name": "m", "perReplica": 1, "labels": {"a": null}}]}}),
+        )],
         vec![("/mode", json!("rehearsal"))],
         vec![("/warmUp", json!(10))],
         vec![("/warmUp", json!("1h1h1h1h1h1h1h1h1h"))],

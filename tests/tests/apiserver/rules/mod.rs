@@ -1,18 +1,21 @@
 //! The rules of a FlashSale on a real API server: each refuses what it is there for and lets pass what is as near to it as can be, and
-//! `quicksale-operator check --offline`, which asks no server, gives the same answer.
+//! `crds::offline`, which asks no server, gives the same answer.
 
 mod cases;
 
 use super::chart::installed;
 use anyhow::{Result, ensure};
 use cases::{Change, of_shape, on_a_change, on_a_spec, spec};
-use crds::{FlashSale, ValidSale, definition::definition, offline};
+use crds::{FlashSale, definition::definition, offline};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     api::{Patch, PatchParams},
     client::Body,
 };
-use quicksale_tests::{cluster::Cluster, world::eventually};
+use quicksale_tests::{
+    cluster::{Cluster, small_sale},
+    world::eventually,
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -54,16 +57,7 @@ async fn refused_by_the_server(cluster: &Cluster, sale: &Value) -> Result<Option
 
 /// What the check without a cluster has against it.
 fn refused_offline(sale: &Value) -> Option<String> {
-    let taken = match offline::taken(sale) {
-        Ok(taken) => taken,
-        Err(found) => return Some(found.join("; ")),
-    };
-    match serde_json::from_value::<FlashSale>(taken) {
-        Ok(sale) => ValidSale::try_from(&sale)
-            .err()
-            .map(|invalid| invalid.to_string()),
-        Err(error) => Some(error.to_string()),
-    }
+    offline::checked(sale).err().map(|found| found.join("; "))
 }
 
 /// The sentences of all rules, as the definition has them.
@@ -90,6 +84,15 @@ fn every_rule_has_its_cases() -> Result<()> {
     sentences(&serde_json::to_value(definition())?, &mut all);
     ensure!(all.len() > 60, "{} rules in all versions", all.len());
     let spec_rules = on_a_spec();
+    for rule in &spec_rules {
+        for change in rule.refuses.iter().chain(&rule.passes) {
+            ensure!(
+                spec(change) != small_sale(),
+                "a case of {:?} changes nothing: {change:?}",
+                rule.says
+            );
+        }
+    }
     let steps = on_a_change();
     let named = spec_rules
         .iter()
@@ -172,34 +175,41 @@ async fn every_rule_on_a_change_refuses_what_it_is_there_for_and_nothing_else() 
         dry_run: true,
         ..PatchParams::default()
     };
-    for step in on_a_change() {
-        // Before the warm-up the same edits pass, but for what is sold: then there is nothing to rely on.
-        let all = step
-            .refuses
+    let steps = on_a_change();
+    // Before the warm-up there is nothing to rely on.
+    let early = &json!({"phase": "Pending", "openedAt": null, "products": null});
+    let pending = steps.iter().flat_map(|step| {
+        step.refuses
             .iter()
-            .map(|edit| (edit, true))
-            .chain(step.passes.iter().map(|edit| (edit, false)));
-        for (edit, refused) in all {
-            // The operator writes its own view of the status in between.
-            eventually(Duration::from_secs(30), step.says, async || {
-                let status = Patch::Merge(json!({"status": step.status}));
-                sales
-                    .patch_status("ruled", &PatchParams::default(), &status)
-                    .await?;
-                let change = Patch::Merge(json!({"spec": edit}));
-                let said = match sales.patch("ruled", dry, &change).await {
-                    Ok(_) => None,
-                    Err(kube::Error::Api(status)) => Some(status.message),
-                    Err(error) => return Err(error.into()),
-                };
-                let as_it_should = said
-                    .as_ref()
-                    .map_or(!refused, |said| refused && said.contains(step.says));
-                ensure!(as_it_should, "{edit}: {said:?}");
-                Ok(true)
-            })
-            .await?;
-        }
+            .map(move |edit| (step.says, early, edit, false))
+    });
+    let later = steps.iter().flat_map(|step| {
+        let refused = step.refuses.iter().map(move |edit| (edit, true));
+        let passing = step.passes.iter().map(move |edit| (edit, false));
+        refused
+            .chain(passing)
+            .map(move |(edit, refused)| (step.says, &step.status, edit, refused))
+    });
+    for (says, status, edit, refused) in pending.chain(later) {
+        // The operator writes its own view of the status in between.
+        eventually(Duration::from_secs(30), says, async || {
+            let status = Patch::Merge(json!({"status": status}));
+            sales
+                .patch_status("ruled", &PatchParams::default(), &status)
+                .await?;
+            let change = Patch::Merge(json!({"spec": edit}));
+            let said = match sales.patch("ruled", dry, &change).await {
+                Ok(_) => None,
+                Err(kube::Error::Api(status)) => Some(status.message),
+                Err(error) => return Err(error.into()),
+            };
+            let as_it_should = said
+                .as_ref()
+                .map_or(!refused, |said| refused && said.contains(says));
+            ensure!(as_it_should, "{edit}, with {status:?}: {said:?}");
+            Ok(true)
+        })
+        .await?;
     }
     Ok(())
 }

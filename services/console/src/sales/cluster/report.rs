@@ -33,7 +33,7 @@ pub(super) fn read(sale: &FlashSale, map: &ConfigMap) -> Result<Box<RawValue>, P
     }
     let text = map.data.as_ref().and_then(|data| data.get("report.json"));
     text.and_then(|text| serde_json::from_str(text).ok())
-        .ok_or_else(|| Problem::new(Code::Busy, format!("The report in {name} cannot be read.")))
+        .ok_or_else(|| Problem::internal(&format!("the ConfigMap {name} has no report.json that is JSON")))
 }
 
 /// The sale has none.
@@ -48,7 +48,9 @@ pub(super) fn none() -> Problem {
 pub(super) fn gone(name: &str) -> Problem {
     Problem::new(
         Code::NotFound,
-        format!("The report of this sale, {name}, is not there any more."),
+        format!(
+            "The report of this sale, {name}, is not there any more: reports are deleted by people, or with their namespace."
+        ),
     )
 }
 
@@ -85,7 +87,7 @@ mod tests {
         assert_eq!(shown("laptops", "u1", WRITTEN).as_deref(), Ok(WRITTEN));
         assert_eq!(shown("phones", "u1", WRITTEN), Err(Code::Forbidden));
         assert_eq!(shown("laptops", "u2", WRITTEN), Err(Code::Forbidden));
-        assert_eq!(shown("laptops", "u1", "no JSON"), Err(Code::Busy));
+        assert_eq!(shown("laptops", "u1", "no JSON"), Err(Code::Internal));
         let unmarked = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"report.json": "{}"}});
         let refused = read(&sale(), &serde_json::from_value(unmarked).unwrap()).unwrap_err();
         assert_eq!(refused.code, Code::Forbidden);
