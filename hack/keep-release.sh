@@ -9,8 +9,9 @@ cd "$REPO"
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 [ -n "$version" ] || die "Cargo.toml names no version in [workspace.package]"
 
-[ ! -e "tests/released/$version" ] && [ ! -e "crds/released/$version.yaml" ] ||
+if [ -e "tests/released/$version" ] || [ -e "crds/released/$version.yaml" ]; then
   die "what $version makes is kept already: raise the version in Cargo.toml first"
+fi
 
 # Ports and directories as the tests have them.
 export QUICKSALE_BACKENDS_DIR=$CACHE/test-backends QUICKSALE_APISERVER_DIR=$CACHE/apiserver-test

@@ -146,13 +146,11 @@ fn parse(text: &str) -> Result<Vec<Value>, CheckError> {
             number: number + 1,
             problem: error.to_string(),
         })?;
-        match value["items"].as_array() {
-            Some(items) if value["kind"] == "List" => {
-                sales.extend(items.iter().filter(|item| is_ours(item)).cloned())
-            }
-            _ if is_ours(&value) => sales.push(value),
-            _ => {}
-        }
+        let items = match value["items"].as_array() {
+            Some(items) if value["kind"] == "List" => items.as_slice(),
+            _ => std::slice::from_ref(&value),
+        };
+        sales.extend(items.iter().filter(|item| is_ours(item)).cloned());
     }
     if sales.is_empty() {
         return Err(CheckError::NoSale);
