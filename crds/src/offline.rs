@@ -49,6 +49,10 @@ fn taken(written: &Value) -> Result<Value, Vec<String>> {
     // Which type a value has is a question that this CEL does not know; see `shape`.
     let judged = |error: &&ValidationError| error.rule != Amount::RULE;
     found.extend(errors.iter().filter(judged).map(|error| match error.kind {
+        // Which of several it is, the sentence does not say.
+        ErrorKind::ValidationFailure if error.field_path.contains('[') => {
+            format!("{}: {}", error.field_path, error.message)
+        }
         ErrorKind::ValidationFailure => error.message.clone(),
         _ => format!("{} cannot be judged here: {}", error.field_path, error.message),
     }));

@@ -654,13 +654,14 @@ async fn a_dry_run_says_whether_a_sale_would_open_here() -> Result<()> {
     let [port] = ports::free()?;
     let kubeconfig = std::env::var("KUBECONFIG").context("KUBECONFIG is not set")?;
     let check = |name: &str, namespace: &str, spec: &Value| -> Result<(Option<i32>, String)> {
+        // As for `kubectl apply --namespace`.
         let manifest = json!({"apiVersion": "quicksale.io/v1beta1", "kind": "FlashSale",
-            "metadata": {"name": name, "namespace": namespace}, "spec": spec});
+            "metadata": {"name": name}, "spec": spec});
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), manifest.to_string())?;
         let mut command = operator_command(kubeconfig.as_ref(), "check", port);
         let done = command
-            .args(["check", "--filename"])
+            .args(["check", "--namespace", namespace, "--filename"])
             .arg(file.path())
             .stdout(std::process::Stdio::piped())
             .output()?;
@@ -689,7 +690,8 @@ async fn a_dry_run_says_whether_a_sale_would_open_here() -> Result<()> {
     invalid["products"][0]["price"] = json!("cheap");
     let (code, said) = check("hats", &cluster.namespace, &invalid)?;
     ensure!(
-        code == Some(2) && said.contains("spec.products[A-1].price"),
+        code == Some(2)
+            && said.contains("spec.products[0].price: spec.products[].price must be a decimal string"),
         "{code:?} {said}"
     );
     let sales = cluster.api::<crds::FlashSale>();

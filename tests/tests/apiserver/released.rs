@@ -26,6 +26,7 @@ use quicksale_tests::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -39,6 +40,8 @@ const NAMESPACE: &str = "{namespace}";
 const UID: &str = "{uid}";
 /// How long the operator may take for what needs no pods.
 const SOON: Duration = Duration::from_secs(60);
+/// So many looks one after another find a status as it was written: some seconds.
+const LOOKS: u32 = 20;
 /// The operator's field manager.
 const MANAGER: &str = "quicksale-operator";
 /// Leaves a sale as it is.
@@ -103,18 +106,23 @@ fn made(mut object: Value, cluster: &Cluster, uid: &str) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Writes the status of an open sale until the operator goes by it.
+/// Writes the status of an open sale until the operator goes by it. A round that had begun before may write over it once more, so it has to
+/// stand for a while.
 async fn opened(cluster: &Cluster, status: &Value) -> Result<()> {
+    let stood = Cell::new(0);
     eventually(SOON, "the sale is open", async || {
         let now = cluster.sale("shoes").await?.status.unwrap_or_default();
-        if now.opened_at.is_none() {
+        let pinned = status["pinned"].as_str();
+        if now.opened_at.is_none() || pinned.is_some_and(|pinned| now.pinned.as_deref() != Some(pinned)) {
+            stood.set(0);
             let status = Patch::Merge(json!({"status": status}));
             let sales = cluster.api::<FlashSale>();
             sales
                 .patch_status("shoes", &PatchParams::default(), &status)
                 .await?;
         }
-        Ok(now.opened_at.is_some() && now.phase().as_str() == "Live")
+        stood.set(stood.get() + 1);
+        Ok(stood.get() > LOOKS && now.phase().as_str() == "Live")
     })
     .await
 }

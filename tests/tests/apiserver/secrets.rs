@@ -8,7 +8,10 @@ use super::{
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{
     ByteString,
-    api::{apps::v1::Deployment, core::v1::Secret},
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Secret, Service},
+    },
 };
 use kube::{
     Api, ResourceExt,
@@ -166,6 +169,11 @@ async fn signing_keys_that_are_deleted_come_back_as_others_and_start_everything_
     );
     secrets
         .delete("shoes-signing-keys", &DeleteParams::default())
+        .await?;
+    // The keys are looked at every three minutes, and as soon as anything else of the sale is put right.
+    cluster
+        .api::<Service>()
+        .delete("shoes-notifier", &DeleteParams::default())
         .await?;
     eventually(SOON, "there are keys again", async || Ok(keys().await?.is_some())).await?;
     let after = keys().await?.context("they are gone again")?;
