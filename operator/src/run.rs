@@ -43,7 +43,8 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Sales that are reconciled at the same time: each has its objects in memory for that long, a megabyte or two.
+/// Sales that are reconciled at the same time: each has its objects in memory for that long, a megabyte or two, of which malloc keeps the
+/// most there ever was (bench/RESULTS.md). Halts and openings do not wait for it.
 const CONCURRENCY: u16 = 6;
 /// Applying a sale makes some fifty events of its own objects within a moment; they are answered once.
 const DEBOUNCE: Duration = Duration::from_millis(100);
