@@ -10,25 +10,13 @@ cd "$REPO"
 sales=${1:-500}
 [[ $sales =~ ^[1-9][0-9]{0,3}$ ]] || die "$sales is no number of sales; write one from 1 to 9999, such as 500"
 
-# Ports and directories as the tests have them.
-export QUICKSALE_BACKENDS_DIR=$CACHE/test-backends QUICKSALE_APISERVER_DIR=$CACHE/apiserver-test
-export KAFKA_PORT=19092 KAFKA_CONTROLLER_PORT=19093 MONGODB_PORT=27117 REDIS_PORT=16379
-export MONGODB_URI="mongodb://127.0.0.1:$MONGODB_PORT/?directConnection=true"
-export KAFKA_BROKERS=127.0.0.1:$KAFKA_PORT KAFKA_TLS=false REDIS_URL=redis://127.0.0.1:$REDIS_PORT
-
-hack/tools.sh rust-build redis kafka mongodb openssl curl etcd kube-apiserver kubectl helm
+# shellcheck source=hack/test/bed.sh
+. hack/test/bed.sh
+bed_tools
 say "building the operator and the tests (some minutes where little is built yet)"
 cargo build --locked --release --workspace
 cargo build --locked --workspace --all-targets
-stop() {
-  hack/apiserver.sh stop || true
-  hack/backends.sh stop || true
-}
-trap stop EXIT
-hack/backends.sh wipe
-hack/backends.sh start
-hack/apiserver.sh start
+start_bed
 say "$sales sales (about ten minutes for 500)"
 export QUICKSALE_OPERATOR_BIN=${CARGO_TARGET_DIR:-$REPO/target}/x86_64-unknown-linux-gnu/release/quicksale-operator
-QUICKSALE_MANY=$sales QUICKSALE_QUIET_SECONDS=60 KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig \
-  cargo test --locked --workspace --test apiserver -- --ignored --nocapture many::
+QUICKSALE_MANY=$sales QUICKSALE_QUIET_SECONDS=60 bed_tests --nocapture many::

@@ -2,8 +2,9 @@
 //! rules in CEL. [`crate::valid`] is more patient, since an object may be older than a rule; here nothing is.
 
 use crate::{FlashSale, ValidSale, component::Amount, definition::definition};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    CustomResourceExt, Resource,
+    Resource,
     core::cel::{ErrorKind, ValidationError, Validator, apply_defaults},
 };
 use regex::Regex;
@@ -23,7 +24,8 @@ pub fn checked(written: &Value) -> Result<(FlashSale, ValidSale), Vec<String>> {
 
 /// As the API server would take it, with the defaults of what is left out.
 fn taken(written: &Value) -> Result<Value, Vec<String>> {
-    let Some(schema) = schema() else {
+    let definition = definition();
+    let Some(schema) = schema(&definition) else {
         return Err(vec!["the definition of FlashSale cannot be read".to_owned()]);
     };
     let mut found = Vec::new();
@@ -32,7 +34,7 @@ fn taken(written: &Value) -> Result<Value, Vec<String>> {
     let Some(object) = sale.as_object_mut() else {
         return Err(vec!["this is no object".to_owned()]);
     };
-    frame(object, &mut found);
+    frame(object, &definition, &mut found);
     let own = object
         .iter()
         .filter(|(key, _)| !OF_EVERY_OBJECT.contains(&key.as_str()));
@@ -84,9 +86,9 @@ const OF_THE_SERVER: [&str; 8] = [
 ];
 
 /// What is around the spec. A status in the file is dropped, as the API server does.
-fn frame(object: &mut Map<String, Value>, found: &mut Vec<String>) {
+fn frame(object: &mut Map<String, Value>, definition: &CustomResourceDefinition, found: &mut Vec<String>) {
     object.remove("status");
-    let served: Vec<_> = definition()
+    let served: Vec<_> = definition
         .spec
         .versions
         .iter()
@@ -102,8 +104,8 @@ fn frame(object: &mut Map<String, Value>, found: &mut Vec<String>) {
             served.join(", ")
         ));
     }
-    let kind = &FlashSale::crd().spec.names.kind;
-    if object.get("kind").and_then(Value::as_str) != Some(kind) {
+    let kind = FlashSale::kind(&());
+    if object.get("kind").and_then(Value::as_str) != Some(&kind) {
         found.push(format!("kind must be {kind}"));
     }
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
@@ -140,13 +142,9 @@ fn frame(object: &mut Map<String, Value>, found: &mut Vec<String>) {
     }
 }
 
-fn schema() -> Option<Value> {
-    let stored = definition()
-        .spec
-        .versions
-        .into_iter()
-        .find(|version| version.storage)?;
-    serde_json::to_value(stored.schema?.open_api_v3_schema?).ok()
+fn schema(definition: &CustomResourceDefinition) -> Option<Value> {
+    let stored = definition.spec.versions.iter().find(|version| version.storage)?;
+    serde_json::to_value(stored.schema.as_ref()?.open_api_v3_schema.as_ref()?).ok()
 }
 
 /// Reads it as the API server does: a field that is null is one that is left out.
@@ -391,7 +389,7 @@ mod tests {
                 _ => {}
             }
         }
-        let schema = schema().unwrap();
+        let schema = schema(&definition()).unwrap();
         let mut all = Vec::new();
         patterns(&schema, &mut all);
         assert!(!all.is_empty());
