@@ -4,6 +4,7 @@
 # up makes the cluster that kind-config.yaml describes, or brings back or replaces one that does not answer; on a healthy
 # one it changes nothing. load puts an image of this host's Docker into it. From the environment:
 #   CLUSTER (quicksale)  INGRESS_PORT (8080)  KUBECONFIG (the user's own)  WORKERS (nodes beside the first one; 0)
+#   GATEWAY_API (1 for the Gateway API, with the Gateway front in the namespace traefik)
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
@@ -79,7 +80,13 @@ ingress() {
   local image
   image=$("$REPO/hack/images.sh" ingress)
   registry_answers || load "$image"
-  sed "s|image: IMAGE|image: $image|" "$REPO/hack/manifests/traefik.yaml" | kubectl_here apply -f - >/dev/null
+  local leave_out='/# with the Gateway API$/d'
+  if [ "${GATEWAY_API:-0}" = 1 ]; then
+    leave_out=
+    kubectl_here apply --server-side --filename "$(built "${GATEWAY_API_BUILD[@]}")" >/dev/null
+  fi
+  sed -e "s|image: IMAGE|image: $image|" -e "$leave_out" "$REPO/hack/manifests/traefik.yaml" | kubectl_here apply -f - >/dev/null
+  [ -n "$leave_out" ] || kubectl_here apply --filename "$REPO/hack/manifests/gateway.yaml" >/dev/null
   kubectl_here --namespace traefik rollout status deployment/traefik --timeout 120s >/dev/null ||
     die "the ingress controller did not get ready: kubectl --context kind-$cluster --namespace traefik describe pods"
 }

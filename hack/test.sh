@@ -92,6 +92,8 @@ apiserver() {
   stop_backends
   hack/backends.sh start
   hack/apiserver.sh start
+  QUICKSALE_GATEWAY_API=$(built "${GATEWAY_API_BUILD[@]}")
+  export QUICKSALE_GATEWAY_API
   KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig tests --workspace --test apiserver
   # Each by itself, on a server that holds nothing else: one has an operator of its own, the other counts what the operator asks for.
   hack/apiserver.sh start
@@ -121,7 +123,7 @@ e2e() {
   stop_backends
   export CLUSTER=quicksale-e2e INGRESS_PORT=18080 KUBECONFIG=$CACHE/e2e-kubeconfig
   cargo build --locked --workspace --all-targets
-  OBSERVE=1 QUICKSALE_IMAGE_FROM=$executables hack/up.sh
+  OBSERVE=1 GATEWAY_API=1 QUICKSALE_IMAGE_FROM=$executables hack/up.sh
   # Whether the cluster enforces policies, as hack/cluster.sh found out.
   NETWORK_POLICIES=$(cat "$CACHE/network-$CLUSTER" 2>/dev/null || echo enforced)
   export NETWORK_POLICIES

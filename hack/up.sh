@@ -1,6 +1,7 @@
 #!/bin/bash
 # A kind cluster with everything in it, and a sample sale that is open: `make up`. A second run changes only what changed.
-# From the environment: CLUSTER (quicksale), INGRESS_PORT (8080), KUBECONFIG (the user's own), OBSERVE (1 for a Prometheus beside it).
+# From the environment: CLUSTER (quicksale), INGRESS_PORT (8080), KUBECONFIG (the user's own), OBSERVE (1 for a Prometheus beside it),
+# GATEWAY_API (1 for a Gateway beside the ingress controller, and load balancers).
 set -euo pipefail
 # shellcheck source=hack/env.sh
 . "$(dirname "$0")/env.sh"
@@ -20,7 +21,8 @@ namespace_peer() { printf '{"namespaceSelector": {"matchLabels": {"kubernetes.io
 
 # Requests come from the ingress controller, which is a pod: kind gives pods addresses of 10.244.0.0/16.
 install_operator() {
-  local image=$1
+  local image=$1 entrances=false
+  [ "${GATEWAY_API:-0}" != 1 ] || entrances=true
   "$REPO/hack/cluster.sh" load "$image"
   "$REPO/hack/release.sh" quicksale quicksale-system \
     --set image.repository="${image%:*}" --set-string image.tag="${image#*:}" --set image.pullPolicy=IfNotPresent \
@@ -28,6 +30,7 @@ install_operator() {
     --set console.enabled=true --set console.switches=true --set console.ingress.host=console.localhost \
     --set 'trustedProxies={10.244.0.0/16}' --set-json "networkPolicy.ingressPeers=[$(namespace_peer traefik)]" \
     --set-json "networkPolicy.backendPeers=[$(namespace_peer quicksale-backends)]" \
+    --set entrances.gatewayApi="$entrances" --set entrances.loadBalancers="$entrances" \
     --set-json "networkPolicy.monitoringPeers=[$([ -z "$observe" ] || namespace_peer monitoring)]" ||
     die "the operator or the console did not get ready: kubectl --context kind-$cluster --namespace quicksale-system get pods"
   say "the operator is ready in the namespace quicksale-system"

@@ -8,7 +8,7 @@ use crate::{
     rules::{self, Hours},
     status::FlashSaleStatus,
     time,
-    traffic::{Ingress, Kafka, LocalReference, RateLimit, WaitingRoom},
+    traffic::{Ingress, Kafka, LoadBalancer, LocalReference, RateLimit, WaitingRoom},
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -37,6 +37,9 @@ use serde::{Deserialize, Serialize};
     validation = rules::opening_is_fixed(),
     validation = rules::skus_are_fixed(),
     validation = rules::host_is_fixed(),
+    validation = rules::way_in_is_fixed(),
+    validation = rules::load_balancer_is_fixed(),
+    validation = rules::load_balancer_class_is_fixed(),
     validation = rules::payment_url_is_fixed(),
     validation = rules::confirmation_is_fixed(),
     validation = rules::stock_covers_commitments(),
@@ -125,9 +128,13 @@ pub struct FlashSaleSpec {
     /// The sale's topics.
     #[serde(default)]
     pub kafka: Kafka,
-    /// How buyers reach the sale from outside of the cluster; only from inside when left out.
+    /// How buyers find the sale by a host name. Without it and without loadBalancer, the sale is reached from inside of the cluster only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Ingress>,
+    /// A load balancer of the sale's own, where there is no ingress controller or none that takes such a crowd. The platform has to
+    /// allow it, see entrances.loadBalancers of the operator's chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancer>,
     /// The Secret in this namespace with MONGODB_URI, KAFKA_BROKERS, REDIS_URL and their credentials; the operator's
     /// default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

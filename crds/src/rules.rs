@@ -324,6 +324,41 @@ pub fn ingress_host() -> Rule {
     )
 }
 
+/// A Gateway has a class and certificates of its own.
+pub fn a_gateway_has_its_own_class() -> Rule {
+    rule(
+        "!has(self.parentRef) || !has(self.className) && !has(self.tlsSecretName)",
+        "spec.ingress.parentRef is a Gateway, which has its own class and certificates: leave className and tlsSecretName out, and write \
+         https: true where its listener has a certificate",
+    )
+    .field_path(".parentRef")
+}
+
+/// Annotations of an Ingress, an HTTPRoute or a load balancer are such as Kubernetes takes, and not the operator's own: the rule and its
+/// sentence.
+pub const ENTRANCE_ANNOTATIONS: [&str; 2] = [
+    "self.all(key, !key.startsWith('quicksale.io/') && \
+     key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
+    "annotations of spec.ingress and spec.loadBalancer must have names such as cert-manager.io/cluster-issuer, and none that begins with \
+     quicksale.io/; those are the operator's",
+];
+
+/// `loadBalancer.port` is one.
+pub fn load_balancer_port() -> Rule {
+    rule(
+        "self >= 1 && self <= 65535",
+        "spec.loadBalancer.port must be from 1 to 65535; 80 is what browsers come to",
+    )
+}
+
+/// `loadBalancer.sourceRanges` look like networks; whether each is one is found when it is read.
+pub fn source_ranges() -> Rule {
+    rule(
+        "self.all(range, range.matches('^[0-9a-fA-F.:]+/[0-9]{1,3}$'))",
+        "spec.loadBalancer.sourceRanges must be networks; write them like 203.0.113.0/24",
+    )
+}
+
 /// What a sale opens with is in its range.
 pub fn opening_in_range() -> Rule {
     rule(
@@ -466,6 +501,53 @@ pub fn host_is_fixed() -> Rule {
          sale's gateway and notifier",
     )
     .field_path(".spec.ingress")
+}
+
+/// Gateways know whether buyers come by HTTPS, and buyers are where they were told to go.
+pub fn way_in_is_fixed() -> Rule {
+    let ingress = |object: &str, field: &str| {
+        format!("has({object}.spec.ingress) && has({object}.spec.ingress.{field})")
+    };
+    let [https, https_before] = ["self", "oldSelf"]
+        .map(|object| format!("({} && {object}.spec.ingress.https)", ingress(object, "https")));
+    let [parent, parent_before] =
+        ["self", "oldSelf"].map(|object| format!("({})", ingress(object, "parentRef")));
+    rule(
+        format!(
+            "{NOT_OPEN} || {https} == {https_before} && {parent} == {parent_before} && \
+             (!{parent} || self.spec.ingress.parentRef == oldSelf.spec.ingress.parentRef)"
+        ),
+        "spec.ingress.https and spec.ingress.parentRef cannot change once the sale is open, because its buyers are there; for another way \
+         in, make an HTTPRoute or an Ingress of your own that leads to the Services of the sale's gateway and notifier",
+    )
+    .field_path(".spec.ingress.https")
+}
+
+/// Buyers have its address.
+pub fn load_balancer_is_fixed() -> Rule {
+    rule(
+        format!(
+            "{NOT_OPEN} || !has(oldSelf.spec.loadBalancer) || has(self.spec.loadBalancer) && \
+             self.spec.loadBalancer.port == oldSelf.spec.loadBalancer.port"
+        ),
+        "spec.loadBalancer cannot go away once the sale is open, nor have another port, because its buyers are there; take it away when \
+         the sale has ended",
+    )
+    .field_path(".spec.loadBalancer")
+}
+
+/// Kubernetes keeps to the class that a load balancer was made with.
+pub fn load_balancer_class_is_fixed() -> Rule {
+    let class = |object: &str| {
+        format!("(has({object}.spec.loadBalancer.className) ? {object}.spec.loadBalancer.className : '')")
+    };
+    let there = "has(self.spec.loadBalancer) && has(oldSelf.spec.loadBalancer)";
+    rule(
+        format!("{PENDING} || !({there}) || {} == {}", class("self"), class("oldSelf")),
+        "spec.loadBalancer.className cannot change once the sale warms up; take spec.loadBalancer away and write it anew, which gives it \
+         another address",
+    )
+    .field_path(".spec.loadBalancer.className")
 }
 
 /// The pages that buyers have open lead where they led.

@@ -271,6 +271,8 @@ pub enum ConditionType {
     HoldsLoad,
     /// No other sale has the host that buyers find it at.
     HostReady,
+    /// What leads to the sale from outside of the cluster is there.
+    EntranceReady,
     /// The clocks of those who open and close the doors agree with the operator's.
     ClocksAgree,
     /// Every replica that decides by the control document has the newest one.
@@ -298,6 +300,7 @@ impl ConditionType {
             Self::UpToDate => "UpToDate",
             Self::HoldsLoad => "HoldsLoad",
             Self::HostReady => "HostReady",
+            Self::EntranceReady => "EntranceReady",
             Self::ClocksAgree => "ClocksAgree",
             Self::ControlInForce => "ControlInForce",
             Self::Halted => "Halted",

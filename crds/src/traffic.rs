@@ -5,8 +5,9 @@ use crate::{
     rules::{self, Hours},
 };
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// At most `limit` requests in any `window`, for one user (or one address, where there is no token).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -93,9 +94,10 @@ impl Default for Kafka {
     }
 }
 
-/// How buyers reach the sale from outside of the cluster.
+/// How buyers find the sale by a host name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::a_gateway_has_its_own_class())]
 pub struct Ingress {
     /// The host name, such as laptops.example.com.
     #[schemars(length(max = 253))]
@@ -110,6 +112,81 @@ pub struct Ingress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub tls_secret_name: Option<String>,
+    /// Whether buyers come by HTTPS although no Secret is named here, because the ingress controller or the Gateway has the host's
+    /// certificate. What is said of plain HTTP at tlsSecretName holds then too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub https: bool,
+    /// Annotations of the Ingress or the HTTPRoute, such as cert-manager.io/cluster-issuer: those that the platform allows, see
+    /// entrances.annotations of the operator's chart.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "annotations")]
+    pub annotations: BTreeMap<String, String>,
+    /// The Gateway that leads to the sale, by the Gateway API: an HTTPRoute is made in place of an Ingress. The platform has to allow it,
+    /// see entrances.gatewayApi of the operator's chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_ref: Option<ParentReference>,
+}
+
+impl Ingress {
+    /// Whether buyers come by HTTPS.
+    pub fn is_https(&self) -> bool {
+        self.https || self.tls_secret_name.is_some()
+    }
+}
+
+/// A Gateway (<https://gateway-api.sigs.k8s.io>).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentReference {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its namespace; the sale's own when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// One of its listeners; all that take the host when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub section_name: Option<String>,
+}
+
+/// A load balancer of the sale's own in front of its gateways, through which sockets pass as well. It carries plain HTTP: a certificate, if
+/// there is to be one, is the load balancer's, by its annotations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadBalancer {
+    /// The port that buyers come to.
+    #[serde(default = "eighty")]
+    #[x_kube(validation = rules::load_balancer_port())]
+    pub port: i32,
+    /// Which of the cluster's kinds of load balancers; its default when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub class_name: Option<String>,
+    /// Annotations of the Service, by which most load balancers are set up: those that the platform allows, see entrances.annotations
+    /// of the operator's chart.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "annotations")]
+    pub annotations: BTreeMap<String, String>,
+    /// Networks that may come, such as 203.0.113.0/24; everybody when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 64)))]
+    #[x_kube(validation = rules::source_ranges())]
+    pub source_ranges: Vec<String>,
+}
+
+fn eighty() -> i32 {
+    80
+}
+
+fn annotations(_: &mut SchemaGenerator) -> Schema {
+    let [rule, message] = rules::ENTRANCE_ANNOTATIONS;
+    json_schema!({
+        "type": "object", "maxProperties": 32,
+        "additionalProperties": {"type": "string", "maxLength": 4096},
+        "x-kubernetes-validations": [{"rule": rule, "message": message}],
+    })
 }
 
 /// Something in the sale's namespace, by name.

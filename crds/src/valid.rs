@@ -10,7 +10,7 @@ use crate::{
     },
     product::Product,
     rehearsal::{Arrival, BesideOpenSales, Expectation, Load},
-    traffic::{Ingress, RateLimit},
+    traffic::{Ingress, LoadBalancer, RateLimit},
 };
 use jiff::Timestamp;
 use sale::{
@@ -19,7 +19,7 @@ use sale::{
     limits::{self, LimitedRoute, RateLimits},
     order,
 };
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
 
 /// A sale whose every value makes sense.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +66,8 @@ pub struct ValidSale {
     pub topics: TopicPlan,
     /// The way in from outside.
     pub ingress: Option<Ingress>,
+    /// A load balancer of its own.
+    pub load_balancer: Option<LoadBalancer>,
     /// The Secret with the backends; the operator's when `None`.
     pub backends_secret: Option<String>,
     /// Whether passwords may go to the backends of that Secret in plain text.
@@ -318,6 +320,11 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         "spec.waitingRoom.admitPerSecond must be at least 1".to_owned()
     });
     let rate_limits = rate_limits(&spec.rate_limits, findings);
+    for range in spec.load_balancer.iter().flat_map(|wanted| &wanted.source_ranges) {
+        findings.require(is_network(range), || {
+            format!("spec.loadBalancer.sourceRanges: {range} is no network; write one such as 203.0.113.0/24")
+        });
+    }
     let services = Component::ALL
         .map(|component| service(sale, component, findings))
         .to_vec();
@@ -361,6 +368,7 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         services,
         topics,
         ingress: spec.ingress.clone(),
+        load_balancer: spec.load_balancer.clone(),
         backends_secret: spec
             .backends_secret_ref
             .as_ref()
@@ -369,6 +377,18 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         retain_for: retain_for?,
         deletion_policy: spec.deletion_policy,
     })
+}
+
+/// Whether a text is an address and how many bits of it count.
+fn is_network(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
+    let (address, bits) = (address.parse::<IpAddr>(), bits.parse::<u8>());
+    matches!(
+        (address, bits),
+        (Ok(IpAddr::V4(_)), Ok(0..=32)) | (Ok(IpAddr::V6(_)), Ok(0..=128))
+    )
 }
 
 fn expectation(spec: &FlashSaleSpec, findings: &mut Findings) {

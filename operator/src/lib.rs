@@ -14,12 +14,15 @@
 //! the chart's RBAC.
 
 pub mod administrator;
+pub mod api_client;
 pub mod backends;
 pub mod calls;
 pub mod catalogue;
 pub mod check;
 pub mod controller;
 pub mod deadline;
+pub mod entrances;
+pub mod events;
 pub mod fence;
 pub mod lease;
 pub mod metrics;

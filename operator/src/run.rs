@@ -1,7 +1,7 @@
 //! The process: one leader reconciles, the others wait.
 
 use crate::{
-    administrator,
+    administrator, api_client,
     controller::{context::Context, reconcile},
     deadline::within,
     fence::{Fence, Fenced},
@@ -18,7 +18,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Resource,
-    client::ClientBuilder,
     runtime::{
         Controller, PredicateConfig, WatchStreamExt,
         controller::Config,
@@ -75,10 +74,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let config = kube::Config::infer().await?;
     let fence = Arc::new(Fence::default());
     // The Lease is written by whoever does not lead yet; everything else by the leader alone.
-    let client = ClientBuilder::try_from(config.clone())?
-        .with_layer(&Fenced(None))
-        .build();
-    let fenced = ClientBuilder::try_from(config)?
+    let client = api_client::builder(&config)?.with_layer(&Fenced(None)).build();
+    let fenced = api_client::builder(&config)?
         .with_layer(&Fenced(Some(Arc::clone(&fence))))
         .build();
     let lease_heart = health.heartbeat("the lease", LEASE_STALE);
@@ -92,8 +89,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     );
     let scope = Scope::new(client, &settings.watch_namespaces);
     let asked = stop.clone();
+    let with_routes = settings.entrances.gateway_api;
     tasks.spawn("rights", async move {
-        if granted(&scope, &asked).await {
+        if granted(&scope, with_routes, &asked).await {
             rights.release();
         }
         asked.cancelled().await;
@@ -119,9 +117,9 @@ const RIGHTS_EVERY: Duration = Duration::from_secs(5);
 
 /// Waits until every kind of object that the operator follows may be read: a release that lacks a right is not ready, and a rolling
 /// upgrade stops there. `false` when asked to stop.
-async fn granted(scope: &Scope, stop: &CancellationToken) -> bool {
+async fn granted(scope: &Scope, with_routes: bool, stop: &CancellationToken) -> bool {
     loop {
-        match follow::may_read(scope).await {
+        match follow::may_read(scope, with_routes).await {
             Ok(()) => return true,
             Err(error) => tracing::warn!(%error, "what a sale needs cannot be read; see the chart's roles"),
         }
@@ -182,7 +180,7 @@ pub async fn reconcile_until(
     let scope = Scope::new(client.clone(), &settings.watch_namespaces);
     let (store, writer) = reflector::store();
     let (edits, seen) = switches::way();
-    let following = follow::everything(&scope);
+    let following = follow::everything(&scope, settings.entrances.gateway_api);
     let sales = scope
         .watch::<Readable>()
         .reflect(writer)

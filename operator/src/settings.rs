@@ -1,6 +1,7 @@
 //! What the operator is told by its chart, all of it through the environment.
 
 use crate::{
+    entrances::Entrances,
     network::Network,
     pod_template::PodTemplate,
     signing_keys::{Pace, SPREAD},
@@ -93,6 +94,9 @@ pub struct Settings {
     /// Who may talk to whom beyond the pods of a sale, as JSON.
     #[arg(long, env = "QUICKSALE_NETWORK", default_value = "{}")]
     pub network: Network,
+    /// What sales may ask for of the ways in, as JSON.
+    #[arg(long, env = "QUICKSALE_ENTRANCES", default_value = "{}")]
+    pub entrances: Entrances,
     /// What the platform wants of the pods of all sales, as JSON.
     #[arg(long, env = "QUICKSALE_SALE_PODS", default_value = "{}")]
     pub sale_pods: PodTemplate,

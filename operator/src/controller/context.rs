@@ -5,6 +5,7 @@ use crate::{
     administrator::Administrator,
     backends::Backends,
     calls,
+    events::{Events, News},
     ownership::{Known, Owner},
     push::Receipts,
     refused::Refused,
@@ -14,12 +15,11 @@ use crate::{
     watched::{Watched, named::Named, version},
 };
 use crds::{FlashSale, Readable};
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
-        events::{Event, EventType, Recorder, Reporter},
+        events::EventType,
         reflector::{ObjectRef, Store},
     },
 };
@@ -35,9 +35,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 
 /// How often to look whether a sale was edited while it is reconciled.
 const EDIT_POLL: Duration = Duration::from_millis(50);
-
-/// The longest note of an event that the API server takes, in bytes.
-const LONGEST_NOTE: usize = 1_024;
 
 /// Shared by all reconciliations.
 pub struct Context {
@@ -62,7 +59,7 @@ pub struct Context {
     memories: Mutex<HashMap<String, Memory>>,
     gone: Mutex<VecDeque<String>>,
     administrator: tokio::sync::Mutex<Option<(SecretData, Administrator)>>,
-    recorder: Recorder,
+    events: Events,
 }
 
 /// What is remembered of one sale from look to look. All of it can be lost: a process that starts knows none of it.
@@ -75,7 +72,7 @@ struct Memory {
     /// How often that began anew after a round that had failed in parts.
     headstarts: u8,
     /// When its status was written, and the sale as it was then, until the watch shows it.
-    written: Option<(Instant, Option<Readable>)>,
+    written: Option<(Instant, Option<Box<Readable>>)>,
     /// Since when something has been missing from it.
     missing_since: Option<Instant>,
     /// What was asked for its report.
@@ -107,12 +104,8 @@ impl Context {
         sales: Store<Readable>,
         watched: Arc<Watched>,
     ) -> Result<Self, reqwest::Error> {
-        let reporter = Reporter {
-            controller: "quicksale-operator".into(),
-            instance: Some(settings.identity.clone()),
-        };
         Ok(Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            events: Events::default(),
             client,
             settings,
             http: calls::client()?,
@@ -302,7 +295,7 @@ impl Context {
         let of = key(&sale);
         self.memory_of(of, |memory| {
             let at = memory.written.as_ref().map_or_else(Instant::now, |(at, _)| *at);
-            memory.written = Some((at, Some(sale)));
+            memory.written = Some((at, Some(Box::new(sale))));
         });
     }
 
@@ -310,7 +303,9 @@ impl Context {
     pub fn wrote(&self, sale: FlashSale) {
         let sale = without_fields(DeserializeGuard(Ok(sale)));
         let of = key(&sale);
-        self.memory_of(of, |memory| memory.written = Some((Instant::now(), Some(sale))));
+        self.memory_of(of, |memory| {
+            memory.written = Some((Instant::now(), Some(Box::new(sale))))
+        });
     }
 
     /// How long ago the status of a sale was written, if it was since this process leads.
@@ -328,12 +323,12 @@ impl Context {
         let Some((_, Some(written))) = written.as_deref() else {
             return Some(shown.clone());
         };
-        let (shown_at, written_at) = (version(shown), version(written));
+        let (shown_at, written_at) = (version(shown), version(written.as_ref()));
         if shown_at == 0 || written_at == 0 {
             return None;
         }
         if written_at > shown_at {
-            return Some(written.clone());
+            return Some(written.as_ref().clone());
         }
         // The watch has caught up.
         if let Some(memory) = memories.get_mut(&key(shown))
@@ -367,16 +362,17 @@ impl Context {
     where
         K: Resource<DynamicType = ()>,
     {
-        let event = Event {
+        let news = News {
             type_,
-            reason: reason.to_owned(),
-            note: Some(note[..note.floor_char_boundary(LONGEST_NOTE)].to_owned()),
-            action: action.to_owned(),
-            secondary: None,
+            action,
+            reason,
+            note: &note,
         };
-        let reference: ObjectReference = sale.object_ref(&());
-        let published =
-            tokio::time::timeout(Duration::from_secs(2), self.recorder.publish(&event, &reference)).await;
+        let (instance, now) = (&self.settings.identity, self.clock.now());
+        let publish = self
+            .events
+            .publish(&self.client, instance, sale.object_ref(&()), &news, now);
+        let published = tokio::time::timeout(Duration::from_secs(2), publish).await;
         if !matches!(published, Ok(Ok(()))) {
             tracing::debug!(
                 sale = sale.meta().name,

@@ -26,6 +26,7 @@ pub mod context;
 pub mod control;
 pub mod deletion;
 pub mod ending;
+pub mod entrance;
 pub mod error;
 pub mod evidence;
 pub mod fetch;

@@ -102,6 +102,7 @@ pub(super) fn platform<'a>(
         namespace: &settings.namespace,
         // Both families: where there is no IPv6, and where there is nothing else.
         bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        entrances: &settings.entrances,
         network: &settings.network,
         restrict_egress: settings.network.restrict_egress && (!keeps || may_restrict_egress(observed)),
         accounts_database: settings.accounts_database.clone(),
@@ -114,10 +115,10 @@ pub(super) fn platform<'a>(
     }
 }
 
-/// The host of a sale that has a certificate.
+/// The host of a sale whose buyers come by HTTPS.
 fn https_host(sale: &ValidSale) -> Option<String> {
-    let ingress = sale.ingress.as_ref()?;
-    ingress.tls_secret_name.as_ref().map(|_| ingress.host.clone())
+    let ingress = sale.ingress.as_ref().filter(|ingress| ingress.is_https())?;
+    Some(ingress.host.clone())
 }
 
 /// Set to `true` on a FlashSale that is open, it lets changes start its pods anew.

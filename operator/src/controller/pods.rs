@@ -204,7 +204,7 @@ impl KnownPods {
         let mut known = Self::default();
         for item in items {
             match &item.thing {
-                Thing::Pod(pod) => known.pods.push(pod.clone()),
+                Thing::Pod(pod) => known.pods.push(PodFacts::clone(pod)),
                 Thing::Set(set) => {
                     known.sets.insert(set.uid.clone(), set.of.clone());
                 }

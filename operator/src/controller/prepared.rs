@@ -18,8 +18,8 @@ pub struct Preparation<'a> {
     pub facts: &'a Evidence,
     /// Why the Secret with the backends cannot be used, as a reason and a sentence.
     pub secret: Option<(&'static str, String)>,
-    /// Whose the host is.
-    pub host: Option<&'a Finding>,
+    /// What is wrong with the way in, if anything is.
+    pub way_in: Option<&'a Finding>,
 }
 
 impl Preparation<'_> {
@@ -27,13 +27,12 @@ impl Preparation<'_> {
     pub fn finding(&self) -> Finding {
         let finding =
             |holds, reason, message: &str| Finding::new(ConditionType::Prepared, holds, reason, message);
-        let host = self.host.filter(|host| !host.holds);
-        match (self.phase, &self.secret, host) {
+        match (self.phase, &self.secret, self.way_in) {
             (Phase::Live | Phase::Draining | Phase::Ended, _, _) => {
                 finding(true, "Opened", "the sale was opened")
             }
             (Phase::Pending, Some((reason, sentence)), _) => finding(false, reason, sentence),
-            (_, _, Some(host)) => finding(false, host.reason, &host.message),
+            (_, _, Some(wrong)) => finding(false, wrong.reason, &wrong.message),
             (Phase::Pending, None, None) if self.claiming => finding(
                 false,
                 "WaitingForBackends",
@@ -93,14 +92,14 @@ mod tests {
         };
         let taken = Finding::new(ConditionType::HostReady, false, "HostTaken", "taken");
         let missing = Some(("SecretMissing", "make it".to_owned()));
-        let of = |phase, claiming, facts, secret: &Option<(&'static str, String)>, host| {
+        let of = |phase, claiming, facts, secret: &Option<(&'static str, String)>, way_in| {
             let preparation = Preparation {
                 phase,
                 schedule: &schedule,
                 claiming,
                 facts,
                 secret: secret.clone(),
-                host,
+                way_in,
             };
             let found = preparation.finding();
             (found.holds, found.reason, preparation.waits_for_people())

@@ -4,7 +4,7 @@ use super::{
     backends_secret::{self, PlaintextConsent, Secrecy, Unusable},
     bring, cleanup, conditions,
     context::Context,
-    control, deletion, ending,
+    control, deletion, ending, entrance,
     error::Error,
     evidence, fetch,
     host::{self, Holder},
@@ -402,17 +402,28 @@ impl Round<'_> {
         self.take(next, &mut status, reopening_refused.is_some());
         status.host = host::held(valid, &status, self.holder.as_ref(), now);
         let host = host::finding(valid, self.holder.as_ref());
+        let entrance = entrance::finding(valid, &context.settings.entrances, observed);
+        for (kind, said) in [
+            (ConditionType::HostReady, &host),
+            (ConditionType::EntranceReady, &entrance),
+        ] {
+            if said.is_none() {
+                status::forget(&mut status, kind);
+            }
+        }
+        let ways_in = [&host, &entrance].into_iter().flatten();
         let preparation = Preparation {
             phase: status.phase(),
             schedule: &schedule,
             claiming,
             facts: &facts,
             secret: bring::impediment(valid, context, observed),
-            host: host.as_ref(),
+            way_in: ways_in.into_iter().find(|said| !said.holds),
         };
         let waits_for_people = preparation.waits_for_people();
         findings.push(preparation.finding());
         findings.extend(host);
+        findings.extend(entrance);
         findings.extend(conditions::clocks(receipts));
         findings.extend(conditions::control_in_force(receipts));
         let up_to_date = status.condition(ConditionType::UpToDate);
@@ -437,7 +448,8 @@ impl Round<'_> {
         status.observed_generation = Some(generation);
         status::record(&mut status, &findings, generation, now);
         status::note_what_is_missing(&mut status, now);
-        story::describe(valid, &schedule, &mut status, look.as_ref(), now);
+        let balanced = entrance::url(valid, observed);
+        story::describe(valid, &schedule, &mut status, look.as_ref(), balanced, now);
         if let Some(invalid) = self.invalid {
             status.message = Some(validate::still_steered(invalid));
         }

@@ -169,7 +169,9 @@ impl Rollout {
             opening: is_opening(status, now),
             // One that has begun goes on.
             load: !load_waits || observed.children.iter().any(|(kind, _)| *kind == Kind::Job),
-            ingress: !host_is_taken || keeps_its_ingress(sale, status, observed),
+            ingress: !host_is_taken || keeps_its_host(sale, status, observed),
+            load_balancer: context.settings.entrances.load_balancers
+                || keeps_its_load_balancer(sale, status, observed),
         };
         let pins = Pins {
             doors,
@@ -283,15 +285,28 @@ fn seal(key: &str) -> String {
     hex::encode(&hash.finalize()[..4])
 }
 
-/// Whether buyers may be on the Ingress that is there: that of an open sale, with the same host, is taken away by nobody.
-fn keeps_its_ingress(sale: &ValidSale, status: &FlashSaleStatus, observed: &Observed) -> bool {
-    let name = object_name(&sale.id.name, build::INGRESS);
-    let there = observed
-        .child(Kind::Ingress, &name)
-        .map(|there| &there.data["spec"]["rules"][0]["host"]);
+fn has_buyers(status: &FlashSaleStatus) -> bool {
+    matches!(status.phase(), Phase::Live | Phase::Draining)
+}
+
+/// Whether buyers may be on the way in that is there: that of an open sale, with the same host, is taken away by nobody.
+fn keeps_its_host(sale: &ValidSale, status: &FlashSaleStatus, observed: &Observed) -> bool {
+    let there = |kind, suffix, host: &str| {
+        let object = observed.child(kind, &object_name(&sale.id.name, suffix))?;
+        object.data.pointer(host)?.as_str()
+    };
+    let hosts = [
+        there(Kind::Ingress, build::INGRESS, "/spec/rules/0/host"),
+        there(Kind::HttpRoute, build::ROUTE, "/spec/hostnames/0"),
+    ];
     let wanted = sale.ingress.as_ref().map(|ingress| ingress.host.as_str());
-    let is_open = matches!(status.phase(), Phase::Live | Phase::Draining);
-    is_open && there.is_some_and(|host| host.as_str() == wanted)
+    has_buyers(status) && wanted.is_some() && hosts.contains(&wanted)
+}
+
+/// Whether buyers may be on the load balancer that is there, whatever the platform allows by now.
+fn keeps_its_load_balancer(sale: &ValidSale, status: &FlashSaleStatus, observed: &Observed) -> bool {
+    let name = object_name(&sale.id.name, build::LOAD_BALANCER);
+    has_buyers(status) && observed.child(Kind::Service, &name).is_some()
 }
 
 /// How long the services of a rehearsal wait for its report.

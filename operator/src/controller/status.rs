@@ -63,6 +63,13 @@ pub fn record(status: &mut FlashSaleStatus, findings: &[Finding], generation: i6
     }
 }
 
+/// Takes away a condition that has nothing to speak of any more.
+pub fn forget(status: &mut FlashSaleStatus, kind: ConditionType) {
+    status
+        .conditions
+        .retain(|condition| condition.type_ != kind.as_str());
+}
+
 /// As many spans without something as are remembered.
 const SPANS: usize = 20;
 

@@ -23,12 +23,13 @@ use kube::runtime::events::EventType;
 use platform::audit::Outcome;
 use sale::{control::ControlDocument, phase::Phase};
 
-/// What people read first.
+/// What people read first; `balanced` is where the sale's own load balancer is.
 pub fn describe(
     sale: &ValidSale,
     schedule: &Schedule,
     status: &mut FlashSaleStatus,
     look: Option<&Look>,
+    balanced: Option<String>,
     now: Timestamp,
 ) {
     let decided = status.opens_at.filter(|at| *at <= now);
@@ -44,9 +45,9 @@ pub fn describe(
     status.stock = status.stock.or(Some(sale.total_stock()));
     status.sold = status.sold.or(Some(0));
     status.url = Some(match &sale.ingress {
-        Some(ingress) if ingress.tls_secret_name.is_some() => format!("https://{}", ingress.host),
+        Some(ingress) if ingress.is_https() => format!("https://{}", ingress.host),
         Some(ingress) => format!("http://{}", ingress.host),
-        None => build::service_url(sale, Component::Gateway),
+        None => balanced.unwrap_or_else(|| build::service_url(sale, Component::Gateway)),
     });
     let units = format!(
         "{} of {} units sold",
@@ -152,7 +153,11 @@ fn conditions(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Vec<News> {
             "Ready" | "Settled" | "Prepared" | "HoldsLoad"
         );
         // Good news of these are none before something was wrong.
-        let told_if_wrong = was.is_none() && matches!(condition.type_.as_str(), "HostReady" | "ClocksAgree");
+        let told_if_wrong = was.is_none()
+            && matches!(
+                condition.type_.as_str(),
+                "HostReady" | "EntranceReady" | "ClocksAgree"
+            );
         // What is not ready at first is no news, unless it is something that others have to provide.
         let news = was.unwrap_or(false) != is || (was.is_none() && condition.type_ == "BackendsReachable");
         let news = if told_if_wrong { !is } else { news };

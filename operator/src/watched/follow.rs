@@ -41,11 +41,10 @@ pub struct Following {
     pub work: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// Follows all objects of the sales in a scope.
-pub fn everything(scope: &Scope) -> Following {
+/// Follows all objects of the sales in a scope, `with_routes` or without.
+pub fn everything(scope: &Scope, with_routes: bool) -> Following {
     let (tell, told) = mpsc::channel(TOLD_AHEAD);
-    let children = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret);
-    let sources: Vec<_> = children
+    let sources: Vec<_> = Kind::followed(with_routes)
         .map(Source::Child)
         .chain([Source::ReplicaSets, Source::Pods])
         .collect();
@@ -101,10 +100,10 @@ pub fn everything(scope: &Scope) -> Following {
 ///
 /// # Errors
 /// [`ApiError`] of the last that may not, or when the API server does not answer.
-pub async fn may_read(scope: &Scope) -> Result<(), ApiError> {
+pub async fn may_read(scope: &Scope, with_routes: bool) -> Result<(), ApiError> {
     let mut result = Ok(());
     for part in scope.parts() {
-        result = may_read_in(scope, part.as_deref()).await;
+        result = may_read_in(scope, part.as_deref(), with_routes).await;
         match &result {
             Ok(()) => return Ok(()),
             Err(error) => tracing::debug!(namespace = part, %error, "cannot be read"),
@@ -113,18 +112,22 @@ pub async fn may_read(scope: &Scope) -> Result<(), ApiError> {
     result
 }
 
-async fn may_read_in(scope: &Scope, part: Option<&str>) -> Result<(), ApiError> {
+async fn may_read_in(scope: &Scope, part: Option<&str>, with_routes: bool) -> Result<(), ApiError> {
     let one = ListParams::default().limit(1);
     let sales: Api<PartialObjectMeta<FlashSale>> = scope.api(part);
     within(sales.list(&one)).await?;
-    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret) {
+    for kind in Kind::followed(with_routes) {
         let resource = kind.api_resource();
         let client = scope.client().clone();
         let api: Api<DynamicObject> = match part {
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
             None => Api::all_with(client, &resource),
         };
-        within(api.list(&one)).await?;
+        match within(api.list(&one)).await {
+            // Whose definition is not installed may be read as soon as it is.
+            Err(error) if kind == Kind::HttpRoute && error.is_not_found() => {}
+            listed => drop(listed?),
+        }
     }
     let sets: Api<PartialObjectMeta<ReplicaSet>> = scope.api(part);
     within(sets.list(&one)).await?;
@@ -133,23 +136,30 @@ async fn may_read_in(scope: &Scope, part: Option<&str>) -> Result<(), ApiError> 
     Ok(())
 }
 
+/// Whether the API server does not know the kind that was asked for.
+fn has_no_definition(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
+}
+
 fn set(set: &PartialObjectMeta<ReplicaSet>) -> Option<Item> {
     Some(Item {
         source: Source::ReplicaSets,
-        sale: pods::labelled(set)?,
-        uid: set.uid()?,
+        sale: Arc::new(pods::labelled(set)?),
+        name: set.name_any().into(),
+        uid: set.uid()?.into(),
         version: super::version(set),
-        thing: Thing::Set(pods::SetFacts::of(set)?),
+        thing: Thing::Set(Box::new(pods::SetFacts::of(set)?)),
     })
 }
 
 fn pod(pod: &Pod) -> Option<Item> {
     Some(Item {
         source: Source::Pods,
-        sale: pods::labelled(pod)?,
-        uid: pod.uid()?,
+        sale: Arc::new(pods::labelled(pod)?),
+        name: pod.name_any().into(),
+        uid: pod.uid()?.into(),
         version: super::version(pod),
-        thing: Thing::Pod(pods::PodFacts::of(pod)),
+        thing: Thing::Pod(Box::new(pods::PodFacts::of(pod))),
     })
 }
 
@@ -177,18 +187,23 @@ impl Follower {
                     let key = key_of(&object);
                     unseen.remove(&key);
                     changed.extend(match read(object) {
-                        Some(item) => self.watched.put(key, item),
-                        None => self.watched.remove(self.source, key, None),
+                        Some(item) => self.watched.put(item),
+                        None => self.watched.remove(self.source, &key, None),
                     });
                 }
                 Ok(Event::Delete(object)) => {
                     let key = key_of(&object);
-                    changed.extend(self.watched.remove(self.source, key, object.uid().as_deref()));
+                    changed.extend(self.watched.remove(self.source, &key, object.uid().as_deref()));
                 }
                 Ok(Event::InitDone) => {
                     for key in unseen.drain() {
-                        changed.extend(self.watched.remove(self.source, key, None));
+                        changed.extend(self.watched.remove(self.source, &key, None));
                     }
+                    self.watched.is_complete(self.source, &self.part);
+                }
+                Err(error) if self.source == Source::Child(Kind::HttpRoute) && has_no_definition(&error) => {
+                    // There are none; and the watch begins anew until there may be.
+                    tracing::debug!("the definition of HTTPRoutes is not installed");
                     self.watched.is_complete(self.source, &self.part);
                 }
                 Err(error) => {

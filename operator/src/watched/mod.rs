@@ -13,10 +13,12 @@ use crate::controller::{
     build::Kind,
     pods::{PodFacts, SetFacts},
 };
+use hashbrown::HashTable;
 use kept::Kept;
 use kube::core::DynamicObject;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
+    hash::{BuildHasher, RandomState},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -54,24 +56,44 @@ pub enum Thing {
     /// What the operator made.
     Child(Kept),
     /// A ReplicaSet.
-    Set(SetFacts),
+    Set(Box<SetFacts>),
     /// A pod.
-    Pod(PodFacts),
+    Pod(Box<PodFacts>),
 }
 
-/// An object as a watch shows it.
+/// An object as a watch shows it. There are tens of thousands with hundreds of sales, so each byte of it counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
     /// Where it comes from.
     pub source: Source,
-    /// Of which sale.
-    pub sale: SaleKey,
+    /// Of which sale; it is in that sale's namespace.
+    pub sale: Arc<SaleKey>,
+    /// Its name.
+    pub name: Box<str>,
     /// Its uid.
-    pub uid: String,
+    pub uid: Box<str>,
     /// Its version, as a number that grows; zero where it is none.
     pub version: u64,
     /// What is known.
     pub thing: Thing,
+}
+
+impl Item {
+    fn place(&self) -> Place<'_> {
+        Place {
+            source: self.source,
+            namespace: &self.sale.namespace,
+            name: &self.name,
+        }
+    }
+}
+
+/// Where an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place<'a> {
+    source: Source,
+    namespace: &'a str,
+    name: &'a str,
 }
 
 /// The objects of all sales.
@@ -82,11 +104,14 @@ pub struct Watched {
 
 #[derive(Debug, Default)]
 struct State {
-    sales: HashMap<SaleKey, BTreeMap<(Source, String), Arc<Item>>>,
-    places: HashMap<(Source, ObjectKey), SaleKey>,
+    /// By sale, in the order of their sources and names.
+    sales: HashMap<Arc<SaleKey>, Vec<Arc<Item>>>,
+    /// By place, which each has in itself.
+    places: HashTable<Arc<Item>>,
+    hasher: RandomState,
     awaited: HashSet<(Source, Part)>,
     /// The uids of objects that went lately: what was written to one of them a moment before is no news of it.
-    gone: VecDeque<String>,
+    gone: VecDeque<Box<str>>,
 }
 
 impl Watched {
@@ -131,23 +156,17 @@ impl Watched {
         if kind == Kind::Secret {
             return;
         }
-        let key = key_of(&object);
         if let Some(item) = kept::child(kind, object)
             && !self.read().gone.contains(&item.uid)
         {
-            self.put(key, item);
+            self.put(item);
         }
     }
 
     /// Keeps an object unless a newer one is known; returns whose it is, where anything has changed.
-    fn put(&self, key: ObjectKey, item: Item) -> Option<SaleKey> {
-        let source = item.source;
+    fn put(&self, item: Item) -> Option<SaleKey> {
         let mut state = self.write();
-        let place = (source, key);
-        let before = state.places.get(&place).cloned();
-        let known = before
-            .as_ref()
-            .and_then(|sale| state.sales.get(sale)?.get(&(source, place.1.1.clone())).cloned());
+        let known = state.at(item.place()).cloned();
         if let Some(known) = &known {
             let is_older = known.uid == item.uid && item.version != 0 && item.version < known.version;
             if is_older {
@@ -157,45 +176,42 @@ impl Watched {
         let changed = known.as_ref().is_none_or(|known| {
             (&known.sale, &known.uid, &known.thing) != (&item.sale, &item.uid, &item.thing)
         });
-        let sale = item.sale.clone();
-        if before.as_ref().is_some_and(|before| *before != sale) {
-            state.take(&place);
+        let sale = changed.then(|| SaleKey::clone(&item.sale));
+        if let Some(known) = known {
+            state.take(&known);
         }
-        let of_sale = state.sales.entry(sale.clone()).or_default();
-        of_sale.insert((source, place.1.1.clone()), Arc::new(item));
-        state.places.insert(place, sale.clone());
-        changed.then_some(sale)
+        state.insert(item);
+        sale
     }
 
     /// Forgets an object; returns whose it was. One of the same name that came after it stays.
-    fn remove(&self, source: Source, key: ObjectKey, uid: Option<&str>) -> Option<SaleKey> {
+    fn remove(&self, source: Source, (namespace, name): &ObjectKey, uid: Option<&str>) -> Option<SaleKey> {
         let mut state = self.write();
-        let place = (source, key);
-        let sale = state.places.get(&place)?;
-        let known = state.sales.get(sale)?.get(&(source, place.1.1.clone()))?;
-        if uid.is_some_and(|uid| uid != known.uid) {
+        let place = Place {
+            source,
+            namespace,
+            name,
+        };
+        let known = Arc::clone(state.at(place)?);
+        if uid.is_some_and(|uid| uid != &*known.uid) {
             return None;
         }
-        let gone = known.uid.clone();
         if state.gone.len() >= GONE {
             state.gone.pop_front();
         }
-        state.gone.push_back(gone);
-        state.take(&place)
+        state.gone.push_back(known.uid.clone());
+        state.take(&known);
+        Some(SaleKey::clone(&known.sale))
     }
 
     /// The objects that a watch has shown so far: what it does not show again is gone.
     fn shown_by(&self, source: Source, part: &Part) -> HashSet<ObjectKey> {
         let state = self.read();
-        let of_it = |(of, (namespace, _)): &&(Source, ObjectKey)| {
-            *of == source && part.as_ref().is_none_or(|part| part == namespace)
+        let of_it = |item: &&Arc<Item>| {
+            item.source == source && part.as_ref().is_none_or(|part| *part == item.sale.namespace)
         };
-        state
-            .places
-            .keys()
-            .filter(of_it)
-            .map(|(_, key)| key.clone())
-            .collect()
+        let key = |item: &Arc<Item>| (item.sale.namespace.clone(), item.name.to_string());
+        state.places.iter().filter(of_it).map(key).collect()
     }
 
     /// A watch has told of all that there is.
@@ -214,19 +230,41 @@ impl Watched {
 
 impl State {
     fn items(&self, sale: &SaleKey) -> Vec<Arc<Item>> {
-        let items = self.sales.get(sale).into_iter();
-        items.flat_map(BTreeMap::values).cloned().collect()
+        self.sales.get(sale).cloned().unwrap_or_default()
     }
 
-    fn take(&mut self, place: &(Source, ObjectKey)) -> Option<SaleKey> {
-        let sale = self.places.remove(place)?;
-        if let Some(objects) = self.sales.get_mut(&sale) {
-            objects.remove(&(place.0, place.1.1.clone()));
+    fn at(&self, place: Place<'_>) -> Option<&Arc<Item>> {
+        self.places
+            .find(self.hasher.hash_one(place), |item| item.place() == place)
+    }
+
+    fn insert(&mut self, mut item: Item) {
+        // All objects of a sale share its name.
+        if let Some((sale, _)) = self.sales.get_key_value(&item.sale) {
+            item.sale = Arc::clone(sale);
+        }
+        let item = Arc::new(item);
+        let of_sale = self.sales.entry(Arc::clone(&item.sale)).or_default();
+        let before = |other: &Arc<Item>| (other.source, &other.name) < (item.source, &item.name);
+        of_sale.insert(of_sale.partition_point(before), Arc::clone(&item));
+        let hasher = &self.hasher;
+        self.places
+            .insert_unique(hasher.hash_one(item.place()), item, |item| {
+                hasher.hash_one(item.place())
+            });
+    }
+
+    fn take(&mut self, known: &Arc<Item>) {
+        let hash = self.hasher.hash_one(known.place());
+        if let Ok(entry) = self.places.find_entry(hash, |item| Arc::ptr_eq(item, known)) {
+            entry.remove();
+        }
+        if let Some(objects) = self.sales.get_mut(&known.sale) {
+            objects.retain(|item| !Arc::ptr_eq(item, known));
             if objects.is_empty() {
-                self.sales.remove(&sale);
+                self.sales.remove(&known.sale);
             }
         }
-        Some(sale)
     }
 }
 
@@ -269,9 +307,30 @@ mod tests {
     }
 
     #[test]
+    fn the_objects_of_a_sale_are_in_order_whatever_order_they_came_in() {
+        let watched = Watched::default();
+        for name in ["c", "a", "b", "a"] {
+            watched.put(Item {
+                name: name.into(),
+                ..item("shoes", name, 5, "a")
+            });
+        }
+        let names = || -> Vec<Box<str>> {
+            let items = watched.of(&sale("shoes")).unwrap();
+            items.iter().map(|item| item.name.clone()).collect()
+        };
+        assert_eq!(names(), ["a", "b", "c"].map(Box::from));
+        assert_eq!(watched.len(), 3);
+        assert_eq!(watched.shown_by(DEPLOYMENTS, &None).len(), 3);
+        let b = ("shop".to_owned(), "b".to_owned());
+        assert_eq!(watched.remove(DEPLOYMENTS, &b, None), Some(sale("shoes")));
+        assert_eq!(names(), ["a", "c"].map(Box::from));
+    }
+
+    #[test]
     fn an_object_is_news_when_it_has_changed_and_never_goes_back() {
         let watched = Watched::default();
-        let put = |item| watched.put(key(), item);
+        let put = |item| watched.put(item);
         assert_eq!(put(item("shoes", "1", 5, "a")), Some(sale("shoes")));
         assert_eq!(put(item("shoes", "1", 6, "a")), None);
         assert_eq!(put(item("shoes", "1", 7, "b")), Some(sale("shoes")));
@@ -281,16 +340,19 @@ mod tests {
         assert_eq!((known.len(), known[0].version), (1, 7));
         // Another one of the same name.
         assert_eq!(put(item("shoes", "2", 3, "b")), Some(sale("shoes")));
-        assert_eq!(watched.remove(DEPLOYMENTS, key(), Some("1")), None);
-        assert_eq!(watched.remove(DEPLOYMENTS, key(), Some("2")), Some(sale("shoes")));
+        assert_eq!(watched.remove(DEPLOYMENTS, &key(), Some("1")), None);
+        assert_eq!(
+            watched.remove(DEPLOYMENTS, &key(), Some("2")),
+            Some(sale("shoes"))
+        );
         assert_eq!((watched.of(&sale("shoes")), watched.len()), (Some(vec![]), 0));
     }
 
     #[test]
     fn an_object_that_gets_another_owner_is_the_others() {
         let watched = Watched::default();
-        watched.put(key(), item("shoes", "1", 5, "a"));
-        watched.put(key(), item("boots", "1", 6, "a"));
+        watched.put(item("shoes", "1", 5, "a"));
+        watched.put(item("boots", "1", 6, "a"));
         assert_eq!(watched.of(&sale("shoes")), Some(vec![]));
         assert_eq!(watched.of(&sale("boots")).unwrap().len(), 1);
     }
@@ -300,7 +362,7 @@ mod tests {
     fn nothing_is_known_before_every_watch_has_told_all() {
         let sources = [(DEPLOYMENTS, None), (Source::Pods, None)];
         let watched = Watched::awaiting(sources);
-        watched.put(key(), item("shoes", "1", 5, "a"));
+        watched.put(item("shoes", "1", 5, "a"));
         watched.is_complete(DEPLOYMENTS, &None);
         assert_eq!(watched.of(&sale("shoes")), None);
         watched.is_complete(Source::Pods, &None);

@@ -11,6 +11,7 @@ mod body;
 mod breaker;
 pub mod cors;
 mod counting;
+mod frames;
 pub mod gate;
 pub mod limiter;
 pub mod one_address;
@@ -143,6 +144,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
     let standstill = Standstill::new(Instant::now());
     let one_address = Arc::new(one_address::OneAddress::new(Instant::now()));
     let proxy = proxy::Proxy::new(&config.upstreams);
+    let upgrades = upgrade::Upgrades::new(&config.upstreams.notifier, deps.stop.clone());
     let gateway = Arc::new(Gateway {
         control: deps.control,
         authority: deps.authority,
@@ -154,7 +156,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
         sender: together::Sender::new(proxy.clone(), standstill.clone()),
         proxy,
         bodies: body::Bodies::new(),
-        upgrades: upgrade::Upgrades::new(&config.upstreams.notifier),
+        upgrades: upgrades.clone(),
         trusted: Arc::new(config.http.trusted_networks()),
         origins: Arc::new(config.http.cors_origins.clone()),
         access_sample: access::Sample::new(Instant::now()),
@@ -210,6 +212,7 @@ pub fn build(deps: Dependencies, extra: Router) -> Service {
             one_address.forget(deps.stop.clone()).boxed(),
         ),
         ("gateway products", products.refresh_until(deps.stop).boxed()),
+        ("sockets passed on", upgrades.until_all_are_told().boxed()),
         ("gateway warm-up", warming.boxed()),
         ("gateway scripts", asking.boxed()),
     ];

@@ -1,8 +1,9 @@
 //! Passes WebSockets on to the notifier where there is no ingress that does: the handshake is forwarded, then bytes
-//! flow both ways until one side ends.
+//! flow both ways until one side ends. A gateway that ends says so to everyone whose socket passes through it.
 
 use crate::{
     Gateway,
+    frames::{self, Frames},
     proxy::{call_span, end_call},
     subject,
 };
@@ -25,15 +26,22 @@ use platform::{
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::Semaphore,
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
 /// WebSockets that pass through one gateway.
 const MOST: usize = 10_000;
 /// How long the notifier may take to answer the handshake.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long what is sent to a client may wait for it to read.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// What is copied at once.
+const COPIED: usize = 8 * 1_024;
+/// "Service Restart" (<https://www.iana.org/assignments/websocket/websocket.xhtml>): clients connect again at once.
+const RESTART: u16 = 1012;
 
 /// What the notifier needs of a handshake. The page that it comes from has been looked at here, where the host is still
 /// the one that the page knows.
@@ -55,11 +63,13 @@ pub struct Upgrades {
     client: Client<HttpConnector, Body>,
     notifier: Url,
     places: Arc<Semaphore>,
+    passing: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Upgrades {
-    /// The way to a notifier.
-    pub fn new(notifier: &Url) -> Self {
+    /// The way to a notifier, until told to stop.
+    pub fn new(notifier: &Url, stop: CancellationToken) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(Duration::from_secs(1)));
         connector.set_nodelay(true);
@@ -71,7 +81,16 @@ impl Upgrades {
             client,
             notifier: notifier.clone(),
             places: Arc::new(Semaphore::new(MOST)),
+            passing: TaskTracker::new(),
+            stop,
         }
+    }
+
+    /// Lasts until everyone whose socket passes through here has been told that it ends.
+    pub async fn until_all_are_told(self) {
+        self.stop.cancelled().await;
+        self.passing.close();
+        self.passing.wait().await;
     }
 }
 
@@ -130,10 +149,11 @@ async fn pass_on(upgrades: &Upgrades, mut request: Request, client: IpAddr) -> R
     let mut answer = answer.map_err(|_| Problem::busy())?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let theirs = hyper::upgrade::on(&mut answer);
-        tokio::spawn(async move {
+        let stop = upgrades.stop.clone();
+        upgrades.passing.spawn(async move {
             // Lasts as long as the socket; the notifier pings and ends silent ones.
             if let (Ok(ours), Ok(theirs)) = tokio::join!(ours, theirs) {
-                join(TokioIo::new(ours), TokioIo::new(theirs)).await;
+                join(TokioIo::new(ours), TokioIo::new(theirs), &stop).await;
             }
             drop(place);
         });
@@ -143,7 +163,11 @@ async fn pass_on(upgrades: &Upgrades, mut request: Request, client: IpAddr) -> R
 
 /// Copies both ways until both sides have ended, or one has and the other does not follow within [`FAREWELL`]: a client
 /// that never closes must not keep a place.
-async fn join(ours: impl AsyncRead + AsyncWrite, theirs: impl AsyncRead + AsyncWrite) {
+async fn join(
+    ours: impl AsyncRead + AsyncWrite,
+    theirs: impl AsyncRead + AsyncWrite,
+    stop: &CancellationToken,
+) {
     let (mut from_client, mut to_client) = tokio::io::split(ours);
     let (mut from_service, mut to_service) = tokio::io::split(theirs);
     let up = async {
@@ -151,7 +175,7 @@ async fn join(ours: impl AsyncRead + AsyncWrite, theirs: impl AsyncRead + AsyncW
         let _ended_already = to_service.shutdown().await;
     };
     let down = async {
-        let _broken_off = tokio::io::copy(&mut from_service, &mut to_client).await;
+        let _broken_off = tell(&mut from_service, &mut to_client, stop).await;
         let _ended_already = to_client.shutdown().await;
     };
     tokio::pin!(up, down);
@@ -162,6 +186,42 @@ async fn join(ours: impl AsyncRead + AsyncWrite, theirs: impl AsyncRead + AsyncW
     if rest.is_err() {
         tracing::debug!("one side of a WebSocket did not follow the other");
     }
+}
+
+/// Copies what the notifier sends until it ends; or until told to stop, which is said between two of its frames.
+async fn tell(
+    service: &mut (impl AsyncRead + Unpin),
+    client: &mut (impl AsyncWrite + Unpin),
+    stop: &CancellationToken,
+) -> std::io::Result<()> {
+    let (mut frames, mut buffer) = (Frames::new(), vec![0; COPIED]);
+    loop {
+        let read = tokio::select! {
+            biased;
+            () = stop.cancelled(), if frames.is_between() => break,
+            read = service.read(&mut buffer) => read?,
+        };
+        if read == 0 {
+            return Ok(());
+        }
+        let bytes = &buffer[..read];
+        frames.pass(bytes);
+        send(client, bytes).await?;
+    }
+    match frames::close(RESTART, "restarting; connect again") {
+        Some(goodbye) => send(client, &goodbye).await,
+        None => Ok(()),
+    }
+}
+
+async fn send(client: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    let sent = async {
+        client.write_all(bytes).await?;
+        client.flush().await
+    };
+    tokio::time::timeout(SEND_DEADLINE, sent)
+        .await
+        .map_err(|_late| std::io::ErrorKind::TimedOut)?
 }
 
 #[cfg(test)]
@@ -175,7 +235,8 @@ mod tests {
     async fn the_notifier_gets_a_handshake_and_nothing_that_a_client_adds() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let upgrades = Upgrades::new(&Url::parse(&format!("http://{address}")).unwrap());
+        let notifier = Url::parse(&format!("http://{address}")).unwrap();
+        let upgrades = Upgrades::new(&notifier, CancellationToken::new());
         let mut request = Request::builder().uri("/ws?ticket=t&lastEventId=7");
         for name in HANDSHAKE {
             request = request.header(name, "wanted");
@@ -225,5 +286,30 @@ mod tests {
         assert_eq!(names, wanted);
         assert!(head.contains("x-forwarded-for: 203.0.113.5\r\n"), "{head}");
         assert!(!head.contains("made-up"), "{head}");
+    }
+
+    /// Part of a frame has passed when the process is asked to stop: the rest of it comes first.
+    #[tokio::test]
+    async fn goodbye_is_said_between_two_frames() {
+        let stop = CancellationToken::new();
+        let ((mut client, ours), (mut notifier, theirs)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+        let passing = join(ours, theirs, &stop);
+        let conversation = async {
+            notifier.write_all(&[0x81, 4, b'a', b'b']).await.unwrap();
+            let mut first = [0; 4];
+            client.read_exact(&mut first).await.unwrap();
+            stop.cancel();
+            notifier.write_all(b"cd").await.unwrap();
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).await.unwrap();
+            drop(client);
+            rest
+        };
+        let ((), rest) = tokio::join!(passing, conversation);
+        assert_eq!(rest[..2], *b"cd");
+        assert_eq!(
+            rest[2..],
+            frames::close(RESTART, "restarting; connect again").unwrap()
+        );
     }
 }

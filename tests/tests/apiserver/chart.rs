@@ -60,6 +60,14 @@ pub(crate) async fn installed() -> Result<()> {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let install = async || {
         install().await?;
+        let path = chart("quicksale");
+        let all_ways_in = [
+            "--set",
+            "entrances.gatewayApi=true",
+            "--set",
+            "entrances.loadBalancers=true",
+        ];
+        helm(&[&["upgrade"][..], &RELEASE, &[&path], &all_ways_in].concat()).await?;
         start_operator(NAMESPACE, "quicksale", "shared").await.map(drop)
     };
     INSTALLED.get_or_try_init(install).await.map(drop)

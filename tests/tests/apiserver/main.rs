@@ -6,6 +6,7 @@ mod chart;
 mod credentials;
 mod deletion;
 mod doors;
+mod entrances;
 mod many;
 mod marks;
 mod operator;

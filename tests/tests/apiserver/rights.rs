@@ -59,7 +59,7 @@ const VERBS: [&str; 8] = [
 ];
 
 /// What is none of its business anywhere, whatever the verb.
-const FOREIGN: [(&str, &str); 36] = [
+const FOREIGN: [(&str, &str); 37] = [
     ("", "nodes"),
     ("", "nodes/proxy"),
     ("", "pods/exec"),
@@ -95,6 +95,7 @@ const FOREIGN: [(&str, &str); 36] = [
     ("networking.k8s.io", "ingressclasses"),
     ("storage.k8s.io", "storageclasses"),
     ("scheduling.k8s.io", "priorityclasses"),
+    ("gateway.networking.k8s.io", "gateways"),
     ("quicksale.io", "*"),
 ];
 
@@ -114,16 +115,19 @@ const ESCALATIONS: [(&str, &str, &str); 9] = [
 /// Somebody with the token of an operator.
 struct Operator {
     client: Client,
+    with_routes: bool,
 }
 
 impl Operator {
-    async fn of(namespace: &str, release: &str) -> Result<Self> {
+    /// That of a release, with HTTPRoutes or without.
+    async fn of(namespace: &str, release: &str, with_routes: bool) -> Result<Self> {
         let file = operators_kubeconfig(namespace, release).await?;
         let config =
             Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &KubeConfigOptions::default())
                 .await?;
         Ok(Self {
             client: Client::try_from(config)?,
+            with_routes,
         })
     }
 
@@ -161,7 +165,12 @@ impl Operator {
     /// Compares every verb of every kind with the table. `is_in` says whether the namespace is one of its own.
     async fn keeps_to_the_table(&self, namespace: &str, is_in: bool) -> Result<()> {
         let mut wrong = Vec::new();
-        for (group, resource, verbs) in SALES {
+        let routes = match self.with_routes {
+            true => OBJECTS,
+            false => &[],
+        };
+        let routes = ("gateway.networking.k8s.io", "httproutes", routes);
+        for (group, resource, verbs) in SALES.into_iter().chain([routes]) {
             for verb in VERBS {
                 let should = is_in && verbs.contains(&verb);
                 if self.may(verb, group, resource, namespace, "").await? != should {
@@ -293,7 +302,7 @@ fn refused<T>(what: &str, answer: kube::Result<T>) -> Result<()> {
 #[tokio::test]
 async fn in_the_whole_cluster_it_may_do_what_the_table_says_and_nothing_else() -> Result<()> {
     installed().await?;
-    let operator = Operator::of(NAMESPACE, "quicksale").await?;
+    let operator = Operator::of(NAMESPACE, "quicksale", true).await?;
     operator.keeps_to_the_table("", true).await?;
     operator.keeps_to_the_table("kept", true).await?;
     operator.has_no_wildcard("shop").await?;
@@ -353,7 +362,7 @@ async fn in_namespaces_of_its_own_it_reaches_no_other() -> Result<()> {
         &watched,
     ];
     helm(&install).await?;
-    let operator = Operator::of(&home.namespace, "team").await?;
+    let operator = Operator::of(&home.namespace, "team", false).await?;
     for own in [a, b] {
         operator.keeps_to_the_table(&own.namespace, true).await?;
         operator.has_no_wildcard(&own.namespace).await?;

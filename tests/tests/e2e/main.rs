@@ -18,3 +18,4 @@ mod sale;
 mod selling;
 mod stuck;
 mod watching;
+mod ways_in;

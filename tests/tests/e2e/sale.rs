@@ -9,7 +9,7 @@ use kube::{
 };
 use quicksale_tests::{cluster::Cluster, scenarios::Login, shop::Shop, world::eventually};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// How long a sale may take to open, its pods included.
 const OPENING: Duration = Duration::from_secs(120);
@@ -64,17 +64,8 @@ impl OpenSale {
         });
         live.await
             .with_context(|| format!("kubectl --namespace {} describe fs", cluster.namespace))?;
-        let keys = cluster
-            .api::<Secret>()
-            .get(&format!("{name}-signing-keys"))
-            .await?;
-        let pem = keys
-            .data
-            .unwrap_or_default()
-            .remove("signing-key.pem")
-            .context("no signing key")?;
         let address = ([127, 0, 0, 1], ingress_port()?).into();
-        let shop = Arc::new(Shop::new(host, address, &String::from_utf8(pem.0)?)?);
+        let shop = Arc::new(shop_at(&cluster, name, host, address).await?);
         let sale = Self { cluster, name, shop };
         eventually(
             Duration::from_secs(30),
@@ -92,6 +83,11 @@ impl OpenSale {
         )
         .await?;
         Ok(sale)
+    }
+
+    /// Its shop by another way in.
+    pub(crate) async fn at(&self, address: SocketAddr) -> Result<Shop> {
+        shop_at(&self.cluster, self.name, "shop.example.com", address).await
     }
 
     /// The sale as it stands.
@@ -146,6 +142,19 @@ impl OpenSale {
         self.delete().await?;
         self.cluster.leave().await
     }
+}
+
+async fn shop_at(cluster: &Cluster, name: &str, host: &str, address: SocketAddr) -> Result<Shop> {
+    let keys = cluster
+        .api::<Secret>()
+        .get(&format!("{name}-signing-keys"))
+        .await?;
+    let pem = keys
+        .data
+        .unwrap_or_default()
+        .remove("signing-key.pem")
+        .context("no signing key")?;
+    Shop::new(host, address, &String::from_utf8(pem.0)?)
 }
 
 async fn phase(cluster: &Cluster, name: &str) -> Result<Option<String>> {

@@ -105,6 +105,23 @@ async fn a_process_that_ends_says_goodbye_to_every_socket() -> Result<()> {
     Ok(())
 }
 
+/// Where there is no ingress the sockets pass through the gateways, and the notifier knows nothing of one that ends.
+#[tokio::test]
+async fn a_gateway_that_ends_says_goodbye_to_the_sockets_that_pass_through_it() -> Result<()> {
+    let world = World::start().await?;
+    let mut sockets = Vec::new();
+    for n in 0..100 {
+        let token = world.shop.token(&format!("buyer-{n}"), Role::Buyer)?;
+        sockets.push(world.shop.socket(&token).await?);
+    }
+    world.terminate("gateway").await?;
+    let codes = futures::future::join_all(sockets.iter_mut().map(close_code)).await;
+    for code in codes {
+        ensure!(code? == Some(1012), "somebody was left without a word");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_client_that_talks_is_shown_out_before_it_has_said_much() -> Result<()> {
     let world = World::start().await?;

@@ -16,6 +16,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// The kinds that the operator makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,11 +39,13 @@ pub enum Kind {
     HorizontalPodAutoscaler,
     /// The way in.
     Ingress,
+    /// The way in by a Gateway.
+    HttpRoute,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ConfigMap,
         Self::Secret,
         Self::Service,
@@ -52,7 +55,15 @@ impl Kind {
         Self::Job,
         Self::HorizontalPodAutoscaler,
         Self::Ingress,
+        Self::HttpRoute,
     ];
+
+    /// The kinds that are followed: Secrets are read by name, and HTTPRoutes where the platform has them.
+    pub fn followed(with_routes: bool) -> impl Iterator<Item = Self> {
+        Self::ALL
+            .into_iter()
+            .filter(move |kind| *kind != Self::Secret && (with_routes || *kind != Self::HttpRoute))
+    }
 
     /// How the API server knows it.
     pub fn api_resource(self) -> ApiResource {
@@ -66,6 +77,14 @@ impl Kind {
             Self::Job => ApiResource::erase::<Job>(&()),
             Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
             Self::Ingress => ApiResource::erase::<Ingress>(&()),
+            // Of the Gateway API (https://gateway-api.sigs.k8s.io), which Kubernetes does not bring itself.
+            Self::HttpRoute => ApiResource {
+                group: "gateway.networking.k8s.io".to_owned(),
+                version: "v1".to_owned(),
+                api_version: "gateway.networking.k8s.io/v1".to_owned(),
+                kind: "HTTPRoute".to_owned(),
+                plural: "httproutes".to_owned(),
+            },
         }
     }
 }
@@ -104,6 +123,21 @@ impl Child {
             }],
         });
         Self { kind, name, json }
+    }
+
+    /// With annotations beside the operator's own.
+    pub(super) fn annotated(mut self, more: BTreeMap<String, String>) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        let annotations = &mut self.json["metadata"]["annotations"];
+        // One that was taken away shows as one of the body's fields would.
+        let of_body = annotations[APPLIED_HASH].take();
+        annotations[APPLIED_HASH] = hash(&json!([of_body, more])).into();
+        for (name, value) in more {
+            annotations[name] = value.into();
+        }
+        self
     }
 
     /// Puts what is kept in the place of what was built, if there is anything; returns whether the two differ.

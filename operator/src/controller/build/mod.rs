@@ -13,6 +13,7 @@ mod disruption_budget;
 mod ingress;
 mod labels;
 mod load;
+mod load_balancer;
 pub mod network_policy;
 mod secret;
 mod service;
@@ -20,14 +21,17 @@ mod service;
 pub use child::{Child, Kind};
 pub use config_map::{PINNED, config_map, control_map, pinned, port, service_url};
 pub use deployment::FAREWELL;
-pub use ingress::INGRESS;
+pub use ingress::{INGRESS, ROUTE};
 pub use labels::{
     APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, LOAD, MANAGED_BY_LABEL, MANAGER, REPORT_LABEL, SALE_LABEL,
     object_name, sale_selector,
 };
+pub use load_balancer::LOAD_BALANCER;
 pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SIGNING_KEYS};
 
-use crate::{administrator::Administrator, network::Network, pod_template::PodTemplate};
+use crate::{
+    administrator::Administrator, entrances::Entrances, network::Network, pod_template::PodTemplate,
+};
 use backend_ports::BackendPorts;
 use crds::{Component, ValidSale};
 use platform::traces::Tracing;
@@ -75,6 +79,8 @@ pub struct Plan<'a> {
     pub current_replicas: &'a BTreeMap<Component, i32>,
     /// Whether the sale's host may lead to it.
     pub ingress: bool,
+    /// Whether it may have a load balancer.
+    pub load_balancer: bool,
     /// Whether the load of a rehearsal may come.
     pub load: bool,
     /// Whether the sale is about to open, or has just done so: there are as many replicas as that takes.
@@ -92,6 +98,8 @@ pub struct Platform<'a> {
     pub accounts_database: String,
     /// The address that the services listen on.
     pub bind: IpAddr,
+    /// What sales may ask for of the ways in.
+    pub entrances: &'a Entrances,
     /// Who may talk to whom beyond the pods of a sale. This one follows the chart at once: it restarts nothing.
     pub network: &'a Network,
     /// Whether what a pod sends out is restricted to what it needs.
@@ -108,6 +116,15 @@ pub struct Platform<'a> {
     pub pods: &'a PodTemplate,
     /// Where traces go.
     pub tracing: Option<Tracing>,
+}
+
+impl Platform<'_> {
+    /// The annotations that a sale may write, of those that it asks for.
+    fn allowed(&self, asked_for: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut allowed = asked_for.clone();
+        allowed.retain(|name, _| self.entrances.allow(name));
+        allowed
+    }
 }
 
 /// An image and when nodes pull it.
@@ -147,7 +164,8 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Child> {
     if plan.phase == Phase::Live && plan.load {
         objects.extend(load::load(plan).into_iter().flatten());
     }
-    objects.extend(ingress::ingress(sale).filter(|_| plan.ingress));
+    objects.extend(ingress::way_in(plan).filter(|_| plan.ingress));
+    objects.extend(load_balancer::load_balancer(plan).filter(|_| plan.load_balancer));
     objects
 }
 

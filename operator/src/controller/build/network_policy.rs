@@ -71,6 +71,9 @@ fn ingress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
         }
         Component::Gateway | Component::Notifier => {
             callers.extend(network.ingress_peers.iter().map(|peer| json!(peer)));
+            if component == Component::Gateway {
+                callers.extend(by_load_balancer(plan));
+            }
         }
         // The operator writes the catalogue, and asks whether all orders are settled.
         Component::Inventory | Component::Order => callers.push(operator(plan)),
@@ -78,6 +81,22 @@ fn ingress(plan: &Plan<'_>, component: Component) -> Vec<Value> {
     }
     rules.push(json!({"from": callers, "ports": [tcp(port)]}));
     rules
+}
+
+/// Who comes by the sale's own load balancer: it lets their addresses through.
+fn by_load_balancer(plan: &Plan<'_>) -> Vec<Value> {
+    let Some(wanted) = plan.sale.load_balancer.as_ref().filter(|_| plan.load_balancer) else {
+        return Vec::new();
+    };
+    let everybody = ["0.0.0.0/0".to_owned(), "::/0".to_owned()];
+    let ranges = match wanted.source_ranges.as_slice() {
+        [] => &everybody,
+        ranges => ranges,
+    };
+    ranges
+        .iter()
+        .map(|range| json!({"ipBlock": {"cidr": range}}))
+        .collect()
 }
 
 fn egress(plan: &Plan<'_>, component: Component) -> Vec<Value> {

@@ -4,6 +4,7 @@ use super::*;
 use crds::{
     FlashSale,
     rehearsal::{Arrival, BesideOpenSales},
+    traffic::{Ingress, LoadBalancer},
     valid::ValidLoad,
 };
 use jiff::Timestamp;
@@ -31,6 +32,7 @@ struct Fixture {
     opening: bool,
     pods: PodTemplate,
     administrator: Administrator,
+    entrances: Entrances,
 }
 
 fn sale_with(services: &Value) -> ValidSale {
@@ -75,6 +77,11 @@ fn fixture(services: Value) -> Fixture {
             email: "boss@example.com".to_owned(),
             password_hash: "$argon2id$".to_owned(),
         },
+        entrances: Entrances {
+            gateway_api: true,
+            load_balancers: true,
+            ..Entrances::default()
+        },
     }
 }
 
@@ -90,6 +97,7 @@ impl Fixture {
             platform: Platform {
                 image: self.image.clone(),
                 namespace: "quicksale-system",
+                entrances: &self.entrances,
                 bind: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
                 network: &self.network,
                 restrict_egress: self.restrict_egress,
@@ -114,6 +122,7 @@ impl Fixture {
             scaled_by_others: &self.scaled_by_others,
             current_replicas: &self.current_replicas,
             ingress: true,
+            load_balancer: true,
             load: true,
             opening: self.opening,
         })
@@ -131,6 +140,12 @@ impl Fixture {
     }
 }
 
+fn by_gateway(annotations: &Value) -> Ingress {
+    let ingress =
+        json!({"host": "laptops.example.com", "annotations": annotations, "parentRef": {"name": "front"}});
+    serde_json::from_value(ingress).unwrap()
+}
+
 /// What is written in JSON must mean the same to the real types: a misspelt field would be dropped in silence.
 #[test]
 fn every_object_is_what_kubernetes_understands() {
@@ -146,7 +161,14 @@ fn every_object_is_what_kubernetes_understands() {
         step_seconds: 10,
         beside_open_sales: BesideOpenSales::Wait,
     });
-    let objects = fixture.objects();
+    let mut objects = fixture.objects();
+    fixture.sale.ingress = Some(by_gateway(&json!({})));
+    objects.extend(
+        fixture
+            .objects()
+            .into_iter()
+            .filter(|child| child.kind == Kind::HttpRoute),
+    );
     for child in &objects {
         match child.kind {
             Kind::ConfigMap => survives::<core::ConfigMap>(&child.json),
@@ -158,6 +180,8 @@ fn every_object_is_what_kubernetes_understands() {
             Kind::Job => survives::<Job>(&child.json),
             Kind::HorizontalPodAutoscaler => survives::<HorizontalPodAutoscaler>(&child.json),
             Kind::Ingress => survives::<networking::Ingress>(&child.json),
+            // Has no type here: the API server of the tests has its definition.
+            Kind::HttpRoute => {}
         }
     }
     let kinds: BTreeSet<Kind> = objects.iter().map(|child| child.kind).collect();
@@ -770,4 +794,84 @@ fn what_is_usual_is_not_written_into_a_configuration() {
     let url = "https://pay.example/{orderId}";
     fixture.sale.payment_url = sale::PaymentUrl::parse(url).ok();
     assert_eq!(said(&fixture, "paymentUrl"), Some(json!(url)));
+}
+
+#[test]
+fn a_gateway_gets_a_route_in_place_of_an_ingress() {
+    let mut fixture = fixture(json!({}));
+    fixture.sale.ingress = Some(by_gateway(&json!({})));
+    let route = fixture.get(Kind::HttpRoute, "laptops-route").unwrap();
+    assert_eq!(route["apiVersion"], "gateway.networking.k8s.io/v1");
+    assert_eq!(route["spec"]["parentRefs"], json!([{"name": "front"}]));
+    assert_eq!(route["spec"]["hostnames"], json!(["laptops.example.com"]));
+    let first = &route["spec"]["rules"][0];
+    assert_eq!(first["matches"][0]["path"]["value"], "/ws");
+    assert_eq!(first["backendRefs"][0]["name"], "laptops-notifier");
+    let service = fixture.get(Kind::Service, "laptops-notifier").unwrap();
+    assert_eq!(
+        first["backendRefs"][0]["port"],
+        service["spec"]["ports"][0]["port"]
+    );
+    assert_eq!(fixture.get(Kind::Ingress, "laptops-ingress"), None);
+    fixture.entrances.gateway_api = false;
+    assert_eq!(fixture.get(Kind::HttpRoute, "laptops-route"), None);
+}
+
+/// Which of them a platform allows is said elsewhere; here the others are not written, and one that goes is taken away.
+#[test]
+fn a_way_in_has_the_annotations_that_are_allowed() {
+    let mut fixture = fixture(json!({}));
+    let without = fixture.get(Kind::Ingress, "laptops-ingress").unwrap();
+    let ingress = fixture.sale.ingress.as_mut().unwrap();
+    ingress.annotations = [("cert-manager.io/issuer", "le"), ("nginx.org/snippet", "x")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let with = fixture.get(Kind::Ingress, "laptops-ingress").unwrap();
+    let annotations = |object: &Value| object["metadata"]["annotations"].as_object().unwrap().clone();
+    assert_eq!(annotations(&with)["cert-manager.io/issuer"], "le");
+    assert_eq!(annotations(&with).len(), annotations(&without).len() + 1);
+    assert_ne!(
+        annotations(&with)[APPLIED_HASH],
+        annotations(&without)[APPLIED_HASH]
+    );
+    fixture.sale.ingress = Some(by_gateway(&json!({"cert-manager.io/issuer": "le"})));
+    let route = fixture.get(Kind::HttpRoute, "laptops-route").unwrap();
+    assert_eq!(annotations(&route)["cert-manager.io/issuer"], "le");
+}
+
+#[test]
+fn a_load_balancer_leads_to_the_gateways_and_its_buyers_are_let_in() {
+    let mut fixture = fixture(json!({}));
+    assert_eq!(fixture.get(Kind::Service, "laptops-load-balancer"), None);
+    let wanted = |more: Value| -> LoadBalancer { serde_json::from_value(more).unwrap() };
+    fixture.sale.load_balancer = Some(wanted(json!({"className": "internal"})));
+    fixture.network.ingress_peers = serde_json::from_value(json!([{"namespaceSelector": {}}])).unwrap();
+    let spec = fixture.get(Kind::Service, "laptops-load-balancer").unwrap()["spec"].clone();
+    let pods = &fixture.deployment("gateway")["spec"]["template"]["metadata"]["labels"];
+    for (label, value) in spec["selector"].as_object().unwrap() {
+        assert_eq!(&pods[label], value, "{label}");
+    }
+    assert_eq!(
+        (&spec["type"], &spec["ports"][0]["port"]),
+        (&json!("LoadBalancer"), &json!(80))
+    );
+    assert_eq!(spec["externalTrafficPolicy"], "Local");
+    assert_eq!(spec["loadBalancerClass"], "internal");
+    let let_in = |fixture: &Fixture, service: &str| {
+        let name = format!("laptops-{service}");
+        let policy = fixture.get(Kind::NetworkPolicy, &name).unwrap();
+        let rules = policy["spec"]["ingress"].as_array().unwrap().clone();
+        let blocks = rules.iter().filter_map(|rule| rule["from"].as_array()).flatten();
+        let blocks: Vec<Value> = blocks.map(|peer| peer["ipBlock"]["cidr"].clone()).collect();
+        blocks
+            .into_iter()
+            .filter(|block| !block.is_null())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(let_in(&fixture, "gateway"), [json!("0.0.0.0/0"), json!("::/0")]);
+    assert!(let_in(&fixture, "notifier").is_empty());
+    fixture.sale.load_balancer = Some(wanted(json!({"sourceRanges": ["203.0.113.0/24"]})));
+    assert_eq!(let_in(&fixture, "gateway"), [json!("203.0.113.0/24")]);
+    let spec = fixture.get(Kind::Service, "laptops-load-balancer").unwrap()["spec"].clone();
+    assert_eq!(spec["loadBalancerSourceRanges"], json!(["203.0.113.0/24"]));
 }

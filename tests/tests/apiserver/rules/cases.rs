@@ -321,6 +321,48 @@ fn sizes_and_addresses() -> Vec<Rule> {
             ],
             &[host("a"), host("a-b.example.com"), host("1.example")],
         ),
+        field(
+            "spec.ingress.parentRef is a Gateway",
+            "/ingress",
+            &[
+                json!({"host": "a.example", "parentRef": {"name": "front"}, "className": "traefik"}),
+                json!({"host": "a.example", "parentRef": {"name": "front"}, "tlsSecretName": "tls"}),
+            ],
+            &[
+                json!({"host": "a.example", "parentRef": {"name": "front", "namespace": "edge", "sectionName": "web"}, "https": true}),
+                json!({"host": "a.example", "className": "traefik", "tlsSecretName": "tls"}),
+            ],
+        ),
+        field(
+            "annotations of spec.ingress and spec.loadBalancer must have names",
+            "/loadBalancer",
+            &[
+                json!({"annotations": {"quicksale.io/drain-and-delete": "true"}}),
+                json!({"annotations": {"a b": "c"}}),
+                json!({"annotations": {"": "c"}}),
+                json!({"annotations": {"A.example/b": "c"}}),
+            ],
+            &[
+                json!({"annotations": {"service.beta.kubernetes.io/aws-load-balancer-type": "external", "plain_1": ""}}),
+                json!({"annotations": {}}),
+            ],
+        ),
+        field(
+            "spec.loadBalancer.port must be from",
+            "/loadBalancer",
+            &[json!({"port": 0}), json!({"port": 65_536})],
+            &[json!({"port": 1}), json!({"port": 65_535}), json!({})],
+        ),
+        field(
+            "spec.loadBalancer.sourceRanges must be networks",
+            "/loadBalancer",
+            &[
+                json!({"sourceRanges": ["203.0.113.5"]}),
+                json!({"sourceRanges": ["everybody/0"]}),
+                json!({"sourceRanges": ["10.0.0.0/8", ""]}),
+            ],
+            &[json!({"sourceRanges": ["203.0.113.0/24", "2001:db8::/32"]})],
+        ),
         rule(
             "spec.paymentUrl must begin with https",
             vec![
@@ -602,6 +644,7 @@ pub(super) fn before() -> Value {
         ("/confirmation", json!("Payment")),
         ("/paymentUrl", json!("https://pay.example/{orderId}")),
         ("/ingress", json!({"host": "rules.example.com"})),
+        ("/loadBalancer", json!({})),
     ])
 }
 
@@ -672,6 +715,36 @@ pub(super) fn on_a_change() -> Vec<Step> {
                 json!({"ingress": {"tlsSecretName": "tls"}}),
             ],
             vec![json!({"ingress": {"className": "traefik"}})],
+        ),
+        step(
+            "spec.ingress.https and spec.ingress.parentRef cannot change",
+            open(),
+            vec![
+                json!({"ingress": {"https": true}}),
+                json!({"ingress": {"parentRef": {"name": "front"}}}),
+            ],
+            vec![
+                json!({"ingress": {"https": false}}),
+                json!({"ingress": {"annotations": {"cert-manager.io/issuer": "le"}}}),
+            ],
+        ),
+        step(
+            "spec.loadBalancer cannot go away",
+            open(),
+            vec![
+                json!({"loadBalancer": null}),
+                json!({"loadBalancer": {"port": 8080}}),
+            ],
+            vec![json!({"loadBalancer": {"sourceRanges": ["203.0.113.0/24"]}})],
+        ),
+        step(
+            "spec.loadBalancer.className cannot change",
+            warm(),
+            vec![json!({"loadBalancer": {"className": "other"}})],
+            vec![
+                json!({"loadBalancer": {"port": 8080}}),
+                json!({"loadBalancer": null}),
+            ],
         ),
         step(
             "spec.paymentUrl cannot change",

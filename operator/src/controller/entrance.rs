@@ -1,0 +1,293 @@
+//! Whether what leads to a sale from outside of the cluster is there, as far as somebody says so: a Gateway of its route, a load balancer of
+//! its address. Of an Ingress nobody says anything that could be relied on.
+
+use super::{
+    build::{Kind, LOAD_BALANCER, ROUTE, object_name},
+    observed::Observed,
+    status::Finding,
+};
+use crate::entrances::Entrances;
+use crds::{ValidSale, status::ConditionType};
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+/// What the sale asks for and the platform does not allow; `None` where it allows everything.
+pub fn refusal(sale: &ValidSale, entrances: &Entrances) -> Option<Finding> {
+    let finding =
+        |reason, message: String| Finding::new(ConditionType::EntranceReady, false, reason, message);
+    let by_gateway = sale
+        .ingress
+        .as_ref()
+        .is_some_and(|wanted| wanted.parent_ref.is_some());
+    if by_gateway && !entrances.gateway_api {
+        return Some(finding(
+            "GatewayApiOff",
+            "spec.ingress.parentRef asks for an HTTPRoute, and this operator makes none: set entrances.gatewayApi in its chart, or leave \
+             parentRef out for an Ingress"
+                .to_owned(),
+        ));
+    }
+    if sale.load_balancer.is_some() && !entrances.load_balancers {
+        return Some(finding(
+            "LoadBalancersOff",
+            "spec.loadBalancer asks for a load balancer, and this operator makes none: set entrances.loadBalancers in its chart, or leave \
+             spec.loadBalancer out"
+                .to_owned(),
+        ));
+    }
+    let written = sale.ingress.iter().flat_map(|wanted| wanted.annotations.keys());
+    let written = written.chain(
+        sale.load_balancer
+            .iter()
+            .flat_map(|wanted| wanted.annotations.keys()),
+    );
+    let refused: Vec<_> = written
+        .filter(|name| !entrances.allow(name))
+        .map(String::as_str)
+        .collect();
+    (!refused.is_empty()).then(|| {
+        finding(
+            "AnnotationRefused",
+            format!(
+                "the platform lets no sale write the annotation {}: add what it begins with to entrances.annotations of the operator's \
+                 chart, or leave it out",
+                refused.join(", ")
+            ),
+        )
+    })
+}
+
+/// What is said of it; nothing of a sale that asks for neither a Gateway nor a load balancer, nor before it warms up.
+pub fn finding(sale: &ValidSale, entrances: &Entrances, observed: &Observed) -> Option<Finding> {
+    if let Some(refusal) = refusal(sale, entrances) {
+        return Some(refusal);
+    }
+    let there = |kind, suffix| observed.child(kind, &object_name(&sale.id.name, suffix));
+    let gateway = sale
+        .ingress
+        .as_ref()
+        .and_then(|wanted| wanted.parent_ref.as_ref());
+    let route = gateway.and_then(|gateway| {
+        let namespace = gateway.namespace.as_deref().unwrap_or(&sale.id.namespace);
+        Some(of_route(
+            &format!("{namespace}/{}", gateway.name),
+            there(Kind::HttpRoute, ROUTE)?,
+        ))
+    });
+    let wanted = sale.load_balancer.as_ref();
+    let balancer = wanted.and_then(|_| Some(of_load_balancer(there(Kind::Service, LOAD_BALANCER)?)));
+    let said: Vec<_> = route.into_iter().chain(balancer).collect();
+    let said = match said.iter().find(|said| said.is_err()) {
+        Some(wrong) => wrong.clone(),
+        None => Ok(said
+            .into_iter()
+            .filter_map(Result::ok)
+            .collect::<Vec<_>>()
+            .join(", and ")),
+    };
+    let kind = ConditionType::EntranceReady;
+    match said {
+        Ok(sentence) if sentence.is_empty() => None,
+        Ok(sentence) => Some(Finding::new(kind, true, "LeadsHere", sentence)),
+        Err((reason, sentence)) => Some(Finding::new(kind, false, reason, sentence)),
+    }
+}
+
+/// Good news as a sentence; or a reason and a sentence.
+type Said = Result<String, (&'static str, String)>;
+
+/// What the Gateway's controller has written of the route.
+fn of_route(gateway: &str, route: &DynamicObject) -> Said {
+    let parents = route.data["status"]["parents"].as_array();
+    let conditions: Vec<&Value> = parents
+        .into_iter()
+        .flatten()
+        .filter_map(|parent| parent["conditions"].as_array())
+        .flatten()
+        .collect();
+    if let Some(wrong) = conditions.iter().find(|condition| condition["status"] == "False") {
+        let said = wrong["message"].as_str().filter(|message| !message.is_empty());
+        let said = said.or(wrong["reason"].as_str()).unwrap_or("it does not say why");
+        return Err((
+            "RouteRefused",
+            format!("the Gateway {gateway} does not take the sale's HTTPRoute: {said}"),
+        ));
+    }
+    match conditions.iter().any(|condition| condition["type"] == "Accepted") {
+        true => Ok(format!("the Gateway {gateway} takes the sale's HTTPRoute")),
+        false => Err((
+            "AwaitingGateway",
+            format!(
+                "nobody has said anything of the sale's HTTPRoute: look whether the Gateway {gateway} is there, and whether its controller runs"
+            ),
+        )),
+    }
+}
+
+fn of_load_balancer(service: &DynamicObject) -> Said {
+    match address(service) {
+        Some(address) => Ok(format!("the load balancer has the address {address}")),
+        None => Err((
+            "AwaitingAddress",
+            format!(
+                "the load balancer has no address yet: kubectl --namespace {} describe service {} says what it waits for",
+                service.metadata.namespace.as_deref().unwrap_or_default(),
+                service.metadata.name.as_deref().unwrap_or_default()
+            ),
+        )),
+    }
+}
+
+fn address(service: &DynamicObject) -> Option<&str> {
+    let first = &service.data["status"]["loadBalancer"]["ingress"][0];
+    first["hostname"].as_str().or(first["ip"].as_str())
+}
+
+/// The address of the sale's load balancer as a URL, once it has one.
+pub fn url(sale: &ValidSale, observed: &Observed) -> Option<String> {
+    let port = sale.load_balancer.as_ref()?.port;
+    let service = observed.child(Kind::Service, &object_name(&sale.id.name, LOAD_BALANCER))?;
+    let address = address(service)?;
+    let host = match address.contains(':') {
+        true => format!("[{address}]"),
+        false => address.to_owned(),
+    };
+    Some(match port {
+        80 => format!("http://{host}"),
+        port => format!("http://{host}:{port}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crds::FlashSale;
+    use serde_json::json;
+
+    fn sale(more: &Value) -> ValidSale {
+        let mut sale = json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": "shoes", "namespace": "shop", "uid": "u", "generation": 1},
+            "spec": {"products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}]},
+        });
+        for (field, value) in more.as_object().unwrap() {
+            sale["spec"][field] = value.clone();
+        }
+        ValidSale::try_from(&serde_json::from_value::<FlashSale>(sale).unwrap()).unwrap()
+    }
+
+    fn by_gateway() -> ValidSale {
+        sale(&json!({"ingress": {"host": "a.example", "parentRef": {"name": "front", "namespace": "edge"}}}))
+    }
+
+    fn observed(kind: Kind, name: &str, status: &Value) -> Observed {
+        let object = json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": name, "namespace": "shop"}, "status": status});
+        Observed {
+            children: vec![(kind, serde_json::from_value(object).unwrap())],
+            ..Observed::default()
+        }
+    }
+
+    fn all() -> Entrances {
+        Entrances {
+            annotations: vec![String::new()],
+            gateway_api: true,
+            load_balancers: true,
+        }
+    }
+
+    fn reason(sale: &ValidSale, entrances: &Entrances, observed: &Observed) -> Option<&'static str> {
+        finding(sale, entrances, observed).map(|finding| finding.reason)
+    }
+
+    #[test]
+    fn what_the_platform_does_not_allow_is_said_before_anything_is_made() {
+        let nothing = Observed::default();
+        let usual = Entrances::default();
+        assert_eq!(reason(&by_gateway(), &usual, &nothing), Some("GatewayApiOff"));
+        assert_eq!(reason(&by_gateway(), &all(), &nothing), None);
+        let balanced = sale(&json!({"loadBalancer": {}}));
+        assert_eq!(reason(&balanced, &usual, &nothing), Some("LoadBalancersOff"));
+        let annotated =
+            |name: &str| sale(&json!({"ingress": {"host": "a.example", "annotations": {name: "x"}}}));
+        let refused = finding(&annotated("nginx.org/snippet"), &usual, &nothing).unwrap();
+        assert!(
+            refused.message.contains("nginx.org/snippet"),
+            "{}",
+            refused.message
+        );
+        assert_eq!(
+            reason(&annotated("cert-manager.io/issuer"), &usual, &nothing),
+            None
+        );
+    }
+
+    #[test]
+    fn a_route_is_as_its_gateway_says() {
+        let told = |status: &Value| {
+            let finding = finding(
+                &by_gateway(),
+                &all(),
+                &observed(Kind::HttpRoute, "shoes-route", status),
+            )
+            .unwrap();
+            (finding.holds, finding.reason, finding.message)
+        };
+        let parent = |kind: &str, status: &str| {
+            json!({"parents": [{"conditions": [
+                {"type": kind, "status": status, "reason": "NoMatchingParent", "message": "no listener takes a.example"},
+            ]}]})
+        };
+        assert_eq!(told(&json!({})).1, "AwaitingGateway");
+        let taken = told(&parent("Accepted", "True"));
+        assert_eq!((taken.0, taken.1), (true, "LeadsHere"));
+        assert!(taken.2.contains("edge/front"), "{}", taken.2);
+        for kind in ["Accepted", "ResolvedRefs"] {
+            let refused = told(&parent(kind, "False"));
+            assert_eq!((refused.0, refused.1), (false, "RouteRefused"));
+            assert!(refused.2.contains("no listener takes a.example"), "{}", refused.2);
+        }
+    }
+
+    #[test]
+    fn a_load_balancer_is_there_when_it_has_an_address() {
+        let told = |port: u16, status: &Value| {
+            let sale = sale(&json!({"loadBalancer": {"port": port}}));
+            let observed = observed(Kind::Service, "shoes-load-balancer", status);
+            (reason(&sale, &all(), &observed), url(&sale, &observed))
+        };
+        let at = |field: &str, value: &str| json!({"loadBalancer": {"ingress": [{field: value}]}});
+        assert_eq!(told(80, &json!({})), (Some("AwaitingAddress"), None));
+        let here = Some("LeadsHere");
+        assert_eq!(
+            told(80, &at("ip", "203.0.113.5")),
+            (here, Some("http://203.0.113.5".into()))
+        );
+        assert_eq!(
+            told(8080, &at("hostname", "lb.example")),
+            (here, Some("http://lb.example:8080".into()))
+        );
+        assert_eq!(
+            told(80, &at("ip", "2001:db8::1")),
+            (here, Some("http://[2001:db8::1]".into()))
+        );
+    }
+
+    #[test]
+    fn of_several_ways_the_one_that_is_not_there_is_told_of() {
+        let both = sale(&json!({
+            "ingress": {"host": "a.example", "parentRef": {"name": "front"}}, "loadBalancer": {},
+        }));
+        let mut observed = observed(
+            Kind::HttpRoute,
+            "shoes-route",
+            &json!({"parents": [{"conditions": [{"type": "Accepted", "status": "True"}]}]}),
+        );
+        let service =
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shoes-load-balancer"}});
+        observed
+            .children
+            .push((Kind::Service, serde_json::from_value(service).unwrap()));
+        assert_eq!(reason(&both, &all(), &observed), Some("AwaitingAddress"));
+    }
+}
