@@ -1,5 +1,5 @@
 #!/bin/bash
-# Prints the name of an image, after making sure that it is there: images.sh node|ingress|network|backends|prometheus|metrics
+# Prints the name of an image, after making sure that it is there: images.sh node|ingress|network|backends|prometheus|metrics|adapter
 #
 # Where an image registry answers, that is the official image, which is pulled when it is needed. Otherwise the image is
 # built by hack/images/NAME.sh and kept in Docker's store under a tag that is a hash of what goes into it.
@@ -60,5 +60,10 @@ case ${1:-} in
     metrics=$(built "${METRICS_SERVER_BUILD[@]}")
     image metrics "$metrics/metrics-server"
     ;;
-  *) die "usage: hack/images.sh node|ingress|network|backends|prometheus|metrics" ;;
+  adapter)
+    if registry_answers; then echo "$PROMETHEUS_ADAPTER_IMAGE"; exit; fi
+    adapter=$(built "${PROMETHEUS_ADAPTER_BUILD[@]}")
+    image adapter "$adapter/adapter"
+    ;;
+  *) die "usage: hack/images.sh node|ingress|network|backends|prometheus|metrics|adapter" ;;
 esac

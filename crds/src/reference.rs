@@ -168,7 +168,11 @@ fn type_of(schema: &JSONSchemaProps, section: &str) -> String {
             let most = schema
                 .max_items
                 .map_or(String::new(), |most| format!(", at most {most}"));
-            format!("{}{most}", link("list of objects", &format!("{section}[]")))
+            let items = match item(schema).filter(|item| item.properties.is_none()) {
+                Some(simple) => format!("list of values, each a {}", type_of(simple, section)),
+                None => link("list of objects", &format!("{section}[]")),
+            };
+            format!("{items}{most}")
         }
         (Some("string"), Some("date-time")) => "time (RFC 3339)".to_owned(),
         (Some("string"), _) => match (schema.min_length, schema.max_length) {

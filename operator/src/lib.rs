@@ -25,6 +25,7 @@ pub mod entrances;
 pub mod events;
 pub mod fence;
 pub mod lease;
+pub mod memory;
 pub mod metrics;
 pub mod network;
 pub mod ownership;

@@ -6,6 +6,7 @@ use crate::{
     deadline::within,
     fence::{Fence, Fenced},
     lease::{LEASE, Leadership},
+    memory,
     metrics::{self, LEADER},
     sale_metrics::ShownSales,
     scope::Scope,
@@ -59,6 +60,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let stop = tasks.stop_token();
     metrics::show();
     tasks.spawn("event loop", event_loop::measure(stop.clone()));
+    tasks.spawn("memory", memory::give_back(stop.clone()));
     let health = Health::new(stop.clone());
     let lease_seen = health.gate("the lease");
     let rights = health.gate("the right to read what a sale needs");

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -180,6 +180,19 @@ impl Shop {
             .find(|product| product["sku"] == sku)
             .with_context(|| format!("no product {sku}"))
     }
+}
+
+/// The close code of a server that restarts ("Service Restart", <https://www.iana.org/assignments/websocket/websocket.xhtml>).
+pub const RESTART: u16 = 1012;
+
+/// The code that the server closes a socket with, whatever comes before; `None` if it just goes.
+pub async fn close_code(socket: &mut Socket) -> Option<u16> {
+    while let Some(Ok(message)) = socket.next().await {
+        if let Message::Close(frame) = message {
+            return frame.map(|frame| frame.code.into());
+        }
+    }
+    None
 }
 
 /// The next order.update that a socket receives.

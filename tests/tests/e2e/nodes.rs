@@ -3,11 +3,10 @@
 
 use super::sale::{OpenSale, SERVICES, spec};
 use anyhow::{Context, Result, ensure};
-use futures::StreamExt;
 use platform::tokens::Role;
 use quicksale_tests::{
     cluster::{Cluster, command},
-    shop::{Shop, Socket},
+    shop::{RESTART, Shop, close_code},
     world::eventually,
 };
 use reqwest::Method;
@@ -17,7 +16,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -31,8 +29,6 @@ const UNITS: usize = 100_000;
 const BUYERS: usize = 6;
 /// Sockets that are open meanwhile.
 const SOCKETS: usize = 8;
-/// The close code of a server that restarts ("Service Restart", <https://www.iana.org/assignments/websocket/websocket.xhtml>).
-const RESTART: u16 = 1012;
 
 async fn open(prefix: &str, services: Value) -> Result<OpenSale> {
     let cluster = Cluster::with_namespace(prefix).await?;
@@ -103,22 +99,6 @@ async fn nodes(sale: &OpenSale, service: &str) -> Result<BTreeSet<String>> {
         .collect())
 }
 
-/// The code that a socket was closed with; `None` for one that was cut, or is open still.
-async fn closed_with(mut socket: Socket) -> Option<u16> {
-    let ends = async {
-        while let Some(Ok(message)) = socket.next().await {
-            if let Message::Close(frame) = message {
-                return frame.map(|frame| frame.code.into());
-            }
-        }
-        None
-    };
-    tokio::time::timeout(Duration::from_secs(1), ends)
-        .await
-        .ok()
-        .flatten()
-}
-
 #[tokio::test]
 #[ignore = "takes three nodes: hack/test-nodes.sh"]
 async fn a_node_is_drained_under_load_and_every_order_comes_to_its_end() -> Result<()> {
@@ -174,8 +154,10 @@ async fn a_node_is_drained_under_load_and_every_order_comes_to_its_end() -> Resu
     ensure!(orders.len() > 100, "{} orders say little", orders.len());
     each_is_confirmed(&sale, &orders).await?;
     let mut told = 0;
-    for socket in sockets {
-        told += usize::from(closed_with(socket).await == Some(RESTART));
+    for socket in &mut sockets {
+        // One that is open still has nothing to say.
+        let code = tokio::time::timeout(Duration::from_secs(1), close_code(socket)).await;
+        told += usize::from(code == Ok(Some(RESTART)));
     }
     println!("{told} of {SOCKETS} sockets were told to connect again");
     ensure!(told > 0, "no socket was told to connect again");
@@ -207,5 +189,38 @@ async fn more_replicas_come_with_the_load() -> Result<()> {
         orders.len()
     );
     each_is_confirmed(&sale, &orders).await?;
+    sale.close().await
+}
+
+/// By value, through Prometheus and an adapter whose rules are those of the documentation.
+#[tokio::test]
+#[ignore = "takes prometheus-adapter: hack/test-nodes.sh"]
+async fn more_replicas_come_with_the_sockets() -> Result<()> {
+    let services = json!({"notifier": {
+        "replicas": {"min": 1, "max": 3},
+        "scaling": {"metrics": [{"name": "quicksale_sockets", "perReplica": 4}]},
+    }});
+    let sale = open("sockets", services).await?;
+    let mut sockets = Vec::new();
+    for _ in 0..10 {
+        let token = sale.shop.token(&Uuid::new_v4().to_string(), Role::Buyer)?;
+        sockets.push(sale.shop.socket(&token).await?);
+    }
+    let began = Instant::now();
+    eventually(
+        MOVED,
+        "there are as many notifiers as ten sockets ask for",
+        async || {
+            let status = sale.resource().await?.status.unwrap_or_default();
+            Ok(status.replicas.get("notifier") == Some(&3))
+        },
+    )
+    .await?;
+    println!("scaled after {:.0} s", began.elapsed().as_secs_f64());
+    // No socket was cut for it.
+    for socket in &mut sockets {
+        let closed = tokio::time::timeout(Duration::from_millis(200), close_code(socket)).await;
+        ensure!(closed.is_err(), "a socket was closed: {closed:?}");
+    }
     sale.close().await
 }

@@ -3,7 +3,6 @@
 
 use super::sale::{OpenSale, spec};
 use anyhow::{Context, Result, ensure};
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::{
     Api, ResourceExt,
@@ -12,7 +11,7 @@ use kube::{
 use platform::tokens::Role;
 use quicksale_tests::{
     cluster::Cluster,
-    shop::{Shop, Socket, next_update},
+    shop::{RESTART, Shop, close_code, next_update},
     world::eventually,
 };
 use serde_json::json;
@@ -20,13 +19,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use tokio_tungstenite::tungstenite::Message;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Sockets that pass through the gateways.
 const SOCKETS: usize = 8;
-/// The close code of a server that restarts ("Service Restart", <https://www.iana.org/assignments/websocket/websocket.xhtml>).
-const RESTART: u16 = 1012;
 
 /// Waits for what the sale says of the ways in.
 async fn says(sale: &OpenSale, reason: &str, words: &str) -> Result<()> {
@@ -72,15 +68,6 @@ async fn one_is_bought_and_told_of(shop: &Shop, buyer: &str) -> Result<()> {
     Ok(())
 }
 
-async fn close_code(mut socket: Socket) -> Option<u16> {
-    while let Some(Ok(message)) = socket.next().await {
-        if let Message::Close(frame) = message {
-            return frame.map(|frame| frame.code.into());
-        }
-    }
-    None
-}
-
 #[tokio::test]
 async fn a_sale_is_reached_through_a_gateway_and_through_a_load_balancer() -> Result<()> {
     let cluster = Cluster::with_namespace("ways").await?;
@@ -120,7 +107,7 @@ async fn a_sale_is_reached_through_a_gateway_and_through_a_load_balancer() -> Re
     }
     let codes = tokio::time::timeout(
         SOON,
-        futures::future::join_all(sockets.into_iter().map(close_code)),
+        futures::future::join_all(sockets.iter_mut().map(close_code)),
     );
     for code in codes.await.context("a socket outlived its gateway")? {
         ensure!(code == Some(RESTART), "a socket was closed with {code:?}");

@@ -1,12 +1,12 @@
 //! WebSockets: who may open how many, from where, and what may be said over them.
 
 use anyhow::{Context, Result, ensure};
-use futures::{SinkExt, StreamExt};
+use futures::SinkExt;
 use mongodb::bson::{DateTime, Document, doc};
 use platform::tokens::Role;
 use quicksale_tests::{
     scenarios::SETTLED,
-    shop::{Answer, Socket, next_update},
+    shop::{Answer, RESTART, Socket, close_code, next_update},
     world::{PAGE, Setup, World, eventually},
 };
 use reqwest::Method;
@@ -38,17 +38,8 @@ async fn handshake(
     }
 }
 
-/// The code that the server closes a socket with; `None` if it just goes.
-async fn close_code(socket: &mut Socket) -> Result<Option<u16>> {
-    let closed = async {
-        while let Some(Ok(message)) = socket.next().await {
-            if let Message::Close(frame) = message {
-                return frame.map(|frame| frame.code.into());
-            }
-        }
-        None
-    };
-    Ok(tokio::time::timeout(SETTLED, closed).await?)
+async fn closed_with(socket: &mut Socket) -> Result<Option<u16>> {
+    Ok(tokio::time::timeout(SETTLED, close_code(socket)).await?)
 }
 
 #[tokio::test]
@@ -61,7 +52,7 @@ async fn a_user_has_ten_sockets_and_the_oldest_makes_room() -> Result<()> {
     for _ in 0..11 {
         sockets.push(open(&world, &query, None).await?.ok().context("refused")?);
     }
-    assert_eq!(close_code(&mut sockets[0]).await?, Some(4409));
+    assert_eq!(closed_with(&mut sockets[0]).await?, Some(4409));
     eventually(SETTLED, "ten are open", async || {
         Ok(world.metric("notifier", "quicksale_sockets").await? == 10.0)
     })
@@ -98,9 +89,9 @@ async fn a_process_that_ends_says_goodbye_to_every_socket() -> Result<()> {
         sockets.push(open(&world, &query, None).await?.ok().context("refused")?);
     }
     world.terminate("notifier").await?;
-    let codes = futures::future::join_all(sockets.iter_mut().map(close_code)).await;
+    let codes = futures::future::join_all(sockets.iter_mut().map(closed_with)).await;
     for code in codes {
-        ensure!(code? == Some(1012), "somebody was left without a word");
+        ensure!(code? == Some(RESTART), "somebody was left without a word");
     }
     Ok(())
 }
@@ -115,9 +106,9 @@ async fn a_gateway_that_ends_says_goodbye_to_the_sockets_that_pass_through_it() 
         sockets.push(world.shop.socket(&token).await?);
     }
     world.terminate("gateway").await?;
-    let codes = futures::future::join_all(sockets.iter_mut().map(close_code)).await;
+    let codes = futures::future::join_all(sockets.iter_mut().map(closed_with)).await;
     for code in codes {
-        ensure!(code? == Some(1012), "somebody was left without a word");
+        ensure!(code? == Some(RESTART), "somebody was left without a word");
     }
     Ok(())
 }
@@ -133,7 +124,7 @@ async fn a_client_that_talks_is_shown_out_before_it_has_said_much() -> Result<()
         let mut socket = open(&world, &query, None).await?.ok().context("refused")?;
         socket.send(Message::Text("ping".into())).await?;
         socket.send(message).await?;
-        assert_eq!(close_code(&mut socket).await?, Some(code));
+        assert_eq!(closed_with(&mut socket).await?, Some(code));
     }
     // A frame that says of itself that it is long is not waited for.
     let mut bomb = open(&world, &query, None).await?.ok().context("refused")?;
@@ -141,7 +132,7 @@ async fn a_client_that_talks_is_shown_out_before_it_has_said_much() -> Result<()
     head.extend(16_777_215_u64.to_be_bytes());
     head.extend([0; 4]);
     bomb.get_mut().write_all(&head).await?;
-    close_code(&mut bomb).await?;
+    closed_with(&mut bomb).await?;
     eventually(SETTLED, "nobody is left", async || {
         Ok(world.metric("notifier", "quicksale_sockets").await? == 0.0)
     })
