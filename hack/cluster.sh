@@ -91,11 +91,33 @@ ingress() {
     die "the ingress controller did not get ready: kubectl --context kind-$cluster --namespace traefik describe pods"
 }
 
+# between_nodes: ways between the pods of several nodes. The network of a node image that was made here knows one node, whose pods have
+# 10.244.0.0/24: the others get the ranges that the cluster has given them, and each node a route to those. They go with a restart.
+between_nodes() {
+  local one other range address nodes
+  mapfile -t nodes < <(kind get nodes --name "$cluster")
+  [ ${#nodes[@]} -gt 1 ] || return 0
+  for one in "${nodes[@]}"; do
+    range=$(kubectl_here get node "$one" --output 'jsonpath={.spec.podCIDR}')
+    address=$(kubectl_here get node "$one" --output 'jsonpath={.status.addresses[?(@.type=="InternalIP")].address}')
+    # Who a request comes from is what policies go by, so what stays among pods keeps its address.
+    docker exec "$one" sh -c "sed -i -e 's|10.244.0.0/24|$range|' -e 's|\"ipMasq\": true|\"ipMasq\": false|' /etc/cni/net.d/10-ptp.conflist
+      outwards='POSTROUTING -s 10.244.0.0/16 ! -d 10.244.0.0/16 -j MASQUERADE'
+      iptables -t nat -C \$outwards 2>/dev/null || iptables -t nat -A \$outwards"
+    for other in "${nodes[@]}"; do
+      [ "$other" = "$one" ] || docker exec "$other" ip route replace "$range" via "$address"
+    done
+  done
+  # Those that were there before have addresses of another node's range.
+  kubectl_here --namespace kube-system delete pods --selector k8s-app=kube-dns --wait=false >/dev/null
+}
+
 # The network of a node image that was made here connects pods and does no more.
 network() {
   local image deadline
   image=$("$REPO/hack/images.sh" network)
   [ "$image" != official ] || return 0
+  between_nodes
   load "$image"
   sed "s|image: IMAGE|image: $image|" "$REPO/hack/manifests/network-policies.yaml" | kubectl_here apply -f - >/dev/null
   kubectl_here --namespace kube-system rollout status daemonset/network-policies --timeout 120s >/dev/null ||

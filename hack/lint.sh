@@ -37,6 +37,8 @@ charts() {
   # Values of a release from before there were traces, as --reuse-values brings them.
   [ "$(helm template charts/quicksale --set tracing=null,networkPolicy.collectorPeers=null | grep -c 'TRACE\|collectorPeers')" = 0 ]
   [ "$(helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=null | grep -c 'QUICKSALE_TRACED_PART')" = 0 ]
+  [ "$(helm template charts/quicksale --set entrances=null | grep -c 'ENTRANCES\|httproutes')" = 0 ]
+  [ "$(helm template charts/quicksale --set entrances.gatewayApi=true | grep -c httproutes)" = 2 ]
   helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=0.5 | grep -q 'QUICKSALE_TRACED_PART, value: "0.5"'
   helm template charts/quicksale --set tracing.endpoint=http://c:4318,tracing.part=0 | grep -q 'QUICKSALE_TRACED_PART, value: "0"'
   local wrong

@@ -92,8 +92,8 @@ apiserver() {
   stop_backends
   hack/backends.sh start
   hack/apiserver.sh start
-  QUICKSALE_GATEWAY_API=$(built "${GATEWAY_API_BUILD[@]}")
-  export QUICKSALE_GATEWAY_API
+  QUICKSALE_GATEWAY_API_CRDS=$(built "${GATEWAY_API_BUILD[@]}")
+  export QUICKSALE_GATEWAY_API_CRDS
   KUBECONFIG=$QUICKSALE_APISERVER_DIR/kubeconfig tests --workspace --test apiserver
   # Each by itself, on a server that holds nothing else: one has an operator of its own, the other counts what the operator asks for.
   hack/apiserver.sh start

@@ -338,7 +338,7 @@ pub fn a_gateway_has_its_own_class() -> Rule {
 /// sentence.
 pub const ENTRANCE_ANNOTATIONS: [&str; 2] = [
     "self.all(key, !key.startsWith('quicksale.io/') && \
-     key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
+     key.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?){0,8}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
     "annotations of spec.ingress and spec.loadBalancer must have names such as cert-manager.io/cluster-issuer, and none that begins with \
      quicksale.io/; those are the operator's",
 ];
@@ -351,10 +351,32 @@ pub fn load_balancer_port() -> Rule {
     )
 }
 
+/// `ingress.parentRef` has names that Kubernetes takes.
+pub fn gateway_names() -> Rule {
+    let subdomain = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+    rule(
+        format!(
+            "self.name.matches('^{subdomain}$') && (!has(self.namespace) || self.namespace.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')) && \
+             (!has(self.sectionName) || self.sectionName.matches('^{subdomain}$'))"
+        ),
+        "spec.ingress.parentRef must be names of a Gateway, its namespace and one of its listeners; write lowercase ones such as \
+         {name: front, namespace: edge}",
+    )
+}
+
+/// `loadBalancer.className` is one that Kubernetes takes.
+pub fn load_balancer_class() -> Rule {
+    rule(
+        "self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')",
+        "spec.loadBalancer.className must be a name such as internal or example.com/internal",
+    )
+}
+
 /// `loadBalancer.sourceRanges` look like networks; whether each is one is found when it is read.
 pub fn source_ranges() -> Rule {
     rule(
-        "self.all(range, range.matches('^[0-9a-fA-F.:]+/[0-9]{1,3}$'))",
+        "self.all(range, range.matches('^(((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])[.]){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])/(3[0-2]|[12]?[0-9])|\
+         [0-9a-fA-F:]*:[0-9a-fA-F:]*/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))$'))",
         "spec.loadBalancer.sourceRanges must be networks; write them like 203.0.113.0/24",
     )
 }
@@ -434,6 +456,9 @@ const PENDING: &str =
 const NOT_OPEN: &str = "(!has(oldSelf.status) || !has(oldSelf.status.openedAt) && (!has(oldSelf.status.phase) || \
      oldSelf.status.phase in ['Pending', 'Warming']))";
 
+/// True for a sale that is over.
+const ENDED: &str = "(has(oldSelf.status.phase) && oldSelf.status.phase == 'Ended')";
+
 /// Prices in the store are in the currency they were written with.
 pub fn currency_is_fixed() -> Rule {
     rule(
@@ -503,35 +528,44 @@ pub fn host_is_fixed() -> Rule {
     .field_path(".spec.ingress")
 }
 
-/// Gateways know whether buyers come by HTTPS, and buyers are where they were told to go.
-pub fn way_in_is_fixed() -> Rule {
-    let ingress = |object: &str, field: &str| {
-        format!("has({object}.spec.ingress) && has({object}.spec.ingress.{field})")
-    };
-    let [https, https_before] = ["self", "oldSelf"]
-        .map(|object| format!("({} && {object}.spec.ingress.https)", ingress(object, "https")));
-    let [parent, parent_before] =
-        ["self", "oldSelf"].map(|object| format!("({})", ingress(object, "parentRef")));
-    rule(
+/// Gateways know whether buyers come by HTTPS.
+pub fn https_is_fixed() -> Rule {
+    let [https, before] = ["self", "oldSelf"].map(|object| {
         format!(
-            "{NOT_OPEN} || {https} == {https_before} && {parent} == {parent_before} && \
-             (!{parent} || self.spec.ingress.parentRef == oldSelf.spec.ingress.parentRef)"
-        ),
-        "spec.ingress.https and spec.ingress.parentRef cannot change once the sale is open, because its buyers are there; for another way \
-         in, make an HTTPRoute or an Ingress of your own that leads to the Services of the sale's gateway and notifier",
+            "(has({object}.spec.ingress) && has({object}.spec.ingress.https) && {object}.spec.ingress.https)"
+        )
+    });
+    rule(
+        format!("{NOT_OPEN} || {https} == {before}"),
+        "spec.ingress.https cannot change once the sale is open, because its gateways go by what it was opened with; change it for the \
+         next sale",
     )
     .field_path(".spec.ingress.https")
+}
+
+/// Buyers are where they were told to go.
+pub fn gateway_is_fixed() -> Rule {
+    let [has, had] = ["self", "oldSelf"]
+        .map(|object| format!("(has({object}.spec.ingress) && has({object}.spec.ingress.parentRef))"));
+    rule(
+        format!(
+            "{NOT_OPEN} || {has} == {had} && (!{has} || self.spec.ingress.parentRef == oldSelf.spec.ingress.parentRef)"
+        ),
+        "spec.ingress.parentRef cannot change once the sale is open, because its buyers are there; for another Gateway, make an HTTPRoute \
+         of your own that leads to the Services of the sale's gateway and notifier",
+    )
+    .field_path(".spec.ingress.parentRef")
 }
 
 /// Buyers have its address.
 pub fn load_balancer_is_fixed() -> Rule {
     rule(
         format!(
-            "{NOT_OPEN} || !has(oldSelf.spec.loadBalancer) || has(self.spec.loadBalancer) && \
+            "{NOT_OPEN} || {ENDED} || !has(oldSelf.spec.loadBalancer) || has(self.spec.loadBalancer) && \
              self.spec.loadBalancer.port == oldSelf.spec.loadBalancer.port"
         ),
         "spec.loadBalancer cannot go away once the sale is open, nor have another port, because its buyers are there; take it away when \
-         the sale has ended",
+         the sale is Ended",
     )
     .field_path(".spec.loadBalancer")
 }
@@ -544,8 +578,8 @@ pub fn load_balancer_class_is_fixed() -> Rule {
     let there = "has(self.spec.loadBalancer) && has(oldSelf.spec.loadBalancer)";
     rule(
         format!("{PENDING} || !({there}) || {} == {}", class("self"), class("oldSelf")),
-        "spec.loadBalancer.className cannot change once the sale warms up; take spec.loadBalancer away and write it anew, which gives it \
-         another address",
+        "spec.loadBalancer.className cannot change once the sale warms up; before it opens, take spec.loadBalancer away and write it \
+         anew, which gives it another address",
     )
     .field_path(".spec.loadBalancer.className")
 }

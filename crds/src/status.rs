@@ -271,7 +271,7 @@ pub enum ConditionType {
     HoldsLoad,
     /// No other sale has the host that buyers find it at.
     HostReady,
-    /// What leads to the sale from outside of the cluster is there.
+    /// The Gateway and the load balancer that lead to the sale say that they do, and the platform allows all that it asks for.
     EntranceReady,
     /// The clocks of those who open and close the doors agree with the operator's.
     ClocksAgree,

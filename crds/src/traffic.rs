@@ -112,8 +112,8 @@ pub struct Ingress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub tls_secret_name: Option<String>,
-    /// Whether buyers come by HTTPS although no Secret is named here, because the ingress controller or the Gateway has the host's
-    /// certificate. What is said of plain HTTP at tlsSecretName holds then too.
+    /// States that buyers come by HTTPS although no Secret is named here, because the ingress controller or the Gateway has the host's
+    /// certificate; makes none. What is said of plain HTTP at tlsSecretName holds then too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub https: bool,
     /// Annotations of the Ingress or the HTTPRoute, such as cert-manager.io/cluster-issuer: those that the platform allows, see
@@ -135,8 +135,9 @@ impl Ingress {
 }
 
 /// A Gateway (<https://gateway-api.sigs.k8s.io>).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::gateway_names())]
 pub struct ParentReference {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
@@ -163,6 +164,7 @@ pub struct LoadBalancer {
     /// Which of the cluster's kinds of load balancers; its default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::load_balancer_class())]
     pub class_name: Option<String>,
     /// Annotations of the Service, by which most load balancers are set up: those that the platform allows, see entrances.annotations
     /// of the operator's chart.

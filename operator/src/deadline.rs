@@ -35,6 +35,11 @@ impl ApiError {
         self.code() == Some(404)
     }
 
+    /// Whether the API server has no definition of the kind that was asked for.
+    pub fn is_unknown_kind(&self) -> bool {
+        matches!(self, Self::Kube(error) if is_unknown_kind(error))
+    }
+
     /// Whether the caller has no right to this.
     pub fn is_forbidden(&self) -> bool {
         self.code() == Some(403)
@@ -55,6 +60,13 @@ impl ApiError {
             Self::Deadline => None,
         }
     }
+}
+
+/// Whether the API server has no definition of the kind that was asked for. A missing object is "not found" by its name; of a kind it says
+/// that there is no such page.
+pub fn is_unknown_kind(error: &kube::Error) -> bool {
+    let words = ["page not found", "could not find the requested resource"];
+    matches!(error, kube::Error::Api(status) if status.code == 404 && words.iter().any(|words| status.message.contains(words)))
 }
 
 /// Gives a call to the API server its deadline.

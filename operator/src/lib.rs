@@ -14,6 +14,7 @@
 //! the chart's RBAC.
 
 pub mod administrator;
+pub mod allowed_entrances;
 pub mod api_client;
 pub mod backends;
 pub mod calls;
@@ -21,11 +22,10 @@ pub mod catalogue;
 pub mod check;
 pub mod controller;
 pub mod deadline;
-pub mod entrances;
-pub mod events;
+pub mod event_recorder;
 pub mod fence;
+pub mod heap;
 pub mod lease;
-pub mod memory;
 pub mod metrics;
 pub mod network;
 pub mod ownership;

@@ -5,8 +5,8 @@ use crate::{
     controller::{context::Context, reconcile},
     deadline::within,
     fence::{Fence, Fenced},
+    heap,
     lease::{LEASE, Leadership},
-    memory,
     metrics::{self, LEADER},
     sale_metrics::ShownSales,
     scope::Scope,
@@ -60,7 +60,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let stop = tasks.stop_token();
     metrics::show();
     tasks.spawn("event loop", event_loop::measure(stop.clone()));
-    tasks.spawn("memory", memory::give_back(stop.clone()));
+    tasks.spawn("memory", heap::give_back(stop.clone()));
     let health = Health::new(stop.clone());
     let lease_seen = health.gate("the lease");
     let rights = health.gate("the right to read what a sale needs");

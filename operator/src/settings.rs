@@ -1,7 +1,7 @@
 //! What the operator is told by its chart, all of it through the environment.
 
 use crate::{
-    entrances::Entrances,
+    allowed_entrances::AllowedEntrances,
     network::Network,
     pod_template::PodTemplate,
     signing_keys::{Pace, SPREAD},
@@ -96,7 +96,7 @@ pub struct Settings {
     pub network: Network,
     /// What sales may ask for of the ways in, as JSON.
     #[arg(long, env = "QUICKSALE_ENTRANCES", default_value = "{}")]
-    pub entrances: Entrances,
+    pub entrances: AllowedEntrances,
     /// What the platform wants of the pods of all sales, as JSON.
     #[arg(long, env = "QUICKSALE_SALE_PODS", default_value = "{}")]
     pub sale_pods: PodTemplate,

@@ -85,7 +85,7 @@ fn remedy(source: &ApiError) -> &'static str {
         "; let the operator's service account through there, or get the webhook to answer"
     } else if has("exceeded quota") {
         "; raise the namespace's quota"
-    } else if has("404 page not found") || has("could not find the requested resource") {
+    } else if source.is_unknown_kind() {
         "; install the definition of this kind, as for HTTPRoutes that of the Gateway API"
     } else if source.is_forbidden() {
         "; give the operator's service account that right, as the chart does"

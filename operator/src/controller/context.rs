@@ -5,7 +5,7 @@ use crate::{
     administrator::Administrator,
     backends::Backends,
     calls,
-    events::{Events, News},
+    event_recorder::{EventRecorder, Occurrence},
     ownership::{Known, Owner},
     push::Receipts,
     refused::Refused,
@@ -59,7 +59,7 @@ pub struct Context {
     memories: Mutex<HashMap<String, Memory>>,
     gone: Mutex<VecDeque<String>>,
     administrator: tokio::sync::Mutex<Option<(SecretData, Administrator)>>,
-    events: Events,
+    events: EventRecorder,
 }
 
 /// What is remembered of one sale from look to look. All of it can be lost: a process that starts knows none of it.
@@ -105,7 +105,7 @@ impl Context {
         watched: Arc<Watched>,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            events: Events::default(),
+            events: EventRecorder::default(),
             client,
             settings,
             http: calls::client()?,
@@ -362,7 +362,7 @@ impl Context {
     where
         K: Resource<DynamicType = ()>,
     {
-        let news = News {
+        let occurrence = Occurrence {
             type_,
             action,
             reason,
@@ -371,7 +371,7 @@ impl Context {
         let (instance, now) = (&self.settings.identity, self.clock.now());
         let publish = self
             .events
-            .publish(&self.client, instance, sale.object_ref(&()), &news, now);
+            .publish(&self.client, instance, sale.object_ref(&()), &occurrence, now);
         let published = tokio::time::timeout(Duration::from_secs(2), publish).await;
         if !matches!(published, Ok(Ok(()))) {
             tracing::debug!(

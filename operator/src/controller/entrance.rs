@@ -6,13 +6,13 @@ use super::{
     observed::Observed,
     status::Finding,
 };
-use crate::entrances::Entrances;
-use crds::{ValidSale, status::ConditionType};
+use crate::allowed_entrances::AllowedEntrances;
+use crds::{ValidSale, status::ConditionType, traffic::ParentReference};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 /// What the sale asks for and the platform does not allow; `None` where it allows everything.
-pub fn refusal(sale: &ValidSale, entrances: &Entrances) -> Option<Finding> {
+pub fn refusal(sale: &ValidSale, entrances: &AllowedEntrances) -> Option<Finding> {
     let finding =
         |reason, message: String| Finding::new(ConditionType::EntranceReady, false, reason, message);
     let by_gateway = sale
@@ -22,43 +22,46 @@ pub fn refusal(sale: &ValidSale, entrances: &Entrances) -> Option<Finding> {
     if by_gateway && !entrances.gateway_api {
         return Some(finding(
             "GatewayApiOff",
-            "spec.ingress.parentRef asks for an HTTPRoute, and this operator makes none: set entrances.gatewayApi in its chart, or leave \
-             parentRef out for an Ingress"
+            "spec.ingress.parentRef asks for an HTTPRoute, and the platform allows none: set entrances.gatewayApi in the operator's chart, or \
+             before the sale opens leave parentRef out for an Ingress"
                 .to_owned(),
         ));
     }
     if sale.load_balancer.is_some() && !entrances.load_balancers {
         return Some(finding(
             "LoadBalancersOff",
-            "spec.loadBalancer asks for a load balancer, and this operator makes none: set entrances.loadBalancers in its chart, or leave \
-             spec.loadBalancer out"
+            "the platform allows no spec.loadBalancer: set entrances.loadBalancers in the operator's chart, or before the sale opens leave \
+             it out"
                 .to_owned(),
         ));
     }
-    let written = sale.ingress.iter().flat_map(|wanted| wanted.annotations.keys());
-    let written = written.chain(
-        sale.load_balancer
-            .iter()
-            .flat_map(|wanted| wanted.annotations.keys()),
-    );
-    let refused: Vec<_> = written
-        .filter(|name| !entrances.allow(name))
-        .map(String::as_str)
-        .collect();
-    (!refused.is_empty()).then(|| {
+    let written = [
+        (
+            "spec.ingress",
+            sale.ingress.as_ref().map(|wanted| &wanted.annotations),
+        ),
+        (
+            "spec.loadBalancer",
+            sale.load_balancer.as_ref().map(|wanted| &wanted.annotations),
+        ),
+    ];
+    let refused = written.into_iter().find_map(|(field, annotations)| {
+        let mut names = annotations?.keys();
+        Some((field, names.find(|name| !entrances.allow(name))?))
+    });
+    refused.map(|(field, name)| {
         finding(
             "AnnotationRefused",
             format!(
-                "the platform lets no sale write the annotation {}: add what it begins with to entrances.annotations of the operator's \
-                 chart, or leave it out",
-                refused.join(", ")
+                "the platform allows no annotation {name} in {field}, so it was left out: add what its name begins with to \
+                 entrances.annotations of the operator's chart, or take it out of {field}"
             ),
         )
     })
 }
 
 /// What is said of it; nothing of a sale that asks for neither a Gateway nor a load balancer, nor before it warms up.
-pub fn finding(sale: &ValidSale, entrances: &Entrances, observed: &Observed) -> Option<Finding> {
+pub fn finding(sale: &ValidSale, entrances: &AllowedEntrances, observed: &Observed) -> Option<Finding> {
     if let Some(refusal) = refusal(sale, entrances) {
         return Some(refusal);
     }
@@ -69,10 +72,14 @@ pub fn finding(sale: &ValidSale, entrances: &Entrances, observed: &Observed) -> 
         .and_then(|wanted| wanted.parent_ref.as_ref());
     let route = gateway.and_then(|gateway| {
         let namespace = gateway.namespace.as_deref().unwrap_or(&sale.id.namespace);
-        Some(of_route(
-            &format!("{namespace}/{}", gateway.name),
-            there(Kind::HttpRoute, ROUTE)?,
-        ))
+        if observed.knows_no_routes {
+            return Some(Err((
+                "GatewayApiMissing",
+                "the cluster does not know HTTPRoutes, as spec.ingress.parentRef asks for one: install the definitions of the Gateway API"
+                    .to_owned(),
+            )));
+        }
+        Some(of_route(gateway, namespace, there(Kind::HttpRoute, ROUTE)?))
     });
     let wanted = sale.load_balancer.as_ref();
     let balancer = wanted.and_then(|_| Some(of_load_balancer(there(Kind::Service, LOAD_BALANCER)?)));
@@ -97,28 +104,66 @@ pub fn finding(sale: &ValidSale, entrances: &Entrances, observed: &Observed) -> 
 type Said = Result<String, (&'static str, String)>;
 
 /// What the Gateway's controller has written of the route.
-fn of_route(gateway: &str, route: &DynamicObject) -> Said {
-    let parents = route.data["status"]["parents"].as_array();
+fn of_route(gateway: &ParentReference, namespace: &str, route: &DynamicObject) -> Said {
+    let name = format!("{namespace}/{}", gateway.name);
+    let parents = route.data["status"]["parents"].as_array().into_iter().flatten();
+    // What was said of another Gateway, or of the route before it was edited, says nothing of this one.
+    let is_meant = |parent: &&Value| {
+        let parent = &parent["parentRef"];
+        let its_namespace = parent["namespace"]
+            .as_str()
+            .or(route.metadata.namespace.as_deref());
+        parent["name"] == gateway.name.as_str()
+            && its_namespace == Some(namespace)
+            && gateway
+                .section_name
+                .as_deref()
+                .is_none_or(|section| parent["sectionName"] == section)
+    };
+    let generation = route.metadata.generation.unwrap_or(0);
     let conditions: Vec<&Value> = parents
-        .into_iter()
-        .flatten()
+        .filter(is_meant)
         .filter_map(|parent| parent["conditions"].as_array())
         .flatten()
+        .filter(|condition| {
+            condition["observedGeneration"]
+                .as_i64()
+                .is_none_or(|seen| seen >= generation)
+        })
         .collect();
-    if let Some(wrong) = conditions.iter().find(|condition| condition["status"] == "False") {
-        let said = wrong["message"].as_str().filter(|message| !message.is_empty());
-        let said = said.or(wrong["reason"].as_str()).unwrap_or("it does not say why");
-        return Err((
-            "RouteRefused",
-            format!("the Gateway {gateway} does not take the sale's HTTPRoute: {said}"),
-        ));
+    let is = |kind: &str, status: &str| {
+        let mut conditions = conditions.iter();
+        conditions.find(|condition| condition["type"] == kind && condition["status"] == status)
+    };
+    let said = |condition: &Value| {
+        let message = condition["message"]
+            .as_str()
+            .filter(|message| !message.is_empty());
+        let reason = condition["reason"].as_str();
+        message.or(reason).unwrap_or("it does not say why").to_owned()
+    };
+    if let Some(refused) = is("Accepted", "False") {
+        let message = format!(
+            "the Gateway {name} does not take the sale's HTTPRoute: {}",
+            said(refused)
+        );
+        return Err(("RouteRefused", message));
     }
-    match conditions.iter().any(|condition| condition["type"] == "Accepted") {
-        true => Ok(format!("the Gateway {gateway} takes the sale's HTTPRoute")),
-        false => Err((
+    if let Some(unresolved) = is("ResolvedRefs", "False") {
+        let message = format!(
+            "the Gateway {name} takes the sale's HTTPRoute and cannot reach what it leads to: {}",
+            said(unresolved)
+        );
+        return Err(("RouteUnresolved", message));
+    }
+    match is("Accepted", "True") {
+        Some(_) => Ok(format!("the Gateway {name} takes the sale's HTTPRoute")),
+        None => Err((
             "AwaitingGateway",
             format!(
-                "nobody has said anything of the sale's HTTPRoute: look whether the Gateway {gateway} is there, and whether its controller runs"
+                "no Gateway has taken the sale's HTTPRoute yet: kubectl --namespace {namespace} describe gateway {} says whether it is there, \
+                 and whether its controller runs",
+                gateway.name
             ),
         )),
     }
@@ -188,38 +233,46 @@ mod tests {
         }
     }
 
-    fn all() -> Entrances {
-        Entrances {
+    fn all() -> AllowedEntrances {
+        AllowedEntrances {
             annotations: vec![String::new()],
             gateway_api: true,
             load_balancers: true,
         }
     }
 
-    fn reason(sale: &ValidSale, entrances: &Entrances, observed: &Observed) -> Option<&'static str> {
+    fn reason(sale: &ValidSale, entrances: &AllowedEntrances, observed: &Observed) -> Option<&'static str> {
         finding(sale, entrances, observed).map(|finding| finding.reason)
     }
 
     #[test]
     fn what_the_platform_does_not_allow_is_said_before_anything_is_made() {
         let nothing = Observed::default();
-        let usual = Entrances::default();
-        assert_eq!(reason(&by_gateway(), &usual, &nothing), Some("GatewayApiOff"));
+        let few: AllowedEntrances = r#"{"annotations": ["cert-manager.io/"]}"#.parse().unwrap();
+        assert_eq!(reason(&by_gateway(), &few, &nothing), Some("GatewayApiOff"));
         assert_eq!(reason(&by_gateway(), &all(), &nothing), None);
         let balanced = sale(&json!({"loadBalancer": {}}));
-        assert_eq!(reason(&balanced, &usual, &nothing), Some("LoadBalancersOff"));
+        assert_eq!(reason(&balanced, &few, &nothing), Some("LoadBalancersOff"));
         let annotated =
             |name: &str| sale(&json!({"ingress": {"host": "a.example", "annotations": {name: "x"}}}));
-        let refused = finding(&annotated("nginx.org/snippet"), &usual, &nothing).unwrap();
-        assert!(
-            refused.message.contains("nginx.org/snippet"),
-            "{}",
-            refused.message
-        );
+        let refused = finding(&annotated("nginx.org/snippet"), &few, &nothing).unwrap();
+        let words = "no annotation nginx.org/snippet in spec.ingress";
+        assert!(refused.message.contains(words), "{}", refused.message);
+        assert_eq!(reason(&annotated("cert-manager.io/issuer"), &few, &nothing), None);
+    }
+
+    #[test]
+    fn a_cluster_that_knows_no_routes_is_told_of() {
+        let observed = Observed {
+            knows_no_routes: true,
+            ..Observed::default()
+        };
         assert_eq!(
-            reason(&annotated("cert-manager.io/issuer"), &usual, &nothing),
-            None
+            reason(&by_gateway(), &all(), &observed),
+            Some("GatewayApiMissing")
         );
+        let by_ingress = sale(&json!({"ingress": {"host": "a.example"}}));
+        assert_eq!(reason(&by_ingress, &all(), &observed), None);
     }
 
     #[test]
@@ -234,17 +287,25 @@ mod tests {
             (finding.holds, finding.reason, finding.message)
         };
         let parent = |kind: &str, status: &str| {
-            json!({"parents": [{"conditions": [
+            json!({"parents": [{"parentRef": {"name": "front", "namespace": "edge"}, "conditions": [
                 {"type": kind, "status": status, "reason": "NoMatchingParent", "message": "no listener takes a.example"},
             ]}]})
         };
         assert_eq!(told(&json!({})).1, "AwaitingGateway");
+        let elsewhere = json!({"parents": [{"parentRef": {"name": "front", "namespace": "other"}, "conditions": [
+            {"type": "Accepted", "status": "True"},
+        ]}]});
+        assert_eq!(told(&elsewhere).1, "AwaitingGateway");
         let taken = told(&parent("Accepted", "True"));
         assert_eq!((taken.0, taken.1), (true, "LeadsHere"));
         assert!(taken.2.contains("edge/front"), "{}", taken.2);
-        for kind in ["Accepted", "ResolvedRefs"] {
+        // Of what others add nothing follows, nor from a controller that does not know yet.
+        for (kind, status) in [("PartiallyInvalid", "False"), ("Accepted", "Unknown")] {
+            assert_eq!(told(&parent(kind, status)).1, "AwaitingGateway");
+        }
+        for (kind, reason) in [("Accepted", "RouteRefused"), ("ResolvedRefs", "RouteUnresolved")] {
             let refused = told(&parent(kind, "False"));
-            assert_eq!((refused.0, refused.1), (false, "RouteRefused"));
+            assert_eq!((refused.0, refused.1), (false, reason));
             assert!(refused.2.contains("no listener takes a.example"), "{}", refused.2);
         }
     }
@@ -281,7 +342,7 @@ mod tests {
         let mut observed = observed(
             Kind::HttpRoute,
             "shoes-route",
-            &json!({"parents": [{"conditions": [{"type": "Accepted", "status": "True"}]}]}),
+            &json!({"parents": [{"parentRef": {"name": "front"}, "conditions": [{"type": "Accepted", "status": "True"}]}]}),
         );
         let service =
             json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shoes-load-balancer"}});

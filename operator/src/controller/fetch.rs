@@ -87,6 +87,7 @@ pub async fn fetch(
         administrator: None,
         load_end,
         load_waits,
+        knows_no_routes: context.watched.is_undefined(Source::Child(Kind::HttpRoute)),
     };
     // A Secret that went away must neither take its copies with it nor restart anything.
     if sale.spec.backends_secret_ref.is_none() {

@@ -103,7 +103,7 @@ pub fn finding(sale: &ValidSale, holder: Option<&Holder>) -> Option<Finding> {
         ),
         Some(holder) => {
             let message = format!(
-                "the host {host} is taken by the sale {} in {}; this sale gets no Ingress while that is so: delete that sale, or give one of \
+                "the host {host} is taken by the sale {} in {}; this sale gets no way in by it while that is so: delete that sale, or give one of \
                  the two another host",
                 holder.sale.name, holder.sale.namespace
             );

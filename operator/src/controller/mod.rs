@@ -40,6 +40,7 @@ pub mod prepared;
 pub mod prune;
 pub mod reconcile;
 pub mod rollout;
+mod standing;
 pub mod status;
 pub mod story;
 pub mod trail;

@@ -38,6 +38,8 @@ pub struct Observed {
     pub load_end: Option<(i32, String)>,
     /// Why it does not start.
     pub load_waits: Option<Obstacle>,
+    /// Whether the cluster has no definition of HTTPRoutes, though they are allowed.
+    pub knows_no_routes: bool,
 }
 
 impl Observed {

@@ -18,8 +18,8 @@ pub struct Preparation<'a> {
     pub facts: &'a Evidence,
     /// Why the Secret with the backends cannot be used, as a reason and a sentence.
     pub secret: Option<(&'static str, String)>,
-    /// What is wrong with the way in, if anything is.
-    pub way_in: Option<&'a Finding>,
+    /// What is wrong with a way in, if anything is.
+    pub wrong_entrance: Option<&'a Finding>,
 }
 
 impl Preparation<'_> {
@@ -27,7 +27,7 @@ impl Preparation<'_> {
     pub fn finding(&self) -> Finding {
         let finding =
             |holds, reason, message: &str| Finding::new(ConditionType::Prepared, holds, reason, message);
-        match (self.phase, &self.secret, self.way_in) {
+        match (self.phase, &self.secret, self.wrong_entrance) {
             (Phase::Live | Phase::Draining | Phase::Ended, _, _) => {
                 finding(true, "Opened", "the sale was opened")
             }
@@ -92,14 +92,14 @@ mod tests {
         };
         let taken = Finding::new(ConditionType::HostReady, false, "HostTaken", "taken");
         let missing = Some(("SecretMissing", "make it".to_owned()));
-        let of = |phase, claiming, facts, secret: &Option<(&'static str, String)>, way_in| {
+        let of = |phase, claiming, facts, secret: &Option<(&'static str, String)>, wrong_entrance| {
             let preparation = Preparation {
                 phase,
                 schedule: &schedule,
                 claiming,
                 facts,
                 secret: secret.clone(),
-                way_in,
+                wrong_entrance,
             };
             let found = preparation.finding();
             (found.holds, found.reason, preparation.waits_for_people())

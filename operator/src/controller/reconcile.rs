@@ -402,7 +402,11 @@ impl Round<'_> {
         self.take(next, &mut status, reopening_refused.is_some());
         status.host = host::held(valid, &status, self.holder.as_ref(), now);
         let host = host::finding(valid, self.holder.as_ref());
-        let entrance = entrance::finding(valid, &context.settings.entrances, observed);
+        // Nobody comes any more where it has ended.
+        let entrance = match phase {
+            Phase::Ended => None,
+            _ => entrance::finding(valid, &context.settings.entrances, observed),
+        };
         for (kind, said) in [
             (ConditionType::HostReady, &host),
             (ConditionType::EntranceReady, &entrance),
@@ -418,7 +422,7 @@ impl Round<'_> {
             claiming,
             facts: &facts,
             secret: bring::impediment(valid, context, observed),
-            way_in: ways_in.into_iter().find(|said| !said.holds),
+            wrong_entrance: ways_in.into_iter().find(|said| !said.holds),
         };
         let waits_for_people = preparation.waits_for_people();
         findings.push(preparation.finding());

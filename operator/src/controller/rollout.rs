@@ -3,7 +3,7 @@
 use super::{
     apply::{ApplyErrors, apply},
     backends_secret,
-    build::{self, Child, Kind, Plan, backend_ports::BackendPorts, object_name},
+    build::{self, Child, Kind, Plan, backend_ports::BackendPorts},
     context::Context,
     control::{self, Before},
     error::Error,
@@ -11,6 +11,7 @@ use super::{
     observed::Observed,
     pin::{self, Doors, Pinned, Pins},
     prune::prune,
+    standing,
 };
 use crate::{
     phase::Schedule,
@@ -169,9 +170,14 @@ impl Rollout {
             opening: is_opening(status, now),
             // One that has begun goes on.
             load: !load_waits || observed.children.iter().any(|(kind, _)| *kind == Kind::Job),
-            ingress: !host_is_taken || keeps_its_host(sale, status, observed),
-            load_balancer: context.settings.entrances.load_balancers
-                || keeps_its_load_balancer(sale, status, observed),
+            by_host: !host_is_taken || standing::keeps_its_host(sale, doors, observed),
+            load_balancer: standing::may_have_its_load_balancer(
+                sale,
+                doors,
+                observed,
+                context.settings.entrances.load_balancers,
+            ),
+            standing_annotations: &standing::annotations(sale, doors, observed),
         };
         let pins = Pins {
             doors,
@@ -283,30 +289,6 @@ fn seal(key: &str) -> String {
     hash.update("report");
     hash.update(key);
     hex::encode(&hash.finalize()[..4])
-}
-
-fn has_buyers(status: &FlashSaleStatus) -> bool {
-    matches!(status.phase(), Phase::Live | Phase::Draining)
-}
-
-/// Whether buyers may be on the way in that is there: that of an open sale, with the same host, is taken away by nobody.
-fn keeps_its_host(sale: &ValidSale, status: &FlashSaleStatus, observed: &Observed) -> bool {
-    let there = |kind, suffix, host: &str| {
-        let object = observed.child(kind, &object_name(&sale.id.name, suffix))?;
-        object.data.pointer(host)?.as_str()
-    };
-    let hosts = [
-        there(Kind::Ingress, build::INGRESS, "/spec/rules/0/host"),
-        there(Kind::HttpRoute, build::ROUTE, "/spec/hostnames/0"),
-    ];
-    let wanted = sale.ingress.as_ref().map(|ingress| ingress.host.as_str());
-    has_buyers(status) && wanted.is_some() && hosts.contains(&wanted)
-}
-
-/// Whether buyers may be on the load balancer that is there, whatever the platform allows by now.
-fn keeps_its_load_balancer(sale: &ValidSale, status: &FlashSaleStatus, observed: &Observed) -> bool {
-    let name = object_name(&sale.id.name, build::LOAD_BALANCER);
-    has_buyers(status) && observed.child(Kind::Service, &name).is_some()
 }
 
 /// How long the services of a rehearsal wait for its report.

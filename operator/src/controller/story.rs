@@ -160,7 +160,9 @@ fn conditions(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Vec<News> {
             );
         // What is not ready at first is no news, unless it is something that others have to provide.
         let news = was.unwrap_or(false) != is || (was.is_none() && condition.type_ == "BackendsReachable");
-        let news = if told_if_wrong { !is } else { news };
+        // Whoever serves a way in needs a moment to say so.
+        let awaits = condition.reason.starts_with("Awaiting");
+        let news = if told_if_wrong { !is && !awaits } else { news };
         if untold || !news {
             return None;
         }

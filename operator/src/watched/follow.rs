@@ -6,7 +6,7 @@ use crate::{
         build::{Kind, MANAGED_BY_LABEL, MANAGER},
         pods,
     },
-    deadline::{ApiError, within},
+    deadline::{ApiError, is_unknown_kind, within},
     metrics::WATCH_ERRORS,
     scope::Scope,
 };
@@ -41,7 +41,7 @@ pub struct Following {
     pub work: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// Follows all objects of the sales in a scope, `with_routes` or without.
+/// Follows all objects of the sales in a scope, HTTPRoutes among them where the platform allows these.
 pub fn everything(scope: &Scope, with_routes: bool) -> Following {
     let (tell, told) = mpsc::channel(TOLD_AHEAD);
     let sources: Vec<_> = Kind::followed(with_routes)
@@ -125,7 +125,7 @@ async fn may_read_in(scope: &Scope, part: Option<&str>, with_routes: bool) -> Re
         };
         match within(api.list(&one)).await {
             // Whose definition is not installed may be read as soon as it is.
-            Err(error) if kind == Kind::HttpRoute && error.is_not_found() => {}
+            Err(error) if kind == Kind::HttpRoute && error.is_unknown_kind() => {}
             listed => drop(listed?),
         }
     }
@@ -134,11 +134,6 @@ async fn may_read_in(scope: &Scope, part: Option<&str>, with_routes: bool) -> Re
     let pods: Api<PartialObjectMeta<Pod>> = scope.api(part);
     within(pods.list(&one)).await?;
     Ok(())
-}
-
-/// Whether the API server does not know the kind that was asked for.
-fn has_no_definition(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
 }
 
 fn set(set: &PartialObjectMeta<ReplicaSet>) -> Option<Item> {
@@ -201,10 +196,13 @@ impl Follower {
                     }
                     self.watched.is_complete(self.source, &self.part);
                 }
-                Err(error) if self.source == Source::Child(Kind::HttpRoute) && has_no_definition(&error) => {
-                    // There are none; and the watch begins anew until there may be.
-                    tracing::debug!("the definition of HTTPRoutes is not installed");
-                    self.watched.is_complete(self.source, &self.part);
+                // Kubernetes' own kinds are there: who says otherwise about them is not the API server.
+                Err(watcher::Error::InitialListFailed(error))
+                    if self.source == Source::Child(Kind::HttpRoute) && is_unknown_kind(&error) =>
+                {
+                    // There is none of it; and the watch begins anew until there may be.
+                    tracing::warn!(source = ?self.source, "the API server does not know this kind: install its definition");
+                    self.watched.has_no_definition(self.source, &self.part);
                 }
                 Err(error) => {
                     WATCH_ERRORS.inc();

@@ -26,7 +26,7 @@ impl Kept {
         Self::compressed(object, None)
     }
 
-    /// The same of one of many that say nearly the same.
+    /// The same, compressed against the first object of its kind.
     fn of_kind(kind: Kind, object: DynamicObject) -> Option<Self> {
         Self::compressed(object, Some(kind))
     }
@@ -123,7 +123,7 @@ fn cut(mut object: DynamicObject) -> DynamicObject {
     object.metadata.managed_fields = (!kept.is_empty()).then_some(kept);
     let is_deployment = object.data["spec"]["template"].is_object();
     if !is_deployment && let Some(data) = object.data.as_object_mut() {
-        let status = data.remove("status").as_ref().and_then(entrance);
+        let status = data.remove("status").as_ref().and_then(of_an_entrance);
         data.extend(status.map(|status| ("status".to_owned(), status)));
     }
     for condition in object.data["status"]["conditions"]
@@ -138,7 +138,7 @@ fn cut(mut object: DynamicObject) -> DynamicObject {
 }
 
 /// What a status says of a way in: where a load balancer is, and what a Gateway makes of a route.
-fn entrance(status: &Value) -> Option<Value> {
+fn of_an_entrance(status: &Value) -> Option<Value> {
     let said = ["loadBalancer", "parents"].map(|field| {
         let value = &status[field];
         let says_something = value.as_object().is_some_and(|object| !object.is_empty()) || value.is_array();

@@ -110,6 +110,8 @@ struct State {
     places: HashTable<Arc<Item>>,
     hasher: RandomState,
     awaited: HashSet<(Source, Part)>,
+    /// Whose definitions the API server does not have.
+    undefined: HashSet<Source>,
     /// The uids of objects that went lately: what was written to one of them a moment before is no news of it.
     gone: VecDeque<Box<str>>,
 }
@@ -216,7 +218,21 @@ impl Watched {
 
     /// A watch has told of all that there is.
     fn is_complete(&self, source: Source, part: &Part) {
-        self.write().awaited.remove(&(source, part.clone()));
+        let mut state = self.write();
+        state.awaited.remove(&(source, part.clone()));
+        state.undefined.remove(&source);
+    }
+
+    /// A watch was told that the API server does not know what it is about, so there is nothing of it.
+    fn has_no_definition(&self, source: Source, part: &Part) {
+        let mut state = self.write();
+        state.awaited.remove(&(source, part.clone()));
+        state.undefined.insert(source);
+    }
+
+    /// Whether the API server did not know what this is when it was asked last.
+    pub fn is_undefined(&self, source: Source) -> bool {
+        self.read().undefined.contains(&source)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

@@ -36,12 +36,8 @@ use url::Url;
 const MOST: usize = 10_000;
 /// How long the notifier may take to answer the handshake.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long what is sent to a client may wait for it to read.
-const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// What is copied at once.
 const COPIED: usize = 8 * 1_024;
-/// "Service Restart" (<https://www.iana.org/assignments/websocket/websocket.xhtml>): clients connect again at once.
-const RESTART: u16 = 1012;
 
 /// What the notifier needs of a handshake. The page that it comes from has been looked at here, where the host is still
 /// the one that the page knows.
@@ -175,7 +171,7 @@ async fn join(
         let _ended_already = to_service.shutdown().await;
     };
     let down = async {
-        let _broken_off = tell(&mut from_service, &mut to_client, stop).await;
+        let _broken_off = tell(&mut from_service, &mut to_client, stop, handshake::SEND_DEADLINE).await;
         let _ended_already = to_client.shutdown().await;
     };
     tokio::pin!(up, down);
@@ -188,17 +184,25 @@ async fn join(
     }
 }
 
-/// Copies what the notifier sends until it ends; or until told to stop, which is said between two of its frames.
+/// Copies what the notifier sends until it ends; or until told to stop, which is said between two of its frames. The rest of one may then take
+/// so long.
 async fn tell(
     service: &mut (impl AsyncRead + Unpin),
     client: &mut (impl AsyncWrite + Unpin),
     stop: &CancellationToken,
+    rest_of_a_frame: Duration,
 ) -> std::io::Result<()> {
     let (mut frames, mut buffer) = (Frames::new(), vec![0; COPIED]);
+    let too_late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(rest_of_a_frame).await;
+    };
+    tokio::pin!(too_late);
     loop {
         let read = tokio::select! {
             biased;
             () = stop.cancelled(), if frames.is_between() => break,
+            () = &mut too_late => return Err(std::io::ErrorKind::TimedOut.into()),
             read = service.read(&mut buffer) => read?,
         };
         if read == 0 {
@@ -208,7 +212,8 @@ async fn tell(
         frames.pass(bytes);
         send(client, bytes).await?;
     }
-    match frames::close(RESTART, "restarting; connect again") {
+    let (code, reason) = handshake::RESTART;
+    match frames::close(code, reason) {
         Some(goodbye) => send(client, &goodbye).await,
         None => Ok(()),
     }
@@ -219,7 +224,7 @@ async fn send(client: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::
         client.write_all(bytes).await?;
         client.flush().await
     };
-    tokio::time::timeout(SEND_DEADLINE, sent)
+    tokio::time::timeout(handshake::SEND_DEADLINE, sent)
         .await
         .map_err(|_late| std::io::ErrorKind::TimedOut)?
 }
@@ -309,7 +314,26 @@ mod tests {
         assert_eq!(rest[..2], *b"cd");
         assert_eq!(
             rest[2..],
-            frames::close(RESTART, "restarting; connect again").unwrap()
+            frames::close(1012, "restarting; connect again").unwrap()
         );
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_never_ends_holds_up_no_process_that_is_to_end() {
+        let stop = CancellationToken::new();
+        let ((mut ours, mut client), (mut notifier, mut theirs)) =
+            (tokio::io::duplex(64), tokio::io::duplex(64));
+        let passing = tell(&mut theirs, &mut ours, &stop, Duration::from_millis(20));
+        let conversation = async {
+            notifier.write_all(&[0x81, 4, b'a']).await.unwrap();
+            client.read_exact(&mut [0; 3]).await.unwrap();
+            stop.cancel();
+        };
+        let (ended, ()) = tokio::join!(passing, conversation);
+        assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        drop(ours);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty(), "{rest:?}");
     }
 }

@@ -8,6 +8,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use platform::{
     backends::mongo::{self, MongoError},
     clock::Clock,
+    http::handshake::{RESTART, SEND_DEADLINE},
     tokens::Identity,
     traces::{Span, SpanKind},
 };
@@ -20,15 +21,12 @@ use tokio_util::sync::CancellationToken;
 pub const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long a client may be silent: two pings.
 const SILENCE: Duration = Duration::from_secs(45);
-/// How long a frame may take to be sent.
-const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Frames that a client may send between two pings of ours: answers to them, pings of its own, and goodbye.
 const FRAMES_BETWEEN_PINGS: u32 = 60;
 /// Close codes (RFC 6455, 7.4; those from 4000 on are ours).
 mod close {
     pub(super) const NO_BINARY: u16 = 1003;
     pub(super) const POLICY: u16 = 1008;
-    pub(super) const RESTART: u16 = 1012;
     pub(super) const TRY_AGAIN: u16 = 1013;
     pub(super) const TOKEN_EXPIRED: u16 = 4401;
     pub(super) const REPLACED: u16 = 4409;
@@ -178,7 +176,7 @@ impl Session {
         loop {
             tokio::select! {
                 () = registration.replaced.cancelled() => return REPLACED,
-                () = self.stop.cancelled() => return End::Close(close::RESTART, "restarting; connect again"),
+                () = self.stop.cancelled() => return End::Close(RESTART.0, RESTART.1),
                 pushed = registration.pushes.recv() => match pushed {
                     // The hub forgets a socket that it replaces, so both may be seen first.
                     None if registration.replaced.is_cancelled() => return REPLACED,

@@ -56,7 +56,8 @@ async fn url(cluster: &Cluster, name: &str) -> Result<String> {
 /// The definition of HTTPRoutes, as the authors of the Gateway API release it.
 async fn define_routes() -> Result<()> {
     let definitions =
-        std::env::var("QUICKSALE_GATEWAY_API").context("QUICKSALE_GATEWAY_API: see hack/test.sh")?;
+        std::env::var("QUICKSALE_GATEWAY_API_CRDS")
+        .context("set QUICKSALE_GATEWAY_API_CRDS to the directory with the definitions of the Gateway API, as hack/test.sh does")?;
     let file = format!("{definitions}/gateway.networking.k8s.io_httproutes.yaml");
     command("kubectl", &["apply", "--server-side", "--filename", &file], "")
         .await
@@ -83,6 +84,17 @@ async fn a_route_is_made_as_soon_as_the_cluster_knows_what_one_is() -> Result<()
         &cluster,
         "shoes",
         ["Degraded", "True", "ApplyFailed", "the definition of this kind"],
+    )
+    .await?;
+    says(
+        &cluster,
+        "shoes",
+        [
+            "EntranceReady",
+            "False",
+            "GatewayApiMissing",
+            "install the definitions",
+        ],
     )
     .await?;
     let deployments = cluster.api::<Deployment>();
@@ -181,7 +193,7 @@ async fn a_route_is_made_as_soon_as_the_cluster_knows_what_one_is() -> Result<()
 }
 
 #[tokio::test]
-async fn a_load_balancer_is_where_it_says_and_stays_while_there_are_buyers() -> Result<()> {
+async fn a_load_balancer_is_where_it_says_and_goes_when_nobody_asks_for_it() -> Result<()> {
     let mut spec = passing_sale();
     spec["loadBalancer"] = json!({"port": 8080, "sourceRanges": ["203.0.113.0/24"]});
     let cluster = sale_in_the_making("balanced", &spec).await?;

@@ -165,6 +165,42 @@ async fn a_sale_gets_all_it_needs() -> Result<()> {
     .await
 }
 
+/// An event's sentence cannot change, so that another one is another event; and the same one again is one more of a series.
+#[tokio::test]
+async fn each_sentence_is_an_event_of_its_own() -> Result<()> {
+    installed().await?;
+    let cluster = Cluster::with_namespace("sentences").await?;
+    // What looks like a network and is none is found by the operator alone.
+    let spec = |range: &str| json!({"loadBalancer": {"sourceRanges": [range]}});
+    let mut first = small_sale();
+    first["loadBalancer"] = spec(":::::/1")["loadBalancer"].clone();
+    cluster.sell("shoes", &first).await?;
+    let told = async |range: &str| {
+        let events = cluster.api::<Event>().list(&ListParams::default()).await?.items;
+        let of_it = events
+            .into_iter()
+            .filter(|event| event.message.as_deref().is_some_and(|note| note.contains(range)));
+        Ok::<_, anyhow::Error>(of_it.collect::<Vec<_>>())
+    };
+    for range in [":::::/1", "::::::/2"] {
+        cluster.edit("shoes", &spec(range)).await?;
+        eventually(SOON, &format!("an event names {range}"), async || {
+            Ok(told(range).await?.len() == 1)
+        })
+        .await?;
+    }
+    cluster.edit("shoes", &spec(":::::/1")).await?;
+    eventually(SOON, "the first event is one of a series", async || {
+        let events = told(":::::/1").await?;
+        Ok(events.len() == 1
+            && events[0]
+                .series
+                .as_ref()
+                .is_some_and(|series| series.count == Some(2)))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn what_is_deleted_or_edited_by_hand_comes_back() -> Result<()> {
     let cluster = sale_in_the_making("repairs", &small_sale()).await?;

@@ -37,9 +37,9 @@ pub enum Kind {
     Job,
     /// How many there are.
     HorizontalPodAutoscaler,
-    /// The way in.
+    /// What leads from the sale's host to it, by an ingress controller.
     Ingress,
-    /// The way in by a Gateway.
+    /// The same, by a Gateway.
     HttpRoute,
 }
 
@@ -58,7 +58,8 @@ impl Kind {
         Self::HttpRoute,
     ];
 
-    /// The kinds that are followed: Secrets are read by name, and HTTPRoutes where the platform has them.
+    /// The kinds whose objects are watched: Secrets are not, which are read by name, and HTTPRoutes only where the platform allows them,
+    /// since the right to read them comes with that.
     pub fn followed(with_routes: bool) -> impl Iterator<Item = Self> {
         Self::ALL
             .into_iter()

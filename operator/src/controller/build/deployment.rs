@@ -45,6 +45,10 @@ pub(super) fn deployment(plan: &Plan<'_>, component: Component) -> Child {
         },
     });
     plan.platform.pods.lay_over(&mut spec["template"]);
+    let pod = &mut spec["template"]["spec"];
+    if pod["affinity"].is_null() {
+        pod["affinity"] = zones_apart(&pod_selector(&plan.sale.id.name, name));
+    }
     if let Some(replicas) = replicas(plan, component) {
         spec["replicas"] = replicas.into();
     }
@@ -67,10 +71,7 @@ fn pod(plan: &Plan<'_>, component: Component) -> Value {
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": pod_confined(),
-        "topologySpreadConstraints": [
-            spread("kubernetes.io/hostname", &selector),
-            spread("topology.kubernetes.io/zone", &selector),
-        ],
+        "topologySpreadConstraints": [spread_over_nodes(&selector)],
         "containers": [container(plan, component)],
         "volumes": volumes(plan, component),
     })
@@ -92,11 +93,22 @@ pub(super) fn container_confined() -> Value {
 }
 
 /// Replicas apart where there is room: a spread that cannot be had must not keep a replica from starting.
-fn spread(topology: &str, selector: &Value) -> Value {
+///
+/// By node alone: where pods are to be spread by zone as well, the scheduler leaves nodes that are in no zone out of account for both, and
+/// a cluster without zones would have all replicas on one node.
+fn spread_over_nodes(selector: &Value) -> Value {
     json!({
-        "maxSkew": 1, "topologyKey": topology, "whenUnsatisfiable": "ScheduleAnyway",
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": selector},
     })
+}
+
+/// In zones of their own where there are zones, unless the platform has said where pods are to be.
+fn zones_apart(selector: &Value) -> Value {
+    json!({"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+        "weight": 50,
+        "podAffinityTerm": {"topologyKey": "topology.kubernetes.io/zone", "labelSelector": {"matchLabels": selector}},
+    }]}})
 }
 
 fn container(plan: &Plan<'_>, component: Component) -> Value {

@@ -16,7 +16,7 @@ const PATHS: [(&str, Component); 3] = [
     ("/", Component::Gateway),
 ];
 
-pub(super) fn way_in(plan: &Plan<'_>) -> Option<Child> {
+pub(super) fn by_host(plan: &Plan<'_>) -> Option<Child> {
     let sale = plan.sale;
     let wanted = sale.ingress.as_ref()?;
     let child = match &wanted.parent_ref {
@@ -25,7 +25,7 @@ pub(super) fn way_in(plan: &Plan<'_>) -> Option<Child> {
         Some(_) => Child::new(sale, Kind::HttpRoute, ROUTE, route(sale, wanted)),
         None => Child::new(sale, Kind::Ingress, INGRESS, ingress(sale, wanted)),
     };
-    Some(child.annotated(plan.platform.allowed(&wanted.annotations)))
+    Some(child.annotated(plan.allowed(&wanted.annotations)))
 }
 
 fn ingress(sale: &ValidSale, wanted: &Ingress) -> Value {

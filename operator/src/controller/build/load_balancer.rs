@@ -24,5 +24,5 @@ pub(super) fn load_balancer(plan: &Plan<'_>) -> Option<Child> {
         body["spec"]["loadBalancerSourceRanges"] = json!(wanted.source_ranges);
     }
     let child = Child::new(sale, Kind::Service, LOAD_BALANCER, body);
-    Some(child.annotated(plan.platform.allowed(&wanted.annotations)))
+    Some(child.annotated(plan.allowed(&wanted.annotations)))
 }

@@ -30,7 +30,8 @@ pub use load_balancer::LOAD_BALANCER;
 pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SIGNING_KEYS};
 
 use crate::{
-    administrator::Administrator, entrances::Entrances, network::Network, pod_template::PodTemplate,
+    administrator::Administrator, allowed_entrances::AllowedEntrances, network::Network,
+    pod_template::PodTemplate,
 };
 use backend_ports::BackendPorts;
 use crds::{Component, ValidSale};
@@ -77,10 +78,12 @@ pub struct Plan<'a> {
     pub scaled_by_others: &'a BTreeSet<Component>,
     /// Replicas that the Deployments have now.
     pub current_replicas: &'a BTreeMap<Component, i32>,
-    /// Whether the sale's host may lead to it.
-    pub ingress: bool,
+    /// Whether the sale's host may lead to it, by an Ingress or a Gateway.
+    pub by_host: bool,
     /// Whether it may have a load balancer.
     pub load_balancer: bool,
+    /// Annotations of its ways in that stay, whatever the platform allows by now.
+    pub standing_annotations: &'a BTreeSet<String>,
     /// Whether the load of a rehearsal may come.
     pub load: bool,
     /// Whether the sale is about to open, or has just done so: there are as many replicas as that takes.
@@ -99,7 +102,7 @@ pub struct Platform<'a> {
     /// The address that the services listen on.
     pub bind: IpAddr,
     /// What sales may ask for of the ways in.
-    pub entrances: &'a Entrances,
+    pub entrances: &'a AllowedEntrances,
     /// Who may talk to whom beyond the pods of a sale. This one follows the chart at once: it restarts nothing.
     pub network: &'a Network,
     /// Whether what a pod sends out is restricted to what it needs.
@@ -118,11 +121,13 @@ pub struct Platform<'a> {
     pub tracing: Option<Tracing>,
 }
 
-impl Platform<'_> {
-    /// The annotations that a sale may write, of those that it asks for.
+impl Plan<'_> {
+    /// The annotations that a way in gets, of those that the sale asks for.
     fn allowed(&self, asked_for: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut allowed = asked_for.clone();
-        allowed.retain(|name, _| self.entrances.allow(name));
+        allowed.retain(|name, _| {
+            self.platform.entrances.allow(name) || self.standing_annotations.contains(name)
+        });
         allowed
     }
 }
@@ -164,7 +169,7 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Child> {
     if plan.phase == Phase::Live && plan.load {
         objects.extend(load::load(plan).into_iter().flatten());
     }
-    objects.extend(ingress::way_in(plan).filter(|_| plan.ingress));
+    objects.extend(ingress::by_host(plan).filter(|_| plan.by_host));
     objects.extend(load_balancer::load_balancer(plan).filter(|_| plan.load_balancer));
     objects
 }

@@ -32,7 +32,8 @@ struct Fixture {
     opening: bool,
     pods: PodTemplate,
     administrator: Administrator,
-    entrances: Entrances,
+    entrances: AllowedEntrances,
+    standing_annotations: BTreeSet<String>,
 }
 
 fn sale_with(services: &Value) -> ValidSale {
@@ -77,11 +78,12 @@ fn fixture(services: Value) -> Fixture {
             email: "boss@example.com".to_owned(),
             password_hash: "$argon2id$".to_owned(),
         },
-        entrances: Entrances {
+        entrances: AllowedEntrances {
+            annotations: vec!["cert-manager.io/".into()],
             gateway_api: true,
             load_balancers: true,
-            ..Entrances::default()
         },
+        standing_annotations: BTreeSet::new(),
     }
 }
 
@@ -121,8 +123,9 @@ impl Fixture {
             control: &control,
             scaled_by_others: &self.scaled_by_others,
             current_replicas: &self.current_replicas,
-            ingress: true,
+            by_host: true,
             load_balancer: true,
+            standing_annotations: &self.standing_annotations,
             load: true,
             opening: self.opening,
         })
@@ -834,6 +837,10 @@ fn a_way_in_has_the_annotations_that_are_allowed() {
         annotations(&with)[APPLIED_HASH],
         annotations(&without)[APPLIED_HASH]
     );
+    // One that is there stays.
+    fixture.standing_annotations = BTreeSet::from(["nginx.org/snippet".to_owned()]);
+    let standing = fixture.get(Kind::Ingress, "laptops-ingress").unwrap();
+    assert_eq!(annotations(&standing)["nginx.org/snippet"], "x");
     fixture.sale.ingress = Some(by_gateway(&json!({"cert-manager.io/issuer": "le"})));
     let route = fixture.get(Kind::HttpRoute, "laptops-route").unwrap();
     assert_eq!(annotations(&route)["cert-manager.io/issuer"], "le");
@@ -874,4 +881,26 @@ fn a_load_balancer_leads_to_the_gateways_and_its_buyers_are_let_in() {
     assert_eq!(let_in(&fixture, "gateway"), [json!("203.0.113.0/24")]);
     let spec = fixture.get(Kind::Service, "laptops-load-balancer").unwrap()["spec"].clone();
     assert_eq!(spec["loadBalancerSourceRanges"], json!(["203.0.113.0/24"]));
+}
+
+/// A second constraint, by zone, would make the scheduler leave out every node that is in none.
+#[test]
+fn replicas_are_spread_over_nodes_also_where_there_are_no_zones() {
+    let mut fixture = fixture(json!({}));
+    let pod = |fixture: &Fixture| fixture.deployment("order")["spec"]["template"]["spec"].clone();
+    let made = pod(&fixture);
+    let spread = made["topologySpreadConstraints"].as_array().unwrap();
+    assert_eq!(spread.len(), 1);
+    assert_eq!(spread[0]["topologyKey"], "kubernetes.io/hostname");
+    let apart = &made["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(
+        apart["podAffinityTerm"]["topologyKey"],
+        "topology.kubernetes.io/zone"
+    );
+    assert_eq!(
+        apart["podAffinityTerm"]["labelSelector"],
+        spread[0]["labelSelector"]
+    );
+    fixture.pods = r#"{"affinity": {"nodeAffinity": {}}}"#.parse().unwrap();
+    assert_eq!(pod(&fixture)["affinity"], json!({"nodeAffinity": {}}));
 }

@@ -3,6 +3,14 @@
 
 use super::authorization::bearer_token;
 use axum::http::{HeaderMap, header};
+use std::time::Duration;
+
+/// The close code of a server that restarts ("Service Restart", <https://www.iana.org/assignments/websocket/websocket.xhtml>) and what it
+/// says: clients connect again at once.
+pub const RESTART: (u16, &str) = (1012, "restarting; connect again");
+
+/// How long a frame may take to be sent to a client.
+pub const SEND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Who opens a WebSocket, by word of the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -341,10 +341,37 @@ fn sizes_and_addresses() -> Vec<Rule> {
                 json!({"annotations": {"a b": "c"}}),
                 json!({"annotations": {"": "c"}}),
                 json!({"annotations": {"A.example/b": "c"}}),
+                json!({"annotations": {"a..b/x": "c"}}),
+                json!({"annotations": {format!("cert-manager.io/{}", "a".repeat(64)): "c"}}),
             ],
             &[
                 json!({"annotations": {"service.beta.kubernetes.io/aws-load-balancer-type": "external", "plain_1": ""}}),
-                json!({"annotations": {}}),
+                json!({"annotations": {format!("cert-manager.io/{}", "a".repeat(63)): "c"}}),
+            ],
+        ),
+        field(
+            "spec.ingress.parentRef must be names",
+            "/ingress",
+            &[
+                json!({"host": "a.example", "parentRef": {"name": "Front"}}),
+                json!({"host": "a.example", "parentRef": {"name": "front", "namespace": "a.b"}}),
+                json!({"host": "a.example", "parentRef": {"name": "front", "sectionName": "-"}}),
+            ],
+            &[
+                json!({"host": "a.example", "parentRef": {"name": "front.a", "namespace": "edge-1", "sectionName": "https"}}),
+            ],
+        ),
+        field(
+            "spec.loadBalancer.className must be a name",
+            "/loadBalancer",
+            &[
+                json!({"className": "a b"}),
+                json!({"className": "-"}),
+                json!({"className": "A/b"}),
+            ],
+            &[
+                json!({"className": "internal"}),
+                json!({"className": "service.k8s.aws/nlb"}),
             ],
         ),
         field(
@@ -360,8 +387,14 @@ fn sizes_and_addresses() -> Vec<Rule> {
                 json!({"sourceRanges": ["203.0.113.5"]}),
                 json!({"sourceRanges": ["everybody/0"]}),
                 json!({"sourceRanges": ["10.0.0.0/8", ""]}),
+                json!({"sourceRanges": ["10.0.0.0/33"]}),
+                json!({"sourceRanges": ["999.0.0.0/8"]}),
+                json!({"sourceRanges": ["2001:db8::/129"]}),
             ],
-            &[json!({"sourceRanges": ["203.0.113.0/24", "2001:db8::/32"]})],
+            &[
+                json!({"sourceRanges": ["203.0.113.0/24", "2001:db8::/32"]}),
+                json!({"sourceRanges": ["0.0.0.0/0", "::/0", "255.255.255.255/32"]}),
+            ],
         ),
         rule(
             "spec.paymentUrl must begin with https",
@@ -717,16 +750,25 @@ pub(super) fn on_a_change() -> Vec<Step> {
             vec![json!({"ingress": {"className": "traefik"}})],
         ),
         step(
-            "spec.ingress.https and spec.ingress.parentRef cannot change",
+            "spec.ingress.https cannot change",
             open(),
-            vec![
-                json!({"ingress": {"https": true}}),
-                json!({"ingress": {"parentRef": {"name": "front"}}}),
-            ],
+            vec![json!({"ingress": {"https": true}})],
             vec![
                 json!({"ingress": {"https": false}}),
                 json!({"ingress": {"annotations": {"cert-manager.io/issuer": "le"}}}),
             ],
+        ),
+        step(
+            "spec.ingress.parentRef cannot change",
+            open(),
+            vec![json!({"ingress": {"parentRef": {"name": "front"}}})],
+            vec![json!({"ingress": {"className": "traefik"}})],
+        ),
+        step(
+            "spec.loadBalancer cannot go away",
+            json!({"phase": "Ended", "openedAt": "2026-01-01T00:00:00Z"}),
+            vec![],
+            vec![json!({"loadBalancer": null})],
         ),
         step(
             "spec.loadBalancer cannot go away",

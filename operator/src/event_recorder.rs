@@ -20,6 +20,7 @@ use kube::{
 use serde_json::json;
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -36,7 +37,7 @@ const CONTROLLER: &str = "quicksale-operator";
 
 /// What there is to tell.
 #[derive(Debug, Clone, Copy)]
-pub struct News<'a> {
+pub struct Occurrence<'a> {
     /// Normal or Warning.
     pub type_: EventType,
     /// What was being done, as one word.
@@ -49,19 +50,19 @@ pub struct News<'a> {
 
 /// What was told of one thing before.
 #[derive(Debug, Clone)]
-struct Told {
+struct Series {
     name: String,
     times: i32,
     last: Instant,
 }
 
-/// Tells of objects.
+/// Tells of objects, each as an Event of theirs.
 #[derive(Debug, Default)]
-pub struct Events {
-    told: Mutex<HashMap<String, Told>>,
+pub struct EventRecorder {
+    told: Mutex<HashMap<String, Series>>,
 }
 
-impl Events {
+impl EventRecorder {
     /// Tells it, anew or as one more of the same.
     ///
     /// # Errors
@@ -71,31 +72,43 @@ impl Events {
         client: &Client,
         instance: &str,
         regarding: ObjectReference,
-        news: &News<'_>,
+        occurrence: &Occurrence<'_>,
         now: Timestamp,
     ) -> Result<(), ApiError> {
-        let type_ = match news.type_ {
+        let type_ = match occurrence.type_ {
             EventType::Normal => "Normal",
             EventType::Warning => "Warning",
         };
         let uid = regarding.uid.as_deref().unwrap_or_default();
-        let key = format!("{uid} {type_} {} {}", news.action, news.reason);
+        let note = &occurrence.note[..occurrence.note.floor_char_boundary(LONGEST_NOTE)];
+        // The sentence of an event cannot change: another one is another event.
+        let mut hash = DefaultHasher::new();
+        note.hash(&mut hash);
+        let key = format!(
+            "{uid} {type_} {} {} {:x}",
+            occurrence.action,
+            occurrence.reason,
+            hash.finish()
+        );
         let namespace = regarding
             .namespace
             .clone()
             .unwrap_or_else(|| "default".to_owned());
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        let note = &news.note[..news.note.floor_char_boundary(LONGEST_NOTE)];
-        if let Some((name, times)) = self.again(&key, Instant::now()) {
+        if let Some((name, times)) = self.before(&key, Instant::now()) {
             let series = EventSeries {
-                count: times,
+                count: times.saturating_add(1),
                 last_observed_time: MicroTime(now),
             };
-            let more = Patch::Merge(json!({"note": note, "series": series}));
+            let more = Patch::Merge(json!({"series": series}));
             match within(api.patch(&name, &PatchParams::default(), &more)).await {
                 // It was let go meanwhile.
                 Err(error) if error.is_not_found() => {}
-                told => return told.map(drop),
+                told => {
+                    told?;
+                    self.keep(key, name, series.count, Instant::now());
+                    return Ok(());
+                }
             }
         }
         let name = format!(
@@ -110,8 +123,8 @@ impl Events {
                 ..ObjectMeta::default()
             },
             type_: Some(type_.to_owned()),
-            action: Some(news.action.to_owned()),
-            reason: Some(news.reason.to_owned()),
+            action: Some(occurrence.action.to_owned()),
+            reason: Some(occurrence.reason.to_owned()),
             note: Some(note.to_owned()),
             event_time: Some(MicroTime(now)),
             regarding: Some(regarding),
@@ -120,23 +133,19 @@ impl Events {
             ..Event::default()
         };
         within(api.create(&PostParams::default(), &event)).await?;
-        self.keep(key, name, Instant::now());
+        self.keep(key, name, 1, Instant::now());
         Ok(())
     }
 
-    /// The name of the event that this is one more of, and how many there are with it.
-    fn again(&self, key: &str, now: Instant) -> Option<(String, i32)> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = told.get_mut(key)?;
-        if now.duration_since(before.last) > SERIES {
-            told.remove(key);
-            return None;
-        }
-        (before.times, before.last) = (before.times.saturating_add(1), now);
-        Some((before.name.clone(), before.times))
+    /// The name of the event that this is one more of, and how many there were.
+    fn before(&self, key: &str, now: Instant) -> Option<(String, i32)> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = told.get(key)?;
+        let is_recent = now.duration_since(before.last) <= SERIES;
+        is_recent.then(|| (before.name.clone(), before.times))
     }
 
-    fn keep(&self, key: String, name: String, now: Instant) {
+    fn keep(&self, key: String, name: String, times: i32, now: Instant) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, told| now.duration_since(told.last) <= SERIES);
         if told.len() >= MOST
@@ -147,9 +156,9 @@ impl Events {
         {
             told.remove(&oldest);
         }
-        let one = Told {
+        let one = Series {
             name,
-            times: 1,
+            times,
             last: now,
         };
         told.insert(key, one);
@@ -162,25 +171,26 @@ mod tests {
 
     #[test]
     fn the_same_within_six_minutes_is_a_series() {
-        let (events, start) = (Events::default(), Instant::now());
+        let (events, start) = (EventRecorder::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(events.again("a", start), None);
-        events.keep("a".into(), "first".into(), start);
-        assert_eq!(events.again("a", after(350)), Some(("first".into(), 2)));
-        assert_eq!(events.again("a", after(700)), Some(("first".into(), 3)));
-        assert_eq!(events.again("b", after(700)), None);
-        assert_eq!(events.again("a", after(1_061)), None);
+        assert_eq!(events.before("a", start), None);
+        events.keep("a".into(), "first".into(), 1, start);
+        assert_eq!(events.before("a", after(350)), Some(("first".into(), 1)));
+        events.keep("a".into(), "first".into(), 2, after(350));
+        assert_eq!(events.before("a", after(700)), Some(("first".into(), 2)));
+        assert_eq!(events.before("b", after(700)), None);
+        assert_eq!(events.before("a", after(711)), None);
     }
 
     #[test]
     fn what_nobody_has_heard_of_for_the_longest_time_goes_first() {
-        let (events, start) = (Events::default(), Instant::now());
+        let (events, start) = (EventRecorder::default(), Instant::now());
         for n in 0..=MOST {
             let at = start + Duration::from_millis(u64::try_from(n).unwrap());
-            events.keep(n.to_string(), n.to_string(), at);
+            events.keep(n.to_string(), n.to_string(), 1, at);
         }
         assert_eq!(events.told.lock().unwrap().len(), MOST);
-        assert_eq!(events.again("0", start + Duration::from_secs(2)), None);
-        assert!(events.again("1", start + Duration::from_secs(2)).is_some());
+        assert_eq!(events.before("0", start + Duration::from_secs(2)), None);
+        assert!(events.before("1", start + Duration::from_secs(2)).is_some());
     }
 }

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use std::str::FromStr;
 
 /// The chart's `entrances`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Entrances {
+pub struct AllowedEntrances {
     /// What the names of annotations begin with that a sale may write; an empty text is what all begin with.
     pub annotations: Vec<String>,
     /// Whether HTTPRoutes are made. The definitions of the Gateway API have to be there.
@@ -16,20 +16,7 @@ pub struct Entrances {
     pub load_balancers: bool,
 }
 
-impl Default for Entrances {
-    /// Certificates and names are what nearly everyone wants of them, and what harms nobody.
-    fn default() -> Self {
-        Self {
-            annotations: ["cert-manager.io/", "external-dns.alpha.kubernetes.io/"]
-                .map(str::to_owned)
-                .into(),
-            gateway_api: false,
-            load_balancers: false,
-        }
-    }
-}
-
-impl FromStr for Entrances {
+impl FromStr for AllowedEntrances {
     type Err = serde_json::Error;
 
     fn from_str(json: &str) -> Result<Self, Self::Err> {
@@ -37,7 +24,7 @@ impl FromStr for Entrances {
     }
 }
 
-impl Entrances {
+impl AllowedEntrances {
     /// Whether a sale may write an annotation of this name.
     pub fn allow(&self, annotation: &str) -> bool {
         self.annotations
@@ -52,15 +39,14 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_not_allowed() {
-        let usual: Entrances = "{}".parse().unwrap();
-        assert_eq!(usual, Entrances::default());
-        assert!(usual.allow("cert-manager.io/cluster-issuer"));
-        assert!(!usual.allow("nginx.ingress.kubernetes.io/configuration-snippet"));
-        assert!(!usual.gateway_api && !usual.load_balancers);
-        let all: Entrances = r#"{"annotations": [""]}"#.parse().unwrap();
+        let nothing: AllowedEntrances = "{}".parse().unwrap();
+        assert!(!nothing.allow("cert-manager.io/cluster-issuer"));
+        assert!(!nothing.gateway_api && !nothing.load_balancers);
+        let some: AllowedEntrances = r#"{"annotations": ["cert-manager.io/"]}"#.parse().unwrap();
+        assert!(some.allow("cert-manager.io/cluster-issuer"));
+        assert!(!some.allow("nginx.ingress.kubernetes.io/configuration-snippet"));
+        let all: AllowedEntrances = r#"{"annotations": [""]}"#.parse().unwrap();
         assert!(all.allow("anything"));
-        let none: Entrances = r#"{"annotations": []}"#.parse().unwrap();
-        assert!(!none.allow("cert-manager.io/issuer"));
-        assert!(r#"{"gatewayAPI": true}"#.parse::<Entrances>().is_err());
+        assert!(r#"{"gatewayAPI": true}"#.parse::<AllowedEntrances>().is_err());
     }
 }

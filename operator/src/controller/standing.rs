@@ -1,0 +1,149 @@
+//! What of the ways in stands because there may be buyers on it, whatever the platform and other sales say by now.
+
+use super::{
+    build::{INGRESS, Kind, LOAD_BALANCER, ROUTE, object_name},
+    observed::Observed,
+    pin::Doors,
+};
+use crds::ValidSale;
+use kube::{ResourceExt, core::DynamicObject};
+use std::collections::BTreeSet;
+
+/// The objects that lead to a sale from outside of the cluster.
+const ENTRANCES: [(Kind, &str); 3] = [
+    (Kind::Ingress, INGRESS),
+    (Kind::HttpRoute, ROUTE),
+    (Kind::Service, LOAD_BALANCER),
+];
+
+fn there<'a>(
+    sale: &ValidSale,
+    observed: &'a Observed,
+    kind: Kind,
+    suffix: &str,
+) -> Option<&'a DynamicObject> {
+    observed.child(kind, &object_name(&sale.id.name, suffix))
+}
+
+/// Whether what leads from the sale's host to it stays, though the host is another sale's.
+pub(super) fn keeps_its_host(sale: &ValidSale, doors: Doors, observed: &Observed) -> bool {
+    let host = |kind, suffix, pointer: &str| {
+        there(sale, observed, kind, suffix)
+            .and_then(|object| object.data.pointer(pointer))
+            .and_then(|host| host.as_str())
+    };
+    let hosts = [
+        host(Kind::Ingress, INGRESS, "/spec/rules/0/host"),
+        host(Kind::HttpRoute, ROUTE, "/spec/hostnames/0"),
+    ];
+    let wanted = sale.ingress.as_ref().map(|ingress| ingress.host.as_str());
+    doors == Doors::Open && wanted.is_some() && hosts.contains(&wanted)
+}
+
+/// Whether the sale's load balancer is made, or stays. One of another class goes first: Kubernetes changes none.
+pub(super) fn may_have_its_load_balancer(
+    sale: &ValidSale,
+    doors: Doors,
+    observed: &Observed,
+    allowed: bool,
+) -> bool {
+    let standing = there(sale, observed, Kind::Service, LOAD_BALANCER);
+    if doors == Doors::Open {
+        return allowed || standing.is_some();
+    }
+    let wanted = sale
+        .load_balancer
+        .as_ref()
+        .and_then(|wanted| wanted.class_name.as_deref());
+    let is_of_another =
+        |service: &DynamicObject| service.data["spec"]["loadBalancerClass"].as_str() != wanted;
+    allowed && !standing.is_some_and(is_of_another)
+}
+
+/// The names of annotations that the ways in of an open sale have: some controllers make a way in anew where one is taken off.
+pub(super) fn annotations(sale: &ValidSale, doors: Doors, observed: &Observed) -> BTreeSet<String> {
+    if doors != Doors::Open {
+        return BTreeSet::new();
+    }
+    let objects = ENTRANCES.into_iter();
+    objects
+        .filter_map(|(kind, suffix)| there(sale, observed, kind, suffix))
+        .flat_map(|object| object.annotations().keys().cloned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crds::FlashSale;
+    use serde_json::{Value, json};
+
+    fn sale(more: &Value) -> ValidSale {
+        let mut sale = json!({
+            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
+            "metadata": {"name": "shoes", "namespace": "shop", "uid": "u", "generation": 1},
+            "spec": {"products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}]},
+        });
+        for (field, value) in more.as_object().unwrap() {
+            sale["spec"][field] = value.clone();
+        }
+        ValidSale::try_from(&serde_json::from_value::<FlashSale>(sale).unwrap()).unwrap()
+    }
+
+    fn observed(kind: Kind, suffix: &str, spec: &Value) -> Observed {
+        let object = json!({"apiVersion": "v1", "kind": "X", "spec": spec,
+            "metadata": {"name": format!("shoes-{suffix}"), "annotations": {"cert-manager.io/issuer": "le"}}});
+        Observed {
+            children: vec![(kind, serde_json::from_value(object).unwrap())],
+            ..Observed::default()
+        }
+    }
+
+    #[test]
+    fn an_open_sale_keeps_the_host_that_leads_to_it() {
+        let host = "shoes.example";
+        let sale = sale(&json!({"ingress": {"host": host}}));
+        let ingress = |host: &str| observed(Kind::Ingress, INGRESS, &json!({"rules": [{"host": host}]}));
+        let route = observed(Kind::HttpRoute, ROUTE, &json!({"hostnames": [host]}));
+        for there in [&ingress(host), &route] {
+            assert!(keeps_its_host(&sale, Doors::Open, there));
+            assert!(
+                !keeps_its_host(&sale, Doors::NotYet, there) && !keeps_its_host(&sale, Doors::Over, there)
+            );
+        }
+        assert!(!keeps_its_host(&sale, Doors::Open, &ingress("other.example")));
+        assert!(!keeps_its_host(&sale, Doors::Open, &Observed::default()));
+    }
+
+    #[test]
+    fn an_open_sale_keeps_its_load_balancer_whatever_is_allowed() {
+        let sale = sale(&json!({"loadBalancer": {}}));
+        let (there, nothing) = (
+            observed(Kind::Service, LOAD_BALANCER, &json!({})),
+            Observed::default(),
+        );
+        let may = |doors, observed, allowed| may_have_its_load_balancer(&sale, doors, observed, allowed);
+        assert!(may(Doors::Open, &there, false) && !may(Doors::Open, &nothing, false));
+        assert!(!may(Doors::NotYet, &there, false) && !may(Doors::Over, &there, false));
+        for doors in [Doors::NotYet, Doors::Open, Doors::Over] {
+            assert!(may(doors, &there, true) && may(doors, &nothing, true));
+        }
+    }
+
+    #[test]
+    fn a_load_balancer_of_another_class_goes_first_while_there_are_no_buyers() {
+        let sale = sale(&json!({"loadBalancer": {"className": "internal"}}));
+        let of = |class: &str| observed(Kind::Service, LOAD_BALANCER, &json!({"loadBalancerClass": class}));
+        let may = |doors, class| may_have_its_load_balancer(&sale, doors, &of(class), true);
+        assert!(may(Doors::NotYet, "internal") && !may(Doors::NotYet, "public"));
+        assert!(may(Doors::Open, "public"));
+    }
+
+    #[test]
+    fn only_an_open_sale_keeps_annotations() {
+        let sale = sale(&json!({"ingress": {"host": "shoes.example"}}));
+        let there = observed(Kind::Ingress, INGRESS, &json!({}));
+        assert!(annotations(&sale, Doors::Open, &there).contains("cert-manager.io/issuer"));
+        assert!(annotations(&sale, Doors::NotYet, &there).is_empty());
+    }
+}
