@@ -23,7 +23,7 @@ compose-down: ## remove these containers and their data
 test: ## everything: format, lints, unit, integration, API server, Compose, kind and browser tests
 	@hack/test.sh
 
-test-nodes: ## on three nodes: an autoscaler follows the load, a node is drained while orders come in; hack/test-nodes.sh down removes them
+test-nodes: ## on three nodes: autoscalers follow CPU and sockets, a node is drained while orders come in; hack/test-nodes.sh down removes them
 	@hack/test-nodes.sh
 
 faults: ## a storm of faults: make faults SEED=7 SECONDS=60

@@ -351,16 +351,17 @@ pub fn load_balancer_port() -> Rule {
     )
 }
 
-/// `ingress.parentRef` has names that Kubernetes takes.
-pub fn gateway_names() -> Rule {
-    let subdomain = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+/// A name in `ingress.parentRef` is one that Kubernetes takes; a namespace is without dots.
+pub fn gateway_name(field: &str) -> Rule {
     rule(
+        if field == "namespace" {
+            "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')"
+        } else {
+            "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')"
+        },
         format!(
-            "self.name.matches('^{subdomain}$') && (!has(self.namespace) || self.namespace.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')) && \
-             (!has(self.sectionName) || self.sectionName.matches('^{subdomain}$'))"
+            "spec.ingress.parentRef.{field} must be a name that Kubernetes takes; write a lowercase one such as front"
         ),
-        "spec.ingress.parentRef must be names of a Gateway, its namespace and one of its listeners; write lowercase ones such as \
-         {name: front, namespace: edge}",
     )
 }
 

@@ -137,18 +137,20 @@ impl Ingress {
 /// A Gateway (<https://gateway-api.sigs.k8s.io>).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::gateway_names())]
 pub struct ParentReference {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::gateway_name("name"))]
     pub name: String,
     /// Its namespace; the sale's own when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::gateway_name("namespace"))]
     pub namespace: Option<String>,
     /// One of its listeners; all that take the host when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::gateway_name("sectionName"))]
     pub section_name: Option<String>,
 }
 

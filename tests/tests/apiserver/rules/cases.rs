@@ -250,6 +250,7 @@ fn sizes_and_addresses() -> Vec<Rule> {
         |limit: i64, route: &str, window: &str| json!({"route": route, "limit": limit, "window": window});
     let one = |one: Value| json!([one]);
     let host = |host: &str| json!({"host": host});
+    let by_gateway = |parent: Value| json!({"host": "a.example", "parentRef": parent});
     let paid = |url: &str| vec![("/confirmation", json!("Payment")), ("/paymentUrl", json!(url))];
     let metric = |name: &str, labels: Value, per_replica: i64| json!({"scaling": {"metrics": [{"name": name, "labels": labels, "perReplica": per_replica}]}});
     let range = |min: i64, max: i64| json!({"min": min, "max": max});
@@ -350,16 +351,25 @@ fn sizes_and_addresses() -> Vec<Rule> {
             ],
         ),
         field(
-            "spec.ingress.parentRef must be names",
+            "spec.ingress.parentRef.name must be a name",
             "/ingress",
             &[
-                json!({"host": "a.example", "parentRef": {"name": "Front"}}),
-                json!({"host": "a.example", "parentRef": {"name": "front", "namespace": "a.b"}}),
-                json!({"host": "a.example", "parentRef": {"name": "front", "sectionName": "-"}}),
+                by_gateway(json!({"name": "Front"})),
+                by_gateway(json!({"name": "a..b"})),
             ],
-            &[
-                json!({"host": "a.example", "parentRef": {"name": "front.a", "namespace": "edge-1", "sectionName": "https"}}),
-            ],
+            &[by_gateway(json!({"name": "front.a"}))],
+        ),
+        field(
+            "spec.ingress.parentRef.namespace must be a name",
+            "/ingress",
+            &[by_gateway(json!({"name": "front", "namespace": "a.b"}))],
+            &[by_gateway(json!({"name": "front", "namespace": "edge-1"}))],
+        ),
+        field(
+            "spec.ingress.parentRef.sectionName must be a name",
+            "/ingress",
+            &[by_gateway(json!({"name": "front", "sectionName": "-"}))],
+            &[by_gateway(json!({"name": "front", "sectionName": "https"}))],
         ),
         field(
             "spec.loadBalancer.className must be a name",
