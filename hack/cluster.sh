@@ -80,10 +80,12 @@ ingress() {
   local image
   image=$("$REPO/hack/images.sh" ingress)
   registry_answers || load "$image"
-  local leave_out='/# with the Gateway API$/d'
+  # Lines of the manifest that end so are for a cluster with the Gateway API alone.
+  local leave_out='/# with the Gateway API$/d' definitions
   if [ "${GATEWAY_API:-0}" = 1 ]; then
     leave_out=
-    kubectl_here apply --server-side --filename "$(built "${GATEWAY_API_BUILD[@]}")" >/dev/null
+    definitions=$(built "${GATEWAY_API_BUILD[@]}")
+    kubectl_here apply --server-side --filename "$definitions" >/dev/null
   fi
   sed -e "s|image: IMAGE|image: $image|" -e "$leave_out" "$REPO/hack/manifests/traefik.yaml" | kubectl_here apply -f - >/dev/null
   [ -n "$leave_out" ] || kubectl_here apply --filename "$REPO/hack/manifests/gateway.yaml" >/dev/null

@@ -18,8 +18,9 @@ if [ "${1:-}" = down ]; then exec hack/down.sh; fi
 # into_cluster NAME: the image of that name, in the cluster.
 into_cluster() {
   local image
-  image=$(hack/images.sh "$1")
-  registry_answers || hack/cluster.sh load "$image"
+  # In a substitution nothing stops at a failure by itself.
+  image=$(hack/images.sh "$1") || return 1
+  registry_answers || hack/cluster.sh load "$image" || return 1
   echo "$image"
 }
 
@@ -50,7 +51,7 @@ adapter() {
   ready monitoring adapter
 }
 
-needs_room 6 "make test-nodes"
+needs_room 12 "make test-nodes"
 hack/docker.sh start
 hack/tools.sh rust-build kind kubectl helm
 say "building (some minutes where little is built yet)"
@@ -61,6 +62,7 @@ kubectl cordon "$drained" >/dev/null
 OBSERVE=1 QUICKSALE_IMAGE_FROM=${CARGO_TARGET_DIR:-$REPO/target}/x86_64-unknown-linux-gnu/debug hack/up.sh
 metrics_server
 adapter
+forget_go_build
 kubectl uncordon "$drained" >/dev/null
 say "three nodes, metrics-server and prometheus-adapter are ready"
 QUICKSALE_DRAINED_NODE=$drained NETWORK_POLICIES=$(cat "$CACHE/network-$CLUSTER" 2>/dev/null || echo enforced) \

@@ -167,7 +167,7 @@ fn type_of(schema: &JSONSchemaProps, section: &str) -> String {
         (Some("array"), _) => {
             let most = schema
                 .max_items
-                .map_or(String::new(), |most| format!(", at most {most}"));
+                .map_or(String::new(), |most| format!(", at most {most} of them"));
             let items = match item(schema).filter(|item| item.properties.is_none()) {
                 Some(simple) => format!("list of values, each a {}", type_of(simple, section)),
                 None => link("list of objects", &format!("{section}[]")),

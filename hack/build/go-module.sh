@@ -13,7 +13,12 @@ new_module() {
 }
 
 # module_source MODULE@VERSION: where its downloaded source is.
-module_source() { go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'; }
+module_source() {
+  local answer
+  # Why it could not be downloaded go writes into its answer.
+  answer=$(go mod download -json "$1") || { printf 'cannot download %s: %s\n' "$1" "$answer" >&2; return 1; }
+  sed -n 's/.*"Dir": "\(.*\)".*/\1/p' <<<"$answer"
+}
 
 # import_commands PACKAGE...: makes the module depend on them.
 import_commands() {

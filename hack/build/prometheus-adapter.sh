@@ -5,7 +5,8 @@ set -euo pipefail
 . "$(dirname "$0")/go-module.sh"
 
 new_module adapter
-cp -r "$(module_source "sigs.k8s.io/prometheus-adapter@$2")" source
+source=$(module_source "sigs.k8s.io/prometheus-adapter@$2")
+cp -r "$source" source
 chmod -R u+w source
 cd source
 static_build -ldflags "-s -w" -o "$1/adapter" ./cmd/adapter

@@ -158,6 +158,8 @@ impl Watched {
         if kind == Kind::Secret {
             return;
         }
+        // What was written is of a kind that there is, whenever the watch finds that out.
+        self.write().undefined.remove(&Source::Child(kind));
         if let Some(item) = kept::child(kind, object)
             && !self.read().gone.contains(&item.uid)
         {

@@ -152,7 +152,16 @@ pub(crate) async fn install() -> Result<()> {
 /// Upgrades the chart of the release before, goes back to it, and upgrades it again. A sale that was there before is there afterwards.
 async fn from_the_release_before_and_back(install: &[&str]) -> Result<Cluster> {
     let older = chart_before()?.display().to_string();
-    helm(&[&["upgrade", "--install"][..], &RELEASE, &[&older]].concat()).await?;
+    // A second run finds the values of the first, which the older chart does not know.
+    helm(
+        &[
+            &["upgrade", "--install", "--reset-values"][..],
+            &RELEASE,
+            &[&older],
+        ]
+        .concat(),
+    )
+    .await?;
     let cluster = Cluster::with_namespace("kept").await?;
     cluster.sell("kept", &small_sale()).await?;
     let before = cluster.sale("kept").await?;

@@ -124,13 +124,18 @@ async fn a_route_is_made_as_soon_as_the_cluster_knows_what_one_is() -> Result<()
     says(
         &cluster,
         "shoes",
-        ["EntranceReady", "False", "AwaitingGateway", "edge/front"],
+        [
+            "EntranceReady",
+            "False",
+            "AwaitingGateway",
+            "describe gateway front",
+        ],
     )
     .await?;
     says(
         &cluster,
         "shoes",
-        ["Prepared", "False", "AwaitingGateway", "edge/front"],
+        ["Prepared", "False", "AwaitingGateway", "describe gateway front"],
     )
     .await?;
     let said = |status: &str, message: &str| {

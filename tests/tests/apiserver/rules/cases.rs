@@ -791,7 +791,7 @@ pub(super) fn on_a_change() -> Vec<Step> {
         ),
         step(
             "spec.loadBalancer.className cannot change",
-            warm(),
+            json!({"phase": "Warming", "openedAt": null}),
             vec![json!({"loadBalancer": {"className": "other"}})],
             vec![
                 json!({"loadBalancer": {"port": 8080}}),
