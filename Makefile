@@ -5,7 +5,7 @@
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
-up: ## a kind cluster with the operator, backends and a sample sale that is open; OBSERVE=1 adds a Prometheus
+up: ## a kind cluster with the operator, backends and a sample sale that is open; OBSERVE=1 adds a Prometheus, GATEWAY_API=1 a Gateway
 	@hack/up.sh
 
 down: ## remove that cluster
