@@ -304,7 +304,7 @@ impl Context {
         let sale = without_fields(DeserializeGuard(Ok(sale)));
         let of = key(&sale);
         self.memory_of(of, |memory| {
-            memory.written = Some((Instant::now(), Some(Box::new(sale))))
+            memory.written = Some((Instant::now(), Some(Box::new(sale))));
         });
     }
 
