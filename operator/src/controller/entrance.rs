@@ -204,12 +204,13 @@ pub fn url(sale: &ValidSale, observed: &Observed) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crds::FlashSale;
     use serde_json::json;
 
-    fn sale(more: &Value) -> ValidSale {
+    /// A sale with these fields in its spec.
+    pub(in crate::controller) fn sale(more: &Value) -> ValidSale {
         let mut sale = json!({
             "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
             "metadata": {"name": "shoes", "namespace": "shop", "uid": "u", "generation": 1},

@@ -75,20 +75,8 @@ pub(super) fn annotations(sale: &ValidSale, doors: Doors, observed: &Observed) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crds::FlashSale;
+    use crate::controller::entrance::tests::sale;
     use serde_json::{Value, json};
-
-    fn sale(more: &Value) -> ValidSale {
-        let mut sale = json!({
-            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
-            "metadata": {"name": "shoes", "namespace": "shop", "uid": "u", "generation": 1},
-            "spec": {"products": [{"sku": "A", "name": "a", "price": "1.00", "stock": 1}]},
-        });
-        for (field, value) in more.as_object().unwrap() {
-            sale["spec"][field] = value.clone();
-        }
-        ValidSale::try_from(&serde_json::from_value::<FlashSale>(sale).unwrap()).unwrap()
-    }
 
     fn observed(kind: Kind, suffix: &str, spec: &Value) -> Observed {
         let object = json!({"apiVersion": "v1", "kind": "X", "spec": spec,
