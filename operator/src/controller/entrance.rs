@@ -12,7 +12,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 /// What the sale asks for and the platform does not allow; `None` where it allows everything.
-pub fn refusal(sale: &ValidSale, entrances: &AllowedEntrances) -> Option<Finding> {
+fn refusal(sale: &ValidSale, entrances: &AllowedEntrances) -> Option<Finding> {
     let finding =
         |reason, message: String| Finding::new(ConditionType::EntranceReady, false, reason, message);
     let by_gateway = sale
@@ -83,19 +83,11 @@ pub fn finding(sale: &ValidSale, entrances: &AllowedEntrances, observed: &Observ
     });
     let wanted = sale.load_balancer.as_ref();
     let balancer = wanted.and_then(|_| Some(of_load_balancer(there(Kind::Service, LOAD_BALANCER)?)));
-    let said: Vec<_> = route.into_iter().chain(balancer).collect();
-    let said = match said.iter().find(|said| said.is_err()) {
-        Some(wrong) => wrong.clone(),
-        None => Ok(said
-            .into_iter()
-            .filter_map(Result::ok)
-            .collect::<Vec<_>>()
-            .join(", and ")),
-    };
+    let said: Result<Vec<String>, _> = route.into_iter().chain(balancer).collect();
     let kind = ConditionType::EntranceReady;
     match said {
-        Ok(sentence) if sentence.is_empty() => None,
-        Ok(sentence) => Some(Finding::new(kind, true, "LeadsHere", sentence)),
+        Ok(sentences) if sentences.is_empty() => None,
+        Ok(sentences) => Some(Finding::new(kind, true, "LeadsHere", sentences.join(", and "))),
         Err((reason, sentence)) => Some(Finding::new(kind, false, reason, sentence)),
     }
 }
