@@ -92,6 +92,16 @@ impl Backends {
         Ok(backends)
     }
 
+    /// The same, with more options in MongoDB's connection string: `name=value&...`.
+    #[must_use]
+    pub fn with_mongodb_options(mut self, options: &str) -> Self {
+        if let Some(uri) = self.environment.get_mut("MONGODB_URI") {
+            uri.push('&');
+            uri.push_str(options);
+        }
+        self
+    }
+
     /// Ends one of them at once, as a crash would.
     ///
     /// # Errors

@@ -43,10 +43,10 @@ pub fn report(sale: &ValidSale, status: &FlashSaleStatus, observed: &Observed, c
         },
         products: status.products.iter().map(Into::into).collect(),
         orders,
-        refused: Refusals {
-            total: status.orders.unwrap_or_default().rejected,
-            by_code: closed.figures.refused.clone(),
-        },
+        refused: Refusals::new(
+            status.orders.unwrap_or_default().rejected,
+            closed.figures.refused.clone(),
+        ),
         durations: Durations {
             acceptance: closed.figures.accepts(),
             confirmation: closed.figures.confirmations(),

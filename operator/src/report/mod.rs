@@ -122,10 +122,22 @@ pub struct Orders {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusals {
-    /// As the status counted them while the sale was on.
+    /// As the status counted them while the sale was on, or as the gateways did that were there at the end, whichever is more: the one
+    /// lacks the last seconds, and the other what went with a gateway.
     pub total: i64,
     /// By the code of the answer, as the gateways counted that were there at the end, each since it started.
     pub by_code: BTreeMap<String, u64>,
+}
+
+impl Refusals {
+    /// Refusals of which the status has counted so many, and the gateways these.
+    pub fn new(counted: i64, by_code: BTreeMap<String, u64>) -> Self {
+        let at_the_end = i64::try_from(by_code.values().sum::<u64>()).unwrap_or(i64::MAX);
+        Self {
+            total: counted.max(at_the_end),
+            by_code,
+        }
+    }
 }
 
 /// How long orders took, as the processes counted that were there at the end, each since it started.
@@ -182,4 +194,16 @@ pub struct Versions {
     pub operator: String,
     /// The image of each service at the end.
     pub images: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_fewer_were_refused_than_are_named() {
+        let by_code = || BTreeMap::from([("sold_out".to_owned(), 3), ("busy".to_owned(), 4)]);
+        assert_eq!(Refusals::new(5, by_code()).total, 7, "the last seconds");
+        assert_eq!(Refusals::new(9, by_code()).total, 9, "a gateway that is gone");
+    }
 }

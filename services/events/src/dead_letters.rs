@@ -118,8 +118,11 @@ impl From<mongodb::error::Error> for Undone {
 }
 
 impl TransientError for Undone {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Mongo(error) if error.is_transient())
+    fn of_database(&self) -> Option<&MongoError> {
+        match self {
+            Self::Mongo(error) => Some(error),
+            Self::Unknown | Self::NoText | Self::TooLarge(_) => None,
+        }
     }
 }
 

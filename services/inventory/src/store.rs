@@ -682,7 +682,10 @@ impl From<Error> for StoreError {
 }
 
 impl TransientError for StoreError {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Mongo(error) if error.is_transient())
+    fn of_database(&self) -> Option<&MongoError> {
+        match self {
+            Self::Mongo(error) => Some(error),
+            Self::Broken(_) => None,
+        }
     }
 }

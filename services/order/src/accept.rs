@@ -245,8 +245,8 @@ impl From<mongodb::error::Error> for Conflict {
 }
 
 impl TransientError for Conflict {
-    fn is_transient(&self) -> bool {
-        self.0.is_transient()
+    fn of_database(&self) -> Option<&MongoError> {
+        Some(&self.0)
     }
 }
 

@@ -69,8 +69,8 @@ impl From<mongodb::error::Error> for DecideError {
 }
 
 impl TransientError for DecideError {
-    fn is_transient(&self) -> bool {
-        self.0.is_transient()
+    fn of_database(&self) -> Option<&MongoError> {
+        Some(&self.0)
     }
 }
 

@@ -3,6 +3,7 @@
 mod costs;
 mod large;
 mod losses;
+mod standstill;
 mod storm;
 
 use anyhow::{Context, Result, ensure};
@@ -17,13 +18,7 @@ use quicksale_tests::{
 use reqwest::Method;
 use sale::order::Confirmation;
 use serde_json::json;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// How long the backend is away.
 const AWAY: Duration = Duration::from_secs(10);
@@ -166,85 +161,6 @@ async fn without_a_broker_no_more_is_accepted_than_there_is() -> Result<()> {
     })
     .await?;
     world.check_conservation().await
-}
-
-/// It keeps its connections and answers nothing, for longer than a batch of a lane may take.
-#[tokio::test]
-async fn a_database_that_stands_still_costs_lanes_and_no_order() -> Result<()> {
-    let world = start().await?;
-    let shop = &world.shop;
-    shop.product("STILL", 1_000, None).await?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let buyers = (0..8).map(|n| {
-        let (shop, stop) = (Arc::clone(shop), Arc::clone(&stop));
-        tokio::spawn(async move {
-            let mut accepted = Vec::new();
-            for order in 0.. {
-                if stop.load(Ordering::Acquire) {
-                    break;
-                }
-                accepted.push(place_in_the_end(&shop, &format!("buyer-{n}-{order}")).await?);
-            }
-            anyhow::Ok(accepted)
-        })
-    });
-    let buyers: Vec<_> = buyers.collect();
-    eventually(SETTLED, "orders flow", async || {
-        Ok(world
-            .count_orders(mongodb::bson::doc! {"status": "CONFIRMED"})
-            .await?
-            >= 20)
-    })
-    .await?;
-    world.backends.freeze("mongodb").await?;
-    let overdue = eventually(Duration::from_secs(60), "a batch is given up", async || {
-        let mut batches = 0.0;
-        for (service, group) in [
-            ("inventory", "inventory"),
-            ("order", "order"),
-            ("notifier", "notifier"),
-        ] {
-            batches += world
-                .metric_sum(service, "quicksale_lane_batches_overdue_total", group)
-                .await?;
-        }
-        Ok(batches >= 1.0)
-    })
-    .await;
-    world.backends.thaw("mongodb").await?;
-    stop.store(true, Ordering::Release);
-    let mut accepted = Vec::new();
-    for buyer in join_all(buyers).await {
-        accepted.extend(buyer??);
-    }
-    overdue?;
-    let all = u64::try_from(accepted.len())?;
-    // What was lost on the way is asked for after half a minute.
-    eventually(SETTLED * 3, "each order has its unit", async || {
-        let confirmed = mongodb::bson::doc! {"_id": {"$in": &accepted}, "status": "CONFIRMED"};
-        Ok(world.count_orders(confirmed).await? == all)
-    })
-    .await?;
-    world.check_conservation().await
-}
-
-/// How long it may take until an order is answered: the standstill, and the minute for which a transaction that it has cut off may hold what
-/// it has written.
-const ANSWERED: Duration = Duration::from_secs(150);
-
-/// Asks for a unit under one key until there is an answer; the id of the order.
-async fn place_in_the_end(shop: &Shop, key: &str) -> Result<String> {
-    let begun = tokio::time::Instant::now();
-    while begun.elapsed() < ANSWERED {
-        match shop.order(key, key, "STILL", 1).await {
-            Ok(placed) if placed.status == 201 => {
-                let id = placed.json["order"]["_id"].as_str();
-                return Ok(id.context("no _id")?.to_owned());
-            }
-            _ => tokio::time::sleep(Duration::from_millis(500)).await,
-        }
-    }
-    anyhow::bail!("{key} has no answer")
 }
 
 /// Redis knows which keys have made an order, and the order service knows it better.

@@ -221,6 +221,13 @@ impl From<mongodb::error::Error> for ApplyError {
 }
 
 impl TransientError for ApplyError {
+    fn of_database(&self) -> Option<&MongoError> {
+        match self {
+            Self::Mongo(error) => Some(error),
+            Self::LaneLost | Self::NotAsExpected => None,
+        }
+    }
+
     fn is_transient(&self) -> bool {
         // What is there twice was written by another worker since, or was not looked for at the first try.
         match self {

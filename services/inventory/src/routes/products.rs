@@ -293,8 +293,11 @@ impl From<Refusal> for Problem {
 }
 
 impl TransientError for Refusal {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_transient())
+    fn of_database(&self) -> Option<&MongoError> {
+        match self {
+            Self::Store(error) => error.of_database(),
+            Self::Problem(_) => None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod age;
 mod aside;
+mod cut_off;
 mod documents;
 mod last_of_each;
 mod numbers;

@@ -4,11 +4,14 @@
 //! Ending the sessions of a process that is alive after all costs it time: its open transaction fails, as transient or as
 //! interrupted, and is run again, and it writes itself down anew.
 
-use super::whole_number;
+use super::{
+    cut_off::{CutOff, SURELY_OVER},
+    whole_number,
+};
 use crate::{pulse::Pulses, rounds::Rounds, tasks::GRACE};
 use futures::TryStreamExt;
 use mongodb::{
-    Client, Collection, Database,
+    Client, ClientSession, Collection, Database,
     bson::{Bson, Document, doc},
     error::Error,
 };
@@ -25,8 +28,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 const ALIVE_FOR: Duration = Duration::from_secs(5);
 /// And one that has ended: what was under way is still finished within the grace period.
 const ENDED_FOR: Duration = Duration::from_secs(GRACE.as_secs() + ALIVE_FOR.as_secs());
-/// After this the server has given up a transaction by itself, even where sessions cannot be ended from outside.
-const SURELY_OVER: Duration = Duration::from_secs(120);
 /// A session that was not used for so long is not used again: the driver lets it go after 30 minutes.
 const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -41,6 +42,7 @@ pub(super) struct Register {
     used: Mutex<HashMap<String, (Document, Instant)>>,
     /// One write at a time: an older list that arrived last would hide a new session.
     writing: tokio::sync::Mutex<()>,
+    cut_off: CutOff,
 }
 
 impl Register {
@@ -52,7 +54,13 @@ impl Register {
             pulses: Pulses::default(),
             used: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
+            cut_off: CutOff::default(),
         }
+    }
+
+    /// The end of a transaction was not heard by the server: its session is ended as soon as the server answers.
+    pub(super) fn is_cut_off(&self, session: ClientSession) {
+        self.cut_off.keep(session.id().clone(), session, Instant::now());
     }
 
     /// Writes a session down before it is used for the first time. The driver hands out few sessions again and
@@ -79,6 +87,7 @@ impl Register {
                 .retain(|_, (_, last_used)| last_used.elapsed() < FORGET_AFTER);
             let turn = async {
                 self.write(false).await?;
+                self.end_the_cut_off(client).await?;
                 self.end_the_dead(client).await
             };
             if let Err(error) = turn.await {
@@ -105,6 +114,19 @@ impl Register {
             .map(drop)
     }
 
+    async fn end_the_cut_off(&self, client: &Client) -> Result<(), Error> {
+        let ids = self.cut_off.ids(Instant::now());
+        if ids.is_empty() {
+            return Ok(());
+        }
+        end_sessions(client, &ids).await?;
+        match self.cut_off.ended(&ids) {
+            0 => {}
+            sessions => tracing::info!(sessions, "ended the sessions of transactions that were cut off"),
+        }
+        Ok(())
+    }
+
     async fn end_the_dead(&self, client: &Client) -> Result<(), Error> {
         let others = doc! {"_id": {"$ne": &self.instance}};
         let others: Vec<Document> = self.processes.find(others).await?.try_collect().await?;
@@ -122,14 +144,8 @@ impl Register {
                 continue;
             }
             if !ids.is_empty() && !is_over {
-                let ended = client
-                    .database("admin")
-                    .run_command(doc! {"killSessions": ids})
-                    .await;
-                match ended {
-                    Ok(_) => tracing::info!(process = name, "ended the sessions of a dead process"),
-                    Err(error) => return Err(error),
-                }
+                end_sessions(client, &ids).await?;
+                tracing::info!(process = name, "ended the sessions of a dead process");
             }
             self.processes
                 .delete_one(doc! {"_id": name, "beat": process.get("beat")})
@@ -147,4 +163,10 @@ impl Register {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Document, Instant)>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends sessions, and with them their open transactions. Those of one's own user need no privilege.
+async fn end_sessions(client: &Client, ids: &[Bson]) -> Result<(), Error> {
+    let command = doc! {"killSessions": ids};
+    client.database("admin").run_command(command).await.map(drop)
 }

@@ -68,13 +68,22 @@ impl Commits {
     }
 }
 
-/// Tells whether running the same transaction again can help.
+/// Why a transaction was not carried through, as [`Transactions`] needs to know it.
 pub trait TransientError {
-    /// Whether the server labelled the error as transient.
-    fn is_transient(&self) -> bool;
+    /// The database's error; `None` where the work was given up for another reason.
+    fn of_database(&self) -> Option<&MongoError>;
+
+    /// Whether running the same transaction again can help: the server says so, or somebody else has ended it.
+    fn is_transient(&self) -> bool {
+        self.of_database().is_some_and(MongoError::is_transient)
+    }
 }
 
 impl TransientError for MongoError {
+    fn of_database(&self) -> Option<&MongoError> {
+        Some(self)
+    }
+
     fn is_transient(&self) -> bool {
         matches!(self, Self::Driver(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) || was_interrupted(error))
     }
@@ -203,7 +212,7 @@ impl Transactions {
 
     async fn attempt<T, E, F>(&self, body: &mut F) -> Result<T, E>
     where
-        E: From<MongoError>,
+        E: From<MongoError> + TransientError,
         F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
     {
         let driver = |error: Error| E::from(MongoError::Driver(error));
@@ -218,19 +227,27 @@ impl Transactions {
             .with_options(options)
             .await
             .map_err(driver)?;
-        match body(&mut session).await {
-            Ok(value) => {
-                commit(&mut session).await.map_err(driver)?;
-                self.commits.0.notify_one();
-                Ok(value)
-            }
+        let tried = match body(&mut session).await {
+            Ok(value) => match commit(&mut session).await {
+                Ok(()) => {
+                    self.commits.0.notify_one();
+                    Ok(value)
+                }
+                Err(error) => Err(driver(error)),
+            },
             Err(error) => {
+                // The driver keeps to itself what comes of it.
                 if let Err(abort) = session.abort_transaction().await {
-                    tracing::debug!(%abort, "the server ends the aborted transaction by itself");
+                    tracing::debug!(%abort, "the transaction had ended before");
                 }
                 Err(error)
             }
+        };
+        let unheard = |error: &E| error.of_database().is_some_and(|error| !error.was_refused());
+        if tried.as_ref().is_err_and(unheard) {
+            self.register.is_cut_off(session);
         }
+        tried
     }
 }
 
