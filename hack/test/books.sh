@@ -46,6 +46,7 @@ SAFETY=(
   '*a_short_storm_loses_no_order_and_no_unit'
   '*no_more_is_accepted_than_there_is'
   '*a_database_that_stands_still_costs_lanes_and_no_order'
+  '*a_database_whose_connections_are_cut_costs_no_order'
   '*an_order_that_several_end_at_once_has_one_end'
   '*an_order_whose_id_was_taken_by_hand_fails_and_leaves_the_hold_alone'
   '*a_payment_between_a_cancellation_and_the_news_of_it_confirms_nothing'

@@ -4,10 +4,7 @@
 //! Ending the sessions of a process that is alive after all costs it time: its open transaction fails, as transient or as
 //! interrupted, and is run again, and it writes itself down anew.
 
-use super::{
-    cut_off::{CutOff, SURELY_OVER},
-    whole_number,
-};
+use super::{MongoError, cut_off::CutOff, detached, whole_number};
 use crate::{pulse::Pulses, rounds::Rounds, tasks::GRACE};
 use futures::TryStreamExt;
 use mongodb::{
@@ -28,6 +25,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 const ALIVE_FOR: Duration = Duration::from_secs(5);
 /// And one that has ended: what was under way is still finished within the grace period.
 const ENDED_FOR: Duration = Duration::from_secs(GRACE.as_secs() + ALIVE_FOR.as_secs());
+/// After this the server has given up a transaction by itself, even where sessions cannot be ended from outside.
+const SURELY_OVER: Duration = Duration::from_secs(120);
 /// A session that was not used for so long is not used again: the driver lets it go after 30 minutes.
 const FORGET_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -60,7 +59,7 @@ impl Register {
 
     /// The end of a transaction was not heard by the server: its session is ended as soon as the server answers.
     pub(super) fn is_cut_off(&self, session: ClientSession) {
-        self.cut_off.keep(session.id().clone(), session, Instant::now());
+        self.cut_off.keep(session.id().clone(), session);
     }
 
     /// Writes a session down before it is used for the first time. The driver hands out few sessions again and
@@ -80,22 +79,38 @@ impl Register {
         written
     }
 
+    /// Two loops, since ending others must not keep anybody waiting for the sign of life.
     pub(super) async fn keep(&self, client: &Client, stop: CancellationToken) {
-        let mut rounds = Rounds::every(RENEW_EVERY, &stop);
-        while rounds.another().await {
-            self.lock()
-                .retain(|_, (_, last_used)| last_used.elapsed() < FORGET_AFTER);
-            let turn = async {
-                self.write(false).await?;
-                self.end_the_cut_off(client).await?;
-                self.end_the_dead(client).await
-            };
-            if let Err(error) = turn.await {
-                tracing::debug!(%error, "cannot renew the sign of life");
-            }
+        tokio::join!(self.give_signs(&stop), self.end_what_is_left(client, &stop));
+        // What was cut off in between is ended by this process, or in half a minute by another one.
+        if let Err(error) = self.end_the_cut_off(client).await {
+            tracing::debug!(%error, "cannot end what was cut off");
         }
         if let Err(error) = self.write(true).await {
             tracing::debug!(%error, "no last sign of life; what is under way may be run again by others");
+        }
+    }
+
+    async fn give_signs(&self, stop: &CancellationToken) {
+        let mut rounds = Rounds::every(RENEW_EVERY, stop);
+        while rounds.another().await {
+            self.lock()
+                .retain(|_, (_, last_used)| last_used.elapsed() < FORGET_AFTER);
+            if let Err(error) = self.write(false).await {
+                tracing::debug!(%error, "cannot renew the sign of life");
+            }
+        }
+    }
+
+    async fn end_what_is_left(&self, client: &Client, stop: &CancellationToken) {
+        let mut rounds = Rounds::every(RENEW_EVERY, stop);
+        while rounds.another().await {
+            if let Err(error) = self.end_the_cut_off(client).await {
+                tracing::debug!(%error, "cannot end what was cut off; trying again");
+            }
+            if let Err(error) = self.end_the_dead(client).await {
+                tracing::debug!(%error, "cannot end the sessions of dead processes; trying again");
+            }
         }
     }
 
@@ -114,20 +129,27 @@ impl Register {
             .map(drop)
     }
 
-    async fn end_the_cut_off(&self, client: &Client) -> Result<(), Error> {
-        let ids = self.cut_off.ids(Instant::now());
+    async fn end_the_cut_off(&self, client: &Client) -> Result<(), MongoError> {
+        let ids = self.cut_off.ids();
         if ids.is_empty() {
             return Ok(());
         }
-        end_sessions(client, &ids).await?;
-        match self.cut_off.ended(&ids) {
-            0 => {}
-            sessions => tracing::info!(sessions, "ended the sessions of transactions that were cut off"),
+        let ended = end_sessions(client, &ids).await;
+        // Who is refused once is refused again.
+        let first = match &ended {
+            Err(error) if !error.was_refused() => 0,
+            _ => self.cut_off.asked(&ids),
+        };
+        if ended.is_ok() && first > 0 {
+            tracing::info!(
+                sessions = first,
+                "ended the sessions of transactions that were cut off"
+            );
         }
-        Ok(())
+        ended
     }
 
-    async fn end_the_dead(&self, client: &Client) -> Result<(), Error> {
+    async fn end_the_dead(&self, client: &Client) -> Result<(), MongoError> {
         let others = doc! {"_id": {"$ne": &self.instance}};
         let others: Vec<Document> = self.processes.find(others).await?.try_collect().await?;
         for process in others {
@@ -166,7 +188,14 @@ impl Register {
 }
 
 /// Ends sessions, and with them their open transactions. Those of one's own user need no privilege.
-async fn end_sessions(client: &Client, ids: &[Bson]) -> Result<(), Error> {
-    let command = doc! {"killSessions": ids};
-    client.database("admin").run_command(command).await.map(drop)
+async fn end_sessions(client: &Client, ids: &[Bson]) -> Result<(), MongoError> {
+    let (admin, command) = (client.database("admin"), doc! {"killSessions": ids});
+    detached(async move {
+        admin
+            .run_command(command)
+            .await
+            .map(drop)
+            .map_err(MongoError::from)
+    })
+    .await
 }

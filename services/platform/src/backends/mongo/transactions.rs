@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Attempts at one transaction before its caller hears of the conflict.
 const ATTEMPTS: u32 = 12;
+/// An abort that takes longer may not have been heard: the driver looks for a server for as long.
+const SOON: Duration = Duration::from_secs(1);
 
 static SECONDS_OF: LazyLock<HistogramVec> = LazyLock::new(|| {
     must(register_histogram_vec!(
@@ -227,6 +229,7 @@ impl Transactions {
             .with_options(options)
             .await
             .map_err(driver)?;
+        let mut aborted_soon = true;
         let tried = match body(&mut session).await {
             Ok(value) => match commit(&mut session).await {
                 Ok(()) => {
@@ -236,15 +239,19 @@ impl Transactions {
                 Err(error) => Err(driver(error)),
             },
             Err(error) => {
-                // The driver keeps to itself what comes of it.
+                let begun = Instant::now();
                 if let Err(abort) = session.abort_transaction().await {
                     tracing::debug!(%abort, "the transaction had ended before");
                 }
+                // The driver keeps to itself whether the server has heard it.
+                aborted_soon = begun.elapsed() < SOON;
                 Err(error)
             }
         };
-        let unheard = |error: &E| error.of_database().is_some_and(|error| !error.was_refused());
-        if tried.as_ref().is_err_and(unheard) {
+        let answered = |error: &E| error.of_database().is_none_or(MongoError::was_refused);
+        if let Err(error) = &tried
+            && !(answered(error) && aborted_soon)
+        {
             self.register.is_cut_off(session);
         }
         tried
