@@ -72,6 +72,11 @@ impl StoredProduct {
 }
 
 impl Planned {
+    /// Whether all is as it is written.
+    fn is_done(&self) -> bool {
+        self.work == Work::Nothing && !self.must_write_first
+    }
+
     /// Whether units come or go by it, now or once the status is written.
     fn changes_stock(&self) -> bool {
         self.must_write_first || matches!(self.work, Work::Create | Work::ChangeStock(..))
@@ -265,6 +270,15 @@ impl<'a> History<'a> {
     }
 }
 
+/// What becomes of a product that is otherwise than it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Differences {
+    /// It is made so.
+    PutRight,
+    /// It stays as it is, for the time being.
+    Left,
+}
+
 /// What the inventory holds, and what is left to do.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Catalogue {
@@ -282,16 +296,20 @@ pub struct Catalogue {
     pub lost: Vec<String>,
     /// Products whose account does not add up.
     pub unbalanced: Vec<String>,
+    /// Products that stay otherwise than they are written ([`Differences::Left`]).
+    pub left: Vec<String>,
+    /// Whether one of these was never made.
+    pub lacks_one: bool,
 }
 
 impl Catalogue {
-    /// Whether the inventory holds what the FlashSale says.
+    /// Whether the inventory holds what the FlashSale says, as far as that is put right.
     pub fn is_ready(&self) -> bool {
-        self.problems.is_empty() && self.lost.is_empty() && !self.must_write_first
+        self.problems.is_empty() && self.lost.is_empty() && !self.must_write_first && !self.lacks_one
     }
 }
 
-/// Reads the inventory and brings it to what the FlashSale says.
+/// Reads the inventory and brings it to what the FlashSale says, if differences are put right.
 ///
 /// # Errors
 /// [`CallError`] when the inventory does not answer.
@@ -299,6 +317,7 @@ pub async fn bring(
     calls: &ServiceCalls,
     sale: &ValidSale,
     history: &History<'_>,
+    differences: Differences,
 ) -> Result<Catalogue, CallError> {
     let stored = read(calls).await?;
     let mut catalogue = Catalogue {
@@ -323,8 +342,12 @@ pub async fn bring(
         }
         let key = format!("{}/{sku}/{}", sale.uid, sale.generation);
         let planned = plan(wanted, found, known, sale.currency, &key);
-        catalogue.must_write_first |= planned.must_write_first;
         catalogue.stock_changes |= planned.changes_stock();
+        if differences == Differences::Left && !planned.is_done() {
+            catalogue.leave(sku, found, known);
+            continue;
+        }
+        catalogue.must_write_first |= planned.must_write_first;
         if planned.work == Work::Nothing {
             catalogue.products.push(planned.status);
             continue;
@@ -340,6 +363,22 @@ pub async fn bring(
         }
     }
     Ok(catalogue)
+}
+
+impl Catalogue {
+    /// Leaves a product as it is, and what the status has written down of it.
+    fn leave(&mut self, sku: &str, found: Option<&StoredProduct>, known: Option<&ProductStatus>) {
+        self.left.push(sku.to_owned());
+        self.lacks_one |= found.is_none();
+        self.products.extend(match found {
+            Some(found) => Some(ProductStatus {
+                applied_stock: known.and_then(|known| known.applied_stock),
+                stock_change: known.and_then(|known| known.stock_change.clone()),
+                ..found.account()
+            }),
+            None => known.cloned(),
+        });
+    }
 }
 
 /// The accounts of a sale's products as the inventory has them now.
@@ -614,6 +653,25 @@ mod tests {
         assert!(!changes(50, &applied(50, None)));
         assert!(changes(60, &applied(50, None)));
         assert!(changes(60, &applied(50, Some((60, "k")))));
+    }
+
+    /// What was promised while the sale was steered is kept for later.
+    #[test]
+    fn what_is_left_alone_is_shown_as_it_is() {
+        let mut catalogue = Catalogue::default();
+        let known = applied(50, Some((60, "k")));
+        catalogue.leave("A", Some(&stored(50, 7)), Some(&known));
+        assert!(catalogue.is_ready(), "what is there can be sold");
+        assert_eq!(catalogue.left, ["A"]);
+        let [shown] = catalogue.products.as_slice() else {
+            panic!("{:?}", catalogue.products)
+        };
+        assert_eq!((shown.stock, shown.sold), (50, 7));
+        assert_eq!(shown.applied_stock, known.applied_stock);
+        assert_eq!(shown.stock_change, known.stock_change);
+        catalogue.leave("B", None, None);
+        assert!(!catalogue.is_ready(), "what was never made cannot");
+        assert_eq!(catalogue.products.len(), 1);
     }
 
     /// Another database, or one that lost the products: made anew, they would be sold a second time.

@@ -10,7 +10,7 @@
 //! - [`metrics`] is what it counts, [`sale_metrics`] what it shows of the sales;
 //! - [`run`] wires all of it up.
 //!
-//! Another kind of object gets a file in `controller/build`, an entry in its `Kind`, a watch in [`run`] and a rule in
+//! Another kind of object gets a file in `controller/build`, an entry in its `Kind`, which [`watched`] follows, and a rule in
 //! the chart's RBAC.
 
 pub mod administrator;

@@ -41,7 +41,7 @@ impl Schedule {
     }
 }
 
-/// What is known, `false` and `None` standing for "not known" as well.
+/// What is known. What is not known is whatever changes nothing: `false`, but for [`Self::stock_changes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Evidence {
     /// MongoDB, Kafka and Redis answer.

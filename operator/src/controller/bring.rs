@@ -9,7 +9,7 @@ use super::{
 use crate::{
     backends::Look,
     calls::{CallError, ServiceCalls},
-    catalogue::{self, Catalogue, History},
+    catalogue::{self, Catalogue, Differences, History},
     ownership::Claimant,
 };
 use crds::{FlashSaleStatus, ValidSale};
@@ -23,14 +23,14 @@ pub struct Brought {
     pub catalogue: Result<Catalogue, CallError>,
 }
 
-/// Brings both at once; neither takes much longer than a second.
+/// Brings both at once; neither takes much longer than a second. A topic that is gone is made again in any case: orders wait for it.
 pub async fn bring(
     context: &Context,
     sale: &ValidSale,
     status: &FlashSaleStatus,
     observed: &Observed,
     claimant: &Claimant,
-    inventory: &ServiceCalls,
+    (inventory, differences): (&ServiceCalls, Differences),
 ) -> Brought {
     let history = History {
         products: &status.products,
@@ -38,7 +38,7 @@ pub async fn bring(
     };
     let (backends, catalogue) = tokio::join!(
         place(context, sale, observed, claimant),
-        catalogue::bring(inventory, sale, &history),
+        catalogue::bring(inventory, sale, &history, differences),
     );
     Brought { backends, catalogue }
 }

@@ -60,7 +60,8 @@ fn refusal(sale: &ValidSale, entrances: &AllowedEntrances) -> Option<Finding> {
     })
 }
 
-/// What is said of it; nothing of a sale that asks for neither a Gateway nor a load balancer, nor before it warms up.
+/// What is said of it; nothing of a sale that asks for neither a Gateway nor a load balancer. Before it warms up only what the platform
+/// refuses, or lacks.
 pub fn finding(sale: &ValidSale, entrances: &AllowedEntrances, observed: &Observed) -> Option<Finding> {
     if let Some(refusal) = refusal(sale, entrances) {
         return Some(refusal);

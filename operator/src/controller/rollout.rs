@@ -54,8 +54,6 @@ pub struct Aim<'a> {
 pub struct Rollout {
     /// The objects, in order.
     pub objects: Vec<Child>,
-    /// The hash of the backends Secret.
-    pub backends_hash: String,
     /// A token for calls to the sale's services.
     pub token: String,
     /// The document that belongs to the sale now.
@@ -192,7 +190,6 @@ impl Rollout {
         } = pin::pin(build::objects(&plan), sale, &pins, observed);
         Ok(Some(Self {
             objects,
-            backends_hash,
             token,
             control,
             prunes: true,

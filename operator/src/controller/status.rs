@@ -1,6 +1,6 @@
 //! What is written into a sale's status, and when.
 
-use super::build::MANAGER;
+use super::{build::MANAGER, context::Context};
 use crate::deadline::{ApiError, within};
 use crds::{
     FlashSale, FlashSaleStatus,
@@ -8,7 +8,7 @@ use crds::{
 };
 use jiff::Timestamp;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
 };
 use sale::phase::Phase;
@@ -39,10 +39,14 @@ impl Finding {
     }
 }
 
-/// Replaces the conditions that were looked at. A condition keeps the time of its last change of status, so that
-/// looking again changes nothing.
+/// Replaces the conditions that were looked at; of two findings about one the later counts. A condition keeps the time of its last
+/// change of status, so that looking again changes nothing.
 pub fn record(status: &mut FlashSaleStatus, findings: &[Finding], generation: i64, now: Timestamp) {
-    for finding in findings {
+    for (at, finding) in findings.iter().enumerate() {
+        let later = findings.iter().skip(at + 1);
+        if later.into_iter().any(|later| later.kind == finding.kind) {
+            continue;
+        }
         let value = if finding.holds { "True" } else { "False" };
         let before = status.condition(finding.kind);
         let since = before
@@ -104,20 +108,21 @@ pub enum Write {
     IfUnchanged,
 }
 
-/// Writes the status if it differs from the one that was read; returns what is there then.
+/// Writes the status if it differs from the one that was read, and remembers what is there then.
 ///
 /// # Errors
 /// [`ApiError`]; a conflict where the FlashSale was to be unchanged and is not.
 pub async fn write(
-    client: &Client,
+    context: &Context,
     sale: &FlashSale,
     status: &FlashSaleStatus,
     how: Write,
-) -> Result<Option<FlashSale>, ApiError> {
+) -> Result<(), ApiError> {
     if sale.status.as_ref() == Some(status) {
-        return Ok(None);
+        return Ok(());
     }
-    let api: Api<FlashSale> = Api::namespaced(client.clone(), &sale.namespace().unwrap_or_default());
+    let client = context.client.clone();
+    let api: Api<FlashSale> = Api::namespaced(client, &sale.namespace().unwrap_or_default());
     let mut body = json!({
         "apiVersion": FlashSale::api_version(&()),
         "kind": FlashSale::kind(&()),
@@ -129,9 +134,9 @@ pub async fn write(
         body["metadata"]["resourceVersion"] = sale.resource_version().into();
     }
     let params = PatchParams::apply(MANAGER).force();
-    within(api.patch_status(&sale.name_any(), &params, &Patch::Apply(&body)))
-        .await
-        .map(Some)
+    let written = within(api.patch_status(&sale.name_any(), &params, &Patch::Apply(&body))).await?;
+    context.wrote(written);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -156,6 +161,20 @@ mod tests {
             at(3)
         );
         assert_eq!(status.conditions.len(), 1);
+    }
+
+    /// The operator reaches the backends, and a process says that it does not.
+    #[test]
+    fn of_two_findings_about_one_condition_the_later_counts() {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let finding = |holds| Finding::new(ConditionType::BackendsReachable, holds, "Because", "of this");
+        let mut status = FlashSaleStatus::default();
+        record(&mut status, &[finding(true), finding(false)], 1, at(1));
+        let first = status.clone();
+        assert_eq!(first.conditions.len(), 1);
+        assert_eq!(first.conditions[0].status, "False");
+        record(&mut status, &[finding(true), finding(false)], 1, at(2));
+        assert_eq!(status, first, "looking again changes nothing");
     }
 
     #[test]

@@ -88,8 +88,7 @@ pub async fn report(context: &Context, sale: &FlashSale, invalid: &Invalid) -> R
             .event(sale, EventType::Warning, "Validate", "InvalidSpec", sentence)
             .await;
     }
-    let written = status::write(&context.client, sale, &status, Write::Anyway).await?;
-    written.into_iter().for_each(|sale| context.wrote(sale));
+    status::write(context, sale, &status, Write::Anyway).await?;
     Ok(())
 }
 

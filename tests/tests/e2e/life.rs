@@ -204,8 +204,20 @@ async fn it_sells_out_and_is_reopened(sale: &OpenSale) -> Result<()> {
         .edit(sale.name, &json!({"products": products}))
         .await?;
     ensure!(!buys(sale).await?, "a sale that is over has sold");
+    sale.annotate("quicksale.io/paused", "true").await?;
     sale.annotate("quicksale.io/reopen", "three more were found")
         .await?;
+    eventually(
+        ROLLED_OUT,
+        "it is open, and its products stay as they are",
+        async || {
+            Ok(is_in(&sale.cluster, "Live").await?
+                && says(&sale.cluster, "CatalogReady", "False", "not paused").await?)
+        },
+    )
+    .await?;
+    ensure!(!buys(sale).await?, "a paused sale has got units");
+    sale.annotate("quicksale.io/paused", "false").await?;
     eventually(ROLLED_OUT, "it sells again", async || buys(sale).await).await?;
     eventually(ROLLED_OUT, "it says that it is open", async || {
         Ok(is_in(&sale.cluster, "Live").await? && says(&sale.cluster, "Ready", "True", "").await?)
