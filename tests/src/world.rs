@@ -24,7 +24,12 @@ use platform::{
     traces::Tracing,
 };
 use rskafka::client::partition::OffsetAt;
-use sale::{Currency, SaleId, control::ControlDocument, order::Confirmation};
+use sale::{
+    Currency, SaleId,
+    control::ControlDocument,
+    limits::{LimitedRoute, RateLimit, RateLimits},
+    order::Confirmation,
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -239,6 +244,20 @@ impl World {
         );
         std::fs::write(&new, serde_json::to_vec(&document)?)?;
         Ok(std::fs::rename(new, file)?)
+    }
+
+    /// Lets each user order as often as a test looks: whoever waits for something by ordering again and again must not run into the limit
+    /// for one user.
+    pub fn let_users_order_often(&self) -> Result<()> {
+        let often = RateLimit {
+            route: LimitedRoute::Orders,
+            limit: 1_000,
+            window_ms: 60_000,
+        };
+        self.control(
+            |document| document.rate_limits = RateLimits::with_overrides([often]),
+            &self.current_control()?,
+        )
     }
 
     /// Hands a control document to one service as the operator does, and returns the version of its receipt.

@@ -440,9 +440,11 @@ async fn login_as(world: &World, email: &str, password: &str, role: &str) -> Res
     Ok(answer)
 }
 
-/// Waits until the gateway takes an administrator's access token no more.
+/// Waits until the gateway takes an administrator's access token no more. It does not look so often that the user's reads of a minute are
+/// used up.
 async fn is_over(world: &World, token: &str) -> Result<()> {
     let refused = async || {
+        tokio::time::sleep(Duration::from_millis(200)).await;
         let answer = world
             .shop
             .send(Method::GET, "/api/orders", Some(token), None)

@@ -159,7 +159,8 @@ impl Gate {
             .await
     }
 
-    async fn correct(&self, product: &ProductId, from: i64, to: i64) -> Result<i64, Error> {
+    /// Whether it was changed: nothing may have moved since.
+    async fn correct(&self, product: &ProductId, from: i64, to: i64) -> Result<bool, Error> {
         self.redis
             .eval(
                 CORRECT,
@@ -182,10 +183,7 @@ pub async fn keep(gate: Gate, store: Store, on_the_way: OnTheWay, stop: Cancella
             looks.clear();
             continue;
         }
-        let reader = store.clone();
-        let products =
-            mongo::detached(async move { reader.all_products().await.map_err(MongoError::from) }).await;
-        let products = match products {
+        let products = match read(&store).await {
             Ok(products) => products,
             Err(error) => {
                 tracing::debug!(%error, "cannot look at products");
@@ -218,7 +216,7 @@ async fn look_at_all(
         .await?;
     let mut too_low = Vec::new();
     for product in products {
-        let available = product.stock - product.reserved - product.sold;
+        let available = self::available(product);
         let Some(count) = gate.count(&product.id).await? else {
             gate.fill(&product.id, available).await?;
             looks.remove(&product.id);
@@ -238,12 +236,33 @@ async fn look_at_all(
             too_low.push((&product.id, now));
         }
     }
-    if !too_low.is_empty() && on_the_way.has_no_order(store).await {
-        for (product, look) in too_low {
+    if too_low.is_empty() || !on_the_way.has_no_order(store).await {
+        return Ok(());
+    }
+    // What was on its way when the units were read may have arrived before it was asked for: then there are fewer.
+    let units_now = match read(store).await {
+        Ok(products) => products,
+        Err(error) => {
+            tracing::debug!(%error, "cannot look at products once more");
+            return Ok(());
+        }
+    };
+    for (product, look) in too_low {
+        let now = units_now.iter().find(|now| now.id == *product);
+        if now.is_some_and(|now| available(now) == look.available) {
             set_right(gate, looks, product, look).await?;
         }
     }
     Ok(())
+}
+
+async fn read(store: &Store) -> Result<Vec<Product>, MongoError> {
+    let store = store.clone();
+    mongo::detached(async move { store.all_products().await.map_err(MongoError::from) }).await
+}
+
+fn available(product: &Product) -> i64 {
+    product.stock - product.reserved - product.sold
 }
 
 async fn set_right(
@@ -252,11 +271,12 @@ async fn set_right(
     product: &ProductId,
     look: Look,
 ) -> Result<(), Error> {
-    gate.correct(product, look.count, look.available).await?;
-    let direction = if look.count < look.available { "up" } else { "down" };
-    CORRECTED.with_label_values(&[direction]).inc();
-    tracing::info!(%product, from = look.count, to = look.available, "gate set right");
     looks.remove(product);
+    if gate.correct(product, look.count, look.available).await? {
+        let direction = if look.count < look.available { "up" } else { "down" };
+        CORRECTED.with_label_values(&[direction]).inc();
+        tracing::info!(%product, from = look.count, to = look.available, "gate set right");
+    }
     Ok(())
 }
 

@@ -147,7 +147,10 @@ async fn a_secret_that_went_first_keeps_no_sale_and_no_data() -> Result<()> {
         .delete("mine", &DeleteParams::default())
         .await?;
     delete(&cluster, "shoes", SOON).await?;
-    ensure!(topics(&prefix).await?.is_empty(), "the topics were left behind");
+    eventually(SOON, "the topics are gone", async || {
+        Ok(topics(&prefix).await?.is_empty())
+    })
+    .await?;
     cluster.leave().await
 }
 

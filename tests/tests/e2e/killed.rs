@@ -26,17 +26,23 @@ const UNITS: usize = 5;
 /// Ends all operators at once, without notice.
 async fn kill_the_operators(cluster: &Cluster) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), "quicksale-system");
-    let all = pods.list(&ListParams::default()).await?.items;
-    let names = all.iter().map(ResourceExt::name_any);
-    let operators: Vec<_> = names
-        .filter(|name| name.starts_with("quicksale-operator-"))
-        .collect();
-    ensure!(!operators.is_empty(), "there is no operator to kill");
-    for operator in operators {
-        let at_once = DeleteParams::default().grace_period(0);
-        pods.delete(&operator, &at_once).await?;
-    }
-    Ok(())
+    // Those that were killed a moment ago may have nobody in their place yet.
+    eventually(ROLLED_OUT, "an operator is there, and killed", async || {
+        let all = pods.list(&ListParams::default()).await?.items;
+        let names = all.iter().map(ResourceExt::name_any);
+        let operators: Vec<_> = names
+            .filter(|name| name.starts_with("quicksale-operator-"))
+            .collect();
+        for operator in &operators {
+            let at_once = DeleteParams::default().grace_period(0);
+            match pods.delete(operator, &at_once).await {
+                Err(kube::Error::Api(gone)) if gone.is_not_found() => {}
+                deleted => drop(deleted?),
+            }
+        }
+        Ok(!operators.is_empty())
+    })
+    .await
 }
 
 /// Waits for a phase, or one after it, and kills the operators in it.

@@ -17,7 +17,10 @@ use quicksale_tests::{
     world::eventually,
 };
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How long the operator may take to answer with a sentence.
 const SOON: Duration = Duration::from_secs(60);
@@ -85,13 +88,29 @@ impl Neighbour {
 
     /// Expects a refusal that says this.
     async fn is_refused(&self, arguments: &[&str], said: &str) -> Result<()> {
-        let error = self.kubectl(arguments, &Value::Null).await;
-        let error = error
-            .err()
-            .with_context(|| format!("{arguments:?} was allowed"))?
-            .to_string();
-        ensure!(error.contains(said), "{arguments:?}: {error}");
-        Ok(())
+        let end = Instant::now() + SOON;
+        loop {
+            let error = self.kubectl(arguments, &Value::Null).await;
+            let error = error
+                .err()
+                .with_context(|| format!("{arguments:?} was allowed"))?
+                .to_string();
+            if error.contains(said) {
+                return Ok(());
+            }
+            // What is no answer of the API server says nothing.
+            let is_no_answer = [
+                "TLS handshake timeout",
+                "connection refused",
+                "i/o timeout",
+                "EOF",
+            ];
+            ensure!(
+                is_no_answer.iter().any(|words| error.contains(words)) && Instant::now() < end,
+                "{arguments:?}: {error}"
+            );
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Expects a sentence in a condition of one of its own sales.

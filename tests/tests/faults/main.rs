@@ -98,7 +98,10 @@ async fn survives_without(backend: &str) -> Result<()> {
     }
     // Who was told to come back is served now, under the same key.
     if let Some(turned_away) = orders.iter().position(Option::is_none) {
-        ensure!(attempt(&world.shop, turned_away).await?.is_some());
+        eventually(SETTLED, "who came back is served", async || {
+            Ok(attempt(&world.shop, turned_away).await?.is_some())
+        })
+        .await?;
     }
     world.all_still_run()?;
     eventually(SETTLED, "the books close", async || {

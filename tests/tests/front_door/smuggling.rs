@@ -137,7 +137,13 @@ async fn answers(gateway: &str, request: &str) -> Result<Vec<u16>> {
     // A server that has refused does not take all of it.
     let _taken = stream.write_all(request.as_bytes()).await;
     let mut all = Vec::new();
-    let _closed_or_silent = timeout(Duration::from_secs(2), stream.read_to_end(&mut all)).await;
+    // The first answer may take a while; one that came too many would be right behind it.
+    let mut patience = Duration::from_secs(10);
+    while let Ok(Ok(read)) = timeout(patience, stream.read_buf(&mut all)).await
+        && read > 0
+    {
+        patience = Duration::from_secs(2);
+    }
     let text = String::from_utf8_lossy(&all);
     let statuses = text.split("HTTP/1.1 ").skip(1);
     statuses

@@ -81,6 +81,10 @@ async fn buy(shop: &Shop, n: usize) -> Result<Bought> {
                     order,
                 });
             }
+            // Too many tries of this one in a minute.
+            Ok(answer) if answer.status == 429 => {
+                sleep(Duration::from_secs(answer.retry_after().unwrap_or(1))).await;
+            }
             Ok(answer) if answer.status != 503 => {
                 bail!("buyer {n} got {}: {}", answer.status, answer.text)
             }
@@ -171,7 +175,8 @@ async fn attacked() -> Result<Outcome> {
     for buyer in join_all(buyers).await {
         bought.push(buyer??);
     }
-    shop.order("waiting", "waiting", "WANTED", 1).await?.expect(201)?;
+    let placed = shop.order_patiently("waiting", "waiting", "WANTED", 1).await?;
+    placed.expect(201)?;
     let told = timeout(SETTLED, waiting).await???["data"]["status"] == "CONFIRMED";
     let attacks = attack.end().await;
     let memory = world.memory()?;

@@ -172,8 +172,11 @@ async fn a_product_whose_account_is_broken_keeps_no_other_from_being_sold() -> R
         ensure!(done.modified_count == 1, "nothing was changed");
         Ok(())
     };
-    set_sold(9).await?;
+    // The gate would close soon if the account were broken before.
+    world.freeze("processor").await?;
     let waits = place("ada", "BROKEN").await?;
+    set_sold(9).await?;
+    world.thaw("processor").await?;
     let mut others = Vec::new();
     for n in 0..16 {
         others.push(place(&format!("buyer-{n}"), "WHOLE").await?);

@@ -124,7 +124,8 @@ async fn a_process_that_wakes_up_after_the_count_accepts_nothing() -> Result<()>
     let batches = "quicksale_order_batch_size_count{work=\"accept\"}";
     let before = world.metric("order-2", batches).await?;
     let late = tokio::spawn({
-        let (http, url) = (shop.http.clone(), world.url_of("order-2", "/api/orders"));
+        // It waits for as long as the process stands still.
+        let (http, url) = (reqwest::Client::new(), world.url_of("order-2", "/api/orders"));
         let token = shop.token("ada", Role::Buyer)?;
         async move {
             let request = http

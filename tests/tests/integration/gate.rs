@@ -105,7 +105,7 @@ async fn while_an_inventory_stands_still_no_more_is_accepted_than_there_is() -> 
     shop.product("FEW", 20, None).await?;
     world.freeze("inventory-2").await?;
     for n in 0..20 {
-        shop.order(&format!("buyer-{n}"), "k", "FEW", 1)
+        shop.order_patiently(&format!("buyer-{n}"), "k", "FEW", 1)
             .await?
             .expect(201)?;
     }
@@ -140,6 +140,7 @@ async fn while_an_inventory_stands_still_no_more_is_accepted_than_there_is() -> 
 async fn a_redis_that_has_begun_anew_with_older_data_is_not_believed() -> Result<()> {
     let world = World::start().await?;
     let (shop, prefix) = (&world.shop, &world.config.redis_prefix);
+    world.let_users_order_often()?;
     shop.product("OLDER", 1, None).await?;
     let redis = async |arguments: &[&str]| world.backends.redis(arguments).await;
     let markers = format!("{prefix}gate:markers");

@@ -107,6 +107,7 @@ async fn a_limit_counts_what_was_ordered_before_it_was_set() -> Result<()> {
 async fn sold_out_is_said_when_nothing_can_come_back_and_not_before() -> Result<()> {
     let world = World::start_with(Confirmation::Payment).await?;
     let shop = &world.shop;
+    world.let_users_order_often()?;
     let product = shop.product("LAST-ONE", 1, None).await?;
     let order = held(&world, "ada", "k", "LAST-ONE").await?;
     let refused = shop.order("bob", "k", "LAST-ONE", 1).await?;

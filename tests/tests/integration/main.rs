@@ -482,15 +482,7 @@ async fn a_cancelled_order_gives_units_and_quota_back() -> Result<()> {
     let shop = &world.shop;
     let held = shop.product("HELD", 1, Some(1)).await?;
     // Ada asks again and again until the gate has the unit back.
-    let often = RateLimit {
-        route: LimitedRoute::Orders,
-        limit: 1_000,
-        window_ms: 60_000,
-    };
-    world.control(
-        |c| c.rate_limits = RateLimits::with_overrides([often]),
-        &world.current_control()?,
-    )?;
+    world.let_users_order_often()?;
     let placed = shop.order("ada", "first", "HELD", 1).await?;
     let id = placed.expect(201)?.json["order"]["_id"]
         .as_str()
@@ -686,7 +678,10 @@ async fn a_frozen_replica_that_wakes_up_changes_nothing() -> Result<()> {
         let orders = (0..count).map(|n| {
             let user = format!("{name}-{n}");
             let shop = &shop;
-            async move { shop.order(&user, "k", "FROZEN", 1).await?.expect(201).map(drop) }
+            async move {
+                let placed = shop.order_patiently(&user, "k", "FROZEN", 1).await?;
+                placed.expect(201).map(drop)
+            }
         });
         join_all(orders).await.into_iter().collect()
     };
@@ -731,6 +726,7 @@ async fn a_buyer_whose_gateway_died_gets_the_unit_it_had_taken() -> Result<()> {
     let refused = shop.order("eve", "k", "LAST", 2).await?;
     refused.expect_problem(409, "units_held")?;
     ensure!(refused.json["left"] == 1, "{}", refused.text);
+    world.let_users_order_often()?;
     world.freeze("order").await?;
     let order = |user: &'static str| {
         let shop = Arc::clone(&shop);
@@ -921,13 +917,15 @@ async fn nothing_is_accepted_after_the_receipt_for_closed_doors() -> Result<()> 
         let shop = Arc::clone(shop);
         tokio::spawn(async move { shop.order("ada", "second", "DOORS", 1).await })
     };
-    eventually(SETTLED, "her order is being committed", async || {
-        Ok(world
-            .metric("order", "quicksale_order_batch_size_count{work=\"accept\"}")
-            .await?
-            >= 2.0)
-    })
-    .await?;
+    let end = tokio::time::Instant::now() + SETTLED;
+    let batches = "quicksale_order_batch_size_count{work=\"accept\"}";
+    while world.metric("order", batches).await? < 2.0 {
+        ensure!(
+            tokio::time::Instant::now() < end,
+            "her order is not being committed"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let let_go = async {
         // Shorter than a transaction is tried.
         tokio::time::sleep(Duration::from_millis(50)).await;

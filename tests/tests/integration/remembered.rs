@@ -62,6 +62,11 @@ async fn a_hold_that_ended_elsewhere_is_not_sold() -> Result<()> {
         let lane = lanes.find_one(lane.clone()).await?.context("no such lane")?;
         Ok(lane.get_i64("offset")?)
     };
+    eventually(SETTLED, "what was said before is heard", async || {
+        let settlement = world.settlement().await?;
+        Ok(settlement["outbox"] == 0 && settlement["lag"] == 0)
+    })
+    .await?;
     let before = offset().await?;
     confirm(&world, order).await?;
     eventually(SETTLED, "inventory has heard of it", async || {
