@@ -2,11 +2,11 @@
 //!
 //! - [`flashsale`] is the resource as people write it; the custom resource definition is generated from it;
 //! - [`rules`] holds the CEL rules, each with the sentence that its refusal shows;
-//! - [`status`] is what the operator reports;
+//! - [`status`] is what the operator reports, [`names`] are the labels and annotations that mean something;
 //! - [`mod@reference`] writes all of them down as `docs/flashsale.md`;
 //! - [`offline`] says what the API server would refuse, without one;
-//! - [`valid`] checks the same rules once more in Rust and turns the strings into values. An object may be older than
-//!   a rule, so the operator never builds from an unchecked spec.
+//! - [`valid`] checks the same rules once more in Rust and turns the strings into values, such as [`by_host`]. An object
+//!   may be older than a rule, so the operator never builds from an unchecked spec.
 //!
 //! A new field gets a doc comment (it becomes `kubectl explain` and a line of the reference), a default, a rule with a
 //! sentence where it can be wrong, its counterpart in [`valid`], and `make generate`.
@@ -18,11 +18,13 @@
     reason = "the KubeSchema derive repeats each type, pub as it is, inside of a function"
 )]
 
+pub mod by_host;
 pub mod compatible;
 pub mod component;
 pub mod definition;
 pub mod duration;
 pub mod flashsale;
+pub mod names;
 pub mod offline;
 pub mod product;
 pub mod reference;

@@ -246,6 +246,24 @@ pub struct Condition {
     pub observed_generation: Option<i64>,
 }
 
+impl Condition {
+    /// Whether it holds; `None` where that is not known.
+    pub fn holds(&self) -> Option<bool> {
+        match self.status.as_str() {
+            "True" => Some(true),
+            "False" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// What it is about; `None` for a condition of another version, or of somebody else.
+    pub fn kind(&self) -> Option<ConditionType> {
+        ConditionType::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == self.type_)
+    }
+}
+
 /// The conditions of a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
@@ -286,6 +304,50 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Ready,
+        Self::Prepared,
+        Self::BackendsReachable,
+        Self::BackendsSecure,
+        Self::TopicsReady,
+        Self::WorkloadsReady,
+        Self::CatalogReady,
+        Self::StockConserved,
+        Self::UpToDate,
+        Self::HoldsLoad,
+        Self::HostReady,
+        Self::EntranceReady,
+        Self::ClocksAgree,
+        Self::ControlInForce,
+        Self::Halted,
+        Self::Settled,
+        Self::Degraded,
+    ];
+
+    /// Whether a sale is as it should be where the condition holds; `None` of one that holds because somebody wants it so.
+    pub fn is_good(self) -> Option<bool> {
+        match self {
+            Self::Degraded => Some(false),
+            Self::Halted => None,
+            Self::Ready
+            | Self::Prepared
+            | Self::BackendsReachable
+            | Self::BackendsSecure
+            | Self::TopicsReady
+            | Self::WorkloadsReady
+            | Self::CatalogReady
+            | Self::StockConserved
+            | Self::UpToDate
+            | Self::HoldsLoad
+            | Self::HostReady
+            | Self::EntranceReady
+            | Self::ClocksAgree
+            | Self::ControlInForce
+            | Self::Settled => Some(true),
+        }
+    }
+
     /// The name in status.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -127,13 +127,6 @@ pub struct Ingress {
     pub parent_ref: Option<ParentReference>,
 }
 
-impl Ingress {
-    /// Whether buyers come by HTTPS.
-    pub fn is_https(&self) -> bool {
-        self.https || self.tls_secret_name.is_some()
-    }
-}
-
 /// A Gateway (<https://gateway-api.sigs.k8s.io>).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -2,6 +2,7 @@
 
 use crate::{
     Component, FlashSale, FlashSaleSpec,
+    by_host::ByHost,
     component::{Replicas, Resources, Scaling},
     duration::DurationText,
     flashsale::{
@@ -10,7 +11,7 @@ use crate::{
     },
     product::Product,
     rehearsal::{Arrival, BesideOpenSales, Expectation, Load},
-    traffic::{Ingress, LoadBalancer, RateLimit},
+    traffic::{LoadBalancer, RateLimit},
 };
 use jiff::Timestamp;
 use sale::{
@@ -64,8 +65,8 @@ pub struct ValidSale {
     pub services: Vec<ValidService>,
     /// Prefix, partitions and copies of the topics.
     pub topics: TopicPlan,
-    /// The way in from outside.
-    pub ingress: Option<Ingress>,
+    /// The way in by a host name.
+    pub by_host: Option<ByHost>,
     /// A load balancer of its own.
     pub load_balancer: Option<LoadBalancer>,
     /// The Secret with the backends; the operator's when `None`.
@@ -367,7 +368,7 @@ fn check(sale: &FlashSale, findings: &mut Findings) -> Option<ValidSale> {
         },
         services,
         topics,
-        ingress: spec.ingress.clone(),
+        by_host: spec.ingress.as_ref().map(ByHost::from),
         load_balancer: spec.load_balancer.clone(),
         backends_secret: spec
             .backends_secret_ref

@@ -167,10 +167,10 @@ impl Gauges {
                 .set(i64::from(phase == current));
         }
         for condition in status.into_iter().flat_map(|status| &status.conditions) {
-            let value = match condition.status.as_str() {
-                "True" => 1,
-                "False" => 0,
-                _ => -1,
+            let value = match condition.holds() {
+                Some(true) => 1,
+                Some(false) => 0,
+                None => -1,
             };
             self.condition
                 .with_label_values(&[of_sale[0], of_sale[1], &condition.type_])

@@ -15,8 +15,6 @@ use std::collections::BTreeMap;
 /// How long it takes at most until what is written into a Secret is in every pod: the kubelet looks every minute or so, and its
 /// cache may be as old again. Doubled, for nodes that are busy.
 pub const SPREAD: SignedDuration = SignedDuration::from_mins(5);
-/// The annotation of a FlashSale that asks for a new key: whenever its value is another than at the last time.
-pub const ROTATE: &str = "quicksale.io/rotate-signing-key";
 
 /// The key of the Secret with the private key that comes next.
 const NEXT_KEY_FILE: &str = "next-signing-key.pem";

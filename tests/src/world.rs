@@ -499,7 +499,17 @@ impl World {
         let name = self.topic(topic);
         let client = self.backends.credentials()?.kafka.connect().await?;
         let controller = client.controller_client()?;
-        kafka::within(TOPIC_DEADLINE, controller.delete_topic(&name, 5_000)).await?;
+        // A broker that has just begun may not answer; and the topic may be gone by a try whose answer was lost.
+        eventually(TOPIC_GONE, "the topic is deleted", async || match kafka::within(
+            TOPIC_DEADLINE,
+            controller.delete_topic(&name, 5_000),
+        )
+        .await
+        {
+            Err(error) if error.to_string().contains("UnknownTopicOrPartition") => Ok(true),
+            deleted => Ok(deleted.map(|()| true)?),
+        })
+        .await?;
         let partitions = self.config.kafka.partitions;
         eventually(TOPIC_GONE, "the topic can be made anew", async || {
             let made = kafka::within(

@@ -13,9 +13,13 @@ use super::{
 use crate::{
     backends::{self, Place},
     deadline::within,
-    ownership::{Claimant, TAKE_OVER_ANNOTATION},
+    ownership::Claimant,
 };
-use crds::{FlashSale, FlashSaleStatus, Readable, ValidSale, flashsale::DeletionPolicy};
+use crds::{
+    FlashSale, FlashSaleStatus, Readable, ValidSale,
+    flashsale::DeletionPolicy,
+    names::{FORCE_DELETE_ANNOTATION, TAKE_OVER_ANNOTATION, says_true},
+};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
@@ -28,8 +32,6 @@ use std::time::Duration;
 
 /// Keeps a FlashSale from going before its orders are settled and what it made is deleted.
 pub const FINALIZER: &str = "quicksale.io/drain";
-/// Set to `true` on a FlashSale, it skips every wait of its deletion.
-pub const FORCE_ANNOTATION: &str = "quicksale.io/force-delete";
 /// How long pods may take to go before data is deleted regardless.
 const PODS_BOUND: Duration = Duration::from_secs(120);
 /// How long backends that do not answer are waited for.
@@ -39,9 +41,7 @@ const SECRET_BOUND: Duration = Duration::from_secs(60);
 
 /// Whether somebody asked for the deletion not to wait.
 pub fn is_forced(sale: &FlashSale) -> bool {
-    sale.annotations()
-        .get(FORCE_ANNOTATION)
-        .is_some_and(|value| value == "true")
+    says_true(sale, FORCE_DELETE_ANNOTATION)
 }
 
 /// Whether the sale waits for us to clean up.
@@ -224,10 +224,7 @@ pub fn claimant(context: &Context, sale: &FlashSale, status: &FlashSaleStatus) -
     Claimant {
         owner: context.owner(sale),
         has_begun: status.phase() != Phase::Pending,
-        takes_over: sale
-            .annotations()
-            .get(TAKE_OVER_ANNOTATION)
-            .is_some_and(|value| value == "true"),
+        takes_over: says_true(sale, TAKE_OVER_ANNOTATION),
         known: context.known(),
     }
 }

@@ -20,7 +20,7 @@ pub fn halt(sale: &ValidSale, status: &FlashSaleStatus) -> Option<Halt> {
         return Some(Halt::OnRequest);
     }
     let books = status.condition(ConditionType::StockConserved);
-    let differ = books.is_some_and(|books| books.status == "False");
+    let differ = books.is_some_and(|books| books.holds() == Some(false));
     (differ && sale.on_audit_difference == OnAuditDifference::Halt).then_some(Halt::BooksDiffer)
 }
 

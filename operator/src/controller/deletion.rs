@@ -11,7 +11,7 @@ use super::{
     trail::{self, Deed},
 };
 use crate::phase::{self, Deletion, Doors, Farewell};
-use crds::{FlashSale, FlashSaleStatus, ValidSale};
+use crds::{FlashSale, FlashSaleStatus, ValidSale, names::FORCE_DELETE_ANNOTATION};
 use jiff::Timestamp;
 use kube::{
     Resource, ResourceExt,
@@ -115,7 +115,7 @@ async fn tell(context: &Context, sale: &FlashSale, status: &FlashSaleStatus, dat
             "DrainForced",
             format!(
                 "{} is set: the sale is deleted at once, with {pending} without an end when they were last counted",
-                cleanup::FORCE_ANNOTATION
+                FORCE_DELETE_ANNOTATION
             ),
         ),
         Data::Kept => (

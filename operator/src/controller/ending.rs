@@ -2,7 +2,7 @@
 
 use super::{
     apply::{ApplyError, ApplyErrors},
-    build::{MANAGED_BY_LABEL, MANAGER, REPORT_LABEL},
+    build::MANAGER,
     cleanup,
     closing::Closed,
     context::Context,
@@ -15,7 +15,12 @@ use crate::{
         Durations, Faults, Moments, Orders, Refusals, RehearsalResult, Report, VERSION, Versions, text::Text,
     },
 };
-use crds::{FlashSale, FlashSaleStatus, ValidSale, status::ConditionType, traffic::LocalReference};
+use crds::{
+    FlashSale, FlashSaleStatus, ValidSale,
+    names::{MANAGED_BY_LABEL, REPORT_LABEL, SALE_UID_ANNOTATION},
+    status::ConditionType,
+    traffic::LocalReference,
+};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, ResourceExt, api::PostParams};
@@ -102,7 +107,7 @@ pub async fn publish(
                 ]
                 .into(),
             ),
-            annotations: Some([one("quicksale.io/sale-uid", &report.uid)].into()),
+            annotations: Some([one(SALE_UID_ANNOTATION, &report.uid)].into()),
             ..ObjectMeta::default()
         },
         immutable: Some(true),

@@ -7,7 +7,7 @@ use super::{
     status::Finding,
 };
 use crate::allowed_entrances::AllowedEntrances;
-use crds::{ValidSale, status::ConditionType, traffic::ParentReference};
+use crds::{ValidSale, by_host::ByHost, status::ConditionType, traffic::ParentReference};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
@@ -15,11 +15,8 @@ use serde_json::Value;
 fn refusal(sale: &ValidSale, entrances: &AllowedEntrances) -> Option<Finding> {
     let finding =
         |reason, message: String| Finding::new(ConditionType::EntranceReady, false, reason, message);
-    let by_gateway = sale
-        .ingress
-        .as_ref()
-        .is_some_and(|wanted| wanted.parent_ref.is_some());
-    if by_gateway && !entrances.gateway_api {
+    let gateway = sale.by_host.as_ref().and_then(ByHost::gateway);
+    if gateway.is_some() && !entrances.gateway_api {
         return Some(finding(
             "GatewayApiOff",
             "spec.ingress.parentRef asks for an HTTPRoute, and the platform allows none: set entrances.gatewayApi in the operator's chart, or \
@@ -38,7 +35,7 @@ fn refusal(sale: &ValidSale, entrances: &AllowedEntrances) -> Option<Finding> {
     let written = [
         (
             "spec.ingress",
-            sale.ingress.as_ref().map(|wanted| &wanted.annotations),
+            sale.by_host.as_ref().map(|wanted| &wanted.annotations),
         ),
         (
             "spec.loadBalancer",
@@ -67,10 +64,7 @@ pub fn finding(sale: &ValidSale, entrances: &AllowedEntrances, observed: &Observ
         return Some(refusal);
     }
     let there = |kind, suffix| observed.child(kind, &object_name(&sale.id.name, suffix));
-    let gateway = sale
-        .ingress
-        .as_ref()
-        .and_then(|wanted| wanted.parent_ref.as_ref());
+    let gateway = sale.by_host.as_ref().and_then(ByHost::gateway);
     let route = gateway.and_then(|gateway| {
         let namespace = gateway.namespace.as_deref().unwrap_or(&sale.id.namespace);
         if observed.knows_no_routes {

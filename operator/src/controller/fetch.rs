@@ -1,7 +1,7 @@
 //! Reads what the API server knows about a sale: the only reads of a reconciliation.
 
 use super::{
-    build::{BACKENDS, Kind, MANAGED_BY_LABEL, MANAGER, SALE_LABEL, SECRETS, SIGNING_KEYS, object_name},
+    build::{BACKENDS, Kind, MANAGER, SECRETS, SIGNING_KEYS, object_name},
     context::Context,
     observed::Observed,
     pods::KnownPods,
@@ -10,7 +10,10 @@ use crate::{
     deadline::{ApiError, within},
     watched::{Item, SaleKey, Source, Thing},
 };
-use crds::{FlashSale, FlashSaleStatus, Readable};
+use crds::{
+    FlashSale, FlashSaleStatus, Readable,
+    names::{BACKENDS_LABEL, MANAGED_BY_LABEL, SALE_LABEL},
+};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Namespace};
@@ -33,9 +36,7 @@ const AWAITED: Duration = Duration::from_secs(2);
 /// The same of what a namespace may use.
 const NAMESPACE: Duration = Duration::from_secs(60);
 
-/// The label of a namespace whose sales may use the platform's own backends.
-pub const SHARED_LABEL: &str = "quicksale.io/backends";
-/// The value of that label.
+/// The value of [`BACKENDS_LABEL`].
 const SHARED: &str = "shared";
 
 /// What a Secret holds.
@@ -265,7 +266,7 @@ async fn backends(
     if !may_share(context, namespace, age(NAMESPACE)).await? {
         return Ok(Err(format!(
             "the platform's backends are not for the namespace {namespace}: name a Secret of your own in \
-             spec.backendsSecretRef, or ask the platform to label the namespace {SHARED_LABEL}={SHARED}"
+             spec.backendsSecretRef, or ask the platform to label the namespace {BACKENDS_LABEL}={SHARED}"
         )));
     }
     let (of, name) = (&settings.backends_secret_namespace, &settings.backends_secret);
@@ -287,7 +288,7 @@ async fn may_share(context: &Context, namespace: &str, at_most: Duration) -> Res
     Ok(found.is_some_and(|found| {
         found
             .labels()
-            .get(SHARED_LABEL)
+            .get(BACKENDS_LABEL)
             .is_some_and(|value| value == SHARED)
     }))
 }

@@ -47,7 +47,7 @@ pub fn holder<'a>(
     sale: &ValidSale,
     others: impl Iterator<Item = &'a FlashSale>,
 ) -> Option<Holder> {
-    let host = &sale.ingress.as_ref()?.host;
+    let host = &sale.by_host.as_ref()?.host;
     let mine = rank(resource, host);
     let is_over = resource
         .status
@@ -78,7 +78,7 @@ pub fn held(
     holder: Option<&Holder>,
     now: Timestamp,
 ) -> Option<HeldHost> {
-    let host = &sale.ingress.as_ref()?.host;
+    let host = &sale.by_host.as_ref()?.host;
     let has_begun = matches!(
         status.phase(),
         Phase::Warming | Phase::Live | Phase::Draining | Phase::Ended
@@ -93,7 +93,7 @@ pub fn held(
 /// What is said of it; nothing of a sale that has no host.
 pub fn finding(sale: &ValidSale, holder: Option<&Holder>) -> Option<Finding> {
     let kind = ConditionType::HostReady;
-    let host = &sale.ingress.as_ref()?.host;
+    let host = &sale.by_host.as_ref()?.host;
     Some(match holder {
         None => Finding::new(
             kind,

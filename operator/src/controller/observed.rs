@@ -324,8 +324,9 @@ fn is_rolled_out(deployment: &DynamicObject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{build::COMPONENT_LABEL, obstacle::Cause, pods::PodFacts};
+    use super::super::{obstacle::Cause, pods::PodFacts};
     use super::*;
+    use crds::names::COMPONENT_LABEL;
     use serde_json::json;
 
     #[test]

@@ -22,22 +22,22 @@ use std::{
 
 /// Whether buyers may be there, which decides what a newer operator may change of a sale's pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doors {
+pub(super) enum Buyers {
     /// Nobody can have ordered. What a late sale waits for may be a better image.
     NotYet,
     /// Orders are taken, or those that were taken are settled.
-    Open,
+    Come,
     /// Nothing is sold any more.
-    Over,
+    HaveGone,
 }
 
-impl Doors {
+impl Buyers {
     /// The phase may not have heard yet that the doors have opened.
     pub(super) fn of(status: &FlashSaleStatus) -> Self {
         match status.phase() {
-            Phase::Ended => Self::Over,
-            Phase::Live | Phase::Draining => Self::Open,
-            Phase::Pending | Phase::Warming if status.opened_at.is_some() => Self::Open,
+            Phase::Ended => Self::HaveGone,
+            Phase::Live | Phase::Draining => Self::Come,
+            Phase::Pending | Phase::Warming if status.opened_at.is_some() => Self::Come,
             Phase::Pending | Phase::Warming => Self::NotYet,
         }
     }
@@ -46,10 +46,10 @@ impl Doors {
 /// The ports of backends that each component of an open sale has been let out to.
 pub(super) fn ports_before(
     sale: &str,
-    doors: Doors,
+    buyers: Buyers,
     observed: &Observed,
 ) -> BTreeMap<Component, BTreeSet<u16>> {
-    if doors == Doors::NotYet {
+    if buyers == Buyers::NotYet {
         return BTreeMap::new();
     }
     let ports = |component: Component| {
@@ -90,10 +90,10 @@ fn may_restrict_egress(observed: &Observed) -> bool {
 pub(super) fn platform<'a>(
     settings: &'a Settings,
     sale: &ValidSale,
-    doors: Doors,
+    buyers: Buyers,
     observed: &Observed,
 ) -> Platform<'a> {
-    let keeps = doors != Doors::NotYet;
+    let keeps = buyers != Buyers::NotYet;
     Platform {
         image: Image {
             name: settings.image.clone(),
@@ -117,12 +117,9 @@ pub(super) fn platform<'a>(
 
 /// The host of a sale whose buyers come by HTTPS.
 fn https_host(sale: &ValidSale) -> Option<String> {
-    let ingress = sale.ingress.as_ref().filter(|ingress| ingress.is_https())?;
-    Some(ingress.host.clone())
+    let by_host = sale.by_host.as_ref().filter(|wanted| wanted.is_https())?;
+    Some(by_host.host.clone())
 }
-
-/// Set to `true` on a FlashSale that is open, it lets changes start its pods anew.
-pub const ALLOW_ANNOTATION: &str = "quicksale.io/allow-rollout";
 
 /// The objects of a sale, and what of them waits.
 #[derive(Debug)]
@@ -139,7 +136,7 @@ pub struct Pinned {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pins<'a> {
     /// Whether buyers may be there.
-    pub(super) doors: Doors,
+    pub(super) buyers: Buyers,
     /// Whether somebody has asked for a rollout.
     pub(super) allowed: bool,
     /// The public key that the sale's keys began with.
@@ -159,7 +156,7 @@ pub(super) fn pin(mut objects: Vec<Child>, sale: &ValidSale, how: &Pins<'_>, obs
     let written = |key: &str| before.and_then(|data| data[key].as_str());
     // Whoever deletes the signing keys wants those of before to be good for nothing, at once.
     let has_other_keys = written(FIRST_KEY).is_some_and(|first| first != how.first_key);
-    let keeps = how.doors != Doors::NotYet && !how.allowed && !has_other_keys;
+    let keeps = how.buyers != Buyers::NotYet && !how.allowed && !has_other_keys;
     let mut held = Vec::new();
     let mut pins = BTreeMap::new();
     for child in &mut objects {
@@ -245,18 +242,18 @@ mod tests {
     /// The operator may be upgraded in the moment in which a sale opens.
     #[test]
     fn a_sale_that_opened_by_its_own_clocks_keeps_its_pods_before_its_phase_says_so() {
-        let doors = |phase, opened: bool| {
-            Doors::of(&FlashSaleStatus {
+        let buyers = |phase, opened: bool| {
+            Buyers::of(&FlashSaleStatus {
                 phase: Some(phase),
                 opened_at: opened.then_some(jiff::Timestamp::UNIX_EPOCH),
                 ..FlashSaleStatus::default()
             })
         };
-        assert_eq!(doors(Phase::Warming, false), Doors::NotYet);
-        assert_eq!(doors(Phase::Warming, true), Doors::Open);
-        assert_eq!(doors(Phase::Pending, false), Doors::NotYet);
-        assert_eq!(doors(Phase::Live, false), Doors::Open);
-        assert_eq!(doors(Phase::Ended, true), Doors::Over);
+        assert_eq!(buyers(Phase::Warming, false), Buyers::NotYet);
+        assert_eq!(buyers(Phase::Warming, true), Buyers::Come);
+        assert_eq!(buyers(Phase::Pending, false), Buyers::NotYet);
+        assert_eq!(buyers(Phase::Live, false), Buyers::Come);
+        assert_eq!(buyers(Phase::Ended, true), Buyers::HaveGone);
     }
 
     /// A word that pods do not need would start those of every open sale anew.
@@ -328,14 +325,14 @@ mod tests {
         let egress =
             json!({"egress": [{"ports": [{"port": 53}]}, {"ports": [{"port": 6380, "protocol": "TCP"}]}]});
         let observed = observed(vec![policy("gateway", &egress)]);
-        let ports = |doors| ports_before("laptops", doors, &observed).remove(&Component::Gateway);
-        assert_eq!(ports(Doors::Open), Some(BTreeSet::from([6380])));
+        let ports = |buyers| ports_before("laptops", buyers, &observed).remove(&Component::Gateway);
+        assert_eq!(ports(Buyers::Come), Some(BTreeSet::from([6380])));
         assert_eq!(
-            ports(Doors::Over),
+            ports(Buyers::HaveGone),
             Some(BTreeSet::from([6380])),
             "its readers use what they used"
         );
-        assert_eq!(ports(Doors::NotYet), None);
+        assert_eq!(ports(Buyers::NotYet), None);
     }
 
     /// An object of the sale as today's operator makes it.
@@ -393,9 +390,9 @@ mod tests {
         )
     }
 
-    fn pins<'a>(doors: Doors, allowed: bool) -> Pins<'a> {
+    fn pins<'a>(buyers: Buyers, allowed: bool) -> Pins<'a> {
         Pins {
-            doors,
+            buyers,
             allowed,
             first_key: "k1",
             hash: None,
@@ -405,7 +402,7 @@ mod tests {
     /// Who may edit ConfigMaps must not get pods of their choosing from the operator.
     #[test]
     fn what_was_edited_by_hand_is_not_believed_and_other_keys_roll_out() {
-        let open = pins(Doors::Open, false);
+        let open = pins(Buyers::Come, false);
         let kept = pin(today(), &sale(), &open, &opened(true));
         let known = Pins {
             hash: Some("another"),
@@ -439,10 +436,10 @@ mod tests {
     #[test]
     fn an_open_sale_keeps_its_pods_and_their_configuration_as_they_were_when_it_opened() {
         let all =
-            |doors, allowed, observed: &Observed| pin(today(), &sale(), &pins(doors, allowed), observed);
+            |buyers, allowed, observed: &Observed| pin(today(), &sale(), &pins(buyers, allowed), observed);
         let texts = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
-        for doors in [Doors::Open, Doors::Over] {
-            let kept = all(doors, false, &opened(true));
+        for buyers in [Buyers::Come, Buyers::HaveGone] {
+            let kept = all(buyers, false, &opened(true));
             assert_eq!(seen(&kept), texts("quicksale:1", "old", "quicksale:1"));
             assert_eq!(kept.held, [Component::Order]);
             // What starts no pod anew is as it is written now.
@@ -454,18 +451,18 @@ mod tests {
             assert_eq!(order.json["spec"]["replicas"], 3);
             assert_eq!(kept.objects[0].name, "laptops-control", "the document goes first");
         }
-        for (doors, allowed) in [(Doors::NotYet, false), (Doors::Open, true)] {
-            let new = all(doors, allowed, &opened(true));
+        for (buyers, allowed) in [(Buyers::NotYet, false), (Buyers::Come, true)] {
+            let new = all(buyers, allowed, &opened(true));
             assert_eq!(seen(&new), texts("quicksale:2", "new", "quicksale:2"));
             assert_eq!(new.held, []);
         }
         // Where what was written down is gone, what is there is the best guess.
-        let guessed = all(Doors::Open, false, &opened(false));
+        let guessed = all(Buyers::Come, false, &opened(false));
         assert_eq!(seen(&guessed), texts("evil:1", "by hand", "evil:1"));
         // A Deployment that was deleted comes back with what it ran.
         let mut deleted = opened(true);
         deleted.children.retain(|(kind, _)| *kind != Kind::Deployment);
-        assert_eq!(seen(&all(Doors::Open, false, &deleted)).0, "quicksale:1");
+        assert_eq!(seen(&all(Buyers::Come, false, &deleted)).0, "quicksale:1");
     }
 
     #[test]
@@ -478,8 +475,8 @@ mod tests {
                 .unwrap();
             order.json["metadata"]["annotations"][build::APPLIED_HASH].clone()
         };
-        let kept = pin(today(), &sale(), &pins(Doors::Open, false), &opened(true));
-        let new = pin(today(), &sale(), &pins(Doors::NotYet, false), &opened(true));
+        let kept = pin(today(), &sale(), &pins(Buyers::Come, false), &opened(true));
+        let new = pin(today(), &sale(), &pins(Buyers::NotYet, false), &opened(true));
         assert_ne!(hash(&kept), hash(&new));
     }
 }

@@ -1,14 +1,17 @@
 //! The pods of a sale, and which of them are proven to be its own.
 
 use super::{
-    build::{COMPONENT_LABEL, FAREWELL, Kind, LOAD, SALE_LABEL, object_name},
+    build::{FAREWELL, Kind, LOAD, object_name},
     obstacle::Obstacle,
 };
 use crate::{
     deadline::{ApiError, within},
     watched::{Item, SaleKey, Thing},
 };
-use crds::Component;
+use crds::{
+    Component,
+    names::{COMPONENT_LABEL, SALE_LABEL},
+};
 use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{

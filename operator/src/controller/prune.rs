@@ -1,11 +1,12 @@
 //! Deletes what the operator made for a sale and no longer wants.
 
 use super::{
-    build::{COMPONENT_LABEL, Child, Kind},
+    build::{Child, Kind},
     context::Context,
     observed::Observed,
 };
 use crate::deadline::{ApiError, within};
+use crds::names::COMPONENT_LABEL;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Preconditions},

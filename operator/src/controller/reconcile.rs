@@ -26,11 +26,6 @@ use kube::{
 use sale::phase::Phase;
 use std::{sync::Arc, time::Instant};
 
-/// Set to `true` on a FlashSale, it keeps what was made for the sale as it is. The doors are steered all the same.
-pub const PAUSED_ANNOTATION: &str = "quicksale.io/paused";
-/// A word in it opens a sale that is closed once more; each word does so once.
-pub const REOPEN_ANNOTATION: &str = "quicksale.io/reopen";
-
 /// Brings one sale a step further.
 ///
 /// # Errors
@@ -216,7 +211,7 @@ pub fn known_status(
 }
 
 fn holder_of_its_host(context: &Context, sale: &FlashSale, valid: &ValidSale) -> Option<Holder> {
-    valid.ingress.as_ref()?;
+    valid.by_host.as_ref()?;
     let others = context.sales();
     let readable = others.iter().filter_map(|other| other.0.as_ref().ok());
     host::holder(sale, valid, readable)
@@ -227,7 +222,7 @@ pub fn doors(context: &Context, sale: &FlashSale, observed: &Observed) -> Doors 
     let status = sale.status.as_ref();
     let rolled_out = status.and_then(|status| status.condition(ConditionType::WorkloadsReady));
     let has_sold = status.is_some_and(|status| status.opened_at.is_some());
-    let was_complete = has_sold || rolled_out.is_some_and(|condition| condition.status == "True");
+    let was_complete = has_sold || rolled_out.is_some_and(|condition| condition.holds() == Some(true));
     let written = observed.doors(&sale.name_any(), was_complete);
     let told = context.told.last(&sale.uid().unwrap_or_default());
     let newer = told.filter(|told| {

@@ -9,7 +9,7 @@ use super::{
     error::Error,
     fetch,
     observed::Observed,
-    pin::{self, Doors, Pinned, Pins},
+    pin::{self, Buyers, Pinned, Pins},
     prune::prune,
     standing,
 };
@@ -38,7 +38,7 @@ pub struct Aim<'a> {
     pub schedule: &'a Schedule,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// What [`ROTATE`](crate::signing_keys::ROTATE) says.
+    /// What [`ROTATE_ANNOTATION`](crds::names::ROTATE_ANNOTATION) says.
     pub asked_for_key: Option<&'a str>,
     /// Whether pods of an open sale may start anew.
     pub may_roll_out: bool,
@@ -141,14 +141,14 @@ impl Rollout {
             .filter(|_| sale.backends_secret.is_none());
         let backends_copy = copy.map(backends_secret::for_pods);
         let backends_keys = observed.backends_keys(name);
-        let doors = Doors::of(status);
-        let ports_before = pin::ports_before(name, doors, observed);
+        let buyers = Buyers::of(status);
+        let ports_before = pin::ports_before(name, buyers, observed);
         let plaintext_senders = pin::plaintext_senders(&context.settings, sale, observed);
         let plan = Plan {
             sale,
             phase: status.phase(),
             retention_over: retention_over(sale, status, now),
-            platform: pin::platform(&context.settings, sale, doors, observed),
+            platform: pin::platform(&context.settings, sale, buyers, observed),
             first_key: keys.first(),
             keys: &key_data,
             backends_copy: backends_copy.as_ref(),
@@ -168,17 +168,17 @@ impl Rollout {
             opening: is_opening(status, now),
             // One that has begun goes on.
             load: !load_waits || observed.children.iter().any(|(kind, _)| *kind == Kind::Job),
-            by_host: !host_is_taken || standing::keeps_its_host(sale, doors, observed),
+            has_its_host: !host_is_taken || standing::keeps_its_host(sale, buyers, observed),
             load_balancer: standing::may_have_its_load_balancer(
                 sale,
-                doors,
+                buyers,
                 observed,
                 context.settings.entrances.load_balancers,
             ),
-            standing_annotations: &standing::annotations(sale, doors, observed),
+            standing_annotations: &standing::annotations(sale, buyers, observed),
         };
         let pins = Pins {
-            doors,
+            buyers,
             allowed: may_roll_out,
             first_key: keys.first(),
             hash: status.pinned.as_deref(),

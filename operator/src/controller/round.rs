@@ -13,9 +13,8 @@ use super::{
     host::{self, Holder},
     observed::Observed,
     pace::{self, AT_ONCE, Awaited, SOON},
-    pin::ALLOW_ANNOTATION,
     prepared::Preparation,
-    reconcile::{PAUSED_ANNOTATION, REOPEN_ANNOTATION, schedule},
+    reconcile::schedule,
     rollout::{Aim, Outcome, Rollout},
     status::{self, Finding, Write},
     story::{self, Chapter},
@@ -29,10 +28,14 @@ use crate::{
     ownership::Claimant,
     phase::{self, Doors, Evidence, Schedule, Step},
     push::Receipts,
-    signing_keys::ROTATE,
     watched::version,
 };
-use crds::{Component, FlashSale, FlashSaleStatus, ValidSale, status::ConditionType, valid::Invalid};
+use crds::{
+    Component, FlashSale, FlashSaleStatus, ValidSale,
+    names::{ALLOW_ROLLOUT_ANNOTATION, PAUSED_ANNOTATION, REOPEN_ANNOTATION, ROTATE_ANNOTATION, says_true},
+    status::ConditionType,
+    valid::Invalid,
+};
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
 use platform::audit;
@@ -147,7 +150,7 @@ impl Round<'_> {
 
     fn plan(&self, status: &FlashSaleStatus, schedule: &Schedule) -> Result<Option<Rollout>, Error> {
         let annotations = self.sale.annotations();
-        let asked_for_key = annotations.get(ROTATE).map(String::as_str);
+        let asked_for_key = annotations.get(ROTATE_ANNOTATION).map(String::as_str);
         let aim = Aim {
             sale: self.valid,
             status,
@@ -157,9 +160,7 @@ impl Round<'_> {
             version: version(self.sale),
             host_is_taken: self.holder.is_some(),
             load_waits: self.waits_for.is_some(),
-            may_roll_out: annotations
-                .get(ALLOW_ANNOTATION)
-                .is_some_and(|word| word == "true"),
+            may_roll_out: says_true(self.sale, ALLOW_ROLLOUT_ANNOTATION),
         };
         let mut rollout = Rollout::prepare(self.context, &aim, self.observed, self.now)?;
         if let Some(rollout) = &mut rollout
@@ -506,8 +507,7 @@ impl Round<'_> {
 
     /// Whether somebody wants the sale's objects left alone. One that is deleted goes all the same.
     fn is_paused(&self) -> bool {
-        let word = self.sale.annotations().get(PAUSED_ANNOTATION);
-        word.is_some_and(|word| word == "true") && !self.deleting
+        says_true(self.sale, PAUSED_ANNOTATION) && !self.deleting
     }
 
     /// Whether the sale is only opened, halted, closed and settled: somebody wants it so, or its spec does not say what else it should be.

@@ -3,7 +3,7 @@
 use super::{
     build::{INGRESS, Kind, LOAD_BALANCER, ROUTE, object_name},
     observed::Observed,
-    pin::Doors,
+    pin::Buyers,
 };
 use crds::ValidSale;
 use kube::{ResourceExt, core::DynamicObject};
@@ -26,7 +26,7 @@ fn there<'a>(
 }
 
 /// Whether what leads from the sale's host to it stays, though the host is another sale's.
-pub(super) fn keeps_its_host(sale: &ValidSale, doors: Doors, observed: &Observed) -> bool {
+pub(super) fn keeps_its_host(sale: &ValidSale, buyers: Buyers, observed: &Observed) -> bool {
     let host = |kind, suffix, pointer: &str| {
         there(sale, observed, kind, suffix)
             .and_then(|object| object.data.pointer(pointer))
@@ -36,19 +36,19 @@ pub(super) fn keeps_its_host(sale: &ValidSale, doors: Doors, observed: &Observed
         host(Kind::Ingress, INGRESS, "/spec/rules/0/host"),
         host(Kind::HttpRoute, ROUTE, "/spec/hostnames/0"),
     ];
-    let wanted = sale.ingress.as_ref().map(|ingress| ingress.host.as_str());
-    doors == Doors::Open && wanted.is_some() && hosts.contains(&wanted)
+    let wanted = sale.by_host.as_ref().map(|wanted| wanted.host.as_str());
+    buyers == Buyers::Come && wanted.is_some() && hosts.contains(&wanted)
 }
 
 /// Whether the sale's load balancer is made, or stays. One of another class goes first: Kubernetes changes none.
 pub(super) fn may_have_its_load_balancer(
     sale: &ValidSale,
-    doors: Doors,
+    buyers: Buyers,
     observed: &Observed,
     allowed: bool,
 ) -> bool {
     let standing = there(sale, observed, Kind::Service, LOAD_BALANCER);
-    if doors == Doors::Open {
+    if buyers == Buyers::Come {
         return allowed || standing.is_some();
     }
     let wanted = sale
@@ -61,8 +61,8 @@ pub(super) fn may_have_its_load_balancer(
 }
 
 /// The names of annotations that the ways in of an open sale have: some controllers make a way in anew where one is taken off.
-pub(super) fn annotations(sale: &ValidSale, doors: Doors, observed: &Observed) -> BTreeSet<String> {
-    if doors != Doors::Open {
+pub(super) fn annotations(sale: &ValidSale, buyers: Buyers, observed: &Observed) -> BTreeSet<String> {
+    if buyers != Buyers::Come {
         return BTreeSet::new();
     }
     let objects = ENTRANCES.into_iter();
@@ -94,13 +94,14 @@ mod tests {
         let ingress = |host: &str| observed(Kind::Ingress, INGRESS, &json!({"rules": [{"host": host}]}));
         let route = observed(Kind::HttpRoute, ROUTE, &json!({"hostnames": [host]}));
         for there in [&ingress(host), &route] {
-            assert!(keeps_its_host(&sale, Doors::Open, there));
+            assert!(keeps_its_host(&sale, Buyers::Come, there));
             assert!(
-                !keeps_its_host(&sale, Doors::NotYet, there) && !keeps_its_host(&sale, Doors::Over, there)
+                !keeps_its_host(&sale, Buyers::NotYet, there)
+                    && !keeps_its_host(&sale, Buyers::HaveGone, there)
             );
         }
-        assert!(!keeps_its_host(&sale, Doors::Open, &ingress("other.example")));
-        assert!(!keeps_its_host(&sale, Doors::Open, &Observed::default()));
+        assert!(!keeps_its_host(&sale, Buyers::Come, &ingress("other.example")));
+        assert!(!keeps_its_host(&sale, Buyers::Come, &Observed::default()));
     }
 
     #[test]
@@ -110,11 +111,11 @@ mod tests {
             observed(Kind::Service, LOAD_BALANCER, &json!({})),
             Observed::default(),
         );
-        let may = |doors, observed, allowed| may_have_its_load_balancer(&sale, doors, observed, allowed);
-        assert!(may(Doors::Open, &there, false) && !may(Doors::Open, &nothing, false));
-        assert!(!may(Doors::NotYet, &there, false) && !may(Doors::Over, &there, false));
-        for doors in [Doors::NotYet, Doors::Open, Doors::Over] {
-            assert!(may(doors, &there, true) && may(doors, &nothing, true));
+        let may = |buyers, observed, allowed| may_have_its_load_balancer(&sale, buyers, observed, allowed);
+        assert!(may(Buyers::Come, &there, false) && !may(Buyers::Come, &nothing, false));
+        assert!(!may(Buyers::NotYet, &there, false) && !may(Buyers::HaveGone, &there, false));
+        for buyers in [Buyers::NotYet, Buyers::Come, Buyers::HaveGone] {
+            assert!(may(buyers, &there, true) && may(buyers, &nothing, true));
         }
     }
 
@@ -122,16 +123,16 @@ mod tests {
     fn a_load_balancer_of_another_class_goes_first_while_there_are_no_buyers() {
         let sale = sale(&json!({"loadBalancer": {"className": "internal"}}));
         let of = |class: &str| observed(Kind::Service, LOAD_BALANCER, &json!({"loadBalancerClass": class}));
-        let may = |doors, class| may_have_its_load_balancer(&sale, doors, &of(class), true);
-        assert!(may(Doors::NotYet, "internal") && !may(Doors::NotYet, "public"));
-        assert!(may(Doors::Open, "public"));
+        let may = |buyers, class| may_have_its_load_balancer(&sale, buyers, &of(class), true);
+        assert!(may(Buyers::NotYet, "internal") && !may(Buyers::NotYet, "public"));
+        assert!(may(Buyers::Come, "public"));
     }
 
     #[test]
     fn only_an_open_sale_keeps_annotations() {
         let sale = sale(&json!({"ingress": {"host": "shoes.example"}}));
         let there = observed(Kind::Ingress, INGRESS, &json!({}));
-        assert!(annotations(&sale, Doors::Open, &there).contains("cert-manager.io/issuer"));
-        assert!(annotations(&sale, Doors::NotYet, &there).is_empty());
+        assert!(annotations(&sale, Buyers::Come, &there).contains("cert-manager.io/issuer"));
+        assert!(annotations(&sale, Buyers::NotYet, &there).is_empty());
     }
 }

@@ -80,7 +80,9 @@ const SPANS: usize = 20;
 /// Remembers for the report when the open sale was without something.
 pub fn note_what_is_missing(status: &mut FlashSaleStatus, now: Timestamp) {
     let degraded = status.condition(ConditionType::Degraded);
-    let reason = degraded.filter(|c| c.status == "True").map(|c| c.reason.clone());
+    let reason = degraded
+        .filter(|c| c.holds() == Some(true))
+        .map(|c| c.reason.clone());
     let is_open = matches!(status.phase(), Phase::Live | Phase::Draining);
     let lasts = status.degraded.last_mut().filter(|span| span.until.is_none());
     match (reason, lasts) {

@@ -44,9 +44,9 @@ pub fn describe(
     }
     status.stock = status.stock.or(Some(sale.total_stock()));
     status.sold = status.sold.or(Some(0));
-    status.url = Some(match &sale.ingress {
-        Some(ingress) if ingress.is_https() => format!("https://{}", ingress.host),
-        Some(ingress) => format!("http://{}", ingress.host),
+    status.url = Some(match &sale.by_host {
+        Some(wanted) if wanted.is_https() => format!("https://{}", wanted.host),
+        Some(wanted) => format!("http://{}", wanted.host),
         None => balanced.unwrap_or_else(|| build::service_url(sale, Component::Gateway)),
     });
     let units = format!(
@@ -61,7 +61,7 @@ pub fn describe(
     };
     let doors_close = status
         .condition(ConditionType::ControlInForce)
-        .is_none_or(|condition| condition.status == "True");
+        .is_none_or(|condition| condition.holds() == Some(true));
     status.message = Some(match status.phase() {
         Phase::Pending => match look.map(|look| &look.ownership) {
             Some(Err(sentence)) => format!("Waiting for its backends: {sentence}."),
@@ -140,48 +140,76 @@ pub async fn tell(context: &Context, sale: &FlashSale, chapter: &Chapter<'_>) {
     join_all(events).await;
 }
 
+/// When a change of a condition is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Never: another Event says it, or nobody has to do anything about it.
+    Never,
+    /// Once it holds for the first time, and with every change from then on: what is not ready at first is no news.
+    OnceItHolds,
+    /// From the first look on: others have to provide it.
+    AtOnce,
+    /// Once it was wrong: good news are none before.
+    OnceItIsWrong,
+}
+
+impl Told {
+    fn of(kind: ConditionType) -> Self {
+        use ConditionType as C;
+        match kind {
+            C::Ready | C::Settled | C::Prepared | C::HoldsLoad => Self::Never,
+            C::BackendsReachable => Self::AtOnce,
+            C::HostReady | C::EntranceReady | C::ClocksAgree => Self::OnceItIsWrong,
+            C::BackendsSecure
+            | C::TopicsReady
+            | C::WorkloadsReady
+            | C::CatalogReady
+            | C::StockConserved
+            | C::UpToDate
+            | C::ControlInForce
+            | C::Halted
+            | C::Degraded => Self::OnceItHolds,
+        }
+    }
+
+    /// Whether a condition that was so, if it was there, is news.
+    fn is_news(self, was: Option<bool>, is: bool, reason: &str) -> bool {
+        // Whoever serves a way in needs a moment to say so.
+        let awaits = reason.starts_with("Awaiting");
+        match (self, was) {
+            (Self::Never, _) => false,
+            (Self::OnceItIsWrong, None) => !is && !awaits,
+            (Self::AtOnce, None) => true,
+            (Self::OnceItHolds, None) => is,
+            (_, Some(was)) => was != is,
+        }
+    }
+}
+
 /// Conditions that have changed.
 fn conditions(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Vec<News> {
     let news = |condition: &Condition| {
+        let kind = condition.kind()?;
         let old = before.conditions.iter().find(|c| c.type_ == condition.type_);
-        let was = old.map(|old| old.status == "True");
-        let is = condition.status == "True";
-        // True is the exception for these two, and the usual for all others.
-        let is_exception = matches!(condition.type_.as_str(), "Degraded" | "Halted");
-        let untold = matches!(
-            condition.type_.as_str(),
-            "Ready" | "Settled" | "Prepared" | "HoldsLoad"
-        );
-        // Good news of these are none before something was wrong.
-        let told_if_wrong = was.is_none()
-            && matches!(
-                condition.type_.as_str(),
-                "HostReady" | "EntranceReady" | "ClocksAgree"
-            );
-        // What is not ready at first is no news, unless it is something that others have to provide.
-        let news = was.unwrap_or(false) != is || (was.is_none() && condition.type_ == "BackendsReachable");
-        // Whoever serves a way in needs a moment to say so.
-        let awaits = condition.reason.starts_with("Awaiting");
-        let news = if told_if_wrong { !is && !awaits } else { news };
-        if untold || !news {
+        let holds = |condition: &Condition| condition.holds() == Some(true);
+        let (was, is) = (old.map(holds), holds(condition));
+        if !Told::of(kind).is_news(was, is, &condition.reason) {
             return None;
         }
         let resumes = matches!(condition.reason.as_str(), "NotRequested" | "Resuming");
-        let planned = if condition.type_ == "Halted" {
-            is || resumes
-        } else if is_exception {
-            !is
-        } else {
-            is || status.phase() == Phase::Ended
+        let planned = match kind.is_good() {
+            None => is || resumes,
+            Some(false) => !is,
+            Some(true) => is || status.phase() == Phase::Ended,
         };
         let type_ = match planned {
             true => EventType::Normal,
             false => EventType::Warning,
         };
-        let reason = match (is, condition.type_.as_str()) {
-            (true, "Degraded") => &condition.reason,
+        let reason = match (is, kind) {
+            (true, ConditionType::Degraded) => &condition.reason,
             (true, _) => &condition.type_,
-            (false, "Halted") if resumes => "Resumed",
+            (false, ConditionType::Halted) if resumes => "Resumed",
             (false, _) => &condition.reason,
         };
         Some(News::new(type_, "Look", reason, condition.message.clone()))
@@ -204,9 +232,9 @@ fn stock(before: &[ProductStatus], now: &[ProductStatus]) -> Vec<News> {
 fn rehearsed(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Option<News> {
     let found = before.rehearsed.is_none() && status.rehearsed.is_some();
     let verdict = status.condition(ConditionType::HoldsLoad).filter(|_| found)?;
-    let type_ = match verdict.status.as_str() {
-        "True" => EventType::Normal,
-        _ => EventType::Warning,
+    let type_ = match verdict.holds() {
+        Some(true) => EventType::Normal,
+        Some(false) | None => EventType::Warning,
     };
     Some(News::new(
         type_,

@@ -9,13 +9,10 @@ pub mod database;
 pub mod keys;
 pub mod topics;
 
+use crds::names::TAKE_OVER_ANNOTATION;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, sync::Arc};
-
-/// Set to `true` on a FlashSale, lets it take over topics, a database and keys that are there and carry no mark, such as
-/// topics that somebody has made for it.
-pub const TAKE_OVER_ANNOTATION: &str = "quicksale.io/take-over";
 
 /// A sale as the backends know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,14 +3,14 @@
 use super::{Item, ObjectKey, SaleKey, Source, Thing, Watched, kept, key_of};
 use crate::{
     controller::{
-        build::{Kind, MANAGED_BY_LABEL, MANAGER},
+        build::{Kind, MANAGER},
         pods,
     },
     deadline::{ApiError, is_unknown_kind, within},
     metrics::WATCH_ERRORS,
     scope::Scope,
 };
-use crds::FlashSale;
+use crds::{FlashSale, names::MANAGED_BY_LABEL};
 use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{

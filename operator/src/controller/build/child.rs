@@ -1,7 +1,10 @@
 //! An object that the operator makes, whatever its kind.
 
-use super::labels::{APPLIED_HASH, MANAGED_BY_LABEL, SALE_LABEL, all_labels};
-use crds::{FlashSale, ValidSale};
+use super::labels::{APPLIED_HASH, all_labels};
+use crds::{
+    FlashSale, ValidSale,
+    names::{MANAGED_BY_LABEL, SALE_LABEL},
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,

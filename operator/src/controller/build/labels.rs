@@ -1,17 +1,10 @@
 //! Names and labels of a sale's objects.
 
+use crds::names::{COMPONENT_LABEL, MANAGED_BY_LABEL, SALE_LABEL};
 use serde_json::{Value, json};
 
 /// Who makes these objects: the field manager and the value of [`MANAGED_BY_LABEL`].
 pub const MANAGER: &str = "quicksale-operator";
-/// Carries [`MANAGER`].
-pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-/// Carries the sale's name.
-pub const SALE_LABEL: &str = "quicksale.io/sale";
-/// Carries the sale's name on its report, which is not among its objects: it stays when they go.
-pub const REPORT_LABEL: &str = "quicksale.io/report";
-/// Carries the component's name.
-pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// Annotation with the hash of what was applied.
 pub const APPLIED_HASH: &str = "quicksale.io/applied-hash";
 

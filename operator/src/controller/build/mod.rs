@@ -22,10 +22,7 @@ pub use child::{Child, Kind};
 pub use config_map::{PINNED, config_map, control_map, pinned, port, service_url};
 pub use deployment::FAREWELL;
 pub use ingress::{INGRESS, ROUTE};
-pub use labels::{
-    APPLIED_HASH, BACKENDS_HASH, COMPONENT_LABEL, LOAD, MANAGED_BY_LABEL, MANAGER, REPORT_LABEL, SALE_LABEL,
-    object_name, sale_selector,
-};
+pub use labels::{APPLIED_HASH, BACKENDS_HASH, LOAD, MANAGER, object_name, sale_selector};
 pub use load_balancer::LOAD_BALANCER;
 pub use secret::{ADMIN, ADMIN_EMAIL_FILE, ADMIN_HASH_FILE, BACKENDS, SECRETS, SIGNING_KEYS};
 
@@ -79,7 +76,7 @@ pub struct Plan<'a> {
     /// Replicas that the Deployments have now.
     pub current_replicas: &'a BTreeMap<Component, i32>,
     /// Whether the sale's host may lead to it, by an Ingress or a Gateway.
-    pub by_host: bool,
+    pub has_its_host: bool,
     /// Whether it may have a load balancer.
     pub load_balancer: bool,
     /// Annotations of its ways in that stay, whatever the platform allows by now.
@@ -169,7 +166,7 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Child> {
     if plan.phase == Phase::Live && plan.load {
         objects.extend(load::load(plan).into_iter().flatten());
     }
-    objects.extend(ingress::by_host(plan).filter(|_| plan.by_host));
+    objects.extend(ingress::by_host(plan).filter(|_| plan.has_its_host));
     objects.extend(load_balancer::load_balancer(plan).filter(|_| plan.load_balancer));
     objects
 }

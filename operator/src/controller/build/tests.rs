@@ -3,6 +3,8 @@
 use super::*;
 use crds::{
     FlashSale,
+    by_host::ByHost,
+    names::{COMPONENT_LABEL, SALE_LABEL},
     rehearsal::{Arrival, BesideOpenSales},
     traffic::{Ingress, LoadBalancer},
     valid::ValidLoad,
@@ -123,7 +125,7 @@ impl Fixture {
             control: &control,
             scaled_by_others: &self.scaled_by_others,
             current_replicas: &self.current_replicas,
-            by_host: true,
+            has_its_host: true,
             load_balancer: true,
             standing_annotations: &self.standing_annotations,
             load: true,
@@ -143,10 +145,11 @@ impl Fixture {
     }
 }
 
-fn by_gateway(annotations: &Value) -> Ingress {
+fn by_gateway(annotations: &Value) -> ByHost {
     let ingress =
         json!({"host": "laptops.example.com", "annotations": annotations, "parentRef": {"name": "front"}});
-    serde_json::from_value(ingress).unwrap()
+    let written: Ingress = serde_json::from_value(ingress).unwrap();
+    ByHost::from(&written)
 }
 
 /// What is written in JSON must mean the same to the real types: a misspelt field would be dropped in silence.
@@ -165,7 +168,7 @@ fn every_object_is_what_kubernetes_understands() {
         beside_open_sales: BesideOpenSales::Wait,
     });
     let mut objects = fixture.objects();
-    fixture.sale.ingress = Some(by_gateway(&json!({})));
+    fixture.sale.by_host = Some(by_gateway(&json!({})));
     objects.extend(
         fixture
             .objects()
@@ -802,7 +805,7 @@ fn what_is_usual_is_not_written_into_a_configuration() {
 #[test]
 fn a_gateway_gets_a_route_in_place_of_an_ingress() {
     let mut fixture = fixture(json!({}));
-    fixture.sale.ingress = Some(by_gateway(&json!({})));
+    fixture.sale.by_host = Some(by_gateway(&json!({})));
     let route = fixture.get(Kind::HttpRoute, "laptops-route").unwrap();
     assert_eq!(route["apiVersion"], "gateway.networking.k8s.io/v1");
     assert_eq!(route["spec"]["parentRefs"], json!([{"name": "front"}]));
@@ -825,7 +828,7 @@ fn a_gateway_gets_a_route_in_place_of_an_ingress() {
 fn a_way_in_has_the_annotations_that_are_allowed() {
     let mut fixture = fixture(json!({}));
     let without = fixture.get(Kind::Ingress, "laptops-ingress").unwrap();
-    let ingress = fixture.sale.ingress.as_mut().unwrap();
+    let ingress = fixture.sale.by_host.as_mut().unwrap();
     ingress.annotations = [("cert-manager.io/issuer", "le"), ("nginx.org/snippet", "x")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
@@ -841,7 +844,7 @@ fn a_way_in_has_the_annotations_that_are_allowed() {
     fixture.standing_annotations = BTreeSet::from(["nginx.org/snippet".to_owned()]);
     let standing = fixture.get(Kind::Ingress, "laptops-ingress").unwrap();
     assert_eq!(annotations(&standing)["nginx.org/snippet"], "x");
-    fixture.sale.ingress = Some(by_gateway(&json!({"cert-manager.io/issuer": "le"})));
+    fixture.sale.by_host = Some(by_gateway(&json!({"cert-manager.io/issuer": "le"})));
     let route = fixture.get(Kind::HttpRoute, "laptops-route").unwrap();
     assert_eq!(annotations(&route)["cert-manager.io/issuer"], "le");
 }

@@ -4,11 +4,13 @@ use crate::controller::{
     evidence::ready,
     observed::Observed,
     obstacle::{self, Obstacle},
-    pin,
-    reconcile::PAUSED_ANNOTATION,
     status::Finding,
 };
-use crds::{Component, FlashSaleStatus, status::ConditionType};
+use crds::{
+    Component, FlashSaleStatus,
+    names::{ALLOW_ROLLOUT_ANNOTATION, PAUSED_ANNOTATION},
+    status::ConditionType,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn workloads(
@@ -62,7 +64,7 @@ pub fn up_to_date(held: &[Component]) -> Finding {
         "the pods of {} keep what the sale was opened with; for what is written now they would start anew, which waits for the next sale: set \
          the annotation {}=true to do it now",
         names.join(", "),
-        pin::ALLOW_ANNOTATION
+        ALLOW_ROLLOUT_ANNOTATION
     );
     Finding::new(kind, false, "RolloutHeld", message)
 }

@@ -7,7 +7,6 @@ use crate::{
 };
 use crds::status::ConditionType;
 use jiff::SignedDuration;
-use platform::config::ports;
 
 /// Whether every replica that decides by the control document has it, as they have answered. Nothing is said while there are none.
 pub fn control_in_force(receipts: &Receipts) -> Option<Finding> {
@@ -23,9 +22,8 @@ pub fn control_in_force(receipts: &Receipts) -> Option<Finding> {
     let mut message = format!("{told} have confirmed the control document");
     if !receipts.silent.is_empty() {
         message = format!(
-            "{message}; no answer from {}: let the operator reach port {} of the sale's pods, or delete a pod that hangs",
-            some(&receipts.silent),
-            ports::ADMIN
+            "{message}; no answer from {}: let the operator reach port 9090 of the sale's pods, or delete a pod that hangs",
+            some(&receipts.silent)
         );
     }
     Some(Finding::new(kind, false, "NotEverywhere", message))

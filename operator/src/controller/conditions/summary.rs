@@ -111,12 +111,12 @@ impl Summary<'_> {
     /// What has been missing for a moment is said only where it was said before, or where the sale has just opened without it.
     fn is_news(&self, status: &FlashSaleStatus, kind: ConditionType) -> bool {
         let good = match kind {
-            ConditionType::Degraded => ("False", "AsExpected"),
-            _ => ("True", "Open"),
+            ConditionType::Degraded => (Some(false), "AsExpected"),
+            _ => (Some(true), "Open"),
         };
         let was_good = status
             .condition(kind)
-            .is_some_and(|c| (c.status.as_str(), c.reason.as_str()) == good);
+            .is_some_and(|c| (c.holds(), c.reason.as_str()) == good);
         !was_good || self.missing_for >= LAPSE
     }
 

@@ -4,7 +4,7 @@ use super::buyers::{Deal, place};
 use anyhow::Result;
 use futures::StreamExt;
 use platform::tokens::Role;
-use quicksale_tests::shop::Shop;
+use quicksale_tests::{scenarios::SETTLED, shop::Shop};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use std::{
@@ -123,11 +123,17 @@ async fn hear(
             tokio::time::sleep(TURN).await;
             continue;
         };
-        let mut seen = std::collections::BTreeSet::new();
+        let (mut seen, mut greeted) = (std::collections::BTreeSet::new(), false);
         loop {
-            let wait = if is_last { QUIET } else { TURN };
+            let wait = match (is_last, greeted) {
+                (true, true) => QUIET,
+                // The quiet begins with the first word.
+                (true, false) => SETTLED,
+                (false, _) => TURN,
+            };
             match tokio::time::timeout(wait, socket.next()).await {
                 Ok(Some(Ok(message))) if message.is_text() => {
+                    greeted = true;
                     let update: Value = serde_json::from_str(message.to_text()?)?;
                     if update["type"] != "order.update" {
                         continue;

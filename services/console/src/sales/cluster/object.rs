@@ -122,7 +122,7 @@ fn readable(sale: SaleId, object: &FlashSale) -> Known {
 fn halt(object: &FlashSale) -> Halt {
     let status = object.status.as_ref();
     let halted = status.and_then(|status| status.condition(ConditionType::Halted));
-    if halted.is_some_and(|halted| halted.status == "True" && halted.reason == BOOKS_DIFFER) {
+    if halted.is_some_and(|halted| halted.holds() == Some(true) && halted.reason == BOOKS_DIFFER) {
         Halt::BooksDiffer
     } else if object.spec.halted {
         Halt::OnRequest
@@ -150,21 +150,15 @@ fn condition(stated: &Stated) -> Condition {
         reason: stated.reason.clone(),
         message: stated.message.clone(),
         since: Some(stated.last_transition_time),
-        good: is_good(&stated.type_, &stated.status),
+        good: is_good(stated),
     }
 }
 
 /// Whether a condition is as it should be. A sale is halted because somebody wants it so, and what is not known is neither.
-fn is_good(kind: &str, status: &str) -> Option<bool> {
-    let holds = match status {
-        "True" => true,
-        "False" => false,
-        _ => return None,
-    };
-    if kind == ConditionType::Halted.as_str() {
-        return None;
-    }
-    Some(holds != (kind == ConditionType::Degraded.as_str()))
+fn is_good(stated: &Stated) -> Option<bool> {
+    // One that this version does not know is about something that should hold, as most are.
+    let good = stated.kind().map_or(Some(true), ConditionType::is_good)?;
+    Some(stated.holds()? == good)
 }
 
 #[cfg(test)]
@@ -207,11 +201,16 @@ mod tests {
 
     #[test]
     fn what_is_good_depends_on_the_condition() {
+        let is_good = |kind: &str, status: &str| {
+            let stated = json!({"type": kind, "status": status, "reason": "Because", "lastTransitionTime": "2026-12-01T12:00:00Z"});
+            super::is_good(&serde_json::from_value(stated).unwrap())
+        };
         assert_eq!(is_good("Ready", "True"), Some(true));
         assert_eq!(is_good("Ready", "False"), Some(false));
         assert_eq!(is_good("Degraded", "True"), Some(false));
         assert_eq!(is_good("Degraded", "False"), Some(true));
         assert_eq!(is_good("Halted", "True"), None);
         assert_eq!(is_good("StockConserved", "Unknown"), None);
+        assert_eq!(is_good("OfALaterVersion", "False"), Some(false));
     }
 }

@@ -2,19 +2,15 @@
 
 use super::super::Process;
 use crate::scrape::Target;
+use crds::names::{COMPONENT_LABEL, SALE_LABEL};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use platform::config::ports;
 use sale::SaleId;
 
-/// The label with the sale's name.
-const SALE: &str = "quicksale.io/sale";
-/// The label with the component's name.
-const COMPONENT: &str = "app.kubernetes.io/component";
-
 /// Whether a pod is of a sale.
 pub(super) fn is_of(pod: &Pod, sale: &SaleId) -> bool {
-    pod.namespace().as_deref() == Some(&sale.namespace) && pod.labels().get(SALE) == Some(&sale.name)
+    pod.namespace().as_deref() == Some(&sale.namespace) && pod.labels().get(SALE_LABEL) == Some(&sale.name)
 }
 
 pub(super) fn process(pod: &Pod) -> Process {
@@ -27,7 +23,7 @@ pub(super) fn process(pod: &Pod) -> Process {
         .into_iter()
         .any(|one| one.type_ == "Ready" && one.status == "True");
     let (component, name) = (
-        pod.labels().get(COMPONENT).cloned().unwrap_or_default(),
+        pod.labels().get(COMPONENT_LABEL).cloned().unwrap_or_default(),
         pod.name_any(),
     );
     let runs = status.and_then(|status| status.phase.as_deref()) == Some("Running");
@@ -63,7 +59,7 @@ mod tests {
     fn a_process_is_asked_where_its_pod_runs() {
         let pod = |phase: &str, ip: &str| -> Pod {
             serde_json::from_value(json!({
-                "metadata": {"name": "laptops-order-1", "labels": {(COMPONENT): "order"}},
+                "metadata": {"name": "laptops-order-1", "labels": {(COMPONENT_LABEL): "order"}},
                 "status": {"phase": phase, "podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]},
             }))
             .unwrap()

@@ -1,15 +1,13 @@
 //! The report of a sale that has ended, in the ConfigMap that the operator has written.
 
-use crds::FlashSale;
+use crds::{
+    FlashSale,
+    names::{REPORT_LABEL, SALE_UID_ANNOTATION},
+};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use platform::http::problem::{Code, Problem};
 use serde_json::value::RawValue;
-
-/// The label of a report, with its sale's name.
-const REPORT: &str = "quicksale.io/report";
-/// Its annotation with the sale's uid: another sale may have had the same name.
-const SALE_UID: &str = "quicksale.io/sale-uid";
 
 /// Its name, where there is one.
 pub(super) fn name(sale: &FlashSale) -> Option<&str> {
@@ -21,10 +19,10 @@ pub(super) fn name(sale: &FlashSale) -> Option<&str> {
 /// says of itself.
 pub(super) fn read(sale: &FlashSale, map: &ConfigMap) -> Result<Box<RawValue>, Problem> {
     let name = map.name_any();
-    let is_its_own = map.labels().get(REPORT) == Some(&sale.name_any())
+    let is_its_own = map.labels().get(REPORT_LABEL) == Some(&sale.name_any())
         && sale
             .uid()
-            .is_some_and(|uid| map.annotations().get(SALE_UID) == Some(&uid));
+            .is_some_and(|uid| map.annotations().get(SALE_UID_ANNOTATION) == Some(&uid));
     if !is_its_own {
         return Err(Problem::new(
             Code::Forbidden,
@@ -73,7 +71,7 @@ mod tests {
 
     fn shown(label: &str, uid: &str, text: &str) -> Result<String, Code> {
         let map = json!({
-            "metadata": {"name": "laptops-report-1", "labels": {(REPORT): label}, "annotations": {(SALE_UID): uid}},
+            "metadata": {"name": "laptops-report-1", "labels": {(REPORT_LABEL): label}, "annotations": {(SALE_UID_ANNOTATION): uid}},
             "data": {"report.json": text},
         });
         read(&sale(), &serde_json::from_value(map).unwrap())
