@@ -63,12 +63,13 @@ impl ByHost {
 }
 
 impl From<&Ingress> for ByHost {
-    /// What only an Ingress has is left out where a Gateway is named, as the rules ask for.
+    /// What only an Ingress has is left out where a Gateway is named, as the rules ask for; of an object that is older than these it says that
+    /// buyers come by HTTPS.
     fn from(written: &Ingress) -> Self {
         let by = match &written.parent_ref {
             Some(parent) => By::Gateway {
                 parent: parent.clone(),
-                https: written.https,
+                https: written.https || written.tls_secret_name.is_some(),
             },
             None => By::Ingress {
                 class: written.class_name.clone(),

@@ -12,16 +12,18 @@ pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 pub const REPORT_LABEL: &str = "quicksale.io/report";
 /// Annotation of a report: the sale's uid, since another sale may have had the same name.
 pub const SALE_UID_ANNOTATION: &str = "quicksale.io/sale-uid";
-/// Label of a namespace whose sales may use the operator's own backends.
+/// Label of a namespace whose sales may use the operator's own backends, where it has the value [`SHARED`].
 pub const BACKENDS_LABEL: &str = "quicksale.io/backends";
+/// The value of [`BACKENDS_LABEL`].
+pub const SHARED: &str = "shared";
 
 /// `true` keeps what was made for the sale as it is. The doors are steered all the same.
 pub const PAUSED_ANNOTATION: &str = "quicksale.io/paused";
-/// A word opens a sale that is closed once more; each word does so once.
+/// A word opens a sale that is closed once more, whenever it is another than the last.
 pub const REOPEN_ANNOTATION: &str = "quicksale.io/reopen";
 /// `true` rolls out at once what would start the pods of an open sale anew.
 pub const ALLOW_ROLLOUT_ANNOTATION: &str = "quicksale.io/allow-rollout";
-/// A word has the sale sign with a new key; each word does so once.
+/// A word has the sale sign with a new key, whenever it is another than the last.
 pub const ROTATE_ANNOTATION: &str = "quicksale.io/rotate-signing-key";
 /// `true` has the sale use what is in its backends already, and own it from then on.
 pub const TAKE_OVER_ANNOTATION: &str = "quicksale.io/take-over";

@@ -325,8 +325,9 @@ impl ConditionType {
         Self::Degraded,
     ];
 
-    /// Whether a sale is as it should be where the condition holds; `None` of one that holds because somebody wants it so.
-    pub fn is_good(self) -> Option<bool> {
+    /// Whether a sale is as it should be when the condition holds, or when it does not; `None` of one that holds because somebody wants it
+    /// so.
+    pub fn good_when(self) -> Option<bool> {
         match self {
             Self::Degraded => Some(false),
             Self::Halted => None,

@@ -81,6 +81,17 @@ impl Planned {
     fn changes_stock(&self) -> bool {
         self.must_write_first || matches!(self.work, Work::Create | Work::ChangeStock(..))
     }
+
+    /// Whether there are more units once it is done.
+    fn adds_units(&self) -> bool {
+        let status = &self.status;
+        let change = status.stock_change.as_ref().map(|change| change.to);
+        match &self.work {
+            Work::Create => status.stock > 0,
+            Work::ChangeStock(_, delta) => *delta > 0,
+            Work::Nothing | Work::Edit(_) => change > status.applied_stock && change.is_some(),
+        }
+    }
 }
 
 /// What has to be done for a product.
@@ -275,8 +286,17 @@ impl<'a> History<'a> {
 pub enum Differences {
     /// It is made so.
     PutRight,
-    /// It stays as it is, for the time being.
-    Left,
+    /// It stays as it is, for the time being. Before the doors have opened it is made, if it was not: they open at their time without asking.
+    Left(Because),
+}
+
+/// Why products stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Because {
+    /// Somebody wants the sale left alone.
+    Paused,
+    /// The spec is not valid, so that it does not say what they should be.
+    Invalid,
 }
 
 /// What the inventory holds, and what is left to do.
@@ -284,28 +304,28 @@ pub enum Differences {
 pub struct Catalogue {
     /// The account of each product of the FlashSale.
     pub products: Vec<ProductStatus>,
-    /// What is not as it is written; empty when all is.
+    /// What the inventory has refused.
     pub problems: Vec<String>,
     /// Whether the status must be written before the rest can be done.
     pub must_write_first: bool,
     /// Whether there are units, and all of them are sold.
     pub no_unit_left: bool,
-    /// Whether units are on their way: a sale that gets more of them is not sold out.
+    /// Whether units are on their way, or held back: a sale that gets more of them is not sold out.
     pub stock_changes: bool,
     /// Products that were sold from and that the inventory no longer has. Making them anew would offer what is sold.
     pub lost: Vec<String>,
     /// Products whose account does not add up.
     pub unbalanced: Vec<String>,
-    /// Products that stay otherwise than they are written ([`Differences::Left`]).
+    /// Why differences are left, where they are.
+    pub left_because: Option<Because>,
+    /// Products that stay otherwise than they are written.
     pub left: Vec<String>,
-    /// Whether one of these was never made.
-    pub lacks_one: bool,
 }
 
 impl Catalogue {
-    /// Whether the inventory holds what the FlashSale says, as far as that is put right.
-    pub fn is_ready(&self) -> bool {
-        self.problems.is_empty() && self.lost.is_empty() && !self.must_write_first && !self.lacks_one
+    /// Whether every product can be sold: the inventory holds it as the FlashSale says, or as it was before, where that is left.
+    pub fn can_be_sold(&self) -> bool {
+        self.problems.is_empty() && self.lost.is_empty() && !self.must_write_first
     }
 }
 
@@ -342,11 +362,16 @@ pub async fn bring(
         }
         let key = format!("{}/{sku}/{}", sale.uid, sale.generation);
         let planned = plan(wanted, found, known, sale.currency, &key);
-        catalogue.stock_changes |= planned.changes_stock();
-        if differences == Differences::Left && !planned.is_done() {
+        if let Differences::Left(because) = differences
+            && !planned.is_done()
+            && (found.is_some() || history.has_sold)
+        {
+            catalogue.stock_changes |= planned.adds_units();
+            catalogue.left_because = Some(because);
             catalogue.leave(sku, found, known);
             continue;
         }
+        catalogue.stock_changes |= planned.changes_stock();
         catalogue.must_write_first |= planned.must_write_first;
         if planned.work == Work::Nothing {
             catalogue.products.push(planned.status);
@@ -369,7 +394,6 @@ impl Catalogue {
     /// Leaves a product as it is, and what the status has written down of it.
     fn leave(&mut self, sku: &str, found: Option<&StoredProduct>, known: Option<&ProductStatus>) {
         self.left.push(sku.to_owned());
-        self.lacks_one |= found.is_none();
         self.products.extend(match found {
             Some(found) => Some(ProductStatus {
                 applied_stock: known.and_then(|known| known.applied_stock),
@@ -655,13 +679,25 @@ mod tests {
         assert!(changes(60, &applied(50, Some((60, "k")))));
     }
 
+    /// A sale that waits for fewer of them is sold out all the same.
+    #[test]
+    fn only_more_units_keep_a_sale_open_that_is_left_alone() {
+        let adds = |stock, known: &ProductStatus| {
+            plan(&wanted(stock), Some(&stored(50, 50)), Some(known), usd(), "k").adds_units()
+        };
+        assert!(adds(60, &applied(50, None)) && !adds(40, &applied(50, None)));
+        assert!(adds(60, &applied(50, Some((60, "k")))) && !adds(40, &applied(50, Some((40, "k")))));
+        assert!(!adds(50, &applied(50, None)));
+        assert!(plan(&wanted(50), None, None, usd(), "k").adds_units());
+    }
+
     /// What was promised while the sale was steered is kept for later.
     #[test]
     fn what_is_left_alone_is_shown_as_it_is() {
         let mut catalogue = Catalogue::default();
         let known = applied(50, Some((60, "k")));
         catalogue.leave("A", Some(&stored(50, 7)), Some(&known));
-        assert!(catalogue.is_ready(), "what is there can be sold");
+        assert!(catalogue.can_be_sold(), "what is there");
         assert_eq!(catalogue.left, ["A"]);
         let [shown] = catalogue.products.as_slice() else {
             panic!("{:?}", catalogue.products)
@@ -670,8 +706,7 @@ mod tests {
         assert_eq!(shown.applied_stock, known.applied_stock);
         assert_eq!(shown.stock_change, known.stock_change);
         catalogue.leave("B", None, None);
-        assert!(!catalogue.is_ready(), "what was never made cannot");
-        assert_eq!(catalogue.products.len(), 1);
+        assert_eq!((catalogue.left.len(), catalogue.products.len()), (2, 1));
     }
 
     /// Another database, or one that lost the products: made anew, they would be sold a second time.

@@ -8,7 +8,11 @@ use crate::{
     deadline::within,
 };
 use clap::Args;
-use crds::{FlashSale, PlaintextPasswords, Readable, ValidSale, names::BACKENDS_LABEL, offline};
+use crds::{
+    FlashSale, PlaintextPasswords, Readable, ValidSale,
+    names::{BACKENDS_LABEL, SHARED},
+    offline,
+};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Client, ResourceExt,
@@ -192,9 +196,9 @@ async fn backends(client: &Client, options: &Options, valid: &ValidSale) -> Vec<
     if own.is_none() {
         let namespaces: Api<Namespace> = Api::all(client.clone());
         match within(namespaces.get_opt(&valid.id.namespace)).await {
-            Ok(Some(found)) if found.labels().get(BACKENDS_LABEL).is_some_and(|value| value == "shared") => {}
+            Ok(Some(found)) if found.labels().get(BACKENDS_LABEL).is_some_and(|value| value == SHARED) => {}
             Ok(Some(_)) => findings.push(format!(
-                "the namespace {} is not labelled {BACKENDS_LABEL}=shared: unless the operator's chart names it in backends.sharedWith, the platform's \
+                "the namespace {} is not labelled {BACKENDS_LABEL}={SHARED}: unless the operator's chart names it in backends.sharedWith, the platform's \
                  backends are not for it",
                 valid.id.namespace
             )),

@@ -41,7 +41,7 @@ impl Schedule {
     }
 }
 
-/// What is known. What is not known is whatever changes nothing: `false`, but for [`Self::stock_changes`].
+/// What is known. What is not known is whatever changes nothing: `false`, but for [`Self::stock_changes`] and [`Self::units_offered`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Evidence {
     /// MongoDB, Kafka and Redis answer.

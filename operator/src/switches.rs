@@ -5,7 +5,7 @@
 //! reconciliation that follows writes the same document down, with the same version, and looks after whoever did not answer.
 
 use crate::{
-    controller::{context::Context, control, deletion, fetch, pods::ObservedPod, reconcile},
+    controller::{context::Context, control, deletion, fetch, known, pods::ObservedPod},
     metrics::SWITCH_SECONDS,
     push,
     watched::version,
@@ -176,9 +176,9 @@ async fn tell(context: &Context, sale: &FlashSale, seen: Instant) {
     };
     let now = context.clock.now();
     let observed = fetch::glance(context, sale, now);
-    let status = reconcile::known_status(context, sale, &observed, now);
-    let doors = reconcile::doors(context, sale, &observed);
-    let schedule = reconcile::schedule(&valid, &status, &doors, now);
+    let status = known::known_status(context, sale, &observed, now);
+    let doors = known::doors(context, sale, &observed);
+    let schedule = known::schedule(&valid, &status, &doors, now);
     let deleting = deletion::is_asked_for(sale);
     let decide = |known: &Steering| {
         control::document(

@@ -17,12 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a sale waits for its report, at the least.
+/// How long a small sale waits for its report at the most.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same where no process of it runs.
-const NOBODY: Duration = Duration::from_secs(10);
+const PATIENCE_WITHOUT_PROCESSES: Duration = Duration::from_secs(10);
 /// So many orders are counted and audited in a second on a slow machine: a sale with more of them waits for longer.
-const A_SECOND: i64 = 10_000;
+const ORDERS_A_SECOND: i64 = 10_000;
 /// How long one round of asking may take: a sale that drains has its turn again a second later.
 const ROUND: Duration = Duration::from_secs(4);
 /// An audit that has no end by then has lost its process, and is begun anew.
@@ -78,14 +78,13 @@ struct Counted {
     figures: Figures,
     /// The pods whose numbers are among them.
     heard: BTreeSet<String>,
-    /// Those that did not answer when they were asked last.
-    silent: Vec<String>,
+    /// Those that were asked and have not answered.
+    silent: BTreeSet<String>,
 }
 
 impl Counted {
     /// Asks every process that has not answered yet.
     async fn go_on(&mut self, http: &reqwest::Client, pods: &[ObservedPod]) {
-        self.silent.clear();
         for mut part in scrape::in_parts(pods) {
             part.retain(|pod| !self.heard.contains(&pod.name));
             for (pod, text) in scrape::ask(http, &part).await {
@@ -94,15 +93,22 @@ impl Counted {
         }
     }
 
+    /// Whether nobody is there any more who could still answer.
+    fn is_over(&self, pods: &[ObservedPod]) -> bool {
+        let could = |name: &String| pods.iter().any(|pod| pod.name == *name && pod.alive);
+        !self.silent.iter().any(could)
+    }
+
     fn note(&mut self, pod: &str, said: Result<String, String>) {
         match said {
             Ok(text) => {
                 self.figures.add(&text);
                 self.heard.insert(pod.to_owned());
+                self.silent.remove(pod);
             }
             Err(error) => {
                 tracing::debug!(pod, error, "does not say what it has counted");
-                self.silent.push(pod.to_owned());
+                self.silent.insert(pod.to_owned());
             }
         }
     }
@@ -159,15 +165,12 @@ impl Closing {
 
     /// Whether there is nothing more to wait for, of a sale of so many orders. Where no process of it is left there is not for long.
     pub fn is_done(&self, orders: i64, pods: &[ObservedPod]) -> bool {
-        let counted = self
-            .figures
-            .as_ref()
-            .is_some_and(|counted| counted.silent.is_empty());
+        let counted = self.figures.as_ref().is_some_and(|counted| counted.is_over(pods));
         let all = self.account.is_over() && self.audit.is_over() && counted;
-        let more = u64::try_from(orders / A_SECOND).unwrap_or(0);
+        let more = u64::try_from(orders / ORDERS_A_SECOND).unwrap_or(0);
         let patience = match pods.iter().any(|pod| pod.alive) {
             true => PATIENCE + Duration::from_secs(more),
-            false => NOBODY,
+            false => PATIENCE_WITHOUT_PROCESSES,
         };
         all || self.began.elapsed() > patience
     }
@@ -209,7 +212,12 @@ impl Closing {
             Some(counted) if counted.silent.is_empty() => {}
             Some(counted) => missing.push(format!(
                 "what was counted by {}: no answer",
-                counted.silent.join(", ")
+                counted
+                    .silent
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             )),
             None => missing.push("what the processes have counted: nobody was asked".to_owned()),
         }
@@ -300,6 +308,7 @@ fn result(audit: Audit) -> AuditResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::pods::Ownership;
     use serde_json::json;
 
     #[test]
@@ -351,26 +360,37 @@ mod tests {
         let mut counted = Counted::default();
         counted.note("gateway-1", Ok(text.to_owned()));
         counted.note("gateway-2", Err("no answer within 1 s".to_owned()));
-        let closing = |counted| Closing {
+        let mut closing = Closing {
             account: Asked::Never(String::new()),
             audit: Asked::Never(String::new()),
             figures: Some(counted),
             ..Closing::default()
         };
-        let mut closing = closing(counted);
-        assert!(!closing.is_done(0, &[]), "one is missing");
-        assert!(
+        let pods = ["gateway-1", "gateway-2"].map(|name| ObservedPod {
+            name: name.to_owned(),
+            component: "gateway".to_owned(),
+            address: None,
+            ready: true,
+            alive: true,
+            since: None,
+            restarts: 0,
+            waits: None,
+            ownership: Ownership::Proven,
+        });
+        assert!(!closing.is_done(0, &pods), "one is missing");
+        let says = |closing: &Closing| {
             closing
                 .end()
                 .missing
                 .iter()
                 .any(|what| what.contains("gateway-2"))
-        );
+        };
+        assert!(closing.is_done(0, &pods[..1]), "it is gone");
+        assert!(says(&closing), "and its numbers with it");
         let counted = closing.figures.as_mut().unwrap();
         assert!(counted.heard.contains("gateway-1") && !counted.heard.contains("gateway-2"));
-        counted.silent.clear();
         counted.note("gateway-2", Ok(text.to_owned()));
-        assert!(closing.is_done(0, &[]));
+        assert!(closing.is_done(0, &pods) && !says(&closing));
         assert_eq!(closing.end().figures.refused["sold_out"], 14);
     }
 

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::{
         controller::{
-            reconcile::schedule,
+            known::schedule,
             status::{self, Finding},
         },
         phase::Doors,

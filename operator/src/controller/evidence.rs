@@ -240,7 +240,7 @@ impl Knowledge {
             claimed: backends.ownership.is_ok(),
             topics_ready: backends.topics == Ok(Some(())),
             workloads_ready: self.rolled_out.len() == Component::ALL.len() && !unsettled,
-            catalogue_ready: catalogue.is_some_and(|c| c.is_ready()),
+            catalogue_ready: catalogue.is_some_and(|c| c.can_be_sold()),
             no_unit_left: catalogue.is_some_and(|c| c.no_unit_left),
             stock_changes: catalogue.is_none_or(|c| c.stock_changes),
             // An end without its last numbers would be wrong for ever.

@@ -12,7 +12,7 @@ use crate::{
 };
 use crds::{
     FlashSale, FlashSaleStatus, Readable,
-    names::{BACKENDS_LABEL, MANAGED_BY_LABEL, SALE_LABEL},
+    names::{BACKENDS_LABEL, MANAGED_BY_LABEL, SALE_LABEL, SHARED},
 };
 use futures::future::try_join_all;
 use jiff::Timestamp;
@@ -35,9 +35,6 @@ const NAMED_SECRET: Duration = Duration::from_secs(20);
 const AWAITED: Duration = Duration::from_secs(2);
 /// The same of what a namespace may use.
 const NAMESPACE: Duration = Duration::from_secs(60);
-
-/// The value of [`BACKENDS_LABEL`].
-const SHARED: &str = "shared";
 
 /// What a Secret holds.
 pub type SecretData = BTreeMap<String, Vec<u8>>;

@@ -103,8 +103,8 @@ pub fn finding(sale: &ValidSale, holder: Option<&Holder>) -> Option<Finding> {
         ),
         Some(holder) => {
             let message = format!(
-                "the host {host} is taken by the sale {} in {}; this sale gets no way in by it while that is so: delete that sale, or give one of \
-                 the two another host",
+                "the host {host} is taken by the sale {} in {}; this sale gets no way in by it while that is so: wait for its end, or give one \
+                 of the two another host",
                 holder.sale.name, holder.sale.namespace
             );
             Finding::new(kind, false, "HostTaken", message)

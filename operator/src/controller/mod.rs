@@ -8,12 +8,14 @@
 //! written. Nothing else remembers anything: the memory of the process holds only caches.
 //!
 //! - [`reconcile`] is that loop, `round` one turn of it, [`pace`] how soon the next one comes, [`story`] what it tells;
-//! - [`fetch`] gathers what is [`observed`] of it and its [`pods`]; [`apply`], [`prune`] and [`status`] write to it;
+//! - [`fetch`] gathers what is [`observed`] of it and its [`pods`], [`known`] is what that comes to; [`apply`], [`prune`] and [`status`] write
+//!   to it;
 //! - [`validate`] and [`unreadable`] answer a spec that makes no sense;
 //! - [`build`] makes the objects, [`control`] the control document, [`pin`] says what an open sale keeps, [`rollout`] brings all of it
 //!   about;
-//! - [`bring`] makes what lies outside of the API server, [`evidence`] reads what is there, [`conditions`] says so;
-//! - [`deletion`], [`ending`] and [`cleanup`] are the end of a sale, [`trail`] what is audited of it.
+//! - [`bring`] makes what lies outside of the API server, [`evidence`] reads what is there, [`conditions`] says so, with [`obstacle`],
+//!   [`prepared`], [`host`] and [`entrance`]; `standing` is what of its ways in an open sale keeps;
+//! - [`closing`], [`ending`], [`deletion`] and [`cleanup`] are the end of a sale, [`trail`] what is audited of it.
 
 pub mod apply;
 pub mod backends_secret;
@@ -31,6 +33,7 @@ pub mod error;
 pub mod evidence;
 pub mod fetch;
 pub mod host;
+pub mod known;
 pub mod observed;
 pub mod obstacle;
 pub mod pace;
@@ -65,7 +68,7 @@ mod tests {
         };
         let is_reason = |pair: &&[&str]| {
             let before = pair[0].trim_end();
-            let behind = ["true,", "false,", "holds,", "=>", "finding(", "Err(("]
+            let behind = ["true,", "false,", "holds,", "=>", "finding(", "Err((", "&str ="]
                 .iter()
                 .any(|end| before.ends_with(end));
             behind && is_word(pair[1]) && !NO_REASONS.contains(&pair[1])
@@ -84,6 +87,22 @@ mod tests {
             false => vec![std::fs::read_to_string(path).unwrap()],
         };
         entries.flat_map(of_each).collect()
+    }
+
+    /// The plugin speaks of whatever is not as it should be, but for what is so for a good reason, or for a time.
+    #[test]
+    fn the_plugin_knows_which_conditions_are_good() {
+        use crds::status::ConditionType as C;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let plugin = std::fs::read_to_string(root.join("../plugins/kubectl-flashsale")).unwrap();
+        let list = plugin
+            .split("good='")
+            .nth(1)
+            .and_then(|rest| rest.split('\'').next());
+        let said: BTreeSet<&str> = list.unwrap().split(' ').collect();
+        let good = C::ALL.into_iter().filter(|kind| kind.good_when() == Some(true));
+        let spoken_of = good.filter(|kind| ![C::BackendsSecure, C::HoldsLoad, C::Settled].contains(kind));
+        assert_eq!(said, spoken_of.map(C::as_str).collect());
     }
 
     /// Whoever is woken by a reason finds it in the runbook.

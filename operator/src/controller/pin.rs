@@ -26,7 +26,7 @@ pub(super) enum Buyers {
     /// Nobody can have ordered. What a late sale waits for may be a better image.
     NotYet,
     /// Orders are taken, or those that were taken are settled.
-    Come,
+    MayBeThere,
     /// Nothing is sold any more.
     HaveGone,
 }
@@ -36,8 +36,8 @@ impl Buyers {
     pub(super) fn of(status: &FlashSaleStatus) -> Self {
         match status.phase() {
             Phase::Ended => Self::HaveGone,
-            Phase::Live | Phase::Draining => Self::Come,
-            Phase::Pending | Phase::Warming if status.opened_at.is_some() => Self::Come,
+            Phase::Live | Phase::Draining => Self::MayBeThere,
+            Phase::Pending | Phase::Warming if status.opened_at.is_some() => Self::MayBeThere,
             Phase::Pending | Phase::Warming => Self::NotYet,
         }
     }
@@ -250,9 +250,9 @@ mod tests {
             })
         };
         assert_eq!(buyers(Phase::Warming, false), Buyers::NotYet);
-        assert_eq!(buyers(Phase::Warming, true), Buyers::Come);
+        assert_eq!(buyers(Phase::Warming, true), Buyers::MayBeThere);
         assert_eq!(buyers(Phase::Pending, false), Buyers::NotYet);
-        assert_eq!(buyers(Phase::Live, false), Buyers::Come);
+        assert_eq!(buyers(Phase::Live, false), Buyers::MayBeThere);
         assert_eq!(buyers(Phase::Ended, true), Buyers::HaveGone);
     }
 
@@ -326,7 +326,7 @@ mod tests {
             json!({"egress": [{"ports": [{"port": 53}]}, {"ports": [{"port": 6380, "protocol": "TCP"}]}]});
         let observed = observed(vec![policy("gateway", &egress)]);
         let ports = |buyers| ports_before("laptops", buyers, &observed).remove(&Component::Gateway);
-        assert_eq!(ports(Buyers::Come), Some(BTreeSet::from([6380])));
+        assert_eq!(ports(Buyers::MayBeThere), Some(BTreeSet::from([6380])));
         assert_eq!(
             ports(Buyers::HaveGone),
             Some(BTreeSet::from([6380])),
@@ -402,7 +402,7 @@ mod tests {
     /// Who may edit ConfigMaps must not get pods of their choosing from the operator.
     #[test]
     fn what_was_edited_by_hand_is_not_believed_and_other_keys_roll_out() {
-        let open = pins(Buyers::Come, false);
+        let open = pins(Buyers::MayBeThere, false);
         let kept = pin(today(), &sale(), &open, &opened(true));
         let known = Pins {
             hash: Some("another"),
@@ -438,7 +438,7 @@ mod tests {
         let all =
             |buyers, allowed, observed: &Observed| pin(today(), &sale(), &pins(buyers, allowed), observed);
         let texts = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
-        for buyers in [Buyers::Come, Buyers::HaveGone] {
+        for buyers in [Buyers::MayBeThere, Buyers::HaveGone] {
             let kept = all(buyers, false, &opened(true));
             assert_eq!(seen(&kept), texts("quicksale:1", "old", "quicksale:1"));
             assert_eq!(kept.held, [Component::Order]);
@@ -451,18 +451,18 @@ mod tests {
             assert_eq!(order.json["spec"]["replicas"], 3);
             assert_eq!(kept.objects[0].name, "laptops-control", "the document goes first");
         }
-        for (buyers, allowed) in [(Buyers::NotYet, false), (Buyers::Come, true)] {
+        for (buyers, allowed) in [(Buyers::NotYet, false), (Buyers::MayBeThere, true)] {
             let new = all(buyers, allowed, &opened(true));
             assert_eq!(seen(&new), texts("quicksale:2", "new", "quicksale:2"));
             assert_eq!(new.held, []);
         }
         // Where what was written down is gone, what is there is the best guess.
-        let guessed = all(Buyers::Come, false, &opened(false));
+        let guessed = all(Buyers::MayBeThere, false, &opened(false));
         assert_eq!(seen(&guessed), texts("evil:1", "by hand", "evil:1"));
         // A Deployment that was deleted comes back with what it ran.
         let mut deleted = opened(true);
         deleted.children.retain(|(kind, _)| *kind != Kind::Deployment);
-        assert_eq!(seen(&all(Buyers::Come, false, &deleted)).0, "quicksale:1");
+        assert_eq!(seen(&all(Buyers::MayBeThere, false, &deleted)).0, "quicksale:1");
     }
 
     #[test]
@@ -475,7 +475,7 @@ mod tests {
                 .unwrap();
             order.json["metadata"]["annotations"][build::APPLIED_HASH].clone()
         };
-        let kept = pin(today(), &sale(), &pins(Buyers::Come, false), &opened(true));
+        let kept = pin(today(), &sale(), &pins(Buyers::MayBeThere, false), &opened(true));
         let new = pin(today(), &sale(), &pins(Buyers::NotYet, false), &opened(true));
         assert_ne!(hash(&kept), hash(&new));
     }

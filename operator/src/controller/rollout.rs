@@ -210,6 +210,8 @@ impl Rollout {
         self.objects
             .retain(|control| observed.child(control.kind, &control.name).is_some());
         self.prunes = false;
+        // What describes the pins is not written either.
+        self.pinned = None;
     }
 
     /// Brings it about: the control document first and to everybody, then the rest in order.

@@ -11,10 +11,10 @@ use super::{
     error::Error,
     evidence::{self, Knowledge},
     host::{self, Holder},
+    known::schedule,
     observed::Observed,
     pace::{self, AT_ONCE, Awaited, SOON},
     prepared::Preparation,
-    reconcile::schedule,
     rollout::{Aim, Outcome, Rollout},
     status::{self, Finding, Write},
     story::{self, Chapter},
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     backends::Look,
     calls::ServiceCalls,
-    catalogue::Differences,
+    catalogue::{Because, Differences},
     ownership::Claimant,
     phase::{self, Doors, Evidence, Schedule, Step},
     push::Receipts,
@@ -164,7 +164,7 @@ impl Round<'_> {
         };
         let mut rollout = Rollout::prepare(self.context, &aim, self.observed, self.now)?;
         if let Some(rollout) = &mut rollout
-            && self.is_left_alone()
+            && self.is_only_steered()
         {
             rollout.only_steer(self.observed);
         }
@@ -221,9 +221,10 @@ impl Round<'_> {
     ) -> Knowledge {
         let calls = |component| self.calls(component, token);
         let inventory = calls(Component::Inventory);
-        let differences = match self.is_left_alone() {
-            true => Differences::Left,
-            false => Differences::PutRight,
+        let differences = match self.invalid {
+            _ if self.is_paused() => Differences::Left(Because::Paused),
+            Some(_) => Differences::Left(Because::Invalid),
+            None => Differences::PutRight,
         };
         let goods = (&inventory, differences);
         let brought = bring::bring(self.context, self.valid, status, self.observed, claimant, goods).await;
@@ -243,7 +244,18 @@ impl Round<'_> {
         let step = phase::next(learned.phase, &learned.schedule, &facts, self.now);
         let reopening_refused = phase::reopening_refused(learned.phase, &learned.schedule, &facts, self.now);
         self.take(step, status, reopening_refused.is_some());
-        let waits_for_people = self.of_the_way_in(learned, &facts, status, &mut findings);
+        let ways_in = self.of_the_ways_in(learned, status);
+        let preparation = Preparation {
+            phase: status.phase(),
+            schedule: &learned.schedule,
+            claiming: learned.claiming,
+            facts: &facts,
+            secret: bring::impediment(self.valid, self.context, self.observed),
+            wrong_entrance: ways_in.iter().find(|said| !said.holds),
+        };
+        let waits_for_people = preparation.waits_for_people();
+        findings.push(preparation.finding());
+        findings.extend(ways_in);
         self.of_what_is_steered(learned, &facts, held, status, &mut findings);
         findings.extend(self.summary(learned, &facts, status));
         let generation = self.valid.generation;
@@ -315,21 +327,14 @@ impl Round<'_> {
         facts
     }
 
-    /// Whether buyers find the sale, and whether it is prepared. Returns whether nothing happens before somebody has put something right.
-    fn of_the_way_in(
-        &self,
-        learned: &Learned,
-        facts: &Evidence,
-        status: &mut FlashSaleStatus,
-        findings: &mut Vec<Finding>,
-    ) -> bool {
-        let (context, valid, observed) = (self.context, self.valid, self.observed);
-        status.host = host::held(valid, status, self.holder.as_ref(), self.now);
-        let host = host::finding(valid, self.holder.as_ref());
+    /// Whether buyers find the sale.
+    fn of_the_ways_in(&self, learned: &Learned, status: &mut FlashSaleStatus) -> Vec<Finding> {
+        status.host = host::held(self.valid, status, self.holder.as_ref(), self.now);
+        let host = host::finding(self.valid, self.holder.as_ref());
         // Nobody comes any more where it has ended.
         let entrance = match learned.phase {
             Phase::Ended => None,
-            _ => entrance::finding(valid, &context.settings.entrances, observed),
+            _ => entrance::finding(self.valid, &self.context.settings.entrances, self.observed),
         };
         for (kind, said) in [
             (ConditionType::HostReady, &host),
@@ -339,20 +344,7 @@ impl Round<'_> {
                 status::forget(status, kind);
             }
         }
-        let ways_in = [&host, &entrance].into_iter().flatten();
-        let preparation = Preparation {
-            phase: status.phase(),
-            schedule: &learned.schedule,
-            claiming: learned.claiming,
-            facts,
-            secret: bring::impediment(valid, context, observed),
-            wrong_entrance: ways_in.into_iter().find(|said| !said.holds),
-        };
-        let waits_for_people = preparation.waits_for_people();
-        findings.push(preparation.finding());
-        findings.extend(host);
-        findings.extend(entrance);
-        waits_for_people
+        [host, entrance].into_iter().flatten().collect()
     }
 
     /// Whether what people ask for is in force.
@@ -439,7 +431,7 @@ impl Round<'_> {
         if is_over && closing.has_begun() && status.report_ref.is_none() {
             context.keep_closing(sale, closing);
         }
-        if status.phase() == Phase::Ended && !self.is_left_alone() {
+        if status.phase() == Phase::Ended && !self.is_only_steered() {
             ending::finish(context, sale, valid, status, observed, self.now).await?;
         }
         Ok(unwritten)
@@ -511,7 +503,7 @@ impl Round<'_> {
     }
 
     /// Whether the sale is only opened, halted, closed and settled: somebody wants it so, or its spec does not say what else it should be.
-    fn is_left_alone(&self) -> bool {
+    fn is_only_steered(&self) -> bool {
         self.is_paused() || self.invalid.is_some()
     }
 

@@ -37,7 +37,7 @@ pub(super) fn keeps_its_host(sale: &ValidSale, buyers: Buyers, observed: &Observ
         host(Kind::HttpRoute, ROUTE, "/spec/hostnames/0"),
     ];
     let wanted = sale.by_host.as_ref().map(|wanted| wanted.host.as_str());
-    buyers == Buyers::Come && wanted.is_some() && hosts.contains(&wanted)
+    buyers == Buyers::MayBeThere && wanted.is_some() && hosts.contains(&wanted)
 }
 
 /// Whether the sale's load balancer is made, or stays. One of another class goes first: Kubernetes changes none.
@@ -48,7 +48,7 @@ pub(super) fn may_have_its_load_balancer(
     allowed: bool,
 ) -> bool {
     let standing = there(sale, observed, Kind::Service, LOAD_BALANCER);
-    if buyers == Buyers::Come {
+    if buyers == Buyers::MayBeThere {
         return allowed || standing.is_some();
     }
     let wanted = sale
@@ -62,7 +62,7 @@ pub(super) fn may_have_its_load_balancer(
 
 /// The names of annotations that the ways in of an open sale have: some controllers make a way in anew where one is taken off.
 pub(super) fn annotations(sale: &ValidSale, buyers: Buyers, observed: &Observed) -> BTreeSet<String> {
-    if buyers != Buyers::Come {
+    if buyers != Buyers::MayBeThere {
         return BTreeSet::new();
     }
     let objects = ENTRANCES.into_iter();
@@ -94,14 +94,18 @@ mod tests {
         let ingress = |host: &str| observed(Kind::Ingress, INGRESS, &json!({"rules": [{"host": host}]}));
         let route = observed(Kind::HttpRoute, ROUTE, &json!({"hostnames": [host]}));
         for there in [&ingress(host), &route] {
-            assert!(keeps_its_host(&sale, Buyers::Come, there));
+            assert!(keeps_its_host(&sale, Buyers::MayBeThere, there));
             assert!(
                 !keeps_its_host(&sale, Buyers::NotYet, there)
                     && !keeps_its_host(&sale, Buyers::HaveGone, there)
             );
         }
-        assert!(!keeps_its_host(&sale, Buyers::Come, &ingress("other.example")));
-        assert!(!keeps_its_host(&sale, Buyers::Come, &Observed::default()));
+        assert!(!keeps_its_host(
+            &sale,
+            Buyers::MayBeThere,
+            &ingress("other.example")
+        ));
+        assert!(!keeps_its_host(&sale, Buyers::MayBeThere, &Observed::default()));
     }
 
     #[test]
@@ -112,9 +116,9 @@ mod tests {
             Observed::default(),
         );
         let may = |buyers, observed, allowed| may_have_its_load_balancer(&sale, buyers, observed, allowed);
-        assert!(may(Buyers::Come, &there, false) && !may(Buyers::Come, &nothing, false));
+        assert!(may(Buyers::MayBeThere, &there, false) && !may(Buyers::MayBeThere, &nothing, false));
         assert!(!may(Buyers::NotYet, &there, false) && !may(Buyers::HaveGone, &there, false));
-        for buyers in [Buyers::NotYet, Buyers::Come, Buyers::HaveGone] {
+        for buyers in [Buyers::NotYet, Buyers::MayBeThere, Buyers::HaveGone] {
             assert!(may(buyers, &there, true) && may(buyers, &nothing, true));
         }
     }
@@ -125,14 +129,14 @@ mod tests {
         let of = |class: &str| observed(Kind::Service, LOAD_BALANCER, &json!({"loadBalancerClass": class}));
         let may = |buyers, class| may_have_its_load_balancer(&sale, buyers, &of(class), true);
         assert!(may(Buyers::NotYet, "internal") && !may(Buyers::NotYet, "public"));
-        assert!(may(Buyers::Come, "public"));
+        assert!(may(Buyers::MayBeThere, "public"));
     }
 
     #[test]
     fn only_an_open_sale_keeps_annotations() {
         let sale = sale(&json!({"ingress": {"host": "shoes.example"}}));
         let there = observed(Kind::Ingress, INGRESS, &json!({}));
-        assert!(annotations(&sale, Buyers::Come, &there).contains("cert-manager.io/issuer"));
+        assert!(annotations(&sale, Buyers::MayBeThere, &there).contains("cert-manager.io/issuer"));
         assert!(annotations(&sale, Buyers::NotYet, &there).is_empty());
     }
 }

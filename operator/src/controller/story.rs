@@ -5,6 +5,7 @@
 
 use super::{
     build,
+    conditions::{CHANGE_HELD, NOT_REQUESTED, PAUSED, RESUMING, ROLLOUT_HELD},
     context::Context,
     control,
     trail::{self, Deed},
@@ -142,7 +143,7 @@ pub async fn tell(context: &Context, sale: &FlashSale, chapter: &Chapter<'_>) {
 
 /// When a change of a condition is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Telling {
     /// Never: another Event says it, or nobody has to do anything about it.
     Never,
     /// Once it holds for the first time, and with every change from then on: what is not ready at first is no news.
@@ -153,7 +154,7 @@ enum Told {
     OnceItIsWrong,
 }
 
-impl Told {
+impl Telling {
     fn of(kind: ConditionType) -> Self {
         use ConditionType as C;
         match kind {
@@ -193,14 +194,17 @@ fn conditions(before: &FlashSaleStatus, status: &FlashSaleStatus) -> Vec<News> {
         let old = before.conditions.iter().find(|c| c.type_ == condition.type_);
         let holds = |condition: &Condition| condition.holds() == Some(true);
         let (was, is) = (old.map(holds), holds(condition));
-        if !Told::of(kind).is_news(was, is, &condition.reason) {
+        if !Telling::of(kind).is_news(was, is, &condition.reason) {
             return None;
         }
-        let resumes = matches!(condition.reason.as_str(), "NotRequested" | "Resuming");
-        let planned = match kind.is_good() {
+        let resumes = [NOT_REQUESTED, RESUMING].contains(&condition.reason.as_str());
+        let planned = match kind.good_when() {
             None => is || resumes,
             Some(false) => !is,
-            Some(true) => is || status.phase() == Phase::Ended,
+            Some(true) => {
+                let is_meant = [PAUSED, ROLLOUT_HELD, CHANGE_HELD].contains(&condition.reason.as_str());
+                is || is_meant || status.phase() == Phase::Ended
+            }
         };
         let type_ = match planned {
             true => EventType::Normal,

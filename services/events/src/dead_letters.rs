@@ -10,7 +10,7 @@ use mongodb::{
     bson::{self, Binary, DateTime, Document, doc, spec::BinarySubtype},
 };
 use platform::{
-    backends::mongo::{MongoError, TransientError},
+    backends::mongo::{MongoError, TransactionError},
     metrics::{Metric, must},
 };
 use prometheus::{IntCounterVec, register_int_counter_vec};
@@ -117,7 +117,7 @@ impl From<mongodb::error::Error> for Undone {
     }
 }
 
-impl TransientError for Undone {
+impl TransactionError for Undone {
     fn of_database(&self) -> Option<&MongoError> {
         match self {
             Self::Mongo(error) => Some(error),

@@ -21,7 +21,7 @@ use mongodb::{
     options::IndexOptions,
 };
 use platform::backends::mongo::{
-    Change, MongoError, Read, Transactions, TransientError, is_duplicate_key, update_each, whole_number,
+    Change, MongoError, Read, TransactionError, Transactions, is_duplicate_key, update_each, whole_number,
 };
 use sale::{
     OrderId, ProductId,
@@ -681,7 +681,7 @@ impl From<Error> for StoreError {
     }
 }
 
-impl TransientError for StoreError {
+impl TransactionError for StoreError {
     fn of_database(&self) -> Option<&MongoError> {
         match self {
             Self::Mongo(error) => Some(error),

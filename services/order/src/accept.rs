@@ -20,7 +20,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use mongodb::ClientSession;
 use platform::{
-    backends::mongo::{MongoError, TransientError},
+    backends::mongo::{MongoError, TransactionError},
     control::Control,
     health::Work,
     metrics::{Metric, must},
@@ -244,7 +244,7 @@ impl From<mongodb::error::Error> for Conflict {
     }
 }
 
-impl TransientError for Conflict {
+impl TransactionError for Conflict {
     fn of_database(&self) -> Option<&MongoError> {
         Some(&self.0)
     }

@@ -15,7 +15,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use mongodb::ClientSession;
 use platform::{
-    backends::mongo::{MongoError, TransientError},
+    backends::mongo::{MongoError, TransactionError},
     clock::Clock,
     health::Work,
 };
@@ -68,7 +68,7 @@ impl From<mongodb::error::Error> for DecideError {
     }
 }
 
-impl TransientError for DecideError {
+impl TransactionError for DecideError {
     fn of_database(&self) -> Option<&MongoError> {
         Some(&self.0)
     }

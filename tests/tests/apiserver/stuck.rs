@@ -231,7 +231,7 @@ async fn a_host_that_another_sale_has_is_told_of_and_not_taken() -> Result<()> {
     for (name, spec) in [("boots", &spec), ("hats", &waits)] {
         cluster.sell(name, spec).await?;
         let taken = format!(
-            "the host {host} is taken by the sale shoes in {}; this sale gets no way in by it while that is so: delete that sale, or give one \
+            "the host {host} is taken by the sale shoes in {}; this sale gets no way in by it while that is so: wait for its end, or give one \
              of the two another host",
             cluster.namespace
         );

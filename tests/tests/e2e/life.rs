@@ -215,7 +215,7 @@ async fn it_sells_out_and_is_reopened(sale: &OpenSale) -> Result<()> {
         "it is open, and its products stay as they are",
         async || {
             Ok(is_in(&sale.cluster, "Live").await?
-                && says(&sale.cluster, "CatalogReady", "False", "not paused").await?)
+                && says(&sale.cluster, "CatalogReady", "False", "quicksale.io/paused=true").await?)
         },
     )
     .await?;

@@ -22,7 +22,8 @@ use std::{collections::BTreeMap, time::Duration};
 /// How long it may take until everything has ended because a gap was noticed.
 const NOTICED: Duration = Duration::from_secs(60);
 
-/// Places orders of somebody each, and returns their ids.
+/// Places orders of somebody each, and returns their ids. Nobody asks about them again, as is done after half a minute: where they end it is
+/// because a gap was noticed.
 async fn place(world: &World, who: &str, how_many: usize) -> Result<Vec<String>> {
     let mut ids = Vec::with_capacity(how_many);
     for n in 0..how_many {
@@ -31,6 +32,12 @@ async fn place(world: &World, who: &str, how_many: usize) -> Result<Vec<String>>
         let id = placed.expect(201)?.json["order"]["_id"].as_str();
         ids.push(id.context("no _id")?.to_owned());
     }
+    let in_an_hour = DateTime::from_millis(DateTime::now().timestamp_millis() + 3_600_000);
+    let waiting = doc! {"_id": {"$in": &ids}, "askAt": {"$exists": true}};
+    let orders = world.database.collection::<Document>("orders");
+    orders
+        .update_many(waiting, doc! {"$set": {"askAt": in_an_hour}})
+        .await?;
     Ok(ids)
 }
 
@@ -45,17 +52,6 @@ async fn all_confirmed(world: &World, ids: &[String], within: Duration) -> Resul
         Ok(()) => Ok(()),
         Err(error) => Err(error.context(world.describe().await?)),
     }
-}
-
-/// The same, of orders that nobody asks about meanwhile, as is done after half a minute: so it is the gap that was noticed.
-async fn all_confirmed_unasked(world: &World, ids: &[String]) -> Result<()> {
-    let orders = world.database.collection::<Document>("orders");
-    let in_an_hour = DateTime::from_millis(DateTime::now().timestamp_millis() + 3_600_000);
-    let waiting = doc! {"_id": {"$in": ids}, "askAt": {"$exists": true}};
-    orders
-        .update_many(waiting, doc! {"$set": {"askAt": in_an_hour}})
-        .await?;
-    all_confirmed(world, ids, NOTICED).await
 }
 
 /// Every message has gone to Kafka.
@@ -106,7 +102,7 @@ async fn orders_end_although_their_topic_was_made_anew_while_they_waited() -> Re
     orders.extend(place(&world, "after", 90).await?);
     all_said(&world).await?;
     world.thaw("inventory").await?;
-    all_confirmed_unasked(&world, &orders).await?;
+    all_confirmed(&world, &orders, NOTICED).await?;
     mended(&world, "inventory").await
 }
 
@@ -131,7 +127,7 @@ async fn orders_end_although_the_answers_about_them_were_lost() -> Result<()> {
     world.make_anew(Topic::InventoryResult).await?;
     orders.extend(place(&world, "after", 60).await?);
     world.thaw("order-2").await?;
-    all_confirmed_unasked(&world, &orders).await?;
+    all_confirmed(&world, &orders, NOTICED).await?;
     let counted = losses(&world, "order").await? + losses(&world, "order-2").await?;
     ensure!(counted > 0.0, "no gap was counted");
     mended(
@@ -201,7 +197,7 @@ async fn orders_end_although_nobody_had_read_any_record_of_their_partition() -> 
     orders.extend(place(&world, "after", 90).await?);
     all_said(&world).await?;
     world.thaw("inventory").await?;
-    all_confirmed_unasked(&world, &orders).await?;
+    all_confirmed(&world, &orders, NOTICED).await?;
     mended(&world, "processor").await
 }
 
@@ -216,7 +212,7 @@ async fn orders_end_although_nobody_had_read_any_record_and_the_relay_is_another
     world.kill_and_restart("processor")?;
     world.ready("processor").await?;
     world.thaw("inventory").await?;
-    all_confirmed_unasked(&world, &orders).await?;
+    all_confirmed(&world, &orders, NOTICED).await?;
     mended(&world, "processor").await
 }
 
@@ -269,7 +265,7 @@ async fn orders_end_although_the_broker_has_lost_its_disk() -> Result<()> {
     world.backends.start("kafka").await?;
     world.create_topics().await?;
     orders.extend(place(&world, "after", 60).await?);
-    all_confirmed_unasked(&world, &orders).await?;
+    all_confirmed(&world, &orders, NOTICED).await?;
     all_said(&world).await?;
     world.check_conservation().await
 }
@@ -292,7 +288,7 @@ async fn orders_end_although_the_end_of_a_log_was_cut_off() -> Result<()> {
     orders.extend(place(&world, "after", 90).await?);
     all_said(&world).await?;
     world.thaw("inventory").await?;
-    all_confirmed_unasked(&world, &orders).await?;
+    all_confirmed(&world, &orders, NOTICED).await?;
     mended(&world, "inventory").await
 }
 
@@ -327,7 +323,7 @@ async fn orders_end_although_the_new_log_ends_where_the_old_one_did() -> Result<
     }
     all_said(&world).await?;
     world.thaw("inventory").await?;
-    all_confirmed_unasked(&world, &orders).await?;
+    all_confirmed(&world, &orders, NOTICED).await?;
     mended(&world, "inventory").await
 }
 
@@ -353,7 +349,7 @@ async fn orders_end_although_nobody_had_read_what_the_broker_lost() -> Result<()
     let mut next = records.into_iter().next().context("no record")?.record;
     next.headers.insert(AFTER.to_owned(), vec![7; 8]);
     log.produce(vec![next], Compression::NoCompression).await?;
-    all_confirmed_unasked(&world, &lost).await?;
+    all_confirmed(&world, &lost, NOTICED).await?;
     let notes = world.database.collection::<Document>("losses");
     // The relay's next record follows another one again: that of a stranger stands between.
     ensure!(notes.count_documents(doc! {"cause": "unread"}).await? > 0);

@@ -82,7 +82,7 @@ async fn buy(shop: &Shop, n: usize) -> Result<Bought> {
                 });
             }
             // Too many tries of this one in a minute.
-            Ok(answer) if answer.status == 429 => {
+            Ok(answer) if answer.status == 429 && begun.elapsed() < SETTLED => {
                 sleep(Duration::from_secs(answer.retry_after().unwrap_or(1))).await;
             }
             Ok(answer) if answer.status != 503 => {

@@ -11,8 +11,9 @@ mod summary;
 pub use backends::{of_backends, of_processes};
 pub use drain::settled;
 pub use load::rehearsed;
-pub use services::{PAUSED, afterwards, paused, up_to_date};
-pub use steering::{clocks, control_in_force, halted};
+pub use services::{PAUSED, ROLLOUT_HELD, afterwards, paused, up_to_date};
+pub use steering::{NOT_REQUESTED, RESUMING, clocks, control_in_force, halted};
+pub use stock::CHANGE_HELD;
 pub use summary::{LAPSE, Summary};
 
 use super::{evidence::Knowledge, status::Finding};

@@ -53,6 +53,9 @@ pub fn afterwards(observed: &Observed, sale: &str, status: &mut FlashSaleStatus)
     workloads(&rolled_out, &observed.hindered(sale))
 }
 
+/// Pods keep what the sale was opened with.
+pub const ROLLOUT_HELD: &str = "RolloutHeld";
+
 /// Whether the pods run what is written. What would start those of an open sale anew waits.
 pub fn up_to_date(held: &[Component]) -> Finding {
     let kind = ConditionType::UpToDate;
@@ -66,7 +69,7 @@ pub fn up_to_date(held: &[Component]) -> Finding {
         names.join(", "),
         ALLOW_ROLLOUT_ANNOTATION
     );
-    Finding::new(kind, false, "RolloutHeld", message)
+    Finding::new(kind, false, ROLLOUT_HELD, message)
 }
 
 /// The reason of a sale whose objects are to be left alone.
@@ -75,7 +78,7 @@ pub const PAUSED: &str = "Paused";
 /// What is said of a sale whose objects are to be left alone.
 pub fn paused() -> Finding {
     let message = format!(
-        "nothing is made, changed or put right for this sale while the annotation {PAUSED_ANNOTATION}=true is there; it is opened, halted, closed \
+        "none of its objects and products is made, changed or put right while the annotation {PAUSED_ANNOTATION}=true is there; it is opened, halted, closed \
          and settled all the same. Take the annotation away to go on"
     );
     Finding::new(ConditionType::UpToDate, false, PAUSED, message)

@@ -75,16 +75,21 @@ fn wrong(pod: &str, by: SignedDuration) -> String {
     format!("the clock of {pod} is {} s {side} the operator's", seconds.abs())
 }
 
+/// Nobody has asked for a halt.
+pub const NOT_REQUESTED: &str = "NotRequested";
+/// Nobody asks for one any more, and not everybody knows it yet.
+pub const RESUMING: &str = "Resuming";
+
 /// Whether new orders are refused: by those who decide about them, not by what is written.
 pub fn halted(halt: Option<Halt>, receipts: &Receipts) -> Finding {
     let kind = ConditionType::Halted;
     let obeyed = receipts.in_force() == receipts.audience;
     let told = numbers(&receipts.gateways, &receipts.orders);
     let (reason, why) = match halt {
-        None if obeyed => return Finding::new(kind, false, "NotRequested", "spec.halted is not set"),
+        None if obeyed => return Finding::new(kind, false, NOT_REQUESTED, "spec.halted is not set"),
         None => {
             let message = format!("spec.halted is not set any more; {told} know it");
-            return Finding::new(kind, false, "Resuming", message);
+            return Finding::new(kind, false, RESUMING, message);
         }
         Some(Halt::OnRequest) => ("OnRequest", "spec.halted is set"),
         Some(Halt::BooksDiffer) => (

@@ -3,11 +3,14 @@
 use super::{TOLD, first, some};
 use crate::{
     calls::CallError,
-    catalogue::Catalogue,
+    catalogue::{Because, Catalogue},
     controller::{evidence::Books, status::Finding},
 };
-use crds::status::ConditionType;
+use crds::{names::PAUSED_ANNOTATION, status::ConditionType};
 use jiff::Timestamp;
+
+/// Products are sold as they are, and what was written since waits.
+pub const CHANGE_HELD: &str = "ChangeHeld";
 
 pub(super) fn catalogue(catalogue: &Catalogue) -> Finding {
     let kind = ConditionType::CatalogReady;
@@ -17,19 +20,20 @@ pub(super) fn catalogue(catalogue: &Catalogue) -> Finding {
             catalogue.lost.join(", ")
         );
         Finding::new(kind, false, "ProductsLost", message)
-    } else if !catalogue.left.is_empty() {
-        let message = format!(
-            "the inventory has {} otherwise than written, which is put right once the sale is not paused any more and its spec is valid",
-            some(&catalogue.left)
-        );
-        Finding::new(kind, false, "ChangeHeld", message)
-    } else if catalogue.is_ready() {
+    } else if !catalogue.problems.is_empty() {
+        Finding::new(kind, false, "ChangeRefused", catalogue.problems.join("; "))
+    } else if let Some(because) = catalogue.left_because {
+        let why = match because {
+            Because::Paused => format!("the annotation {PAUSED_ANNOTATION}=true is there; take it away"),
+            Because::Invalid => "the spec is not valid; mend it".to_owned(),
+        };
+        let message = format!("what is written of {} waits while {why}", some(&catalogue.left));
+        Finding::new(kind, false, CHANGE_HELD, message)
+    } else if catalogue.can_be_sold() {
         let message = "the inventory holds the products as they are written";
         Finding::new(kind, true, "AsWritten", message)
-    } else if catalogue.problems.is_empty() {
-        Finding::new(kind, false, "ChangeUnderWay", "an edit of stock is on its way")
     } else {
-        Finding::new(kind, false, "ChangeRefused", catalogue.problems.join("; "))
+        Finding::new(kind, false, "ChangeUnderWay", "an edit of stock is on its way")
     }
 }
 

@@ -86,7 +86,7 @@ const conditions = {
   BackendsSecure: ["Backends are reached over TLS.", "A backend is reached without TLS."],
   TopicsReady: ["The topics are there.", "The topics are not ready."],
   WorkloadsReady: ["Every service is rolled out.", "Not every service is rolled out."],
-  CatalogReady: ["The products are loaded.", "The products are not loaded."],
+  CatalogReady: ["The products are as they are written.", "The products are not as they are written."],
   StockConserved: ["The ledger adds up to the stock.", "The ledger does not add up to the stock."],
   Halted: ["The sale is halted.", "The sale is not halted."],
   Degraded: ["Something that should work does not.", "Nothing is degraded."],

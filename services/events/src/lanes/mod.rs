@@ -33,7 +33,7 @@ use crate::{
 };
 use futures::{FutureExt, future::BoxFuture};
 use mongodb::ClientSession;
-use platform::backends::mongo::{MongoError, TransientError};
+use platform::backends::mongo::{MongoError, TransactionError};
 use platform::metrics::{Metric, SECONDS, must};
 use prometheus::{
     HistogramVec, IntCounterVec, IntGaugeVec, register_histogram_vec, register_int_counter_vec,
@@ -220,7 +220,7 @@ impl From<mongodb::error::Error> for ApplyError {
     }
 }
 
-impl TransientError for ApplyError {
+impl TransactionError for ApplyError {
     fn of_database(&self) -> Option<&MongoError> {
         match self {
             Self::Mongo(error) => Some(error),

@@ -14,7 +14,7 @@ use mongodb::{
     bson::{self, DateTime, doc},
 };
 use platform::{
-    backends::mongo::{self, MongoError, TransientError},
+    backends::mongo::{self, MongoError, TransactionError},
     http::{
         Json, Path, Query,
         authorization::Caller,
@@ -292,7 +292,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-impl TransientError for Refusal {
+impl TransactionError for Refusal {
     fn of_database(&self) -> Option<&MongoError> {
         match self {
             Self::Store(error) => error.of_database(),

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long a broker that has just begun may answer nothing.
+const BEGINS: Duration = Duration::from_secs(10);
 /// Between two faults, in milliseconds.
 const BETWEEN_MS: std::ops::Range<u64> = 300..2_000;
 /// How long a process may be gone, in milliseconds.
@@ -157,8 +159,14 @@ impl Weather {
             86..89 if self.heavy > 0 => {
                 self.heavy -= 1;
                 let topic = Topic::ALL[chance.random_range(0..Topic::ALL.len())];
-                // A broker that has just begun may not answer: then there is no such fault.
-                if drop_records(world, topic, chance).await.unwrap_or(false) {
+                let dropped = match drop_records(world, topic, chance).await {
+                    Ok(dropped) => dropped,
+                    Err(_) => {
+                        tokio::time::sleep(BEGINS).await;
+                        drop_records(world, topic, chance).await?
+                    }
+                };
+                if dropped {
                     self.faults.note("partitions emptied");
                 }
             }
@@ -170,7 +178,14 @@ impl Weather {
             }
             92.. => {
                 let topic = Topic::ALL[chance.random_range(0..Topic::ALL.len())];
-                if repeat(world, topic, chance).await.unwrap_or(false) {
+                let repeated = match repeat(world, topic, chance).await {
+                    Ok(repeated) => repeated,
+                    Err(_) => {
+                        tokio::time::sleep(BEGINS).await;
+                        repeat(world, topic, chance).await?
+                    }
+                };
+                if repeated {
                     self.faults.note("records repeated");
                 }
             }

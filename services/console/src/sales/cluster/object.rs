@@ -157,7 +157,7 @@ fn condition(stated: &Stated) -> Condition {
 /// Whether a condition is as it should be. A sale is halted because somebody wants it so, and what is not known is neither.
 fn is_good(stated: &Stated) -> Option<bool> {
     // One that this version does not know is about something that should hold, as most are.
-    let good = stated.kind().map_or(Some(true), ConditionType::is_good)?;
+    let good = stated.kind().map_or(Some(true), ConditionType::good_when)?;
     Some(stated.holds()? == good)
 }
 

@@ -55,7 +55,7 @@ impl<S> CutOff<S> {
     }
 
     /// The server has answered to the wish to end these. Returns to how many of them for the first time.
-    pub(super) fn asked(&self, ids: &[Bson]) -> usize {
+    pub(super) fn note_asked(&self, ids: &[Bson]) -> usize {
         let ids: HashSet<String> = ids.iter().map(Bson::to_string).collect();
         let mut first = 0;
         self.lock().retain_mut(|entry| {
@@ -85,10 +85,10 @@ mod tests {
         cut_off.keep(doc! {"id": 1}, ());
         let ids = cut_off.ids();
         cut_off.keep(doc! {"id": 2}, ());
-        assert_eq!(cut_off.asked(&ids), 1);
+        assert_eq!(cut_off.note_asked(&ids), 1);
         assert_eq!(cut_off.ids(), [one(1), one(2)]);
         for _ in 1..TIMES {
-            assert_eq!(cut_off.asked(&ids), 0);
+            assert_eq!(cut_off.note_asked(&ids), 0);
         }
         assert_eq!(cut_off.ids(), [one(2)], "which came meanwhile");
     }

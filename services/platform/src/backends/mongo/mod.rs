@@ -19,7 +19,7 @@ pub use documents::Read;
 pub use last_of_each::{Last, last_of_each};
 pub use numbers::whole_number;
 pub use one_at_a_time::OneAtATime;
-pub use transactions::{Commits, Transactions, TransientError};
+pub use transactions::{Commits, TransactionError, Transactions};
 pub use update_each::{Change, update_each};
 pub use uri::MongoUri;
 

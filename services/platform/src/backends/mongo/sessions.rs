@@ -1,6 +1,8 @@
 //! Which process works under which server sessions, so that the sessions of a dead one can be ended. Dead is who gives no sign of life
 //! for a while by the clock of whoever looks ([`crate::pulse`]).
 //!
+//! A process ends sessions of its own as well: those whose transaction was cut off ([`super::cut_off`]).
+//!
 //! Ending the sessions of a process that is alive after all costs it time: its open transaction fails, as transient or as
 //! interrupted, and is run again, and it writes itself down anew.
 
@@ -42,6 +44,8 @@ pub(super) struct Register {
     /// One write at a time: an older list that arrived last would hide a new session.
     writing: tokio::sync::Mutex<()>,
     cut_off: CutOff,
+    /// When the last sign of life was written.
+    signed: Mutex<Option<Instant>>,
 }
 
 impl Register {
@@ -54,11 +58,12 @@ impl Register {
             used: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             cut_off: CutOff::default(),
+            signed: Mutex::default(),
         }
     }
 
     /// The end of a transaction was not heard by the server: its session is ended as soon as the server answers.
-    pub(super) fn is_cut_off(&self, session: ClientSession) {
+    pub(super) fn keep_cut_off(&self, session: ClientSession) {
         self.cut_off.keep(session.id().clone(), session);
     }
 
@@ -83,11 +88,12 @@ impl Register {
     pub(super) async fn keep(&self, client: &Client, stop: CancellationToken) {
         tokio::join!(self.give_signs(&stop), self.end_what_is_left(client, &stop));
         // What was cut off in between is ended by this process, or in half a minute by another one.
-        if let Err(error) = self.end_the_cut_off(client).await {
-            tracing::debug!(%error, "cannot end what was cut off");
-        }
-        if let Err(error) = self.write(true).await {
+        let (signed, ended) = tokio::join!(self.write(true), self.end_the_cut_off(client));
+        if let Err(error) = signed {
             tracing::debug!(%error, "no last sign of life; what is under way may be run again by others");
+        }
+        if let Err(error) = ended {
+            tracing::debug!(%error, "cannot end what was cut off");
         }
     }
 
@@ -108,7 +114,10 @@ impl Register {
             if let Err(error) = self.end_the_cut_off(client).await {
                 tracing::debug!(%error, "cannot end what was cut off; trying again");
             }
-            if let Err(error) = self.end_the_dead(client).await {
+            // Where this process cannot write, the others may live and not be able to either.
+            if self.has_signed_of_late()
+                && let Err(error) = self.end_the_dead(client).await
+            {
                 tracing::debug!(%error, "cannot end the sessions of dead processes; trying again");
             }
         }
@@ -125,8 +134,14 @@ impl Register {
         self.processes
             .update_one(doc! {"_id": &self.instance}, change)
             .upsert(true)
-            .await
-            .map(drop)
+            .await?;
+        *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
+    }
+
+    fn has_signed_of_late(&self) -> bool {
+        let signed = *self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        signed.is_some_and(|at| at.elapsed() < ALIVE_FOR)
     }
 
     async fn end_the_cut_off(&self, client: &Client) -> Result<(), MongoError> {
@@ -138,7 +153,7 @@ impl Register {
         // Who is refused once is refused again.
         let first = match &ended {
             Err(error) if !error.was_refused() => 0,
-            _ => self.cut_off.asked(&ids),
+            _ => self.cut_off.note_asked(&ids),
         };
         if ended.is_ok() && first > 0 {
             tracing::info!(

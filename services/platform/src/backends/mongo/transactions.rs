@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Attempts at one transaction before its caller hears of the conflict.
 const ATTEMPTS: u32 = 12;
-/// An abort that takes longer may not have been heard: the driver looks for a server for as long.
+/// An abort that takes longer may not have been heard. The driver looks for a server for longer than that, unless the connection string
+/// says otherwise.
 const SOON: Duration = Duration::from_secs(1);
 
 static SECONDS_OF: LazyLock<HistogramVec> = LazyLock::new(|| {
@@ -71,7 +72,7 @@ impl Commits {
 }
 
 /// Why a transaction was not carried through, as [`Transactions`] needs to know it.
-pub trait TransientError {
+pub trait TransactionError {
     /// The database's error; `None` where the work was given up for another reason.
     fn of_database(&self) -> Option<&MongoError>;
 
@@ -81,7 +82,7 @@ pub trait TransientError {
     }
 }
 
-impl TransientError for MongoError {
+impl TransactionError for MongoError {
     fn of_database(&self) -> Option<&MongoError> {
         Some(self)
     }
@@ -125,7 +126,7 @@ impl Transactions {
         self.commits.clone()
     }
 
-    /// Says that this process lives, and ends the transactions of those that do not, until the process ends.
+    /// Says that this process lives, and ends the transactions of those that do not, and its own that were cut off, until it ends.
     /// Must run beside all use of [`Self::run`].
     pub async fn keep(self, stop: CancellationToken) {
         self.register.keep(&self.client, stop).await;
@@ -140,7 +141,7 @@ impl Transactions {
     /// Whatever `body` returns, or the driver's error after the last attempt.
     pub async fn run<T, E, F>(&self, body: F) -> Result<T, E>
     where
-        E: From<MongoError> + TransientError,
+        E: From<MongoError> + TransactionError,
         F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
     {
         self.run_up_to(ATTEMPTS, body).await
@@ -152,7 +153,7 @@ impl Transactions {
     /// As [`Self::run`].
     pub async fn run_up_to<T, E, F>(&self, attempts: u32, mut body: F) -> Result<T, E>
     where
-        E: From<MongoError> + TransientError,
+        E: From<MongoError> + TransactionError,
         F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
     {
         let mut backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(200));
@@ -214,7 +215,7 @@ impl Transactions {
 
     async fn attempt<T, E, F>(&self, body: &mut F) -> Result<T, E>
     where
-        E: From<MongoError> + TransientError,
+        E: From<MongoError> + TransactionError,
         F: for<'s> FnMut(&'s mut ClientSession) -> BoxFuture<'s, Result<T, E>>,
     {
         let driver = |error: Error| E::from(MongoError::Driver(error));
@@ -252,7 +253,7 @@ impl Transactions {
         if let Err(error) = &tried
             && !(answered(error) && aborted_soon)
         {
-            self.register.is_cut_off(session);
+            self.register.keep_cut_off(session);
         }
         tried
     }
