@@ -114,8 +114,7 @@ async fn tell(context: &Context, sale: &FlashSale, status: &FlashSaleStatus, dat
             Deed::Force,
             "DrainForced",
             format!(
-                "{} is set: the sale is deleted at once, with {pending} without an end when they were last counted",
-                FORCE_DELETE_ANNOTATION
+                "{FORCE_DELETE_ANNOTATION} is set: the sale is deleted at once, with {pending} without an end when they were last counted"
             ),
         ),
         Data::Kept => (
