@@ -79,6 +79,14 @@ pub fn schedule(sale: &ValidSale, status: &FlashSaleStatus, doors: &Doors, now: 
     }
 }
 
+/// Whether what is written offers units that nobody has bought.
+pub fn offers_units(sale: &ValidSale, status: &FlashSaleStatus) -> bool {
+    sale.products.iter().any(|product| {
+        let known = status.products.iter().find(|p| p.sku == product.sku.as_str());
+        known.is_none_or(|known| product.stock > known.sold + known.reserved)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +123,23 @@ mod tests {
         assert_eq!(opening(&status(Some(at(100))), 99), Some(at(100)));
         assert_eq!(opening(&status(None), 100), Some(at(100)));
         assert_eq!(opening(&status(None), 99), None);
+    }
+
+    #[test]
+    fn a_sale_offers_units_where_more_are_written_than_bought() {
+        let sold = |sold, reserved| FlashSaleStatus {
+            products: vec![crds::status::ProductStatus {
+                sku: "A".into(),
+                stock: 5,
+                sold,
+                reserved,
+                ..Default::default()
+            }],
+            ..FlashSaleStatus::default()
+        };
+        assert!(!offers_units(&sale(&products(5)), &sold(4, 1)));
+        assert!(offers_units(&sale(&products(6)), &sold(4, 1)));
+        assert!(offers_units(&sale(&products(5)), &sold(3, 1)));
+        assert!(offers_units(&sale(&products(5)), &FlashSaleStatus::default()));
     }
 }

@@ -311,3 +311,34 @@ fn backends_hash(sale: &ValidSale, observed: &Observed) -> String {
         .or_else(|| observed.backends_hash(&sale.id.name))
         .unwrap_or_else(|| "none".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sale::SaleId;
+
+    /// Pins that do not match their hash are not believed, so a hash without them would have an open sale keep what is found of it.
+    #[test]
+    fn where_only_the_doors_are_steered_no_pins_are_noted() {
+        let id = SaleId {
+            namespace: "shop".to_owned(),
+            name: "laptops".to_owned(),
+        };
+        let mut rollout = Rollout {
+            objects: Vec::new(),
+            token: String::new(),
+            control: ControlDocument::open_now(id, Timestamp::UNIX_EPOCH),
+            held: Vec::new(),
+            pinned: Some("of what is wanted".to_owned()),
+            seal: String::new(),
+            prunes: true,
+            sale: SaleKey {
+                namespace: "shop".to_owned(),
+                name: "laptops".to_owned(),
+            },
+            uid: String::new(),
+        };
+        rollout.only_steer(&Observed::default());
+        assert_eq!((rollout.pinned, rollout.prunes), (None, false));
+    }
+}

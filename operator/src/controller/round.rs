@@ -11,7 +11,7 @@ use super::{
     error::Error,
     evidence::{self, Knowledge},
     host::{self, Holder},
-    known::schedule,
+    known::{offers_units, schedule},
     observed::Observed,
     pace::{self, AT_ONCE, Awaited, SOON},
     prepared::Preparation,
@@ -580,50 +580,5 @@ impl Round<'_> {
         {
             status.reopened_by = word.or(status.reopened_by.take());
         }
-    }
-}
-
-/// Whether what is written offers units that nobody has bought.
-fn offers_units(sale: &ValidSale, status: &FlashSaleStatus) -> bool {
-    sale.products.iter().any(|product| {
-        let known = status.products.iter().find(|p| p.sku == product.sku.as_str());
-        known.is_none_or(|known| product.stock > known.sold + known.reserved)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn sale(spec: &serde_json::Value) -> ValidSale {
-        let sale: FlashSale = serde_json::from_value(json!({
-            "apiVersion": "quicksale.io/v1alpha1", "kind": "FlashSale",
-            "metadata": {"name": "laptops", "namespace": "shop", "uid": "u"}, "spec": spec,
-        }))
-        .unwrap();
-        ValidSale::try_from(&sale).unwrap()
-    }
-
-    fn products(stock: i64) -> serde_json::Value {
-        json!({"products": [{"sku": "A", "name": "a", "price": "1.00", "stock": stock}]})
-    }
-
-    #[test]
-    fn a_sale_offers_units_where_more_are_written_than_bought() {
-        let sold = |sold, reserved| FlashSaleStatus {
-            products: vec![crds::status::ProductStatus {
-                sku: "A".into(),
-                stock: 5,
-                sold,
-                reserved,
-                ..Default::default()
-            }],
-            ..FlashSaleStatus::default()
-        };
-        assert!(!offers_units(&sale(&products(5)), &sold(4, 1)));
-        assert!(offers_units(&sale(&products(6)), &sold(4, 1)));
-        assert!(offers_units(&sale(&products(5)), &sold(3, 1)));
-        assert!(offers_units(&sale(&products(5)), &FlashSaleStatus::default()));
     }
 }

@@ -159,14 +159,7 @@ impl Weather {
             86..89 if self.heavy > 0 => {
                 self.heavy -= 1;
                 let topic = Topic::ALL[chance.random_range(0..Topic::ALL.len())];
-                let dropped = match drop_records(world, topic, chance).await {
-                    Ok(dropped) => dropped,
-                    Err(_) => {
-                        tokio::time::sleep(BEGINS).await;
-                        drop_records(world, topic, chance).await?
-                    }
-                };
-                if dropped {
+                if in_two_tries(async || drop_records(world, topic, chance).await).await? {
                     self.faults.note("partitions emptied");
                 }
             }
@@ -178,20 +171,24 @@ impl Weather {
             }
             92.. => {
                 let topic = Topic::ALL[chance.random_range(0..Topic::ALL.len())];
-                let repeated = match repeat(world, topic, chance).await {
-                    Ok(repeated) => repeated,
-                    Err(_) => {
-                        tokio::time::sleep(BEGINS).await;
-                        repeat(world, topic, chance).await?
-                    }
-                };
-                if repeated {
+                if in_two_tries(async || repeat(world, topic, chance).await).await? {
                     self.faults.note("records repeated");
                 }
             }
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// A broker that has just begun may answer nothing for a while.
+async fn in_two_tries(mut fault: impl AsyncFnMut() -> Result<bool>) -> Result<bool> {
+    match fault().await {
+        Err(_) => {
+            tokio::time::sleep(BEGINS).await;
+            fault().await
+        }
+        done => done,
     }
 }
 
