@@ -89,7 +89,7 @@ impl Planned {
         match &self.work {
             Work::Create => status.stock > 0,
             Work::ChangeStock(_, delta) => *delta > 0,
-            Work::Nothing | Work::Edit(_) => change > status.applied_stock && change.is_some(),
+            Work::Nothing | Work::Edit(_) => change > status.applied_stock,
         }
     }
 }
@@ -281,16 +281,7 @@ impl<'a> History<'a> {
     }
 }
 
-/// What becomes of a product that is otherwise than it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Differences {
-    /// It is made so.
-    PutRight,
-    /// It stays as it is, for the time being. Before the doors have opened it is made, if it was not: they open at their time without asking.
-    Left(Because),
-}
-
-/// Why products stay as they are.
+/// Why products stay otherwise than they are written, for the time being.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Because {
     /// Somebody wants the sale left alone.
@@ -329,7 +320,8 @@ impl Catalogue {
     }
 }
 
-/// Reads the inventory and brings it to what the FlashSale says, if differences are put right.
+/// Reads the inventory and brings it to what the FlashSale says, unless products are left as they are. Before the doors have opened one that
+/// is not there is made all the same: they open at their time without asking.
 ///
 /// # Errors
 /// [`CallError`] when the inventory does not answer.
@@ -337,7 +329,7 @@ pub async fn bring(
     calls: &ServiceCalls,
     sale: &ValidSale,
     history: &History<'_>,
-    differences: Differences,
+    left: Option<Because>,
 ) -> Result<Catalogue, CallError> {
     let stored = read(calls).await?;
     let mut catalogue = Catalogue {
@@ -362,12 +354,9 @@ pub async fn bring(
         }
         let key = format!("{}/{sku}/{}", sale.uid, sale.generation);
         let planned = plan(wanted, found, known, sale.currency, &key);
-        if let Differences::Left(because) = differences
-            && !planned.is_done()
-            && (found.is_some() || history.has_sold)
-        {
+        if left.is_some() && !planned.is_done() && (found.is_some() || history.has_sold) {
             catalogue.stock_changes |= planned.adds_units();
-            catalogue.left_because = Some(because);
+            catalogue.left_because = left;
             catalogue.leave(sku, found, known);
             continue;
         }

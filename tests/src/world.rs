@@ -249,13 +249,18 @@ impl World {
     /// Lets each user order as often as a test looks: whoever waits for something by ordering again and again must not run into the limit
     /// for one user.
     pub fn let_users_order_often(&self) -> Result<()> {
-        let often = RateLimit {
+        self.limit_orders(1_000)
+    }
+
+    /// Lets each user order so many times in a minute.
+    pub fn limit_orders(&self, limit: u32) -> Result<()> {
+        let limit = RateLimit {
             route: LimitedRoute::Orders,
-            limit: 1_000,
+            limit,
             window_ms: 60_000,
         };
         self.control(
-            |document| document.rate_limits = RateLimits::with_overrides([often]),
+            |document| document.rate_limits = RateLimits::with_overrides([limit]),
             &self.current_control()?,
         )
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     backends::Look,
     calls::{CallError, ServiceCalls},
-    catalogue::{self, Catalogue, Differences, History},
+    catalogue::{self, Because, Catalogue, History},
     ownership::Claimant,
 };
 use crds::{FlashSaleStatus, ValidSale};
@@ -30,7 +30,7 @@ pub async fn bring(
     status: &FlashSaleStatus,
     observed: &Observed,
     claimant: &Claimant,
-    (inventory, differences): (&ServiceCalls, Differences),
+    (inventory, left): (&ServiceCalls, Option<Because>),
 ) -> Brought {
     let history = History {
         products: &status.products,
@@ -38,7 +38,7 @@ pub async fn bring(
     };
     let (backends, catalogue) = tokio::join!(
         place(context, sale, observed, claimant),
-        catalogue::bring(inventory, sale, &history, differences),
+        catalogue::bring(inventory, sale, &history, left),
     );
     Brought { backends, catalogue }
 }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     backends::Look,
     calls::ServiceCalls,
-    catalogue::{Because, Differences},
+    catalogue::Because,
     ownership::Claimant,
     phase::{self, Doors, Evidence, Schedule, Step},
     push::Receipts,
@@ -164,7 +164,7 @@ impl Round<'_> {
         };
         let mut rollout = Rollout::prepare(self.context, &aim, self.observed, self.now)?;
         if let Some(rollout) = &mut rollout
-            && self.is_only_steered()
+            && self.only_steered_because().is_some()
         {
             rollout.only_steer(self.observed);
         }
@@ -221,12 +221,7 @@ impl Round<'_> {
     ) -> Knowledge {
         let calls = |component| self.calls(component, token);
         let inventory = calls(Component::Inventory);
-        let differences = match self.invalid {
-            _ if self.is_paused() => Differences::Left(Because::Paused),
-            Some(_) => Differences::Left(Because::Invalid),
-            None => Differences::PutRight,
-        };
-        let goods = (&inventory, differences);
+        let goods = (&inventory, self.only_steered_because());
         let brought = bring::bring(self.context, self.valid, status, self.observed, claimant, goods).await;
         let question = evidence::Question {
             http: &self.context.http,
@@ -431,7 +426,7 @@ impl Round<'_> {
         if is_over && closing.has_begun() && status.report_ref.is_none() {
             context.keep_closing(sale, closing);
         }
-        if status.phase() == Phase::Ended && !self.is_only_steered() {
+        if status.phase() == Phase::Ended && self.only_steered_because().is_none() {
             ending::finish(context, sale, valid, status, observed, self.now).await?;
         }
         Ok(unwritten)
@@ -502,9 +497,13 @@ impl Round<'_> {
         says_true(self.sale, PAUSED_ANNOTATION) && !self.deleting
     }
 
-    /// Whether the sale is only opened, halted, closed and settled: somebody wants it so, or its spec does not say what else it should be.
-    fn is_only_steered(&self) -> bool {
-        self.is_paused() || self.invalid.is_some()
+    /// Why the sale is only opened, halted, closed and settled, if it is: somebody wants it so, or its spec does not say what else it should be.
+    fn only_steered_because(&self) -> Option<Because> {
+        match self.invalid {
+            _ if self.is_paused() => Some(Because::Paused),
+            Some(_) => Some(Because::Invalid),
+            None => None,
+        }
     }
 
     /// Whether its warm-up waits for the backends.

@@ -43,8 +43,8 @@ impl Finding {
 /// change of status, so that looking again changes nothing.
 pub fn record(status: &mut FlashSaleStatus, findings: &[Finding], generation: i64, now: Timestamp) {
     for (at, finding) in findings.iter().enumerate() {
-        let later = findings.iter().skip(at + 1);
-        if later.into_iter().any(|later| later.kind == finding.kind) {
+        let mut later = findings.iter().skip(at + 1);
+        if later.any(|later| later.kind == finding.kind) {
             continue;
         }
         let value = if finding.holds { "True" } else { "False" };

@@ -36,11 +36,7 @@ use quicksale_tests::{
     world::{PAGE, SERVICES, World, eventually},
 };
 use reqwest::Method;
-use sale::{
-    ProductId, UserId,
-    limits::{LimitedRoute, RateLimit, RateLimits},
-    order::Confirmation,
-};
+use sale::{ProductId, UserId, order::Confirmation};
 use serde_json::json;
 use std::{cell::Cell, collections::HashMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -287,15 +283,7 @@ async fn limits_and_the_clock_follow_the_control_document() -> Result<()> {
     assert!(refused.headers.contains_key("retry-after"));
 
     let within = Duration::from_secs(2);
-    let more = RateLimit {
-        route: LimitedRoute::Orders,
-        limit: 30,
-        window_ms: 60_000,
-    };
-    world.control(
-        |c| c.rate_limits = RateLimits::with_overrides([more]),
-        &world.current_control()?,
-    )?;
+    world.limit_orders(30)?;
     eventually(within, "a raised limit is in force", async || {
         Ok(world.shop.order("ada", "k", "P", 1).await?.status == 201)
     })
